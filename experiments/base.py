@@ -1,0 +1,108 @@
+"""Every field of an experiment, its default and its unit. Experiments start from these and change what differs.
+
+Not an experiment of its own: data.name and layer numbers depend on what is trained on what.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        {
+            "name": "",  # of the experiment; a work directory belongs to one name
+            "seeds": (0,),  # one training of every method for each
+            "methods": ("original", "random", "natra"),  # of natra_jax.methods.METHODS
+            "parallel": "auto",  # auto | pmap | shard_map: how several devices are used
+            "data": {
+                "name": "digits",  # of natra_jax.data.SOURCES
+                "seed": 0,  # of the split and of what the source draws
+                "renderings": 16,  # true variations rendered for each held-out example (metric worst16)
+                "wild_per_image": 32,  # images of the generator's domain made from each training example
+            },
+            "generator": {
+                "family": "style_small",  # of natra_jax.generators.GENERATORS
+                "resolution": 16,  # pixels
+                "weights": "",  # '' trains from nothing; 'package:NAME' weights that come with natra_jax
+                "code_dim": 64,  # D
+                "base_channels": 32,  # at full resolution; doubled at each lower one
+                "max_channels": 64,
+                "steps": 4000,  # of training from nothing
+                "batch_size": 64,  # images
+                "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
+                "weight_decay": 1e-4,
+                "kl_weight": 0.2,  # against the sum of squared pixel errors
+            },
+            "encoder": {
+                "codes": "w+",  # w: one code an image; w+: one a layer (latent codes expansion with N = 1)
+                "widths": (32, 64, 128),  # channels of its convolutions
+                "hidden": 128,  # units of its dense layer
+                "domain": "wild",  # wild | train: the real images of eq. 9
+                "steps": 1000,  # iterations, of two updates each (eq. 8 and eq. 9)
+                "batch_size": 64,  # real images and as many generated ones
+                "learning_rate": 2e-3,
+                "weight_decay": 1e-4,
+                "gamma1": 1.0,  # weight of the pixel error (eq. 9)
+                "gamma2": 0.0,  # weight of the perceptual error (eq. 9); 0 leaves it out
+                "gamma_codes": 0.1,  # weight of eq. 8
+                "pixel_loss": "l2",  # l2 as eq. 9 prints | l1 as its text says
+                "perceptual": "classifier",  # whose features: a plain classifier trained on the task for train.steps
+            },
+            "directions": {
+                "method": "umap",  # umap | pca
+                "space": "activations",  # activations | codes: where the reduction looks
+                "codes": "encoded",  # encoded: codes of images of the generator's domain | prior: of prior samples
+                "num_codes": 5000,  # K, sampled codes
+                "dim": 16,  # d, coordinates of the reduction
+                "neighbors": 15,  # UMAP's n_neighbors
+                "regression": "whitened",  # whitened | per_coordinate: eq. 11 on UMAP's coordinates
+                "num": 8,  # directions kept, of the largest spread
+                "layers": (0, 1),  # (first, last + 1): the directions move these layers' codes
+                "seed": 0,  # of UMAP and of the sampling
+            },
+            "natra": {
+                "num_steps": 5,  # K of eq. 6
+                "restarts": 1,  # N_r
+                "random_start": True,  # of the first restart; False starts at the encoded point
+                "norm": "linf",  # linf | l2: the ball
+                "units": "sigma",  # sigma | raw: of r, rho and epsilon
+                "rho": 0.3,  # growth of an example's radius at each visit it withstands, in units
+                "epsilon_max": 2.0,  # cap of the radius, in units
+                "smoothing": 0.15,  # c of label smoothing, per unit of radius
+                "truncation": 2.0,  # sigmas around the population's mean that no example is moved beyond
+            },
+            "natra_oa": {
+                "epsilon": 2.0,  # the fixed radius, in natra.units
+            },
+            "adv": {
+                "epsilon": 16 / 255,  # of the range [-1, 1]: 8/255 of [0, 1]
+                "step_size": 4 / 255,
+                "num_steps": 10,
+            },
+            "classifier": {
+                "name": "cnn",  # of natra_jax.classifiers.CLASSIFIERS
+                "widths": (16, 32, 48),  # channels of its stages
+                "norm": "group",  # group | batch
+            },
+            "train": {
+                "steps": 600,  # updates
+                "batch_size": 64,  # clean examples; a method's variations come on top
+                "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
+                "weight_decay": 1e-4,
+                "clean_ratio": 0.5,  # weight of the clean images' loss; the variations' has the rest
+                "checkpoint_every": 200,  # steps
+                "log_every": 100,  # steps
+            },
+            "judge": {
+                "steps": 600,  # of training the independent judge of labels, for evaluation only
+            },
+            "eval": {
+                "batch_size": 500,  # images
+                "latent_steps": 20,  # of the latent attack behind latent_accuracy
+                "latent_restarts": 1,
+                "latent_epsilon": 2.0,  # its radius, in natra.units
+            },
+            "report": {
+                "examples": 8,  # images of each kind shown
+            },
+        }
+    )

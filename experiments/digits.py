@@ -1,0 +1,20 @@
+"""Colour digits: a classifier that reads colour instead of shape, repaired. Nothing is downloaded.
+
+python -m natra_jax.main --config=experiments/digits.py --workdir=runs/digits
+"""
+
+from ml_collections import ConfigDict
+
+from natra_jax.experiments import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.name = "digits"
+    config.generator.weights = "package:digits"
+    # What the user states here: neither colour nor light carries the label. They live in the layers of the full resolution.
+    config.directions.layers = (4, 6)
+    config.natra.update(rho=1.0, epsilon_max=4.0, smoothing=0.075)
+    config.natra_oa.epsilon = 4.0
+    config.eval.latent_epsilon = 4.0
+    return config

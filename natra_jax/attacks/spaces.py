@@ -1,0 +1,119 @@
+"""The Spaces an attack can move in: pixels, and directions of a generator's code space."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from natra_jax.attacks.pgd import Space, _per_example
+from natra_jax.types import Directions, Generator
+
+
+def linf(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
+    """Pixels within epsilon of the image in every coordinate, and within bounds. origin: images [B, ...]; delta likewise."""
+    low, high = bounds
+    return Space(
+        anchor=Partial(_stay),
+        init=Partial(_uniform_pixels),
+        project=Partial(_project_pixels, low=low, high=high),
+        decode=Partial(jnp.add),
+    )
+
+
+class CodeCenter(NamedTuple):
+    """An encoded example, with what does not change while the attack moves it."""
+
+    codes: jax.Array  # [B, L, D]
+    features: Any  # the generator's state before the first layer that the directions move
+    coordinates: jax.Array  # c [B, S], in the units of r
+
+
+def directions(
+    generator: Generator, params: Any, along: Directions, *, truncation: float | None = 2.0, norm: str = "linf", units: str = "sigma"
+) -> Space:
+    """r in R^S moves codes to codes + sum_s r_s sigma_s v_s (NaTra eq. 2 and 12). origin: codes [B, L, D]; delta: r [B, S].
+
+    The set is a ball of radius epsilon around the example cut with a box around the population:
+    r_s in [max(-epsilon, min(0, -t - c_s)), min(epsilon, max(0, t - c_s))], c = pinv(V diag(sigma)) (codes - mean).
+    A large epsilon can thus reach the other end of the population's range but not leave it, and r = 0 is always inside.
+
+    truncation: t, in sigmas; None for the ball alone. norm: 'linf' or 'l2' (the ball first, then the box). units of r and epsilon: 'sigma', or
+    'raw' for the generator's own code units. Layers below the first one that moves are computed once per attack.
+
+    Raises ValueError for an unknown norm or unit, or directions of another shape than the generator's codes.
+    """
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"directions: norm must be 'linf' or 'l2', got {norm!r}")
+    if units not in ("sigma", "raw"):
+        raise ValueError(f"directions: units must be 'sigma' or 'raw', got {units!r}")
+    expected = (generator.num_layers, generator.code_dim)
+    if along.vectors.shape[1:] != expected or len(along.vectors) == 0:
+        raise ValueError(f"directions: vectors must be [S, {expected[0]}, {expected[1]}] with S >= 1, got {along.vectors.shape}")
+    scale = along.sigma if units == "sigma" else np.ones_like(along.sigma)
+    moves = along.vectors * scale[:, None, None]
+    reach = None if truncation is None else jnp.asarray(truncation * along.sigma / scale)
+    first_layer = int(np.flatnonzero(along.mask.any(axis=0))[0])
+    to_coordinates = np.linalg.pinv(moves.reshape(len(moves), -1).T).reshape(moves.shape)
+    head = partial(generator.head, l=first_layer)
+    return Space(
+        anchor=Partial(partial(_center, head), params, jnp.asarray(to_coordinates), jnp.asarray(along.mean)),
+        init=Partial(partial(_random_r, norm), reach),
+        project=Partial(partial(_project_r, norm), reach),
+        decode=Partial(partial(_decode_r, generator.tail, first_layer), params, jnp.asarray(moves)),
+    )
+
+
+def _stay(keys, origin):
+    return origin
+
+
+def _uniform_pixels(keys, center, epsilon):
+    return jax.vmap(lambda key, x, e: jax.random.uniform(key, x.shape, x.dtype, -e, e))(keys, center, epsilon)
+
+
+def _project_pixels(delta, center, epsilon, low, high):
+    epsilon = _per_example(epsilon, delta).astype(delta.dtype)
+    return jnp.clip(center + jnp.clip(delta, -epsilon, epsilon), low, high) - center
+
+
+def _center(head, params, to_coordinates, mean, keys, codes):
+    coordinates = jnp.einsum("bld,sld->bs", codes - mean, to_coordinates)
+    return CodeCenter(codes, head(params, codes), coordinates)
+
+
+def _decode_r(tail, first_layer, params, moves, center, r):
+    codes = center.codes + jnp.einsum("bs,sld->bld", r, moves)
+    return tail(params, center.features, codes, first_layer)
+
+
+def _box(reach, coordinates):
+    """Lower and upper ends [B, S] of the box of half-width reach [S] around the population, from the example's coordinates."""
+    if reach is None:
+        return jnp.full_like(coordinates, -jnp.inf), jnp.full_like(coordinates, jnp.inf)
+    return jnp.minimum(0.0, -reach - coordinates), jnp.maximum(0.0, reach - coordinates)
+
+
+def _project_r(norm, reach, r, center, epsilon):
+    low, high = _box(reach, center.coordinates)
+    epsilon = epsilon[:, None].astype(r.dtype)
+    if norm == "linf":
+        return jnp.clip(r, jnp.maximum(-epsilon, low), jnp.minimum(epsilon, high))
+    length = jnp.linalg.norm(r, axis=1, keepdims=True)
+    return jnp.clip(r * jnp.where(length > epsilon, epsilon / jnp.where(length > 0, length, 1.0), 1.0), low, high)
+
+
+def _random_r(norm, reach, keys, center, epsilon):
+    shape, dtype = center.coordinates.shape[1:], center.coordinates.dtype
+    epsilon = epsilon[:, None].astype(dtype)
+    if norm == "linf":
+        low, high = _box(reach, center.coordinates)
+        unit = jax.vmap(lambda key: jax.random.uniform(key, shape, dtype))(keys)
+        low, high = jnp.maximum(-epsilon, low), jnp.minimum(epsilon, high)
+        return low + unit * (high - low)
+    inside_unit_ball = jax.vmap(lambda key: jax.random.ball(key, shape[0], dtype=dtype))(keys)
+    return _project_r(norm, reach, epsilon * inside_unit_ball, center, epsilon[:, 0])

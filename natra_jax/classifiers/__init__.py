@@ -1,0 +1,23 @@
+"""Classifiers: Flax modules called as module.apply(variables, images, train) -> logits.
+
+from natra_jax.classifiers import build
+import jax, jax.numpy as jnp
+classifier = build("cnn", num_classes=10)
+variables = classifier.init(jax.random.key(0), jnp.zeros([1, 16, 16, 3]))
+"""
+
+from __future__ import annotations
+
+from flax import linen as nn
+
+from natra_jax.classifiers.cnn import Cnn
+
+CLASSIFIERS = {"cnn": Cnn}
+
+
+def build(name: str, num_classes: int, axis_name: str | None = None, **options) -> nn.Module:
+    """The named classifier; options are its fields. Raises KeyError for an unknown name."""
+    return CLASSIFIERS[name](num_classes=num_classes, axis_name=axis_name, **options)
+
+
+__all__ = ["CLASSIFIERS", "Cnn", "build"]

@@ -1,0 +1,43 @@
+"""The small classifier for small images: a pre-activation residual network of three stages."""
+
+from __future__ import annotations
+
+import jax
+from flax import linen as nn
+
+from natra_jax.classifiers.norm import normalise
+from natra_jax.convolution import Conv
+
+
+class Cnn(nn.Module):
+    """Images [B, H, W, C] -> logits [B, num_classes]. Every stage but the first starts by halving the resolution.
+
+    widths: channels of each stage. norm: 'group' or 'batch'. axis_name: the device axis over which BatchNorm averages.
+    """
+
+    num_classes: int
+    widths: tuple[int, ...] = (16, 32, 48)
+    norm: str = "group"
+    axis_name: str | None = None
+
+    @nn.compact
+    def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
+        """The output of every stage, finest first: the perceptual features V_l of NaTra eq. 9."""
+        outputs = []
+        x = Conv(self.widths[0])(x)
+        for stage, width in enumerate(self.widths):
+            if stage:
+                x = nn.avg_pool(x, (2, 2), (2, 2))
+            y = nn.relu(normalise(x, self.norm, train, self.axis_name))
+            shortcut = x if x.shape[-1] == width else Conv(width, window=1, use_bias=False)(y)
+            y = Conv(width, use_bias=False)(y)
+            y = nn.relu(normalise(y, self.norm, train, self.axis_name))
+            x = shortcut + Conv(width, use_bias=False)(y)
+            outputs.append(x)
+        return tuple(outputs)
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        y = self.features(x, train)[-1]
+        y = nn.relu(normalise(y, self.norm, train, self.axis_name))
+        return nn.Dense(self.num_classes)(y.mean((1, 2)))

@@ -1,0 +1,45 @@
+"""Normalisation layers for classifiers: a GroupNorm that is fast on a CPU, and the choice between it and BatchNorm."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu & He 2018) of [B, H, W, C] over space and groups of channels.
+
+    The group means are a product of per-channel means with a small averaging matrix: reshaping to [B, H, W, groups, C / groups]
+    and reducing three axes is about twice as slow on a CPU.
+    """
+
+    groups: int = 8
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        if channels % self.groups:
+            raise ValueError(f"GroupNorm: {channels} channels do not divide into {self.groups} groups")
+        member = jnp.arange(channels) // (channels // self.groups)
+        average = (member[:, None] == member[None, :]).astype(x.dtype) * (self.groups / channels)
+        mean = x.mean((1, 2)) @ average
+        centred = x - mean[:, None, None, :]
+        variance = jnp.square(centred).mean((1, 2)) @ average
+        scale = self.param("scale", nn.initializers.ones, (channels,)).astype(x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,)).astype(x.dtype)
+        factor = scale * jax.lax.rsqrt(variance + self.epsilon)
+        return centred * factor[:, None, None, :] + bias
+
+
+def normalise(x: jax.Array, kind: str, train: bool, axis_name: str | None) -> jax.Array:
+    """One normalisation layer of the given kind, 'batch' or 'group', inside a compact module.
+
+    BatchNorm's batch statistics are averaged over axis_name while training. Raises ValueError for another kind.
+    """
+    if kind == "group":
+        return GroupNorm()(x)
+    if kind == "batch":
+        return nn.BatchNorm(use_running_average=not train, momentum=0.9, axis_name=axis_name if train else None)(x)
+    raise ValueError(f"normalisation must be 'batch' or 'group', got {kind!r}")

@@ -1,0 +1,163 @@
+"""Experiment configurations: where they are found, which names and values they may hold."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from natra_jax.classifiers import CLASSIFIERS
+from natra_jax.data import SOURCES
+from natra_jax.generators import GENERATORS
+from natra_jax.latents.directions import METHODS as REDUCTIONS
+from natra_jax.methods import METHODS
+from natra_jax.training.parallel import MODES
+from natra_jax.types import UserError
+
+
+def find(path: str) -> str:
+    """The path itself if it is there, else the installed experiment of that name. Raises UserError if there is neither."""
+    if Path(path).is_file():
+        return path
+    installed = Path(__file__).parent / "experiments"
+    if (installed / Path(path).name).is_file():
+        return str(installed / Path(path).name)
+    names = sorted(p.name for p in installed.glob("*.py") if p.stem not in ("__init__", "base"))
+    raise UserError(f"--config={path}: no such file, and no installed experiment of that name ({nearest(Path(path).name, names)})")
+
+
+def load(path: str) -> ConfigDict:
+    """The configuration that get_config() of the Python file at path returns. Raises UserError where there is none."""
+    spec = importlib.util.spec_from_file_location("natra_jax_experiment", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:
+        raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={path}: get_config() must return an ml_collections.ConfigDict, got {type(config).__name__}")
+    return config
+
+
+def check_field(name: str, config: ConfigDict) -> None:
+    """Raises UserError with the nearest valid name if the dotted field name is not one of config's."""
+    names = list(flatten(config))
+    if name not in names:
+        raise UserError(f"unknown config field {name} ({nearest(name, names)})")
+
+
+def flatten(config: ConfigDict, prefix: str = "") -> dict[str, object]:
+    """{dotted name: value} of every field, tuples as they are."""
+    fields = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            fields |= flatten(value, f"{prefix}{key}.")
+        else:
+            fields[prefix + key] = value
+    return fields
+
+
+def to_json(config: ConfigDict) -> str:
+    """The configuration as a person would read it."""
+    return json.dumps(config.to_dict(), indent=2) + "\n"
+
+
+def validate(config: ConfigDict, device_count: int) -> None:
+    """Raises UserError, naming the field, for the first value that cannot work."""
+    from natra_jax.experiments import base
+
+    defaults = flatten(base.get_config())
+    fields = flatten(config)
+    for name in fields:
+        if name not in defaults:
+            raise UserError(f"unknown config field {name} ({nearest(name, defaults)})")
+    for name, default in defaults.items():
+        if name not in fields:
+            raise UserError(f"config field {name} is missing: start from base.get_config()")
+        _check_type(name, fields[name], default)
+
+    choices = {
+        "parallel": MODES,
+        "data.name": SOURCES,
+        "generator.family": GENERATORS,
+        "encoder.codes": ("w", "w+"),
+        "encoder.domain": ("wild", "train"),
+        "encoder.pixel_loss": ("l2", "l1"),
+        "encoder.perceptual": ("classifier",),
+        "directions.method": REDUCTIONS,
+        "directions.space": ("activations", "codes"),
+        "directions.codes": ("encoded", "prior"),
+        "directions.regression": ("whitened", "per_coordinate"),
+        "natra.norm": ("linf", "l2"),
+        "natra.units": ("sigma", "raw"),
+        "classifier.name": CLASSIFIERS,
+        "classifier.norm": ("group", "batch"),
+    }
+    for name, valid in choices.items():
+        if fields[name] not in valid:
+            raise UserError(f"config field {name} is {fields[name]!r} ({nearest(fields[name], valid)})")
+    for method in fields["methods"]:
+        if method not in METHODS:
+            raise UserError(f"config field methods names {method!r} ({nearest(method, METHODS)})")
+
+    counts = [
+        "generator.steps", "encoder.steps", "train.steps", "judge.steps", "generator.batch_size", "encoder.batch_size", "train.batch_size",
+        "eval.batch_size", "data.renderings", "data.wild_per_image", "directions.num", "directions.dim", "directions.num_codes",
+        "natra.restarts", "eval.latent_restarts", "train.checkpoint_every", "train.log_every", "report.examples", "generator.code_dim",
+        "generator.base_channels", "generator.max_channels", "encoder.hidden",
+    ]  # fmt: skip
+    positive = ["generator.learning_rate", "encoder.learning_rate", "train.learning_rate", "natra.epsilon_max", "natra.truncation"]
+    not_negative = [
+        "natra.num_steps", "natra.rho", "natra.smoothing", "natra_oa.epsilon", "adv.epsilon", "adv.step_size", "adv.num_steps",
+        "eval.latent_steps", "eval.latent_epsilon", "encoder.gamma1", "encoder.gamma2", "encoder.gamma_codes", "generator.kl_weight",
+        "generator.weight_decay", "encoder.weight_decay", "train.weight_decay", "data.seed", "directions.seed",
+    ]  # fmt: skip
+    for name in counts:
+        _require(name, fields[name], fields[name] >= 1, "at least 1")
+    for name in positive:
+        _require(name, fields[name], fields[name] > 0, "above 0")
+    for name in not_negative:
+        _require(name, fields[name], fields[name] >= 0, "at least 0")
+    _require("name", fields["name"], bool(fields["name"]), "a name for the experiment")
+    for name in ("seeds", "methods"):
+        unique = len(set(fields[name])) == len(fields[name]) > 0
+        _require(name, fields[name], unique, "a tuple of at least one entry, none twice")
+    _require("seeds", fields["seeds"], all(isinstance(s, int) and s >= 0 for s in fields["seeds"]), "whole numbers of at least 0")
+    _require("directions.neighbors", fields["directions.neighbors"], fields["directions.neighbors"] >= 2, "at least 2")
+    _require("train.clean_ratio", fields["train.clean_ratio"], 0 <= fields["train.clean_ratio"] <= 1, "from 0 to 1")
+    resolution = fields["generator.resolution"]
+    _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
+    layers, num_layers = fields["directions.layers"], 2 * resolution.bit_length() - 4
+    valid = len(layers) == 2 and all(isinstance(x, int) for x in layers) and 0 <= layers[0] < layers[1] <= num_layers
+    _require("directions.layers", layers, valid, f"(first, last + 1) within 0..{num_layers}")
+    batch_size = fields["train.batch_size"]
+    divides = batch_size % device_count == 0
+    _require("train.batch_size", batch_size, divides, f"a multiple of the number of devices, {device_count}")
+
+
+def _require(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise UserError(f"config field {name} is {value!r}: it must be {wanted}")
+
+
+def _check_type(name: str, value: object, default: object) -> None:
+    wanted = type(default)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return
+    if type(value) is not wanted:
+        raise UserError(f"config field {name} is {value!r}: it must be of type {wanted.__name__}, such as {default!r}")
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """'did you mean ...?' with the nearest of the valid names, or all of them where none is near."""
+    valid = list(valid)
+    near = difflib.get_close_matches(str(name), valid, n=1)
+    if not near and "." in str(name):
+        last = {v.rsplit(".", 1)[-1]: v for v in valid}
+        near = [last[m] for m in difflib.get_close_matches(str(name).rsplit(".", 1)[-1], last, n=1)]
+    return f"did you mean {near[0]}?" if near else f"valid: {', '.join(valid)}"

@@ -1,0 +1,21 @@
+"""records.jsonl: one measured number a line, written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from etils import epath
+
+from natra_jax import workdir
+from natra_jax.types import Record
+
+
+def write_records(path: epath.Path, records: Iterable[Record]) -> None:
+    """Replaces the file by one line of JSON for each record."""
+    workdir.write(path, "".join(json.dumps(record._asdict()) + "\n" for record in records))
+
+
+def read_records(path: epath.Path) -> list[Record]:
+    """What `write_records` wrote."""
+    return [Record(**json.loads(line)) for line in path.read_text().splitlines()]

@@ -1,0 +1,50 @@
+"""Training a small generator from nothing, as the decoder of a variational autoencoder (Kingma & Welling 2014).
+
+Minutes on a CPU where adversarial training takes hours. The encoder that helps here is thrown away: encoders for use are trained
+against the finished generator by `natra_jax.latents.encoder`.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from natra_jax.latents.encoder import Encoder, FitState
+from natra_jax.types import Generator, Params
+
+
+def init_params(generator: Generator, network: Encoder, image_shape: tuple[int, ...], key: jax.Array) -> Params:
+    """Parameters of both halves. network has 2 * code_dim outputs: mean and log-variance of z."""
+    key_generator, key_network = jax.random.split(key)
+    return {
+        "generator": generator.init(key_generator),
+        "network": network.init(key_network, jnp.zeros((1, *image_shape)))["params"],
+    }
+
+
+def reconstruct(generator: Generator, network: Encoder, params: Params, images: jax.Array) -> jax.Array:
+    """Images [B, H, W, C] through the posterior's mean and back."""
+    mean, _ = jnp.split(network.apply({"params": params["network"]}, images), 2, axis=1)
+    return generator.synthesize(params["generator"], generator.map(params["generator"], mean))
+
+
+def make_step(generator: Generator, network: Encoder, optimizer: optax.GradientTransformation, kl_weight: float):
+    """(None, state, batch) -> (state, metrics): one step on sum of squared errors + kl_weight * KL(q(z | x), N(0, I)) per image."""
+
+    def loss_fn(params, key, images):
+        mean, log_variance = jnp.split(network.apply({"params": params["network"]}, images), 2, axis=1)
+        z = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+        decoded = generator.synthesize(params["generator"], generator.map(params["generator"], z))
+        squared = jnp.square(images - decoded)
+        divergence = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance).sum(1).mean()
+        loss = squared.sum((1, 2, 3)).mean() + kl_weight * divergence
+        return loss, {"reconstruction_error": squared.mean(), "divergence": divergence}
+
+    def step(_, state: FitState, batch):
+        key = jax.random.fold_in(state.key, state.step)
+        gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.params, key, batch["image"])
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        return FitState(state.step + 1, optax.apply_updates(state.params, updates), opt_state, state.key), metrics
+
+    return step

@@ -1,0 +1,165 @@
+"""Attribute directing (NaTra section 3.4.1): directions of the code space along which the generator's output varies.
+
+    seen = activations(generator, params, codes, layers=(4, 6))                    # codes [K, L, D] -> [K, F]
+    directions = discover(codes, seen, method="umap", num=8, layers=(4, 6), seed=0, fingerprint="...")
+    save(directions, path); load(path, fingerprint="...")
+
+Coordinates b_j of each sample are found by UMAP or PCA in the activation space (or in the code space, for seen = codes), and
+carried over to the codes by regression (eq. 11). UMAP has no linear basis, so for it the regression is the only way to a direction.
+Layer-wise directions D(v, first-last) (section 3.4.2) are sought in activations that differ through those layers alone: the other
+layers receive the mean code. In the code space of a generator whose codes are nearly isotropic (a small one's are), no direction stands out.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from natra_jax.types import Directions, Generator, Params, UserError
+
+METHODS = ("umap", "pca")
+_MAX_COSINE = 0.9  # of a pair more parallel than this one is dropped: the coordinates along them would not be defined
+_PCA_BEFORE_UMAP = 50  # UMAP's neighbour search is four times faster on the first principal components, and finds the same
+
+
+def activations(generator: Generator, params: Params, codes: np.ndarray, layers: tuple[int, int], batch_size: int = 500) -> np.ndarray:
+    """What the moved layers make of the codes: the generator's state after layer `stop`, flattened, [K, F].
+
+    codes [K, L, D]; layers (first, stop): all others receive the mean code, so that the activations differ through these alone.
+    """
+    first, stop = layers
+    moved = np.broadcast_to(codes.mean(0), codes.shape).copy()
+    moved[:, first:stop] = codes[:, first:stop]
+    run = jax.jit(
+        lambda params, codes: jnp.concatenate(
+            [leaf.reshape(len(codes), -1) for leaf in jax.tree.leaves(generator.head(params, codes, stop))], axis=1
+        )
+    )
+    return np.concatenate([np.asarray(run(params, moved[i : i + batch_size])) for i in range(0, len(codes), batch_size)])
+
+
+def discover(
+    codes: np.ndarray,
+    seen: np.ndarray,
+    *,
+    method: str,
+    num: int,
+    layers: tuple[int, int],
+    seed: int,
+    fingerprint: str,
+    dim: int = 16,
+    neighbors: int = 15,
+    regression: str = "whitened",
+) -> Directions:
+    """Up to `num` directions in the order of the spread they explain, or fewer where others would repeat them.
+
+    codes [K, L, D]: the population. seen [K, ...]: where the coordinates are sought, activations or the codes themselves.
+    layers (first, stop): the directions move these alone. dim: coordinates of the reduction. neighbors: UMAP's n_neighbors.
+    seed: of UMAP. fingerprint: of the generator that the codes belong to. regression: eq. 11 on 'whitened' coordinates, or on each
+    of UMAP's 'per_coordinate' (the paper's first form); UMAP's coordinates correlate, and the joint fit on them is ill-conditioned.
+
+    Raises ValueError for an unknown method or regression, or layers that are no range of the codes'.
+    """
+    first, stop = layers
+    if not 0 <= first < stop <= codes.shape[1]:
+        raise ValueError(f"layers must be a range inside 0..{codes.shape[1]}, got {first}..{stop}")
+    coordinates = reduce(seen, method=method, dim=dim, neighbors=neighbors, seed=seed)
+    if regression == "whitened":
+        coordinates = _principal(coordinates, dim)
+    elif regression != "per_coordinate":
+        raise ValueError(f"directions regression must be 'whitened' or 'per_coordinate', got {regression!r}")
+    deviations = (codes - codes.mean(0)).astype(np.float64)
+    vectors = np.zeros((coordinates.shape[1], *codes.shape[1:]))
+    vectors[:, first:stop] = np.einsum("kd,klc->dlc", coordinates / np.square(coordinates).sum(0), deviations[:, first:stop])
+    vectors /= np.linalg.norm(vectors.reshape(len(vectors), -1), axis=1)[:, None, None]
+    chosen = _distinct(vectors)[:num]
+    vectors = vectors[chosen]
+    mask = np.zeros((len(chosen), codes.shape[1]), bool)
+    mask[:, first:stop] = True
+    return Directions(
+        vectors=vectors.astype(np.float32),
+        sigma=np.einsum("klc,dlc->kd", deviations, vectors).std(0).astype(np.float32),
+        mean=codes.mean(0).astype(np.float32),
+        mask=mask,
+        names=tuple(f"{method}{i}_layers{first}-{stop - 1}" for i in range(len(chosen))),
+        useful=np.full(len(chosen), np.inf, np.float32),
+        generator_fingerprint=fingerprint,
+    )
+
+
+def reduce(seen: np.ndarray, *, method: str, dim: int, neighbors: int, seed: int) -> np.ndarray:
+    """Samples [K, ...] to centred coordinates [K, dim], by 'umap' or 'pca'. Raises ValueError for another method."""
+    if method not in METHODS:
+        raise ValueError(f"directions method must be one of {', '.join(METHODS)}, got {method!r}")
+    flat = seen.reshape(len(seen), -1)
+    if method == "pca":
+        return _principal(flat, dim)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # umap warns that a seed costs it parallelism, which is what a seed is for
+        from umap import UMAP
+
+        reduced = _principal(flat, min(_PCA_BEFORE_UMAP, flat.shape[1])).astype(np.float32)
+        coordinates = UMAP(n_components=dim, n_neighbors=neighbors, random_state=seed).fit_transform(reduced)
+    return coordinates.astype(np.float64) - coordinates.mean(0, dtype=np.float64)
+
+
+def _principal(samples: np.ndarray, num: int) -> np.ndarray:
+    """The principal coordinates [K, num] of samples [K, F], largest variance first, each axis with its largest entry positive."""
+    from sklearn.decomposition import PCA
+
+    # the covariance of wide activations would not fit in memory; randomised SVD is seeded and exact enough for what follows
+    solver = "covariance_eigh" if samples.shape[1] <= 1000 else "randomized"
+    pca = PCA(min(num, *samples.shape), svd_solver=solver, random_state=0)
+    return pca.fit_transform(samples).astype(np.float64)
+
+
+def _distinct(vectors: np.ndarray) -> list[int]:
+    """Indices of vectors in order, without those nearly parallel to an earlier one."""
+    flat = vectors.reshape(len(vectors), -1)
+    chosen: list[int] = []
+    for i in range(len(flat)):
+        if all(abs(flat[i] @ flat[j]) <= _MAX_COSINE for j in chosen):
+            chosen.append(i)
+    return chosen
+
+
+def save(directions: Directions, directory: epath.Path) -> None:
+    """Writes directions.npz (the arrays) and directions.json (what a person reads and may rename) into directory."""
+    arrays = {name: getattr(directions, name) for name in ("vectors", "sigma", "mean", "mask", "useful")}
+    with (directory / "directions.npz").open("wb") as file:
+        np.savez(file, **arrays)
+    readable = {
+        "generator_fingerprint": directions.generator_fingerprint,
+        "directions": [
+            {
+                "name": name,
+                "layers": np.flatnonzero(mask).tolist(),
+                "sigma": float(sigma),
+                "useful": None if np.isinf(useful) else float(useful),
+            }
+            for name, mask, sigma, useful in zip(directions.names, directions.mask, directions.sigma, directions.useful, strict=True)
+        ],
+    }
+    (directory / "directions.json").write_text(json.dumps(readable, indent=2) + "\n")
+
+
+def load(directory: epath.Path, fingerprint: str) -> Directions:
+    """Reads what `save` wrote. Raises UserError if it is missing, damaged, or made for another generator than fingerprint."""
+    try:
+        readable = json.loads((directory / "directions.json").read_text())
+        with (directory / "directions.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            loaded = {name: arrays[name] for name in ("vectors", "sigma", "mean", "mask", "useful")}
+        made_for = readable["generator_fingerprint"]
+        names = tuple(str(d["name"]) for d in readable["directions"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{directory}: directions cannot be read ({error}): run the directions stage again") from error
+    if made_for != fingerprint:
+        raise UserError(
+            f"{directory}: these directions belong to another generator ({made_for}, not {fingerprint}): run the directions stage again"
+        )
+    return Directions(names=names, generator_fingerprint=made_for, **loaded)

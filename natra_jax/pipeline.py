@@ -1,0 +1,140 @@
+"""The stages in order, what each depends on, and skipping what is done.
+
+data -> generator -> encoder -> encode -> directions -> train (each method and seed) -> judge -> evaluate -> report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from etils import epath
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from natra_jax import workdir as files
+from natra_jax.config import flatten, nearest, to_json, validate
+from natra_jax.evaluation.records import read_records, write_records
+from natra_jax.generators.shipped import weights_path
+from natra_jax.methods import METHODS
+from natra_jax.stages import data, directions, encode, encoder, evaluate, generator, judge, report, train
+from natra_jax.stages.context import Context
+from natra_jax.types import UserError
+
+STAGES = ("data", "generator", "encoder", "encode", "directions", "train", "judge", "evaluate", "report")
+
+
+class Piece(NamedTuple):
+    """A piece of work with a directory of its own: a stage, or a stage for one method and seed."""
+
+    name: str  # 'directions', 'train/natra-0'
+    run: Callable[[Context, epath.Path], None]
+    fields: dict[str, Any]  # the config fields that it depends on
+    needs: tuple[str, ...]  # the pieces that it reads
+
+    @property
+    def stage(self) -> str:
+        return self.name.split("/")[0]
+
+
+def pieces(config: ConfigDict) -> list[Piece]:
+    """The work of an experiment, in an order in which everything comes after what it needs."""
+
+    def fields(*sections: str) -> dict[str, Any]:
+        return {name: value for name, value in flatten(config).items() if any(name == s or name.startswith(f"{s}.") for s in sections)}
+
+    weights = config.generator.weights
+    architecture = fields(
+        "generator.family", "generator.resolution", "generator.code_dim", "generator.base_channels", "generator.max_channels"
+    )
+    if weights.startswith(generator.PACKAGE):
+        # weights that are given do not depend on how long a training would have been, nor on data
+        file = weights_path(weights.removeprefix(generator.PACKAGE))
+        make_generator = Piece("generator", generator.run, architecture | {"generator.weights": weights, "sha256": files.sha256(file)}, ())
+    else:
+        make_generator = Piece("generator", generator.run, fields("generator"), ("data",))
+    perceptual = fields("classifier", "train") if config.encoder.gamma2 else {}
+    sample = fields("directions.num_codes", "directions.seed")
+    work = [
+        Piece("data", data.run, fields("data"), ()),
+        make_generator,
+        Piece("encoder", encoder.run, fields("encoder") | perceptual, ("data", "generator")),
+        Piece("encode", encode.run, sample, ("data", "encoder")),
+        Piece("directions", directions.run, fields("directions"), ("generator", "encode")),
+    ]
+    for method in config.methods:
+        spec = METHODS[method]
+        latent = ("generator", "encode", "directions") if spec.latent else ()
+        for seed in config.seeds:
+            run = partial(train.run, method=method, seed=seed)
+            work.append(Piece(f"train/{method}-{seed}", run, fields("classifier", "train", *spec.fields), ("data", *latent)))
+    work.append(Piece("judge", judge.run, fields("classifier", "train", "judge"), ("data",)))
+    evaluated = ("data", "generator", "encoder", "directions", "judge")
+    settings = fields("eval", "natra.truncation", "natra.norm", "natra.units")
+    for method in config.methods:
+        for seed in config.seeds:
+            run = partial(evaluate.run, method=method, seed=seed)
+            work.append(Piece(f"evaluate/{method}-{seed}", run, settings, (*evaluated, f"train/{method}-{seed}")))
+    work.append(Piece(f"evaluate/{judge.NAME}-0", partial(evaluate.run, method=judge.NAME, seed=0), settings, ("data", "judge")))
+    everything = tuple(piece.name for piece in work if piece.stage in ("generator", "encoder", "encode", "directions", "train", "evaluate"))
+    work.append(Piece("report", report.run, fields("report", "name"), everything))
+    return work
+
+
+def run(
+    config: ConfigDict,
+    workdir: str,
+    *,
+    devices: Sequence[Any],
+    stages: Sequence[str] = STAGES,
+    scratch: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Runs the chosen stages of the experiment in workdir, skipping what is done there and continuing what was interrupted.
+
+    Raises UserError for a wrong config field, an unknown stage, a workdir that cannot be used, or a stage whose inputs are missing.
+    """
+    for stage in stages:
+        if stage not in STAGES:
+            raise UserError(f"--stages: unknown stage {stage!r} ({nearest(stage, STAGES)})")
+    validate(config, len(devices))
+    root = epath.Path(workdir).expanduser().resolve() if "://" not in workdir else epath.Path(workdir)
+    work = pieces(config)
+    files.claim(root, config.name, to_json(config))
+    context = Context(FrozenConfigDict(config), root, Path(scratch) if scratch else None, devices, say, _fingerprints(work))
+    done: set[str] = set()
+    for piece in work:
+        directory, wanted = root / piece.name, context.fingerprints[piece.name]
+        if files.is_done(directory, wanted):
+            done.add(piece.name)
+            if piece.stage in stages:
+                say(f"{piece.name}: up to date")
+            continue
+        if piece.stage not in stages:
+            continue
+        if missing := [need for need in piece.needs if need not in done]:
+            raise UserError(
+                f"--stages={','.join(stages)}: {piece.name} needs {missing[0]}, which is not done: add {missing[0].split('/')[0]}"
+            )
+        for change in files.changes(directory, piece.fields):
+            say(f"{piece.name}: running again, {change}")
+        files.begin(directory, wanted)
+        piece.run(context, directory)
+        files.commit(directory, wanted, piece.fields)
+        done.add(piece.name)
+        if piece.stage in ("encoder", "evaluate"):
+            _collect(root, work, done)
+
+
+def _fingerprints(work: Sequence[Piece]) -> dict[str, str]:
+    fingerprints: dict[str, str] = {}
+    for piece in work:
+        fingerprints[piece.name] = files.fingerprint(piece.name, piece.fields, {need: fingerprints[need] for need in piece.needs})
+    return fingerprints
+
+
+def _collect(root: epath.Path, work: Sequence[Piece], done: set[str]) -> None:
+    """records.jsonl at the top: the records of every piece that is done."""
+    paths = [root / piece.name / "records.jsonl" for piece in work if piece.name in done]
+    write_records(root / "records.jsonl", [record for path in paths if path.exists() for record in read_records(path)])

@@ -1,0 +1,46 @@
+"""What every stage is handed, and how stages read each other's files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+from ml_collections import FrozenConfigDict
+
+from natra_jax.types import UserError
+
+
+class Context(NamedTuple):
+    """One run of the pipeline."""
+
+    config: FrozenConfigDict
+    workdir: epath.Path
+    scratch: Path | None  # for memory-mapped copies of files in a bucket
+    devices: Sequence[Any]
+    say: Callable[[str], None]
+    fingerprints: dict[str, str]  # piece -> fingerprint
+
+
+def open_array(context: Context, name: str) -> np.ndarray:
+    """The array in workdir/name (.npy), memory-mapped; from a bucket, through a copy in scratch. Raises UserError if it cannot be read."""
+    path = context.workdir / name
+    try:
+        if isinstance(path, Path):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        copy = Path(context.scratch or tempfile.mkdtemp(prefix="natra_jax_")) / name
+        if not copy.exists() or copy.stat().st_size != path.stat().length:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+        return np.load(copy, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as an array ({error}): delete {path.parent} and run again") from error
+
+
+def save_array(path: epath.Path, array: np.ndarray) -> None:
+    """Writes one .npy file."""
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

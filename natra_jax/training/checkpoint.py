@@ -1,0 +1,63 @@
+"""Checkpoints of any state that is a pytree of arrays, on orbax's CheckpointManager: saved while training goes on, resumed exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+from natra_jax.types import UserError
+
+History = list[dict[str, float]]  # the metrics logged so far, with their step
+
+
+class Checkpoints:
+    """The newest state of one fit, in a directory of its own. Close it (or leave its `with` block) to finish what is being written."""
+
+    def __init__(self, directory: epath.Path):
+        self.directory = directory
+        self._manager = ocp.CheckpointManager(directory, options=ocp.CheckpointManagerOptions(max_to_keep=1))
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._manager.close()
+
+    def save(self, step: int, state: Any, history: History) -> None:
+        """Copies the state at once and writes it in the background; a step already saved is left as it is."""
+        if self._manager.latest_step() != step:
+            items = {"state": ocp.args.StandardSave(state), "history": ocp.args.JsonSave({"logged": history})}
+            self._manager.save(step, args=ocp.args.Composite(**items))
+
+    def restore(self, like: Any) -> tuple[Any, History] | None:
+        """The newest state and its history, None if there is none yet. like: a state of the same structure, shapes and types.
+
+        Raises UserError if the checkpoint is damaged or holds something else.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # orbax and tensorstore raise many types for a damaged file
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(
+                f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): delete {self.directory}"
+            ) from error
+        return restored["state"], restored["history"]["logged"]
+
+
+def load(directory: epath.Path, like: Any) -> Any:
+    """The state that a finished fit left in directory. Raises UserError if there is none or it is damaged."""
+    if not directory.exists():
+        raise UserError(f"{directory}: no checkpoint there: run the stage that makes it")
+    with Checkpoints(directory) as checkpoints:
+        restored = checkpoints.restore(like)
+    if restored is None:
+        raise UserError(f"{directory}: no checkpoint there: run the stage that makes it")
+    return restored[0]

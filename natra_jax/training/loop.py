@@ -1,0 +1,57 @@
+"""The loop around a step: data in, metrics out, checkpoints on the way. The same for classifiers, encoders and generators."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from natra_jax.training.checkpoint import Checkpoints, History
+from natra_jax.types import Batch
+
+
+def run(
+    step_fn: Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]],
+    constant: Any,
+    state: Any,
+    batch_at: Callable[[int], Batch],
+    num_steps: int,
+    *,
+    checkpoints: Checkpoints,
+    checkpoint_every: int,
+    log_every: int,
+    name: str,
+    say: Callable[[str], None],
+) -> tuple[Any, History]:
+    """Steps until state.step == num_steps, from the newest checkpoint if there is one -> (state, history).
+
+    step_fn: (constant, state, batch) -> (state, metrics). Every log_every steps the metrics are appended to the history, shown, and
+    required to be finite: FloatingPointError names the step otherwise. The last state is always saved.
+    """
+    from tqdm import tqdm
+
+    history: History = []
+    if (restored := checkpoints.restore(state)) is not None:
+        state, history = restored
+        say(f"{name}: continuing from step {int(state.step)}")
+    start = int(state.step)
+    terminal = sys.stderr.isatty()
+    with tqdm(total=num_steps, initial=start, desc=name, disable=not terminal, leave=False) as bar:
+        for step in range(start, num_steps):
+            state, metrics = step_fn(constant, state, batch_at(step))
+            done = step + 1
+            if done % log_every == 0 or done == num_steps:
+                values = {key: float(value) for key, value in metrics.items()}
+                if not all(map(math.isfinite, values.values())):
+                    raise FloatingPointError(f"{name}: not a finite number at step {done}: {values}")
+                history.append({"step": done, **values})
+                bar.set_postfix({key: f"{value:.3g}" for key, value in values.items()})
+                if not terminal:
+                    say(f"{name}: step {done}/{num_steps}  " + "  ".join(f"{key} {value:.4g}" for key, value in values.items()))
+            if done % checkpoint_every == 0 or done == num_steps:
+                checkpoints.save(done, state, history)
+            bar.update()
+    return state, history

@@ -1,0 +1,45 @@
+"""Pytrees of arrays as .npz files: plain arrays under their paths, nothing that could run when read."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from natra_jax.types import UserError
+
+
+def save(path: epath.Path, tree: Any) -> None:
+    """Writes every leaf under its path, as 'layers/0/kernel'."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    with path.open("wb") as file:
+        np.savez(file, **{_name(where): np.asarray(leaf) for where, leaf in leaves})
+
+
+def load(path: epath.Path, like: Any) -> Any:
+    """Reads a tree of the structure, shapes and types of like (arrays or ShapeDtypeStructs).
+
+    Raises UserError if the file is missing or damaged, or holds other arrays than like has.
+    """
+    leaves, structure = jax.tree.flatten_with_path(like)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            loaded = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
+    names = [_name(where) for where, _ in leaves]
+    if set(names) != set(loaded):
+        odd = sorted(set(names) ^ set(loaded))[0]
+        raise UserError(f"{path}: holds other arrays than expected, {odd} for one: it belongs to another configuration")
+    for name, (_, leaf) in zip(names, leaves, strict=True):
+        if loaded[name].shape != leaf.shape or loaded[name].dtype != leaf.dtype:
+            found, wanted = f"{loaded[name].shape} {loaded[name].dtype}", f"{leaf.shape} {leaf.dtype}"
+            raise UserError(f"{path}: {name} is {found}, expected {wanted}: it belongs to another configuration")
+    return jax.tree.unflatten(structure, [loaded[name] for name in names])
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -1,0 +1,98 @@
+"""The types that cross module borders: generators, directions, batches and errors. Images are float32 in [-1, 1] everywhere.
+
+Shapes: images [B, H, W, C]; z [B, Z]; codes [B, L, D] (one code vector per generator layer, StyleGAN's w+); r [B, S].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Params = Any  # a pytree of arrays
+Batch = dict[str, Any]  # image [B, H, W, C], label [B], index [B], codes [B, L, D] where the method needs them
+
+
+class UserError(Exception):
+    """A mistake that the person at the keyboard can put right: one line saying what, where and what to do (exit code 2)."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A generator as pure functions and a few numbers. `head` and `tail` split it at a layer:
+
+    tail(params, head(params, codes, l), codes, l) == synthesize(params, codes) for every l in 0..num_layers.
+    """
+
+    family: str
+    num_layers: int  # L
+    code_dim: int  # D
+    resolution: int  # H = W, pixels
+    label_dim: int  # 0: unconditional
+    init: Callable[[jax.Array], Params]
+    """(key) -> params"""
+    sample: Callable[[jax.Array, int], jax.Array]
+    """(key, n) -> z [n, Z] from the prior"""
+    map: Callable[..., jax.Array]
+    """(params, z, label=None, truncation_psi=1., truncation_cutoff=None) -> codes [B, L, D]"""
+    synthesize: Callable[..., jax.Array]
+    """(params, codes, label=None, noise='const'|'none'|'random', key=None) -> images [B, H, W, C], not clipped"""
+    head: Callable[[Params, jax.Array, int], Any]
+    """(params, codes, l) -> features: the state after the layer fed by codes[:, l - 1]; l = 0 gives the constant"""
+    tail: Callable[[Params, Any, jax.Array, int], jax.Array]
+    """(params, features, codes, l) -> images: the layers fed by codes[:, l:]"""
+
+
+class Directions(NamedTuple):
+    """Directions in code space (spec: paper section 3.4). Moving along k by r multiples of sigma adds r * sigma[k] * vectors[k].
+
+    The vectors are already masked: vectors[k, l] is zero where mask[k, l] is False, and sum over l of |vectors[k, l]|^2 is 1.
+    """
+
+    vectors: np.ndarray  # [K, L, D]
+    sigma: np.ndarray  # [K], standard deviation of the population's codes along each vector
+    mean: np.ndarray  # [L, D], mean code of the population
+    mask: np.ndarray  # [K, L] bool, the layers each direction moves
+    names: tuple[str, ...]
+    useful: np.ndarray  # [K], largest multiple of sigma known to keep the label; inf where not measured
+    generator_fingerprint: str
+
+
+class Record(NamedTuple):
+    """One measured number: a line of records.jsonl. low and high bound the 95 % interval over the n examples (Wilson), or are None."""
+
+    method: str  # a training method, or a stage such as 'encoder'
+    seed: int
+    split: str
+    metric: str
+    value: float
+    n: int
+    low: float | None
+    high: float | None
+    fingerprint: str  # of everything the number depends on
+
+
+class Variation(NamedTuple):
+    """What a method makes of a batch: varied inputs, what the classifier shall answer to them, and the examples' new radii."""
+
+    inputs: jax.Array  # [B, H, W, C]
+    targets: jax.Array  # [B, num_classes], distributions
+    epsilon: jax.Array  # [B]
+    metrics: dict[str, jax.Array]  # name -> [B]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Method:
+    """What a training step trains on beside the clean batch. A pytree: generator weights ride along as arrays.
+
+    vary: Partial of (logits_fn, keys [B], batch, epsilon [B]) -> Variation; None to train on the clean batch alone. logits_fn: images
+    -> logits with running BatchNorm statistics. passes: network passes per example and step, a backward pass counting as two
+    forward ones, by which methods of unequal cost are compared.
+    """
+
+    vary: Callable[..., Variation] | None
+    passes: int = field(metadata={"static": True})

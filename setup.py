@@ -1,0 +1,48 @@
+"""natra_jax: adversarial training against natural variation, in JAX."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+BASE = [
+    "absl-py>=2.5",
+    "chex>=0.1.92",
+    "etils[epath]>=1.15",
+    "flax>=0.12.8,<0.13",
+    "grain>=0.2.18,<0.3",
+    "importlib_resources",  # tensorflow-datasets needs it and does not declare it
+    "jax>=0.10,<0.11",
+    "matplotlib>=3.10",
+    "ml-collections>=1.1",
+    "numpy>=2",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "pillow>=12",
+    "scikit-learn>=1.9",
+    "scipy>=1.15",
+    "tensorflow-datasets>=4.9.10",
+    "tqdm>=4.67",
+    "umap-learn>=0.5.12",
+]
+
+setup(
+    name="natra_jax",
+    version="0.1.0",
+    description="Adversarial training against natural variation found in a generative model's latent space, in JAX",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # natra_jax/experiments is a link to experiments/, so that installed and cloned code find the same files
+    packages=find_packages(include=["natra_jax", "natra_jax.*"]),
+    package_data={"natra_jax.generators": ["weights/*.npz", "weights/*.json"]},
+    install_requires=BASE,
+    extras_require={
+        "test": ["beartype>=0.22", "hypothesis>=6.150", "jaxtyping>=0.3.11", "pytest>=9", "ruff>=0.17"],
+        "ui": ["gradio>=6.31,<7"],
+        "tensorboard": ["tensorboardX>=2.6.5"],
+        "cuda": ["jax[cuda13]>=0.10,<0.11"],
+        "tpu": ["jax[tpu]>=0.10,<0.11"],
+    },
+)
