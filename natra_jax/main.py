@@ -20,7 +20,9 @@ from natra_jax import pipeline
 from natra_jax.types import UserError
 
 _DEFAULT_CONFIG = "experiments/digits.py"
-_CONFIG = config_flags.DEFINE_config_file("config", _DEFAULT_CONFIG, "The experiment; its fields are set as --config.field=value.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, f"The experiment, {_DEFAULT_CONFIG} by default; its fields are set as --config.field=value."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory or bucket that everything is written into.")
 _SCRATCH = flags.DEFINE_string("scratch", None, "Local directory for memory-mapped copies, where workdir is a bucket.")
 _STAGES = flags.DEFINE_list("stages", list(pipeline.STAGES), f"Which to run, of {','.join(pipeline.STAGES)}.")

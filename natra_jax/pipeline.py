@@ -125,6 +125,8 @@ def run(
         done.add(piece.name)
         if piece.stage in ("encoder", "evaluate"):
             _collect(root, work, done)
+    if "report" in done:
+        say("\n" + report.summary(context))
 
 
 def _fingerprints(work: Sequence[Piece]) -> dict[str, str]:

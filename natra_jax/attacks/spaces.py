@@ -42,8 +42,8 @@ def directions(
     r_s in [max(-epsilon, min(0, -t - c_s)), min(epsilon, max(0, t - c_s))], c = pinv(V diag(sigma)) (codes - mean).
     A large epsilon can thus reach the other end of the population's range but not leave it, and r = 0 is always inside.
 
-    truncation: t, in sigmas; None for the ball alone. norm: 'linf' or 'l2' (the ball first, then the box). units of r and epsilon: 'sigma', or
-    'raw' for the generator's own code units. Layers below the first one that moves are computed once per attack.
+    truncation: t, in sigmas; None for the ball alone. norm: 'linf' or 'l2' (the ball first, then the box). units of r and epsilon:
+    'sigma', or 'raw' for the generator's own code units. Layers below the first one that moves are computed once per attack.
 
     Raises ValueError for an unknown norm or unit, or directions of another shape than the generator's codes.
     """

@@ -7,7 +7,8 @@
 Coordinates b_j of each sample are found by UMAP or PCA in the activation space (or in the code space, for seen = codes), and
 carried over to the codes by regression (eq. 11). UMAP has no linear basis, so for it the regression is the only way to a direction.
 Layer-wise directions D(v, first-last) (section 3.4.2) are sought in activations that differ through those layers alone: the other
-layers receive the mean code. In the code space of a generator whose codes are nearly isotropic (a small one's are), no direction stands out.
+layers receive the mean code. In the code space itself no direction stands out where the codes are nearly isotropic, as a small
+generator's are.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ FeaturesFn = Callable[[jax.Array], tuple[jax.Array, ...]]
 
 
 class Encoder(nn.Module):
-    """Images [B, H, W, C] -> features of the codes [B, outputs]: convolutions, each but the last followed by halving, then two dense layers."""
+    """Images [B, H, W, C] -> [B, outputs]: convolutions, each but the last followed by halving, then two dense layers."""
 
     outputs: int
     widths: tuple[int, ...] = (32, 64, 128)

@@ -28,9 +28,8 @@ def run(context: Context, directory: epath.Path) -> None:
     )  # fmt: skip
     directions.save(found, directory)
     sigmas = ", ".join(f"{s:.2f}" for s in found.sigma)
-    context.say(
-        f"directions: {len(found.names)} by {c.method} in the {c.space} of {len(codes)} codes, layers {layers[0]}-{layers[1] - 1}, sigma {sigmas}"
-    )
+    where = f"in the {c.space} of {len(codes)} codes, layers {layers[0]}-{layers[1] - 1}"
+    context.say(f"directions: {len(found.names)} by {c.method} {where}, sigma {sigmas}")
 
 
 def load(context: Context) -> Directions:

@@ -1,2 +1,190 @@
-def run(context, directory):
-    pass
+"""Stage report: what was found, as report.md and as index.html, which needs nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+from etils import epath
+
+from natra_jax import report
+from natra_jax.data import to_float
+from natra_jax.evaluation import escaped
+from natra_jax.evaluation.benchmark import latent_attack, predict
+from natra_jax.evaluation.records import read_records
+from natra_jax.report import Picture, Section
+from natra_jax.stages import data, directions, encode, evaluate, generator, judge, train
+from natra_jax.stages.context import Context
+from natra_jax.types import Record
+
+_BASELINE = "original"
+_MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, shown for each direction
+
+
+def run(context: Context, directory: epath.Path) -> None:
+    records = read_records(context.workdir / "records.jsonl")
+    rows = [*context.config.methods, judge.NAME]
+    table = report.build([r for r in records if r.method in rows], rows, baseline=_baseline(context))
+    sections = [
+        _results(context, records, table),
+        _images(context),
+        _directions(context),
+        *_escaped(context),
+        _training(context),
+        _stages(records, rows),
+    ]
+    title = f"natra_jax: {context.config.name}"
+    lead = _lead(context, records)
+    facts = [
+        ("methods", ", ".join(context.config.methods)),
+        ("seeds", ", ".join(map(str, context.config.seeds))),
+        ("updates per method", str(context.config.train.steps)),
+        ("fingerprint", context.fingerprints["report"]),
+    ]
+    report.write_html(directory / "index.html", title, sections, lead=lead, facts=facts)
+    report.write_markdown(directory / "report.md", title, sections, lead=lead, facts=facts)
+
+
+def summary(context: Context) -> str:
+    """The results as a table for the terminal, and where the report is."""
+    records = read_records(context.workdir / "records.jsonl")
+    rows = [*context.config.methods, judge.NAME]
+    table = report.build([r for r in records if r.method in rows], rows, baseline=_baseline(context))
+    return f"{report.to_text(table, width=140)}\n\nreport: {context.workdir / 'report' / 'index.html'}"
+
+
+def _baseline(context: Context) -> str:
+    methods = context.config.methods
+    return _BASELINE if _BASELINE in methods else methods[0]
+
+
+def _best(context: Context) -> str:
+    """The method whose pictures are shown: natra where it was trained, else the last one named."""
+    methods = context.config.methods
+    return "natra" if "natra" in methods else methods[-1]
+
+
+def _lead(context: Context, records: list[Record]) -> str:
+    method, baseline = _best(context), _baseline(context)
+    split = "test_shift" if "test_shift" in data.facts(context).splits else "test_iid"
+    return report.compare(records, method, baseline, split, "accuracy") if method != baseline else ""
+
+
+def _results(context: Context, records: list[Record], table: report.Table) -> Section:
+    text = [
+        "In the iid splits what varies in nature is tied to the label as it was in training; in the shifted splits it is not. "
+        "worstN counts an image as right only if all N of its true variations are classified correctly: no generator takes part in it.",
+        "latent_accuracy is measured along the very directions that natra trains on, so it flatters natra; read it as a check that "
+        f"training did what it was meant to do. {judge.NAME} is the independent judge, trained on labelled images with the variation "
+        "removed from the label: a ceiling, not a competitor.",
+    ]
+    methods = [m for m in context.config.methods if m != _baseline(context)]
+    if "random" in methods and "natra" in methods:
+        text.append(report.compare(records, "natra", "random", "test_shift", "accuracy"))
+    dots = Picture(report.metric_dots(table), "Means and 95 % intervals.", "Dot chart of every metric, a row for each method.")
+    return Section("Results", text, table, [dots])
+
+
+def _images(context: Context) -> Section:
+    count, facts = context.config.report.examples, data.facts(context)
+    shown = [to_float(data.split(context, name).image[:count]) for name in facts.splits]
+    grid = Picture(report.image_grid(shown, facts.splits), "The first images of each split.", "A row of images for each split.")
+    real = data.split(context, "test_iid").image[: 2 * count]
+    decoded = _decode(context, encode.encode_images(context, real))
+    pairs = report.reconstruction_grid(to_float(real), decoded, columns=count)
+    error = float(np.square(to_float(real) - decoded).mean())
+    caption = f"Test images above what encoder and generator make of them (mean squared error of these {error:.4f})."
+    return Section(
+        "Images and reconstructions",
+        ["Everything natra varies is first encoded into the generator's codes; what the reconstruction loses, no variation can show."],
+        figures=[grid, Picture(pairs, caption, "Pairs of a test image and its reconstruction.")],
+    )
+
+
+def _directions(context: Context) -> Section:
+    along = directions.load(context)
+    codes = encode.encode_images(context, data.split(context, "test_iid").image[:1])
+    steps = np.asarray(_MULTIPLES, np.float32)[:, None, None] * along.sigma[:, None, None, None] * along.vectors[:, None]
+    moved = (codes + steps).reshape(-1, *codes.shape[1:])
+    images = _decode(context, moved).reshape(len(along.names), len(_MULTIPLES), *data.facts(context).image_shape)
+    strip = report.direction_strip(images, along.names, _MULTIPLES)
+    layers = ", ".join(map(str, np.flatnonzero(along.mask.any(0))))
+    return Section(
+        "What each direction does",
+        [
+            f"Found without labels, moving the codes of layers {layers} alone. One test image is moved along each direction by multiples "
+            f"of sigma, the spread of the population along it. Training stays within {context.config.natra.truncation:g} sigma of the "
+            "population's mean, so the outermost images lie beyond what it uses where the example itself lies off the mean."
+        ],
+        figures=[Picture(strip, "A row for each direction.", "Image strips, one for each direction.")],
+    )
+
+
+def _escaped(context: Context) -> list[Section]:
+    method, baseline, seed = _best(context), _baseline(context), context.config.seeds[0]
+    if method == baseline:
+        return []
+    c = context.config.eval
+    split = data.split(context, "test_iid")
+    labels = np.asarray(split.label)
+    codes = encode.encode_images(context, split.image)
+    decoded = _decode(context, codes)
+    broken = evaluate.logits(context, train.load(context, baseline, seed))
+    variations, _ = latent_attack(
+        evaluate.search(context), directions.space(context), broken, codes, labels, c.latent_epsilon, seed, c.batch_size
+    )
+    answers = {
+        baseline: predict(broken, variations, c.batch_size),
+        method: predict(evaluate.logits(context, train.load(context, method, seed)), variations, c.batch_size),
+        judge.NAME: predict(evaluate.logits(context, judge.load(context)), variations, c.batch_size),
+    }
+    seen = (predict(broken, split.image, c.batch_size), predict(broken, decoded, c.batch_size))
+    all_escaped = escaped.find(labels, *seen, answers[baseline])
+    repaired = escaped.find(labels, *seen, answers[baseline], answers[method])
+    text = (
+        f"Of {len(labels)} test images, {baseline} gets {all_escaped.candidates} right both as they are and as reconstructed. For "
+        f"{len(all_escaped.index)} of these the search finds a variation that it gets wrong; {method} gets {len(repaired.index)} of those "
+        f"variations right. The judge's answer shows whether the variation kept the label."
+    )
+    shown = repaired.index[: context.config.report.examples]
+    if not len(shown):
+        return [Section("Escaped samples", [text])]
+    figure = report.escaped(
+        to_float(split.image[shown]), decoded[shown], variations[shown], labels[shown], {name: a[shown] for name, a in answers.items()}
+    )
+    picture = Picture(figure, f"Wrong with {baseline}, right with {method}.", "Images, reconstructions, variations and what models say.")
+    return [Section("Escaped samples", [text], figures=[picture])]
+
+
+def _training(context: Context) -> Section:
+    methods, seeds = context.config.methods, context.config.seeds
+    histories = {method: [train.history(context, method, seed) for seed in seeds] for method in methods}
+    panels: dict[str, dict] = {}
+    for title, metric in (("accuracy on the clean batch", "accuracy"), ("share of variations misclassified", "attack_success")):
+        panels[title] = {m: _curve(h, metric) for m, h in histories.items() if metric in h[0][0]}
+    panels = {title: lines for title, lines in panels.items() if lines}
+    figures = [Picture(report.curves(panels, methods), "The batches of training.", "Training curves of every method.")]
+    adaptive = {
+        m: np.concatenate([train.load(context, m, seed).epsilon for seed in seeds]) for m in methods if "epsilon" in histories[m][0][0]
+    }
+    if adaptive:
+        cap = context.config.natra.epsilon_max
+        radii = report.histograms(adaptive, "radius at the end of training, in sigma", methods, limit=cap)
+        figures.append(Picture(radii, "Adaptive radius of the training examples; dashed: its cap.", "Histogram of radii."))
+    return Section(
+        "Training", ["A variation counts as misclassified at the moment it is made, before the update that it serves."], figures=figures
+    )
+
+
+def _curve(histories: list, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    steps = np.array([entry["step"] for entry in histories[0]])
+    return steps, np.array([[entry[metric] for entry in history] for history in histories])
+
+
+def _stages(records: list[Record], methods: list[str]) -> Section:
+    stages = list(dict.fromkeys(r.method for r in records if r.method not in methods))
+    rows = tuple((r.method, r.metric, r.split, f"{r.value:.5f}", str(r.n)) for r in records if r.method in stages)
+    return Section("Stages", table=report.Plain(("stage", "metric", "split", "value", "n"), rows) if rows else None)
+
+
+def _decode(context: Context, codes: np.ndarray) -> np.ndarray:
+    generator_, params = generator.load(context)
+    return np.asarray(generator_.synthesize(params, codes))

@@ -1,0 +1,62 @@
+"""What a run found, for people: tables with intervals, figures, report.md and an index.html that needs nothing else.
+
+    from pathlib import Path
+    from tempfile import mkdtemp
+
+    from natra_jax import report
+    from natra_jax.evaluation.intervals import wilson
+    from natra_jax.types import Record
+
+    right = {"original": (60, 63, 58), "natra": (447, 455, 450)}  # of 597 test images, one count for each seed
+    records = [
+        Record(method, seed, "test_shift", "accuracy", count / 597, 597, *wilson(count, 597), fingerprint="")
+        for method, counts in right.items()
+        for seed, count in enumerate(counts)
+    ]
+    table = report.build(records, methods=["original", "natra"])
+    print(report.to_text(table))
+
+    dots = report.Picture(report.metric_dots(table), caption="Means and 95 % intervals.", alt="Dot chart: natra far above original.")
+    answer = report.compare(records, "natra", "original", "test_shift", "accuracy")
+    page = Path(mkdtemp()) / "index.html"
+    report.write_html(page, "Colour digits", [report.Section("Results", table=table, figures=[dots])], lead=answer)
+
+Everything is made by pure functions; only write_html and write_markdown touch a disk.
+"""
+
+from natra_jax.report.figures import curves, direction_strip, escaped, histograms, image_grid, metric_dots, reconstruction_grid
+from natra_jax.report.page import Highlight, Picture, Section, render_html, render_markdown, write_html, write_markdown
+from natra_jax.report.printing import CellText, compare, find, plain, texts, to_markdown, to_text
+from natra_jax.report.tables import Cell, Column, Plain, Table, build, build_differences, glossary, paired_difference
+
+__all__ = [
+    "Cell",
+    "CellText",
+    "Column",
+    "Highlight",
+    "Picture",
+    "Plain",
+    "Section",
+    "Table",
+    "build",
+    "build_differences",
+    "compare",
+    "curves",
+    "direction_strip",
+    "escaped",
+    "find",
+    "glossary",
+    "histograms",
+    "image_grid",
+    "metric_dots",
+    "paired_difference",
+    "plain",
+    "reconstruction_grid",
+    "render_html",
+    "render_markdown",
+    "texts",
+    "to_markdown",
+    "to_text",
+    "write_html",
+    "write_markdown",
+]

@@ -1,0 +1,202 @@
+"""What all figures share: colours, text, and sheets of images that are placed to the pixel.
+
+    png = sheet([TextRow("", ["-2σ", "0", "+2σ"]), ImageRow("hue", images)])  # images [3, H, W, C]
+
+Matplotlib draws text and lines through its object interface only, so nothing global changes and threads do not meet. Figures are
+made at twice the size they are shown at, to be sharp on dense screens; every length below is in pixels of the file.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, MUTED, RULE = "#1f2933", "#667382", "#d9dee4"
+# Okabe and Ito's colours, which people with any colour vision tell apart; the pale ones are left out.
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
+FONT = "DejaVu Sans"  # comes with matplotlib
+DPI = 200
+SMALL, NORMAL = 8.0, 8.8  # points: 11 and 12 pixels where the page shows them
+SHARPNESS = 2  # pixels of the file to a pixel of the page
+
+_IMAGE = 128  # small images are enlarged to about this size
+_LARGEST = 256  # larger images are shrunk to this
+_LABEL, _WORD = 36, 16  # characters of a row's label and of a text under an image before they are cut
+_GAP, _LINE, _MARGIN, _MARK = 8, 34, 4, 8
+
+
+class ImageRow(NamedTuple):
+    label: str
+    images: np.ndarray  # [N, H, W, C] in [-1, 1], C 1 or 3
+    marked: np.ndarray | None = None  # [N] bool: a bar under these images
+
+
+class TextRow(NamedTuple):
+    label: str
+    texts: Sequence[str]
+    colours: Sequence[str] | None = None
+
+
+class Space(NamedTuple):
+    height: int
+
+
+def pixels(images: np.ndarray) -> np.ndarray:
+    """[N, H, W, C] in [-1, 1], C 1 or 3 -> [N, H', W', 3] uint8. Values outside are clipped, what is not finite becomes magenta.
+
+    Small images are enlarged by a whole factor, each pixel a square; large ones are shrunk.
+    """
+    images = np.asarray(images, np.float32)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(f"images of shape {images.shape}; expected [N, H, W, C] with N at least 1 and C 1 or 3")
+    finite = np.isfinite(images)
+    shown = np.rint((np.clip(np.where(finite, images, 0.0), -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    shown = np.where(finite.all(-1, keepdims=True), shown, np.array([255, 0, 255], np.uint8))
+    longest = max(images.shape[1:3])
+    if longest > _LARGEST:
+        return _shrunk(shown, _LARGEST / longest)
+    factor = max(1, _IMAGE // longest)
+    return shown.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def sheet(rows: Sequence[ImageRow | TextRow | Space]) -> bytes:
+    """Rows under each other, their labels on the left, as a PNG. The columns are as wide as the widest image or text."""
+    drawn = [_prepared(row) for row in rows]
+    filled = [row for row in drawn if not isinstance(row, Space)]
+    left = math.ceil(max(width(row.label) for row in filled))
+    left = _MARGIN + (left and left + 2 * _GAP)
+    step = math.ceil(max(row.images.shape[2] if isinstance(row, ImageRow) else _widest(row.texts) for row in filled)) + _GAP
+    count = max(len(row.images if isinstance(row, ImageRow) else row.texts) for row in filled)
+    centers = [left + i * step + (step - _GAP) / 2 for i in range(count)]
+    figure = blank(left + count * step - _GAP + _MARGIN, 2 * _MARGIN + sum(map(_height, drawn)))
+    pictures = []
+    top = _MARGIN
+    for row in drawn:
+        middle = top + (_height(row) - _GAP) / 2
+        if isinstance(row, ImageRow):
+            write(figure, row.label, left - 2 * _GAP, middle, "right")
+            height, across = row.images.shape[1:3]
+            pictures += [(image, round(x - across / 2), top) for image, x in zip(row.images, centers, strict=False)]
+            for x, marked in zip(centers, () if row.marked is None else row.marked, strict=False):
+                if marked:
+                    stroke(figure, x - across / 2, top + height + 6, x + across / 2, top + height + 6, color=GREEN, solid_capstyle="butt")
+        elif isinstance(row, TextRow):
+            write(figure, row.label, left - 2 * _GAP, middle, "right", MUTED, SMALL)
+            for text, x, colour in zip(row.texts, centers, row.colours or [INK] * len(row.texts), strict=False):
+                write(figure, text, x, middle, "center", colour, SMALL)
+        top += _height(row)
+    return png(figure, pictures)
+
+
+def styles(names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
+    """A colour and a line style for each name, by its place: six colours, then the same dashed, then dotted."""
+    colours = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+    dashes = ("-", (0, (4, 1.5)), (0, (1, 1)))
+    return {n: {"color": colours[i % 6], "linestyle": dashes[i // 6 % 3]} for i, n in enumerate(dict.fromkeys(names))}
+
+
+def blank(across: float, down: float) -> Figure:
+    """An empty white figure of that many pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(across / DPI, down / DPI), dpi=DPI, facecolor="white", layout="none")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def write(figure: Figure, text: str, x: float, y: float, align: str = "left", colour: str = INK, size: float = NORMAL, **more: Any) -> None:
+    """Text at pixel (x, y), counted from the top left, centred vertically. Dollar signs are dollar signs, not mathematics."""
+    down = figure.get_figheight() * DPI - y
+    place = {"transform": None, "ha": align, "va": "center_baseline"}
+    figure.text(x, down, printable(text), color=colour, size=size, family=FONT, parse_math=False, **place, **more)
+
+
+def stroke(figure: Figure, x0: float, y0: float, x1: float, y1: float, **style: Any) -> None:
+    """A line between two pixels, counted from the top left."""
+    from matplotlib.lines import Line2D
+
+    down = figure.get_figheight() * DPI
+    figure.add_artist(Line2D([x0, x1], [down - y0, down - y1], transform=None, linewidth=1.5, **style))
+
+
+def axes(figure: Figure, left: float, top: float, across: float, down: float) -> Any:
+    """Axes at that place in pixels from the top left, with nothing but a light baseline and ticks."""
+    total = figure.get_figwidth() * DPI, figure.get_figheight() * DPI
+    area = figure.add_axes((left / total[0], 1 - (top + down) / total[1], across / total[0], down / total[1]), facecolor="none")
+    for side in ("top", "right", "left", "bottom"):
+        area.spines[side].set_visible(side == "bottom")
+        area.spines[side].set_color(RULE)
+    area.tick_params(colors=MUTED, labelsize=SMALL, labelfontfamily=FONT, length=0, pad=4)
+    area.grid(color=RULE, linewidth=0.6)
+    area.set_axisbelow(True)
+    return area
+
+
+def png(figure: Figure, pictures: Sequence[tuple[np.ndarray, int, int]] = ()) -> bytes:
+    """The figure as a PNG file, with pictures (uint8 [H, W, 3], left, top) copied into it pixel for pixel."""
+    from PIL import Image
+
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    for image, left, top in pictures:
+        drawn[top : top + image.shape[0], left : left + image.shape[1]] = image
+    stream = io.BytesIO()
+    Image.fromarray(drawn).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def width(text: str, size: float = NORMAL) -> float:
+    """Pixels that the text takes."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    if not text:
+        return 0.0
+    return text_to_path.get_text_width_height_descent(printable(text), FontProperties(family=FONT, size=size), False)[0] * DPI / 72
+
+
+def shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Text with what the font cannot draw (another script, a line break) replaced, rather than a warning and a box."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties(family=FONT))).get_char_index
+    return "".join(c if c.isprintable() and known(ord(c)) else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _prepared(row: ImageRow | TextRow | Space) -> ImageRow | TextRow | Space:
+    """The row with its images in pixels and its words cut to length."""
+    if isinstance(row, Space):
+        return row
+    row = row._replace(label=shorten(row.label, _LABEL))
+    if isinstance(row, ImageRow):
+        return row._replace(images=pixels(row.images))
+    return row._replace(texts=[shorten(text, _WORD) for text in row.texts])
+
+
+def _widest(texts: Sequence[str]) -> float:
+    return max((width(text, SMALL) for text in texts), default=0.0)
+
+
+def _height(row: ImageRow | TextRow | Space) -> int:
+    if isinstance(row, ImageRow):
+        return row.images.shape[1] + _GAP + (0 if row.marked is None else _MARK)
+    return row.height if isinstance(row, Space) else _LINE
+
+
+def _shrunk(images: np.ndarray, scale: float) -> np.ndarray:
+    from PIL import Image
+
+    size = max(1, round(images.shape[2] * scale)), max(1, round(images.shape[1] * scale))
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])

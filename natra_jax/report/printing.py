@@ -1,0 +1,198 @@
+"""Tables as strings: for the terminal, for Markdown, and cell by cell for the HTML page.
+
+    print(to_text(table, width=120))
+    print(compare(records, "natra", "original", "test_shift", "accuracy"))
+
+Shares are printed in per cent with one decimal, other numbers with three significant digits of their column's largest.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from natra_jax.report.tables import Cell, Column, Plain, Table, build, difference_column, paired_difference
+from natra_jax.types import Record
+
+
+class CellText(NamedTuple):
+    value: str
+    low: str  # "" where there is no interval
+    high: str
+    best: bool  # the best value of its column, as printed
+    single: bool  # one seed, in a table where other cells have several
+
+
+def texts(table: Table) -> tuple[tuple[CellText | None, ...], ...]:
+    """The cells as strings, [methods][columns]: a column's numbers share their decimals. Intervals of shares are cut at 0 and 100 %."""
+    columns = [_column_texts(column, [row[j] for row in table.cells]) for j, column in enumerate(table.columns)]
+    rows = zip(*columns, strict=True) if columns else [()] * len(table.methods)
+    mixed = len({cell.seeds for row in table.cells for cell in row if cell}) > 1
+    return tuple(
+        tuple(text and text._replace(single=mixed and cell is not None and cell.seeds == 1) for text, cell in zip(*pair, strict=True))
+        for pair in zip(rows, table.cells, strict=True)
+    )
+
+
+def find(table: Table, method: str, split: str, metric: str) -> CellText | None:
+    """The cell of (method, split, metric) as printed; None where it was not measured or the table has no such row or column."""
+    places = [j for j, column in enumerate(table.columns) if (column.split, column.metric) == (split, metric)]
+    return texts(table)[table.methods.index(method)][places[0]] if places and method in table.methods else None
+
+
+def compare(records: Sequence[Record], method: str, baseline: str, split: str, metric: str) -> str:
+    """Method against baseline over the seeds that both have, as one sentence that claims no more than the numbers carry."""
+    both = [record for record in records if record.method in (method, baseline) and (record.split, record.metric) == (split, metric)]
+    seeds = {name: {record.seed for record in both if record.method == name} for name in (method, baseline)}
+    shared = [record for record in both if record.seed in seeds[method] & seeds[baseline]]
+    if not shared:
+        return f"On {split}, {metric} was measured with no seed that {method} and {baseline} share, so they are not compared."
+    values = build(shared, (baseline, method), baseline, reductions=())
+    (reference,), (own,) = texts(values)
+    cell = paired_difference(shared, method, baseline, split, metric)
+    (change,) = _column_texts(difference_column(values.columns[0]), [cell])
+    assert reference and own and change and cell  # every shared seed has both
+    unit, step = (" %", " points") if values.columns[0].unit else ("", "")
+    sentence = f"On {split}, {metric} is {reference.value}{unit} with {baseline} and {own.value}{unit} with {method}: "
+    if cell.low is None or cell.high is None:
+        return f"{sentence}a difference of {change.value}{step}, from one seed, so how much of it is chance is not known."
+    sentence += f"a difference of {change.value}{step} (95 % interval {change.low} to {change.high}, {cell.seeds} seeds)"
+    return f"{sentence}." if cell.low > 0 or cell.high < 0 else f"{sentence}, which is not distinguishable from none."
+
+
+def heading(column: Column) -> str:
+    return f"{column.metric} ({column.unit})" if column.unit else column.metric
+
+
+def examples(column: Column) -> str:
+    fewest, most = column.examples
+    return f"n = {fewest}" if fewest == most else f"n = {fewest} to {most}"
+
+
+def plain(table: Table) -> Plain:
+    """The table as strings, the numbers of a column padded so that they line up."""
+    header = ["method"] + [f"{heading(column)}\n{column.split}\n{examples(column)}" for column in table.columns]
+    columns = [_padded(column) for column in zip(*texts(table), strict=True)]
+    rows = tuple((method, *(column[i] for column in columns)) for i, method in enumerate(table.methods))
+    return Plain(tuple(header), rows, table.note)
+
+
+def note(table: Table | Plain) -> str:
+    """What a reader needs to know under the table, with the meaning of bold if a cell is bold."""
+    shown = [text for row in texts(table) for text in row if text] if isinstance(table, Table) else []
+    if not any(text.best for text in shown):
+        return table.note
+    doubt = "; where intervals overlap, the order is not established" if any(text.low for text in shown) else ""
+    return f"{table.note} Bold: the best of its column{doubt}."
+
+
+def to_text(table: Table | Plain, width: int | None = None) -> str:
+    """Aligned columns for a terminal. With `width`, a table wider than this many characters is folded into several under each other."""
+    table = plain(table) if isinstance(table, Table) else table
+    rows = [[one_line(cell) for cell in row] for row in table.rows]
+    header = [[one_line(line) for line in cell.split("\n")] for cell in table.header]
+    widths = [max(map(len, [*head, *(row[j] for row in rows)])) for j, head in enumerate(header)]
+    height = max(map(len, header))
+    lines = [[head[k] if k < len(head) else "" for head in header] for k in range(height)] + [["-" * w for w in widths]] + rows
+
+    def block(columns: Sequence[int]) -> str:
+        aligned = [[line[j].rjust(widths[j]) if j else line[j].ljust(widths[j]) for j in (0, *columns)] for line in lines]
+        return "\n".join("  ".join(cells).rstrip() for cells in aligned)
+
+    blocks = [block(columns) for columns in _fold(widths, width)]
+    return "\n\n".join([*blocks, one_line(table.note)] if table.note else blocks) + "\n"
+
+
+def to_markdown(table: Table | Plain) -> str:
+    """A GitHub-flavoured Markdown table and its note. Every string is escaped."""
+    strings = plain(table) if isinstance(table, Table) else table
+    bold = [[bool(text and text.best) for text in row] for row in texts(table)] if isinstance(table, Table) else None
+    lines = [[escape_markdown(cell.replace("\n", ", ")) for cell in strings.header], ["---"] + ["---:"] * (len(strings.header) - 1)]
+    for i, (name, *values) in enumerate(strings.rows):
+        cells = [escape_markdown(value) for value in values]
+        lines.append([escape_markdown(name), *(f"**{c.strip()}**" if bold and bold[i][j] else c for j, c in enumerate(cells))])
+    under = note(table)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + (f"\n\n{escape_markdown(under)}\n" if under else "\n")
+
+
+def escape_markdown(text: str) -> str:
+    """Text on one line that shows as itself in a paragraph or a table cell of (GitHub-flavoured) Markdown."""
+    text = re.sub(r"([\\`*|~$]|\](?=[\[(:]))", r"\\\1", one_line(text))  # a bracket alone makes no link
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word an underscore is literal already
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters: a name from a file must not steer the terminal."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+
+
+def _column_texts(column: Column, cells: Sequence[Cell | None]) -> list[CellText | None]:
+    scaled = [cell and _scaled(column, cell) for cell in cells]
+    spec = ("+" if column.signed else "") + (
+        ".1f" if column.unit else _spec([n for cell in scaled if cell for n in cell[:3] if n is not None])
+    )
+    values = [cell.value for cell in scaled if cell and math.isfinite(cell.value)]
+    # A column in which all that was measured prints alike has no best value.
+    contest = column.better != 0 and len({_number(value, spec) for value in values}) > 1
+    best = _number(max(values, key=lambda value: column.better * value), spec) if contest else None
+
+    def text(cell: Cell) -> CellText:
+        value, low, high = ("" if number is None else _number(number, spec) for number in cell[:3])
+        bounded = math.isfinite(cell.value) and cell.low is not None and cell.high is not None
+        return CellText(value, low if bounded else "", high if bounded else "", value == best, False)
+
+    return [cell and text(cell) for cell in scaled]
+
+
+def _number(number: float, spec: str) -> str:
+    """Zero, and what differs from it by rounding only, is printed without a sign; -0.04 is "-0.0", which says on which side it is."""
+    return format(0.0, spec.removeprefix("+")) if abs(number) < 1e-12 else format(number, spec)
+
+
+def _scaled(column: Column, cell: Cell) -> Cell:
+    """The cell in the unit it is printed in; the bounds of a share cut at 0 and 100 %, which a t-interval can overstep."""
+    if not column.unit:
+        return cell
+    low, high = cell.low, cell.high
+    if column.unit == "%" and not column.signed:
+        low, high = low and max(low, 0.0), high and min(high, 1.0)
+    return Cell(100 * cell.value, None if low is None else 100 * low, None if high is None else 100 * high, cell.seeds)
+
+
+def _spec(numbers: Sequence[float]) -> str:
+    """The format that gives the largest number three significant digits."""
+    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
+    if largest == 0.0:
+        return ".1f"
+    magnitude = math.floor(math.log10(largest))
+    return f".{max(2 - magnitude, 0)}f" if -4 <= magnitude < 6 else ".2e"
+
+
+def _padded(column: Sequence[CellText | None]) -> list[str]:
+    value, low, high = (max((len(text[k]) for text in column if text), default=0) for k in range(3))
+    bracket = low + high + 5 if low else 0
+    mark = any(text and text.single for text in column)
+
+    def padded(text: CellText | None) -> str:
+        if text is None:
+            return "-"
+        interval = f" [{text.low.rjust(low)}, {text.high.rjust(high)}]" if text.low else ""
+        return text.value.rjust(value) + interval.ljust(bracket) + ("†" if text.single else " " if mark else "")
+
+    return [padded(text) for text in column]
+
+
+def _fold(widths: Sequence[int], width: int | None) -> list[list[int]]:
+    """Columns 1.. in groups that fit, with column 0, into `width` characters; a group holds at least one."""
+    groups: list[list[int]] = [[]]
+    for j in range(1, len(widths)):
+        used = widths[0] + sum(widths[k] + 2 for k in [*groups[-1], j])
+        if width is not None and groups[-1] and used > width:
+            groups.append([])
+        groups[-1].append(j)
+    return groups

@@ -1,0 +1,231 @@
+"""From records to tables: a row for each method, a column for each (metric, split), in each cell the mean and its 95 % interval.
+
+    table = build(records, methods=["original", "random", "natra"])
+    table.cells[2][0]  # Cell(value=0.754, low=0.704, high=0.804, seeds=3)
+
+One seed: the interval is the record's own (Wilson, over the examples). Several: Student's t over the seeds. Differences and error
+reductions are taken seed by seed before they are averaged, so that what two methods share (data, initialisation) cancels.
+`printing` turns tables into strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from natra_jax.evaluation.intervals import t_interval
+from natra_jax.types import Record
+
+
+class Cell(NamedTuple):
+    value: float  # mean over the seeds
+    low: float | None  # 95 % interval; None: not known
+    high: float | None
+    seeds: int
+
+
+class Column(NamedTuple):
+    metric: str
+    split: str
+    unit: str  # "%" or "points" (both print 100 times the value), or "" (prints the value)
+    signed: bool  # differences and reductions: printed with their sign
+    better: int  # 1: higher is better, -1: lower is, 0: neither or not known
+    examples: tuple[int, int]  # fewest and most examples behind a cell
+
+
+class Table(NamedTuple):
+    methods: tuple[str, ...]  # rows
+    columns: tuple[Column, ...]
+    cells: tuple[tuple[Cell | None, ...], ...]  # [methods][columns]; None: not measured
+    baseline: str
+    note: str  # what the intervals are
+
+
+class Plain(NamedTuple):
+    """A table of ready strings. The first column names the rows; a newline in the header starts a second line."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+class Metric(NamedTuple):
+    proportion: bool
+    better: int  # as in Column
+    meaning: str
+
+
+# In the order of the columns. Metrics that are not here appear after them, under their own name.
+METRICS = {
+    "accuracy": Metric(True, 1, "share of the images classified correctly"),
+    "worst16": Metric(True, 1, "share of the images classified correctly under all of 16 random true repaintings (no generator involved)"),
+    "latent_accuracy": Metric(True, 1, "share still classified correctly after the strongest attack found along the directions"),
+    "label_kept": Metric(True, 1, "share of the varied images on which the independent judge still sees the label"),
+    "reconstruction_error": Metric(False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"),
+}
+ERROR_REDUCTION = "error_reduction"  # the metric of columns derived from the accuracies
+SPLITS = ("test_iid", "test_shift")  # these come first, then other test splits, then validation, then train
+
+_Measured = dict[tuple[str, str, str], dict[int, Record]]  # (method, split, metric) -> seed -> record
+
+
+def build(records: Iterable[Record], methods: Sequence[str], baseline: str = "original", reductions: Sequence[str] | None = None) -> Table:
+    """Every metric of `methods` (rows in this order) on every split: none is left out. Records of other methods are not looked at.
+
+    reductions: the splits whose relative error reduction, (err_baseline - err) / err_baseline from the accuracy, gets a column of its
+    own; None: the shifted test splits, or every test split where none is shifted. ValueError where records contradict each other.
+    """
+    measured = _by_seed(records, (*methods, baseline))
+    columns = _columns({key: seeds for key, seeds in measured.items() if key[0] in methods})
+    if reductions is None:
+        reductions = _splits_to_reduce(columns) if set(methods) - {baseline} else ()
+    columns += [
+        Column(ERROR_REDUCTION, split, "%", True, 1, _examples(measured, split, "accuracy"))
+        for split in reductions
+        if (baseline, split, "accuracy") in measured
+    ]
+    columns.sort(key=_place)
+
+    def cell(method: str, column: Column) -> Cell | None:
+        if column.metric == ERROR_REDUCTION and column.signed:
+            reduction = _paired(measured, method, baseline, column.split, "accuracy", _error_reduction)
+            return reduction._replace(low=None, high=None) if reduction and method == baseline else reduction  # 0 by definition
+        return _mean(measured.get((method, column.split, column.metric), {}))
+
+    cells = tuple(tuple(cell(method, column) for column in columns) for method in methods)
+    return Table(tuple(methods), tuple(columns), cells, baseline, _note(cells))
+
+
+def build_differences(records: Iterable[Record], methods: Sequence[str], baseline: str = "original") -> Table:
+    """As `build`, with each method's difference to the baseline, over the seeds that both have, in place of its value."""
+    measured = _by_seed(records, (*methods, baseline))
+    others = tuple(method for method in methods if method != baseline)
+    columns = sorted((c for c in _columns(measured) if (baseline, c.split, c.metric) in measured), key=_place)
+    cells = tuple(tuple(_paired(measured, method, baseline, c.split, c.metric, _difference) for c in columns) for method in others)
+    return Table(
+        others, tuple(map(difference_column, columns)), cells, baseline, f"Difference to {baseline}, taken seed by seed. {_note(cells)}"
+    )
+
+
+def difference_column(column: Column) -> Column:
+    """The column that holds differences of this column's values."""
+    return column._replace(unit="points" if column.unit == "%" else "", signed=True, better=0)  # a loss can be the smallest of losses
+
+
+def paired_difference(records: Iterable[Record], method: str, baseline: str, split: str, metric: str) -> Cell | None:
+    """Mean over the shared seeds of method minus baseline, with its t-interval; None where they share no seed.
+
+    One shared seed gives a difference without an interval.
+    """
+    return _paired(_by_seed(records, (method, baseline)), method, baseline, split, metric, _difference)
+
+
+def glossary(table: Table) -> tuple[tuple[str, str], ...]:
+    """(metric, its meaning) for the table's metrics whose meaning is known."""
+    meanings = {name: metric.meaning for name, metric in METRICS.items()}
+    meanings[ERROR_REDUCTION] = f"(error of {table.baseline} - error) / error of {table.baseline}, with error = 1 - accuracy"
+    return tuple((name, meanings[name]) for name in dict.fromkeys(column.metric for column in table.columns) if name in meanings)
+
+
+# Columns
+
+
+def _by_seed(records: Iterable[Record], methods: Sequence[str]) -> _Measured:
+    measured: _Measured = {}
+    for record in records:
+        if record.method not in methods:
+            continue
+        earlier = measured.setdefault((record.method, record.split, record.metric), {}).setdefault(record.seed, record)
+        if str(earlier) != str(record):  # as strings, because a NaN does not equal itself
+            place = f"{record.method}, seed {record.seed}, {record.metric} on {record.split}"
+            raise ValueError(f"two different records for {place}: {earlier.value} and {record.value}")
+    return measured
+
+
+def _columns(measured: _Measured) -> list[Column]:
+    columns = []
+    for split, metric in dict.fromkeys((split, metric) for _, split, metric in measured):
+        # A Wilson interval belongs to a proportion, so a metric not known here that carries one is printed in per cent.
+        all_bounded = all(record.low is not None for record in _group(measured, split, metric))
+        known = METRICS.get(metric, Metric(all_bounded, 0, ""))
+        columns.append(Column(metric, split, "%" if known.proportion else "", False, known.better, _examples(measured, split, metric)))
+    return columns
+
+
+def _group(measured: _Measured, split: str, metric: str) -> list[Record]:
+    return [record for key, seeds in measured.items() if key[1:] == (split, metric) for record in seeds.values()]
+
+
+def _examples(measured: _Measured, split: str, metric: str) -> tuple[int, int]:
+    counts = [record.n for record in _group(measured, split, metric)]
+    return min(counts), max(counts)
+
+
+def _place(column: Column) -> tuple[int, int, str, int, str]:
+    """Sort key: tested metrics, then error reductions, then the same on validation and training data, then metrics not known here."""
+    names = (*METRICS, ERROR_REDUCTION)
+    if column.metric not in names:
+        return 2, len(names), column.metric, *_split_place(column.split)
+    late = column.split == "train" or column.split.startswith("val")
+    return int(late), names.index(column.metric), "", *_split_place(column.split)
+
+
+def _split_place(split: str) -> tuple[int, str]:
+    if split in SPLITS:
+        return SPLITS.index(split), ""
+    return len(SPLITS) + (2 if split == "train" else split.startswith("val")), split
+
+
+def _splits_to_reduce(columns: Sequence[Column]) -> list[str]:
+    tested = [c.split for c in columns if c.metric == "accuracy" and c.split != "train" and not c.split.startswith("val")]
+    return [split for split in tested if not split.endswith("iid")] or tested
+
+
+# Cells
+
+
+def _mean(seeds: dict[int, Record]) -> Cell | None:
+    if len(seeds) == 1:
+        (only,) = seeds.values()
+        return Cell(only.value, only.low, only.high, 1)
+    return _over_seeds([record.value for record in seeds.values()])
+
+
+def _paired(
+    measured: _Measured, method: str, baseline: str, split: str, metric: str, change: Callable[[float, float], float | None]
+) -> Cell | None:
+    """Mean of change(value, baseline's value) over the shared seeds; None without one, or where a change is None (undefined)."""
+    own, reference = measured.get((method, split, metric), {}), measured.get((baseline, split, metric), {})
+    changes = [change(own[seed].value, reference[seed].value) for seed in own if seed in reference]
+    defined = [value for value in changes if value is not None]
+    return _over_seeds(defined) if len(defined) == len(changes) else None
+
+
+def _over_seeds(values: Sequence[float]) -> Cell | None:
+    if not values:
+        return None
+    low, high = t_interval(values) or (None, None)
+    return Cell(fmean(values), low, high, len(values))
+
+
+def _difference(value: float, baseline: float) -> float:
+    return value - baseline
+
+
+def _error_reduction(accuracy: float, baseline: float) -> float | None:
+    return None if baseline == 1.0 else (accuracy - baseline) / (1.0 - baseline)
+
+
+def _note(cells: Sequence[Sequence[Cell | None]]) -> str:
+    shown = [cell for row in cells for cell in row if cell]
+    several = sorted({cell.seeds for cell in shown if cell.seeds > 1})
+    single = any(cell.seeds == 1 for cell in shown)
+    wilson = ", with the 95 % interval over the examples (Wilson)" if any(c.seeds == 1 and c.low is not None for c in shown) else ""
+    if not several:
+        return f"One seed{wilson}." if single else ""
+    counts = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
+    note = (
+        f"Mean over {counts} seeds, with the 95 % interval over the seeds (Student's t), which speaks of other runs, not of other images."
+    )
+    return f"{note} † One seed{wilson}." if single else note
