@@ -80,7 +80,8 @@ def escaped(
 def metric_dots(table: Table, columns: int = 4) -> bytes:
     """A panel for each column of the table (`columns` side by side), a row for each method: the mean, its 95 % interval as a line.
 
-    The baseline's value is a dashed line through its panel. Shares stand between 0 and 100 %, unless all lie close together.
+    The baseline's value is a dashed line through its panel; it and the table's references are grey. Shares stand between 0 and 100 %,
+    unless all lie close together.
     """
     if not table.columns or not table.methods:
         raise ValueError("a table without rows or columns has no figure")
@@ -95,7 +96,7 @@ def metric_dots(table: Table, columns: int = 4) -> bytes:
         _dots(canvas.axes(figure, x, y + top, across, row * len(table.methods)), table, j)
         if j % columns == 0:
             for i, method in enumerate(table.methods):
-                colour = MUTED if method == table.baseline else INK
+                colour = MUTED if _aside(table, method) else INK
                 canvas.write(figure, canvas.shorten(method, _NAME), left - 20, y + top + row * (i + 0.5), "right", colour)
     return canvas.png(figure)
 
@@ -187,9 +188,10 @@ def _dots(area: Any, table: Table, j: int) -> None:
     for i, (method, cell) in enumerate(zip(table.methods, rows, strict=True)):
         if cell is None or not math.isfinite(cell.value):
             middle = {"transform": area.get_yaxis_transform(), "ha": "center", "va": "center_baseline"}
+            middle["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
             area.text(0.5, i, "not measured" if cell is None else "not finite", color=MUTED, size=SMALL, family=FONT, **middle)
             continue
-        colour = MUTED if method == table.baseline else BLUE
+        colour = MUTED if _aside(table, method) else BLUE
         if cell.low is not None and cell.high is not None:
             bounds = np.array([cell.low, cell.high])
             area.plot(scale * (np.clip(bounds, 0, 1) if share else bounds), [i, i], color=colour, linewidth=1.6, solid_capstyle="butt")
@@ -201,6 +203,10 @@ def _dots(area: Any, table: Table, j: int) -> None:
     low, high = _limits(seen, share)
     area.set_xlim(low, high)
     area.locator_params(axis="x", nbins=4)
+
+
+def _aside(table: Table, method: str) -> bool:
+    return method == table.baseline or method in table.references
 
 
 def _limits(seen: Sequence[float], share: bool) -> tuple[float, float]:

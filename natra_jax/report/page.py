@@ -96,7 +96,7 @@ def render_html(
         *(_section(place, section) for place, section in zip(places, sections, strict=True)),
         f'<section aria-labelledby="facts"><h2 id="facts">The run</h2><dl class="facts">{rows}</dl></section>' if facts else "",
         "</main>",
-        "<footer><p>Made by natra_jax. Every number is a line of records.jsonl or computed from such lines.</p></footer>",
+        "<footer><p>Made by natra_jax. What was measured is in records.jsonl, a line for each number.</p></footer>",
     ]
     body = "\n".join(part for part in parts if part)
     # The policy makes the browser itself refuse whatever is not in this file.
@@ -216,8 +216,8 @@ def _measured(table: Table) -> str:
     rows = []
     for method, row in zip(table.methods, texts(table), strict=True):
         cells = "".join(f"<td{_start(j, starts)}>{_cell(text)}</td>" for j, text in enumerate(row))
-        baseline = ' class="baseline"' if method == table.baseline else ""
-        rows.append(f'<tr{baseline}><th scope="row">{_text(method)}</th>{cells}</tr>')
+        aside = ' class="aside"' if method == table.baseline or method in table.references else ""
+        rows.append(f'<tr{aside}><th scope="row">{_text(method)}</th>{cells}</tr>')
     head = f'<thead><tr><th scope="col" rowspan="2">method</th>{top}</tr><tr>{low}</tr></thead>'
     return f"{head}<tbody>{''.join(rows)}</tbody>"
 

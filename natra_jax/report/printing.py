@@ -21,13 +21,14 @@ class CellText(NamedTuple):
     value: str
     low: str  # "" where there is no interval
     high: str
-    best: bool  # the best value of its column, as printed
+    best: bool  # the best of its column, or not distinguishable from it
     single: bool  # one seed, in a table where other cells have several
 
 
 def texts(table: Table) -> tuple[tuple[CellText | None, ...], ...]:
     """The cells as strings, [methods][columns]: a column's numbers share their decimals. Intervals of shares are cut at 0 and 100 %."""
-    columns = [_column_texts(column, [row[j] for row in table.cells]) for j, column in enumerate(table.columns)]
+    competing = [method not in table.references for method in table.methods]
+    columns = [_column_texts(column, [row[j] for row in table.cells], competing) for j, column in enumerate(table.columns)]
     rows = zip(*columns, strict=True) if columns else [()] * len(table.methods)
     mixed = len({cell.seeds for row in table.cells for cell in row if cell}) > 1
     return tuple(
@@ -52,7 +53,7 @@ def compare(records: Sequence[Record], method: str, baseline: str, split: str, m
     values = build(shared, (baseline, method), baseline, reductions=())
     (reference,), (own,) = texts(values)
     cell = paired_difference(shared, method, baseline, split, metric)
-    (change,) = _column_texts(difference_column(values.columns[0]), [cell])
+    (change,) = _column_texts(difference_column(values.columns[0]), [cell], [True])
     assert reference and own and change and cell  # every shared seed has both
     unit, step = (" %", " points") if values.columns[0].unit else ("", "")
     sentence = f"On {split}, {metric} is {reference.value}{unit} with {baseline} and {own.value}{unit} with {method}: "
@@ -73,7 +74,7 @@ def examples(column: Column) -> str:
 
 def plain(table: Table) -> Plain:
     """The table as strings, the numbers of a column padded so that they line up."""
-    header = ["method"] + [f"{heading(column)}\n{column.split}\n{examples(column)}" for column in table.columns]
+    header = ["method"] + ["\n".join(map(one_line, (heading(c), c.split, examples(c)))) for c in table.columns]
     columns = [_padded(column) for column in zip(*texts(table), strict=True)]
     rows = tuple((method, *(column[i] for column in columns)) for i, method in enumerate(table.methods))
     return Plain(tuple(header), rows, table.note)
@@ -84,8 +85,8 @@ def note(table: Table | Plain) -> str:
     shown = [text for row in texts(table) for text in row if text] if isinstance(table, Table) else []
     if not any(text.best for text in shown):
         return table.note
-    doubt = "; where intervals overlap, the order is not established" if any(text.low for text in shown) else ""
-    return f"{table.note} Bold: the best of its column{doubt}."
+    overlap = " and what its interval overlaps" if any(text.low for text in shown) else ""
+    return f"{table.note} Bold: the best of its column{overlap}."
 
 
 def to_text(table: Table | Plain, width: int | None = None) -> str:
@@ -131,22 +132,35 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
 
 
-def _column_texts(column: Column, cells: Sequence[Cell | None]) -> list[CellText | None]:
+def _column_texts(column: Column, cells: Sequence[Cell | None], competing: Sequence[bool]) -> list[CellText | None]:
     scaled = [cell and _scaled(column, cell) for cell in cells]
     spec = ("+" if column.signed else "") + (
         ".1f" if column.unit else _spec([n for cell in scaled if cell for n in cell[:3] if n is not None])
     )
-    values = [cell.value for cell in scaled if cell and math.isfinite(cell.value)]
-    # A column in which all that was measured prints alike has no best value.
-    contest = column.better != 0 and len({_number(value, spec) for value in values}) > 1
-    best = _number(max(values, key=lambda value: column.better * value), spec) if contest else None
+    best = _best(scaled, competing, column.better, spec)
 
-    def text(cell: Cell) -> CellText:
+    def text(cell: Cell, best: bool) -> CellText:
         value, low, high = ("" if number is None else _number(number, spec) for number in cell[:3])
         bounded = math.isfinite(cell.value) and cell.low is not None and cell.high is not None
-        return CellText(value, low if bounded else "", high if bounded else "", value == best, False)
+        return CellText(value, low if bounded else "", high if bounded else "", best, False)
 
-    return [cell and text(cell) for cell in scaled]
+    return [cell and text(cell, i in best) for i, cell in enumerate(scaled)]
+
+
+def _best(cells: Sequence[Cell | None], competing: Sequence[bool], better: int, spec: str) -> set[int]:
+    """The rows of the best mean and of those that print like it or whose interval overlaps its own; none if that is every row."""
+    rows = {i: cell for i, cell in enumerate(cells) if cell and competing[i] and better and math.isfinite(cell.value)}
+    if not rows:
+        return set()
+    top = max(rows.values(), key=lambda cell: better * cell.value)
+
+    def rivals(cell: Cell) -> bool:
+        if None in (cell.low, cell.high, top.low, top.high):
+            return _number(cell.value, spec) == _number(top.value, spec)
+        return cell.low <= top.high and top.low <= cell.high
+
+    chosen = {i for i, cell in rows.items() if rivals(cell)}
+    return chosen if len(chosen) < len(rows) else set()
 
 
 def _number(number: float, spec: str) -> str:

@@ -41,7 +41,7 @@ th[scope=row] { font-weight: 600; position: sticky; left: 0; background: var(--p
 td.words { white-space: normal; min-width: 8rem; overflow-wrap: anywhere; }
 .start { border-left: 1px solid var(--line); }
 td small, th small { display: block; color: var(--muted); font-size: .75rem; font-weight: 400; }
-.baseline > * { background: var(--soft) !important; }
+.aside > * { background: var(--soft) !important; }
 .none { color: var(--muted); }
 .note { color: var(--muted); font-size: .875rem; line-height: 1.5; max-width: 52rem; }
 .glossary, .facts { font-size: .875rem; line-height: 1.5; }

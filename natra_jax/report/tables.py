@@ -10,6 +10,7 @@ reductions are taken seed by seed before they are averaged, so that what two met
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -40,6 +41,7 @@ class Table(NamedTuple):
     cells: tuple[tuple[Cell | None, ...], ...]  # [methods][columns]; None: not measured
     baseline: str
     note: str  # what the intervals are
+    references: tuple[str, ...] = ()  # rows that do not compete for the best of a column
 
 
 class Plain(NamedTuple):
@@ -56,11 +58,13 @@ class Metric(NamedTuple):
     meaning: str
 
 
-# In the order of the columns. Metrics that are not here appear after them, under their own name.
+# In the order of the columns; an N stands for any number. Metrics that are not here appear after them.
 METRICS = {
     "accuracy": Metric(True, 1, "share of the images classified correctly"),
-    "worst16": Metric(True, 1, "share of the images classified correctly under all of 16 random true repaintings (no generator involved)"),
+    "worstN": Metric(True, 1, "share of the images classified correctly under all of N random true renderings (no generator involved)"),
     "latent_accuracy": Metric(True, 1, "share still classified correctly after the strongest attack found along the directions"),
+    "latent_label_kept": Metric(True, 0, "share of the attacked images on which the independent judge still sees the label"),
+    "latent_label_kept": Metric(True, 1, "share of the images of that attack on which the independent judge still sees the label"),
     "label_kept": Metric(True, 1, "share of the varied images on which the independent judge still sees the label"),
     "reconstruction_error": Metric(False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"),
 }
@@ -70,11 +74,18 @@ SPLITS = ("test_iid", "test_shift")  # these come first, then other test splits,
 _Measured = dict[tuple[str, str, str], dict[int, Record]]  # (method, split, metric) -> seed -> record
 
 
-def build(records: Iterable[Record], methods: Sequence[str], baseline: str = "original", reductions: Sequence[str] | None = None) -> Table:
+def build(
+    records: Iterable[Record],
+    methods: Sequence[str],
+    baseline: str = "original",
+    reductions: Sequence[str] | None = None,
+    references: Sequence[str] = (),
+) -> Table:
     """Every metric of `methods` (rows in this order) on every split: none is left out. Records of other methods are not looked at.
 
     reductions: the splits whose relative error reduction, (err_baseline - err) / err_baseline from the accuracy, gets a column of its
-    own; None: the shifted test splits, or every test split where none is shifted. ValueError where records contradict each other.
+    own; None: the shifted test splits, or every test split where none is shifted. references: rows that bound what
+    is possible and do not compete, such as a judge that was trained on more. ValueError where records contradict each other.
     """
     measured = _by_seed(records, (*methods, baseline))
     columns = _columns({key: seeds for key, seeds in measured.items() if key[0] in methods})
@@ -94,7 +105,7 @@ def build(records: Iterable[Record], methods: Sequence[str], baseline: str = "or
         return _mean(measured.get((method, column.split, column.metric), {}))
 
     cells = tuple(tuple(cell(method, column) for column in columns) for method in methods)
-    return Table(tuple(methods), tuple(columns), cells, baseline, _note(cells))
+    return Table(tuple(methods), tuple(columns), cells, baseline, _note(cells), tuple(references))
 
 
 def build_differences(records: Iterable[Record], methods: Sequence[str], baseline: str = "original") -> Table:
@@ -121,11 +132,18 @@ def paired_difference(records: Iterable[Record], method: str, baseline: str, spl
     return _paired(_by_seed(records, (method, baseline)), method, baseline, split, metric, _difference)
 
 
+def select(table: Table, keep: Callable[[Column], bool]) -> Table:
+    """The table with only the columns for which `keep` is true, for a figure of the ones that matter most, say."""
+    kept = [j for j, column in enumerate(table.columns) if keep(column)]
+    return table._replace(columns=tuple(table.columns[j] for j in kept), cells=tuple(tuple(row[j] for j in kept) for row in table.cells))
+
+
 def glossary(table: Table) -> tuple[tuple[str, str], ...]:
     """(metric, its meaning) for the table's metrics whose meaning is known."""
     meanings = {name: metric.meaning for name, metric in METRICS.items()}
     meanings[ERROR_REDUCTION] = f"(error of {table.baseline} - error) / error of {table.baseline}, with error = 1 - accuracy"
-    return tuple((name, meanings[name]) for name in dict.fromkeys(column.metric for column in table.columns) if name in meanings)
+    found = dict.fromkeys(_family(column.metric) for column in table.columns)
+    return tuple((name, meanings[name]) for name in found if name in meanings)
 
 
 # Columns
@@ -148,7 +166,7 @@ def _columns(measured: _Measured) -> list[Column]:
     for split, metric in dict.fromkeys((split, metric) for _, split, metric in measured):
         # A Wilson interval belongs to a proportion, so a metric not known here that carries one is printed in per cent.
         all_bounded = all(record.low is not None for record in _group(measured, split, metric))
-        known = METRICS.get(metric, Metric(all_bounded, 0, ""))
+        known = METRICS.get(_family(metric), Metric(all_bounded, 0, ""))
         columns.append(Column(metric, split, "%" if known.proportion else "", False, known.better, _examples(measured, split, metric)))
     return columns
 
@@ -162,13 +180,19 @@ def _examples(measured: _Measured, split: str, metric: str) -> tuple[int, int]:
     return min(counts), max(counts)
 
 
+def _family(metric: str) -> str:
+    """worst16 -> worstN; a metric that is listed under its own name keeps it."""
+    return metric if metric in METRICS else re.sub(r"\d+$", "N", metric)
+
+
 def _place(column: Column) -> tuple[int, int, str, int, str]:
     """Sort key: tested metrics, then error reductions, then the same on validation and training data, then metrics not known here."""
     names = (*METRICS, ERROR_REDUCTION)
-    if column.metric not in names:
+    family = _family(column.metric)
+    if family not in names:
         return 2, len(names), column.metric, *_split_place(column.split)
     late = column.split == "train" or column.split.startswith("val")
-    return int(late), names.index(column.metric), "", *_split_place(column.split)
+    return int(late), names.index(family), column.metric, *_split_place(column.split)
 
 
 def _split_place(split: str) -> tuple[int, str]:

@@ -22,7 +22,7 @@ _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, show
 def run(context: Context, directory: epath.Path) -> None:
     records = read_records(context.workdir / "records.jsonl")
     rows = [*context.config.methods, judge.NAME]
-    table = report.build([r for r in records if r.method in rows], rows, baseline=_baseline(context))
+    table = _table(context, records)
     sections = [
         _results(context, records, table),
         _images(context),
@@ -46,9 +46,13 @@ def run(context: Context, directory: epath.Path) -> None:
 def summary(context: Context) -> str:
     """The results as a table for the terminal, and where the report is."""
     records = read_records(context.workdir / "records.jsonl")
+    headline = report.select(_table(context, records), lambda column: column.split.startswith("test") and "kept" not in column.metric)
+    return f"{report.to_text(headline, width=140)}\n\nreport: {context.workdir / 'report' / 'index.html'}"
+
+
+def _table(context: Context, records: list[Record]) -> report.Table:
     rows = [*context.config.methods, judge.NAME]
-    table = report.build([r for r in records if r.method in rows], rows, baseline=_baseline(context))
-    return f"{report.to_text(table, width=140)}\n\nreport: {context.workdir / 'report' / 'index.html'}"
+    return report.build([r for r in records if r.method in rows], rows, baseline=_baseline(context), references=[judge.NAME])
 
 
 def _baseline(context: Context) -> str:
@@ -79,7 +83,9 @@ def _results(context: Context, records: list[Record], table: report.Table) -> Se
     methods = [m for m in context.config.methods if m != _baseline(context)]
     if "random" in methods and "natra" in methods:
         text.append(report.compare(records, "natra", "random", "test_shift", "accuracy"))
-    dots = Picture(report.metric_dots(table), "Means and 95 % intervals.", "Dot chart of every metric, a row for each method.")
+    on_test = report.select(table, lambda column: column.split.startswith("test"))
+    caption = "The test splits: means and 95 % intervals; dashed: the baseline."
+    dots = Picture(report.metric_dots(on_test), caption, "Dot chart of every metric on the test splits, a row for each method.")
     return Section("Results", text, table, [dots])
 
 
@@ -105,7 +111,7 @@ def _directions(context: Context) -> Section:
     steps = np.asarray(_MULTIPLES, np.float32)[:, None, None] * along.sigma[:, None, None, None] * along.vectors[:, None]
     moved = (codes + steps).reshape(-1, *codes.shape[1:])
     images = _decode(context, moved).reshape(len(along.names), len(_MULTIPLES), *data.facts(context).image_shape)
-    strip = report.direction_strip(images, along.names, _MULTIPLES)
+    strip = report.direction_strip(images, along.names, _MULTIPLES, along.useful)
     layers = ", ".join(map(str, np.flatnonzero(along.mask.any(0))))
     return Section(
         "What each direction does",

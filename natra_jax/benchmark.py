@@ -1,0 +1,108 @@
+"""The speeds that matter here, side by side in one run, as ratios.
+
+python -m natra_jax.benchmark
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from natra_jax import attacks, classifiers, generators
+from natra_jax.convolution import conv2d
+from natra_jax.methods import natra, plain
+from natra_jax.training.fit import adamw
+from natra_jax.training.parallel import compile_step, cpu_options
+from natra_jax.training.state import init_state
+from natra_jax.training.step import make_step
+from natra_jax.types import Directions
+
+_BATCH, _CLASSES, _ATTACK_STEPS = 64, 10, 5
+
+
+def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
+    """Median seconds of each, called in turn, round after round, so that whatever else the machine does meets all alike."""
+    for call in candidates.values():
+        jax.block_until_ready(call())
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(s) for name, s in seconds.items()}
+
+
+def convolutions() -> dict[str, Callable[[], object]]:
+    """PGD of five steps, one scan, through four 3x3 convolutions: JAX's own gradients of lax.conv against conv2d's."""
+    keys = jax.random.split(jax.random.key(0), 5)
+    kernels = [jax.random.normal(key, (3, 3, 32, 32)) * 0.06 for key in keys[1:]]
+    images = jax.random.normal(keys[0], (_BATCH, 16, 16, 32))
+    plain_conv = partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    def search(convolve, kernels, images):
+        def loss_fn(inputs):
+            x = inputs
+            for kernel in kernels:
+                x = jax.nn.relu(convolve(x, kernel))
+            loss = x.mean((1, 2, 3))
+            return loss, loss > 0
+
+        example_keys = jax.random.split(jax.random.key(1), _BATCH)
+        return attacks.pgd(_ATTACK_STEPS)(loss_fn, example_keys, attacks.linf(), images, jnp.full(_BATCH, 0.1)).inputs
+
+    options = {"lax.conv": (plain_conv, None), "conv2d": (conv2d, None), "conv2d, compiled as in training": (conv2d, cpu_options())}
+    compiled = {name: jax.jit(partial(search, convolve), compiler_options=o) for name, (convolve, o) in options.items()}
+    return {name: partial(call, kernels, images) for name, call in compiled.items()}
+
+
+def training_steps() -> dict[str, Callable[[], object]]:
+    """One update of the digits' classifier by each method, 64 clean examples."""
+    generator = generators.style_small()
+    params = generators.load_weights("digits", generator)
+    rng = np.random.default_rng(0)
+    vectors = np.zeros((8, generator.num_layers, generator.code_dim), np.float32)
+    vectors[:, 4:] = rng.normal(size=(8, 2, generator.code_dim))
+    vectors /= np.linalg.norm(vectors.reshape(8, -1), axis=1)[:, None, None]
+    mean = np.zeros(vectors.shape[1:], np.float32)
+    along = Directions(vectors, np.ones(8, np.float32), mean, vectors.any(2), tuple("abcdefgh"), np.full(8, np.inf), "")
+    space = attacks.directions(generator, params, along)
+    settings = {"num_classes": _CLASSES, "num_steps": _ATTACK_STEPS, "restarts": 1, "random_start": True}
+    methods = {
+        "original": plain.original(),
+        "random": natra.random(space, num_classes=_CLASSES, epsilon=4.0),
+        "natra": natra.natra(space, rho=1.0, epsilon_max=4.0, smoothing=0.075, **settings),
+    }
+    build = partial(classifiers.build, "cnn", _CLASSES)
+    optimizer = adamw(3e-3, 1e-4, 1000)
+    images = rng.uniform(-1, 1, (_BATCH, 16, 16, 3)).astype(np.float32)
+    codes = rng.normal(size=(_BATCH, *mean.shape)).astype(np.float32)
+    batch = {"image": images, "label": rng.integers(0, _CLASSES, _BATCH), "index": np.arange(_BATCH), "codes": codes}
+    step = compile_step(lambda axis: make_step(build, optimizer, 0.5, axis), jax.devices()[:1])
+    fresh = jax.jit(partial(init_state, build(None), optimizer, (16, 16, 3), _BATCH))
+
+    def update(method):
+        return step(method, fresh(jax.random.key(0)), batch)[1]
+
+    return {name: partial(update, method) for name, method in methods.items()}
+
+
+def main() -> None:
+    device = jax.devices()[0]
+    print(f"{device.platform} ({device.device_kind}), JAX {jax.__version__}, medians of alternated runs")
+    for title, candidates in (("attack of 5 steps in one scan", convolutions()), ("one training step", training_steps())):
+        seconds = measure(candidates)
+        first = next(iter(seconds.values()))
+        print(f"\n{title}")
+        for name, value in seconds.items():
+            print(f"  {name:32} {1e3 * value:9.1f} ms   {value / first:7.3f} of the first")
+
+
+if __name__ == "__main__":
+    main()
