@@ -64,7 +64,6 @@ METRICS = {
     "worstN": Metric(True, 1, "share of the images classified correctly under all of N random true renderings (no generator involved)"),
     "latent_accuracy": Metric(True, 1, "share still classified correctly after the strongest attack found along the directions"),
     "latent_label_kept": Metric(True, 0, "share of the attacked images on which the independent judge still sees the label"),
-    "latent_label_kept": Metric(True, 1, "share of the images of that attack on which the independent judge still sees the label"),
     "label_kept": Metric(True, 1, "share of the varied images on which the independent judge still sees the label"),
     "reconstruction_error": Metric(False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"),
 }
