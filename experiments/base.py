@@ -42,7 +42,7 @@ def get_config() -> ConfigDict:
                 "learning_rate": 2e-3,
                 "weight_decay": 1e-4,
                 "gamma1": 1.0,  # weight of the pixel error (eq. 9)
-                "gamma2": 0.0,  # weight of the perceptual error (eq. 9); 0 leaves it out
+                "gamma2": 0.03,  # weight of the perceptual error (eq. 9); 0 leaves it out
                 "gamma_codes": 0.1,  # weight of eq. 8
                 "pixel_loss": "l2",  # l2 as eq. 9 prints | l1 as its text says
                 "perceptual": "classifier",  # whose features: a plain classifier trained on the task for train.steps
@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
                 "num_codes": 5000,  # K, sampled codes
                 "dim": 16,  # d, coordinates of the reduction
                 "neighbors": 15,  # UMAP's n_neighbors
-                "regression": "whitened",  # whitened | per_coordinate: eq. 11 on UMAP's coordinates
+                "regression": "principal",  # principal | whitened | per_coordinate: how eq. 11 is fitted and read
                 "num": 8,  # directions kept, of the largest spread
                 "layers": (0, 1),  # (first, last + 1): the directions move these layers' codes
                 "seed": 0,  # of UMAP and of the sampling

@@ -14,6 +14,7 @@ from natra_jax.classifiers import CLASSIFIERS
 from natra_jax.data import SOURCES
 from natra_jax.generators import GENERATORS
 from natra_jax.latents.directions import METHODS as REDUCTIONS
+from natra_jax.latents.directions import REGRESSIONS
 from natra_jax.methods import METHODS
 from natra_jax.training.parallel import MODES
 from natra_jax.types import UserError
@@ -92,7 +93,7 @@ def validate(config: ConfigDict, device_count: int) -> None:
         "directions.method": REDUCTIONS,
         "directions.space": ("activations", "codes"),
         "directions.codes": ("encoded", "prior"),
-        "directions.regression": ("whitened", "per_coordinate"),
+        "directions.regression": REGRESSIONS,
         "natra.norm": ("linf", "l2"),
         "natra.units": ("sigma", "raw"),
         "classifier.name": CLASSIFIERS,

@@ -24,7 +24,9 @@ from etils import epath
 from natra_jax.types import Directions, Generator, Params, UserError
 
 METHODS = ("umap", "pca")
+REGRESSIONS = ("principal", "whitened", "per_coordinate")
 _MAX_COSINE = 0.9  # of a pair more parallel than this one is dropped: the coordinates along them would not be defined
+_NEGLIGIBLE = 1e-6  # of the largest spread: below it an axis is rounding, not variation
 _PCA_BEFORE_UMAP = 50  # UMAP's neighbour search is four times faster on the first principal components, and finds the same
 
 
@@ -55,28 +57,38 @@ def discover(
     fingerprint: str,
     dim: int = 16,
     neighbors: int = 15,
-    regression: str = "whitened",
+    regression: str = "principal",
 ) -> Directions:
-    """Up to `num` directions in the order of the spread they explain, or fewer where others would repeat them.
+    """Up to `num` directions in the order of the spread they explain; fewer where the population varies along fewer.
 
     codes [K, L, D]: the population. seen [K, ...]: where the coordinates are sought, activations or the codes themselves.
     layers (first, stop): the directions move these alone. dim: coordinates of the reduction. neighbors: UMAP's n_neighbors.
-    seed: of UMAP. fingerprint: of the generator that the codes belong to. regression: eq. 11 on 'whitened' coordinates, or on each
-    of UMAP's 'per_coordinate' (the paper's first form); UMAP's coordinates correlate, and the joint fit on them is ill-conditioned.
+    seed: of UMAP. fingerprint: of the generator that the codes belong to.
+    regression: how eq. 11 is fitted and read. UMAP's coordinates correlate and its axes mean nothing by themselves, so the joint fit
+    on them as they are is ill-conditioned. 'principal': on whitened coordinates, then the principal axes of what the fit explains of
+    the codes, which do not depend on the axes that UMAP happened to choose. 'whitened': the columns of that fit, one for each
+    principal coordinate (with pca this is GANSpace's). 'per_coordinate': the paper's first form, each of UMAP's coordinates by itself.
 
     Raises ValueError for an unknown method or regression, or layers that are no range of the codes'.
     """
     first, stop = layers
     if not 0 <= first < stop <= codes.shape[1]:
         raise ValueError(f"layers must be a range inside 0..{codes.shape[1]}, got {first}..{stop}")
+    if regression not in REGRESSIONS:
+        raise ValueError(f"directions regression must be one of {', '.join(REGRESSIONS)}, got {regression!r}")
     coordinates = reduce(seen, method=method, dim=dim, neighbors=neighbors, seed=seed)
-    if regression == "whitened":
+    if regression != "per_coordinate":
         coordinates = _principal(coordinates, dim)
-    elif regression != "per_coordinate":
-        raise ValueError(f"directions regression must be 'whitened' or 'per_coordinate', got {regression!r}")
+    spread = np.sqrt(np.square(coordinates).mean(0))
+    varies = spread > _NEGLIGIBLE * spread.max()
+    coordinates = coordinates[:, varies] / spread[varies]
     deviations = (codes - codes.mean(0)).astype(np.float64)
-    vectors = np.zeros((coordinates.shape[1], *codes.shape[1:]))
-    vectors[:, first:stop] = np.einsum("kd,klc->dlc", coordinates / np.square(coordinates).sum(0), deviations[:, first:stop])
+    fit = np.einsum("kd,klc->dlc", coordinates, deviations[:, first:stop]) / len(codes)  # eq. 11; the coordinates have unit variance
+    if regression == "principal":
+        _, explained, axes = np.linalg.svd(fit.reshape(len(fit), -1), full_matrices=False)
+        fit = axes[explained > _NEGLIGIBLE * explained[0]].reshape(-1, *fit.shape[1:])
+    vectors = np.zeros((len(fit), *codes.shape[1:]))
+    vectors[:, first:stop] = fit
     vectors /= np.linalg.norm(vectors.reshape(len(vectors), -1), axis=1)[:, None, None]
     chosen = _distinct(vectors)[:num]
     vectors = vectors[chosen]
