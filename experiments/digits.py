@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config.name = "digits"
     config.generator.weights = "package:digits"
     # What the user states here: neither colour nor light carries the label. They live in the layers of the full resolution.
-    config.directions.layers = (4, 6)
+    config.directions.update(layers=(4, 6), num=12)
     config.natra.update(rho=1.0, epsilon_max=4.0, smoothing=0.075)
     config.natra_oa.epsilon = 4.0
     config.eval.latent_epsilon = 4.0
