@@ -20,7 +20,7 @@ def misclassified(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Largest wrong logit minus the right one, [B]: positive exactly where the example is misclassified."""
+    """Largest wrong logit minus the right one, [B]: positive where the example is misclassified, 0 on a tie."""
     right = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     wrong = jnp.where(jax.nn.one_hot(labels, logits.shape[-1], dtype=bool), -jnp.inf, logits).max(axis=-1)
     return wrong - right

@@ -18,7 +18,7 @@ def trial_radius(epsilon: jax.Array, rho: float, epsilon_max: float) -> jax.Arra
 
 def updated_radius(epsilon: jax.Array, misclassified: jax.Array, rho: float, epsilon_max: float) -> jax.Array:
     """Stays where the attack won, grows by rho where the classifier held, and stays in [0, epsilon_max] (eq. 13). [B] -> [B]."""
-    return jnp.where(misclassified, epsilon, trial_radius(epsilon, rho, epsilon_max))
+    return jnp.clip(jnp.where(misclassified, epsilon, epsilon + rho), 0.0, epsilon_max)
 
 
 def soft_labels(keys: jax.Array, labels: jax.Array, epsilon: jax.Array, smoothing: float, num_classes: int) -> jax.Array:

@@ -107,7 +107,7 @@ def pgd(num_steps: int, step_size: float | Ascent | None = None, *, rule: str = 
 
         state = ascent.init(delta) if hasattr(step_size, "update") else ()
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda d: (d, *value(d)[1]), delta))
-        nothing = (nothing[0], jnp.full_like(nothing[1], -jnp.inf), *nothing[2:])
+        nothing = (nothing[0], jnp.full_like(nothing[1], jnp.nan), *nothing[2:])
         (delta, _, best), losses = jax.lax.scan(climb, (delta, state, nothing), None, length=num_steps)
         visited = value(delta)[1]
         delta, _, success, inputs = _better(space.group, best, (delta, *visited))
@@ -130,7 +130,7 @@ def best_of(attack: Attack, restarts: int) -> Attack:
 
         def again(best, index):
             result = run(index)
-            better = _group_mean(space.group, result.loss).max(0) > _group_mean(space.group, best.loss).max(0)
+            better = _higher(highest(result.loss), highest(best.loss))
             return AttackResult(
                 _where(better, result.center, best.center),
                 _where(better, result.delta, best.delta),
@@ -139,9 +139,12 @@ def best_of(attack: Attack, restarts: int) -> Attack:
                 _where(better, result.success, best.success),
             ), None
 
+        def highest(losses):
+            return jnp.nanmax(_group_mean(space.group, losses), axis=0)
+
         first = restarts * restart
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run, first))
-        nothing = nothing._replace(loss=jnp.full_like(nothing.loss, -jnp.inf))
+        nothing = nothing._replace(loss=jnp.full_like(nothing.loss, jnp.nan))
         return jax.lax.scan(again, nothing, first + jnp.arange(restarts))[0]
 
     return strongest
@@ -186,6 +189,11 @@ def _where(mask: jax.Array, new: PyTree, old: PyTree, axis: int = 0) -> PyTree:
     return jax.tree.map(choose, new, old)
 
 
+def _higher(new: jax.Array, old: jax.Array) -> jax.Array:
+    """new > old, where not-a-number is lower than everything: a search that starts from it takes whatever comes first."""
+    return (new > old) | jnp.isnan(old)
+
+
 def _better(group: int, best: tuple, visited: tuple) -> tuple:
     """Of two (delta, loss, success, inputs), each group's with the higher mean loss."""
-    return _where(_group_mean(group, visited[1]) > _group_mean(group, best[1]), visited, best)
+    return _where(_higher(_group_mean(group, visited[1]), _group_mean(group, best[1])), visited, best)

@@ -30,8 +30,11 @@ def linf_pgd(
     logits_fn: images [B, ...] -> logits [B, C], the classifier in evaluation mode. labels [B] int. epsilon: a number or [B], in the
     units of images, as is step_size (None: 2.5 epsilon / num_steps). The defaults suit images in [0, 1]; in [-1, 1] double them.
 
-    Raises ValueError for labels or epsilon of another shape, and for a negative epsilon.
+    Raises ValueError for images that are not floating point, labels or epsilon of another shape, and a negative epsilon.
     """
+    images, labels = jnp.asarray(images), jnp.asarray(labels)
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"linf_pgd: images must be floating point within bounds {bounds}, got {images.dtype}")
     epsilon = jnp.asarray(epsilon, images.dtype)
     if labels.shape != images.shape[:1]:
         raise ValueError(f"linf_pgd: labels must be [B] = {images.shape[:1]}, got {labels.shape}")

@@ -15,7 +15,10 @@ from natra_jax.types import Directions, Generator
 
 
 def linf(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
-    """Pixels within epsilon of the image in every coordinate, and within bounds. origin: images [B, ...]; delta likewise."""
+    """Pixels within epsilon of the image in every coordinate, and within bounds. origin: images [B, ...]; delta likewise.
+
+    Where an image lies outside the bounds already, as a generator's may, it is moved no further out, and not back by itself.
+    """
     low, high = bounds
     return Space(
         anchor=Partial(_stay),
@@ -45,7 +48,8 @@ def directions(
     truncation: t, in sigmas; None for the ball alone. norm: 'linf' or 'l2' (the ball first, then the box). units of r and epsilon:
     'sigma', or 'raw' for the generator's own code units. Layers below the first one that moves are computed once per attack.
 
-    Raises ValueError for an unknown norm or unit, or directions of another shape than the generator's codes.
+    Raises ValueError for an unknown norm or unit, and for directions of another shape than the generator's codes, without a layer
+    to move, or of no spread.
     """
     if norm not in ("linf", "l2"):
         raise ValueError(f"directions: norm must be 'linf' or 'l2', got {norm!r}")
@@ -54,6 +58,8 @@ def directions(
     expected = (generator.num_layers, generator.code_dim)
     if along.vectors.shape[1:] != expected or len(along.vectors) == 0:
         raise ValueError(f"directions: vectors must be [S, {expected[0]}, {expected[1]}] with S >= 1, got {along.vectors.shape}")
+    if not along.mask.any() or not (along.sigma > 0).all():
+        raise ValueError(f"directions: each needs a layer that it moves and a sigma above 0, got sigma {along.sigma}")
     scale = along.sigma if units == "sigma" else np.ones_like(along.sigma)
     moves = along.vectors * scale[:, None, None]
     reach = None if truncation is None else jnp.asarray(truncation * along.sigma / scale)
@@ -78,7 +84,8 @@ def _uniform_pixels(keys, center, epsilon):
 
 def _project_pixels(delta, center, epsilon, low, high):
     epsilon = _per_example(epsilon, delta).astype(delta.dtype)
-    return jnp.clip(center + jnp.clip(delta, -epsilon, epsilon), low, high) - center
+    moved = center + jnp.clip(delta, -epsilon, epsilon)
+    return jnp.clip(moved, jnp.minimum(low, center), jnp.maximum(high, center)) - center
 
 
 def _center(head, params, to_coordinates, mean, keys, codes):

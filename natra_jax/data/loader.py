@@ -8,18 +8,18 @@ import grain
 import numpy as np
 
 from natra_jax.data.source import to_float
-from natra_jax.types import Batch
+from natra_jax.types import Batch, UserError
 
 
-def batches(arrays: Mapping[str, np.ndarray], batch_size: int, seed: int) -> Callable[[int], Batch]:
+def batches(arrays: Mapping[str, np.ndarray], batch_size: int, seed: int, field: str = "batch_size") -> Callable[[int], Batch]:
     """(step) -> {name: arrays[name][index], 'index': index}, with uint8 images converted to float32 in [-1, 1].
 
     Arrays share their leading axis N and may be memory-mapped. An epoch is N // batch_size batches; what is left over changes each
-    epoch. Raises ValueError if there are fewer examples than a batch holds.
+    epoch. Raises UserError, naming the config field, if there are fewer examples than a batch holds.
     """
     count = len(next(iter(arrays.values())))
     if count < batch_size:
-        raise ValueError(f"a batch of {batch_size} examples needs at least as many, got {count}")
+        raise UserError(f"config field {field} is {batch_size}, but there are only {count} examples to draw a batch from: lower it")
     order = grain.MapDataset.range(count).seed(seed).shuffle().batch(batch_size, drop_remainder=True).repeat()
 
     def batch_at(step: int) -> Batch:

@@ -44,7 +44,7 @@ def run(context: Context, directory: epath.Path) -> None:
             compile_step(lambda axis: make_step, context.devices[:1]),
             (generator_params, _perceptual_features(context, directory)),
             inverse.fit_state(encoder.init(key_init, facts.image_shape, mean), optimizer, key_train),
-            batches({"image": images}, c.batch_size, 0),
+            batches({"image": images}, c.batch_size, 0, "encoder.batch_size"),
             c.steps,
             checkpoints=checkpoints,
             checkpoint_every=max(1, c.steps // 4),

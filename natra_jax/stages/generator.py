@@ -60,7 +60,7 @@ def _train(context: Context, directory: epath.Path) -> Params:
             step,
             None,
             fit_state(params, optimizer, key_train),
-            batches({"image": data.wild(context)}, c.batch_size, 0),
+            batches({"image": data.wild(context)}, c.batch_size, 0, "generator.batch_size"),
             c.steps,
             checkpoints=checkpoints,
             checkpoint_every=max(1, c.steps // 8),

@@ -63,7 +63,7 @@ def fit_classifier(
             step,
             method,
             fresh(jax.random.key(seed)),
-            batches(arrays, schedule.batch_size, seed),
+            batches(arrays, schedule.batch_size, seed, "train.batch_size"),
             schedule.steps,
             checkpoints=checkpoints,
             checkpoint_every=schedule.checkpoint_every,
