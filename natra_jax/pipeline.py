@@ -5,6 +5,7 @@ data -> generator -> encoder -> encode -> directions -> train (each method and s
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -101,32 +102,32 @@ def run(
     validate(config, len(devices))
     root = epath.Path(workdir).expanduser().resolve() if "://" not in workdir else epath.Path(workdir)
     work = pieces(config)
+    fingerprints = _fingerprints(work)
+    done = {piece.name for piece in work if files.is_done(root / piece.name, fingerprints[piece.name])}
+    chosen = [piece for piece in work if piece.stage in stages]
+    available = done | {piece.name for piece in chosen}
+    for piece in chosen:
+        if piece.name not in done and (missing := [need for need in piece.needs if need not in available]):
+            stage = missing[0].split("/")[0]
+            raise UserError(f"--stages={','.join(stages)}: {piece.name} needs {missing[0]}, which is not done: add {stage}")
     files.claim(root, config.name, to_json(config))
-    context = Context(FrozenConfigDict(config), root, Path(scratch) if scratch else None, devices, say, _fingerprints(work))
-    done: set[str] = set()
-    for piece in work:
-        directory, wanted = root / piece.name, context.fingerprints[piece.name]
-        if files.is_done(directory, wanted):
-            done.add(piece.name)
-            if piece.stage in stages:
+    with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
+        context = Context(FrozenConfigDict(config), root, Path(scratch or temporary), devices, say, fingerprints)
+        for piece in chosen:
+            if piece.name in done:
                 say(f"{piece.name}: up to date")
-            continue
-        if piece.stage not in stages:
-            continue
-        if missing := [need for need in piece.needs if need not in done]:
-            raise UserError(
-                f"--stages={','.join(stages)}: {piece.name} needs {missing[0]}, which is not done: add {missing[0].split('/')[0]}"
-            )
-        for change in files.changes(directory, piece.fields):
-            say(f"{piece.name}: running again, {change}")
-        files.begin(directory, wanted)
-        piece.run(context, directory)
-        files.commit(directory, wanted, piece.fields)
-        done.add(piece.name)
-        if piece.stage in ("encoder", "evaluate"):
-            _collect(root, work, done)
-    if "report" in done:
-        say("\n" + report.summary(context))
+                continue
+            directory, wanted = root / piece.name, fingerprints[piece.name]
+            for change in files.changes(directory, piece.fields):
+                say(f"{piece.name}: running again, {change}")
+            files.begin(directory, wanted)
+            piece.run(context, directory)
+            files.commit(directory, wanted, piece.fields)
+            done.add(piece.name)
+            if piece.stage in ("encoder", "evaluate"):
+                _collect(root, work, done)
+        if "report" in done:
+            say("\n" + report.summary(context))
 
 
 def _fingerprints(work: Sequence[Piece]) -> dict[str, str]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from etils import epath
@@ -90,12 +92,17 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
 
 def write(path: epath.Path, text: str) -> None:
     """Replaces a file whole: a reader, or a crash, meets the old text or the new one."""
-    if str(path).startswith("/") or "://" not in str(path):
-        temporary = path.parent / f".{path.name}.new"
+    if (on_disk := local(path)) is not None:
+        temporary = on_disk.with_name(f".{path.name}.new")
         temporary.write_text(text)
-        temporary.replace(path)
+        temporary.replace(on_disk)
     else:
         path.write_text(text)  # an object of a bucket appears whole when its upload ends
+
+
+def local(path: epath.Path) -> Path | None:
+    """The path as one of this machine's file system, None if it lies in a bucket."""
+    return None if "://" in os.fspath(path) else Path(os.fspath(path))
 
 
 def _read(path: epath.Path) -> dict:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from etils import epath
 from ml_collections import FrozenConfigDict
 
 from natra_jax.types import UserError
+from natra_jax.workdir import local
 
 
 class Context(NamedTuple):
@@ -19,7 +20,7 @@ class Context(NamedTuple):
 
     config: FrozenConfigDict
     workdir: epath.Path
-    scratch: Path | None  # for memory-mapped copies of files in a bucket
+    scratch: Path  # for memory-mapped copies of files in a bucket
     devices: Sequence[Any]
     say: Callable[[str], None]
     fingerprints: dict[str, str]  # piece -> fingerprint
@@ -29,9 +30,9 @@ def open_array(context: Context, name: str) -> np.ndarray:
     """The array in workdir/name (.npy), memory-mapped; from a bucket, through a copy in scratch. Raises UserError if it cannot be read."""
     path = context.workdir / name
     try:
-        if isinstance(path, Path):
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        copy = Path(context.scratch or tempfile.mkdtemp(prefix="natra_jax_")) / name
+        if (on_disk := local(path)) is not None:
+            return np.load(on_disk, mmap_mode="r", allow_pickle=False)
+        copy = context.scratch / name
         if not copy.exists() or copy.stat().st_size != path.stat().length:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
@@ -43,4 +44,5 @@ def open_array(context: Context, name: str) -> np.ndarray:
 def save_array(path: epath.Path, array: np.ndarray) -> None:
     """Writes one .npy file."""
     with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        # handed a real file, NumPy writes past Python's file object, and a full disk loses its errno
+        np.lib.format.write_array(SimpleNamespace(write=file.write), np.asarray(array), allow_pickle=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,6 +11,7 @@ from etils import epath
 from natra_jax.data import to_float
 from natra_jax.stages import data, encoder
 from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.workdir import local
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -44,14 +44,14 @@ def _encode(context: Context, images: np.ndarray, indices: np.ndarray, path: epa
     run_encoder, size = jax.jit(model.encode), context.config.eval.batch_size
     shape = (len(indices), model.num_layers, model.code_dim)
     # a bucket cannot be mapped: there the codes of the data set are gathered in memory first
-    local = isinstance(path, Path)
-    codes = np.lib.format.open_memmap(path, "w+", np.float32, shape) if local else np.empty(shape, np.float32)
+    on_disk = local(path)
+    codes = np.empty(shape, np.float32) if on_disk is None else np.lib.format.open_memmap(on_disk, "w+", np.float32, shape)
     start = time.perf_counter()
     for i in range(0, len(indices), size):
         codes[i : i + size] = run_encoder(params, to_float(images[indices[i : i + size]]))
-    if local:
-        codes.flush()
-    else:
+    if on_disk is None:
         save_array(path, codes)
+    else:
+        codes.flush()
     rate = len(indices) / (time.perf_counter() - start)
     context.say(f"encode: {len(indices)} images to {path.name}, {rate:,.0f} a second")
