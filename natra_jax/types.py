@@ -20,6 +20,25 @@ class UserError(Exception):
     """A mistake that the person at the keyboard can put right: one line saying what, where and what to do (exit code 2)."""
 
 
+class Bound:
+    """A function with its first arguments fixed, equal to another that fixes the same: functools.partial compares by identity, and
+    what is jitted with a new one as a static part would be traced anew. The arguments must be hashable.
+    """
+
+    def __init__(self, function: Callable, *first: Any):
+        self._parts = (function, *first)
+
+    def __call__(self, *rest: Any) -> Any:
+        function, *first = self._parts
+        return function(*first, *rest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bound) and self._parts == other._parts
+
+    def __hash__(self) -> int:
+        return hash(self._parts)
+
+
 @dataclass(frozen=True)
 class Generator:
     """A generator as pure functions and a few numbers. `head` and `tail` split it at a layer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from natra_jax.attacks.pgd import Space, _per_example
-from natra_jax.types import Directions, Generator
+from natra_jax.types import Bound, Directions, Generator
 
 
 def linf(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
@@ -65,12 +64,11 @@ def directions(
     reach = None if truncation is None else jnp.asarray(truncation * along.sigma / scale)
     first_layer = int(np.flatnonzero(along.mask.any(axis=0))[0])
     to_coordinates = np.linalg.pinv(moves.reshape(len(moves), -1).T).reshape(moves.shape)
-    head = partial(generator.head, l=first_layer)
     return Space(
-        anchor=Partial(partial(_center, head), params, jnp.asarray(to_coordinates), jnp.asarray(along.mean)),
-        init=Partial(partial(_random_r, norm), reach),
-        project=Partial(partial(_project_r, norm), reach),
-        decode=Partial(partial(_decode_r, generator.tail, first_layer), params, jnp.asarray(moves)),
+        anchor=Partial(Bound(_center, generator.head, first_layer), params, jnp.asarray(to_coordinates), jnp.asarray(along.mean)),
+        init=Partial(Bound(_random_r, norm), reach),
+        project=Partial(Bound(_project_r, norm), reach),
+        decode=Partial(Bound(_decode_r, generator.tail, first_layer), params, jnp.asarray(moves)),
     )
 
 
@@ -88,9 +86,9 @@ def _project_pixels(delta, center, epsilon, low, high):
     return jnp.clip(moved, jnp.minimum(low, center), jnp.maximum(high, center)) - center
 
 
-def _center(head, params, to_coordinates, mean, keys, codes):
+def _center(head, first_layer, params, to_coordinates, mean, keys, codes):
     coordinates = jnp.einsum("bld,sld->bs", codes - mean, to_coordinates)
-    return CodeCenter(codes, head(params, codes), coordinates)
+    return CodeCenter(codes, head(params, codes, first_layer), coordinates)
 
 
 def _decode_r(tail, first_layer, params, moves, center, r):

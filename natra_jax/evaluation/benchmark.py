@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
@@ -49,17 +50,17 @@ def latent_attack(
     """
     size = min(batch_size, len(labels))
     key = jax.random.key(seed)
-    run = jax.jit(lambda *arguments: _attack_batch(search, *arguments))
     images, failed = [], []
     for i in range(0, len(labels), size):
         index = np.resize(np.arange(i, min(i + size, len(labels))), size)
-        result = run(space, logits_fn, key, index, codes[index], labels[index], np.full(size, epsilon, np.float32))
+        result = _attack_batch(search, space, logits_fn, key, index, codes[index], labels[index], np.full(size, epsilon, np.float32))
         count = min(size, len(labels) - i)
         images.append(np.asarray(result.inputs)[:count])
         failed.append(np.asarray(result.success)[:count])
     return np.concatenate(images), np.concatenate(failed)
 
 
+@partial(jax.jit, static_argnums=0)
 def _attack_batch(search, space, logits_fn, key, index, codes, labels, epsilon):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
     return search(Partial(_margin_loss, logits_fn, labels), keys, space, codes, epsilon)

@@ -9,6 +9,7 @@ L = 2 log2(resolution) - 2 layers, as many as StyleGAN has at that resolution.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
@@ -26,11 +27,13 @@ def _affine(params: dict, x: jax.Array) -> jax.Array:
     return jnp.tensordot(x, params["kernel"], 1) + params["bias"]
 
 
+@functools.cache
 def style_small(
     *, resolution: int = 16, code_dim: int = 64, base_channels: int = 32, max_channels: int = 64, channels_out: int = 3
 ) -> Generator:
     """resolution: a power of two, at least 8. base_channels: at full resolution, doubled at each lower one up to max_channels.
 
+    The same numbers give the same object, so that what is jitted with it is compiled once.
     Raises ValueError for another resolution.
     """
     levels = int(math.log2(resolution)) - 2

@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 from natra_jax import classifiers
 from natra_jax.training.fit import Schedule, load_state
 from natra_jax.training.state import TrainState
+from natra_jax.types import Bound
 
 
 def builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
@@ -38,7 +39,7 @@ def schedule(config, steps: int | None = None) -> Schedule:
 def logits_fn(config, num_classes: int, state: TrainState) -> Callable[[jax.Array], jax.Array]:
     """images [B, H, W, C] -> logits [B, num_classes], with running BatchNorm statistics and the weights bound."""
     network = builder(config, num_classes)(None)
-    return Partial(partial(_apply, network), {"params": state.params, "batch_stats": state.batch_stats})
+    return Partial(Bound(_apply, network), {"params": state.params, "batch_stats": state.batch_stats})
 
 
 def load(config, num_classes: int, image_shape, num_examples: int, directory: epath.Path, steps: int | None = None) -> TrainState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from etils import epath
@@ -40,7 +40,12 @@ def logits(context: Context, state: TrainState):
 def search(context: Context) -> attacks.Attack:
     """The latent attack of the evaluation."""
     c = context.config.eval
-    return attacks.best_of(attacks.pgd(c.latent_steps), c.latent_restarts)
+    return _search(c.latent_steps, c.latent_restarts)
+
+
+@cache  # the same object for every classifier, so that the attack is compiled once
+def _search(num_steps: int, restarts: int) -> attacks.Attack:
+    return attacks.best_of(attacks.pgd(num_steps), restarts)
 
 
 def _on_images(context: Context, state: TrainState, record) -> list[Record]:
