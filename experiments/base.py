@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
             "generator": {
                 "family": "style_small",  # of natra_jax.generators.GENERATORS
                 "resolution": 16,  # pixels
+                "seed": 0,  # of its training from nothing
                 "weights": "",  # '' trains from nothing; 'package:NAME' weights that come with natra_jax
                 "code_dim": 64,  # D
                 "base_channels": 32,  # at full resolution; doubled at each lower one
@@ -33,6 +34,7 @@ def get_config() -> ConfigDict:
                 "kl_weight": 0.2,  # against the sum of squared pixel errors
             },
             "encoder": {
+                "seed": 0,  # of its training
                 "codes": "w+",  # w: one code an image; w+: one a layer (latent codes expansion with N = 1)
                 "widths": (32, 64, 128),  # channels of its convolutions
                 "hidden": 128,  # units of its dense layer
@@ -93,6 +95,7 @@ def get_config() -> ConfigDict:
                 "log_every": 100,  # steps
             },
             "judge": {
+                "seed": 0,  # of its training
                 "steps": 600,  # of training the independent judge of labels, for evaluation only
             },
             "eval": {

@@ -116,7 +116,8 @@ def validate(config: ConfigDict, device_count: int) -> None:
     not_negative = [
         "natra.num_steps", "natra.rho", "natra.smoothing", "natra_oa.epsilon", "adv.epsilon", "adv.step_size", "adv.num_steps",
         "eval.latent_steps", "eval.latent_epsilon", "encoder.gamma1", "encoder.gamma2", "encoder.gamma_codes", "generator.kl_weight",
-        "generator.weight_decay", "encoder.weight_decay", "train.weight_decay", "data.seed", "directions.seed",
+        "generator.weight_decay", "encoder.weight_decay", "train.weight_decay", "data.seed", "generator.seed", "encoder.seed",
+        "directions.seed", "judge.seed",
     ]  # fmt: skip
     for name in counts:
         _require(name, fields[name], fields[name] >= 1, "at least 1")

@@ -20,6 +20,8 @@ from natra_jax.training.fit import adamw, fit_classifier
 from natra_jax.training.parallel import compile_step
 from natra_jax.types import Generator, Params, Record
 
+_MEAN_OF = 10_000  # prior samples behind the mean code
+
 
 def build(context: Context, generator_: Generator) -> inverse.InverseEncoder:
     c = context.config.encoder
@@ -31,20 +33,21 @@ def run(context: Context, directory: epath.Path) -> None:
     facts = data.facts(context)
     generator_, generator_params = generator.load(context)
     encoder = build(context, generator_)
-    mean = generator_.map(generator_params, generator_.sample(jax.random.key(0), 10_000)).mean(0)
-    key_init, key_train = jax.random.split(jax.random.key(1))
     # each iteration makes two updates
     optimizer = adamw(c.learning_rate, c.weight_decay, 2 * c.steps)
     make_step = inverse.make_step(
         encoder, generator_, optimizer, gamma1=c.gamma1, gamma2=c.gamma2, gamma_codes=c.gamma_codes, pixel_loss=c.pixel_loss
     )
+    key_mean, key_init, key_train = jax.random.split(jax.random.key(c.seed), 3)
+    mean = generator_.map(generator_params, generator_.sample(key_mean, _MEAN_OF)).mean(0)
+    params = encoder.init(key_init, facts.image_shape, mean)
     images = data.wild(context) if c.domain == "wild" else data.split(context, "train").image
     with Checkpoints(directory / "checkpoints") as checkpoints:
         state, _ = loop.run(
             compile_step(lambda axis: make_step, context.devices[:1]),
             (generator_params, _perceptual_features(context, directory)),
-            inverse.fit_state(encoder.init(key_init, facts.image_shape, mean), optimizer, key_train),
-            batches({"image": images}, c.batch_size, 0, "encoder.batch_size"),
+            inverse.fit_state(params, optimizer, key_train),
+            batches({"image": images}, c.batch_size, c.seed, "encoder.batch_size"),
             c.steps,
             checkpoints=checkpoints,
             checkpoint_every=max(1, c.steps // 4),
@@ -74,7 +77,8 @@ def load(context: Context) -> tuple[inverse.InverseEncoder, Params]:
 
 def _perceptual_features(context: Context, directory: epath.Path) -> inverse.FeaturesFn | None:
     """V of eq. 9: the stages of a classifier trained plainly on the task, where no published network fits the domain."""
-    if not context.config.encoder.gamma2:
+    c = context.config.encoder
+    if not c.gamma2:
         return None
     facts = data.facts(context)
     build_classifier = classifier.builder(context.config, facts.num_classes)
@@ -83,7 +87,7 @@ def _perceptual_features(context: Context, directory: epath.Path) -> inverse.Fea
         original(),
         data.split(context, "train")._asdict(),
         classifier.schedule(context.config),
-        seed=0,
+        seed=c.seed,
         directory=directory / "perceptual",
         devices=context.devices[:1],
         parallel="auto",

@@ -51,7 +51,7 @@ def _train(context: Context, directory: epath.Path) -> Params:
     generator = build(context.config)
     network = Encoder(2 * c.code_dim)
     optimizer = adamw(c.learning_rate, c.weight_decay, c.steps)
-    key_init, key_train = jax.random.split(jax.random.key(0))
+    key_init, key_train = jax.random.split(jax.random.key(c.seed))
     params = autoencoder.init_params(generator, network, facts.image_shape, key_init)
     step = compile_step(lambda axis: autoencoder.make_step(generator, network, optimizer, c.kl_weight), context.devices[:1])
     start = time.perf_counter()
@@ -60,7 +60,7 @@ def _train(context: Context, directory: epath.Path) -> Params:
             step,
             None,
             fit_state(params, optimizer, key_train),
-            batches({"image": data.wild(context)}, c.batch_size, 0, "generator.batch_size"),
+            batches({"image": data.wild(context)}, c.batch_size, c.seed, "generator.batch_size"),
             c.steps,
             checkpoints=checkpoints,
             checkpoint_every=max(1, c.steps // 8),

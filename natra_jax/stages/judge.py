@@ -24,7 +24,7 @@ def run(context: Context, directory: epath.Path) -> None:
         original(),
         data.judge_split(context)._asdict(),
         classifier.schedule(config, config.judge.steps),
-        seed=0,
+        seed=config.judge.seed,
         directory=directory / "checkpoints",
         devices=context.devices[:1],
         parallel="auto",
