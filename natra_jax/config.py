@@ -11,6 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from natra_jax.classifiers import CLASSIFIERS
+from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.data import SOURCES
 from natra_jax.generators import GENERATORS
 from natra_jax.latents.directions import METHODS as REDUCTIONS
@@ -137,6 +138,13 @@ def validate(config: ConfigDict, device_count: int) -> None:
     layers, num_layers = fields["directions.layers"], 2 * resolution.bit_length() - 4
     valid = len(layers) == 2 and all(isinstance(x, int) for x in layers) and 0 <= layers[0] < layers[1] <= num_layers
     _require("directions.layers", layers, valid, f"(first, last + 1) within 0..{num_layers}")
+    widths = fields["classifier.widths"]
+    _require("classifier.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
+    if fields["classifier.norm"] == "group":
+        divide = all(w % GroupNorm.groups == 0 for w in widths)
+        _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
+    widths = fields["encoder.widths"]
+    _require("encoder.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
     batch_size = fields["train.batch_size"]
     divides = batch_size % device_count == 0
     _require("train.batch_size", batch_size, divides, f"a multiple of the number of devices, {device_count}")

@@ -19,6 +19,7 @@ from natra_jax import config as experiment
 from natra_jax import pipeline
 from natra_jax.types import UserError
 
+_HELP = {"--help", "--helpfull", "--helpshort", "-help", "-h"}
 _DEFAULT_CONFIG = "experiments/digits.py"
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, f"The experiment, {_DEFAULT_CONFIG} by default; its fields are set as --config.field=value."
@@ -55,7 +56,7 @@ def main(_: Sequence[str]) -> None:
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """absl's parsing, with every mistake as a UserError of one line."""
-    argv = [_with_found_config(argument) for argument in argv]
+    argv = [_with_found_config(argument) for argument in _joined(argv)]
     if not any(argument.startswith("--config=") for argument in argv):
         argv.insert(1, _with_found_config(f"--config={_DEFAULT_CONFIG}"))
     path = next(a for a in reversed(argv) if a.startswith("--config=")).removeprefix("--config=")
@@ -64,7 +65,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if argument.startswith("--config."):
             loaded = loaded or experiment.load(path)
             experiment.check_field(argument.removeprefix("--config.").split("=")[0], loaded)
-    if loaded is None and not {"--help", "--helpfull", "--helpshort"} & set(argv):
+    if loaded is None and not _HELP & set(argv):
         experiment.load(path)
     try:
         rest = flags.FLAGS(argv)
@@ -87,9 +88,23 @@ def run() -> None:
         if error.errno not in _USERS_DISK:
             raise
         _fail(f"{error.filename or _WORKDIR.value}: {error.strerror}: {_USERS_DISK[error.errno]}")
+    except SystemExit as exit_:
+        # absl leaves with 1 after showing the help that was asked for
+        sys.exit(0 if _HELP & set(sys.argv) else exit_.code)
     except KeyboardInterrupt:
         print("\nnatra_jax: interrupted; the same command continues from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """'--config X' and '--config.field X' as '--config=X' and '--config.field=X'."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1].startswith("--config") and "=" not in joined[-1] and not argument.startswith("--"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _with_found_config(argument: str) -> str:

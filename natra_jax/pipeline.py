@@ -113,6 +113,7 @@ def run(
     files.claim(root, config.name, to_json(config))
     with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
         context = Context(FrozenConfigDict(config), root, Path(scratch or temporary), devices, say, fingerprints)
+        _collect(root, work, done)
         for piece in chosen:
             if piece.name in done:
                 say(f"{piece.name}: up to date")
@@ -124,8 +125,7 @@ def run(
             piece.run(context, directory)
             files.commit(directory, wanted, piece.fields)
             done.add(piece.name)
-            if piece.stage in ("encoder", "evaluate"):
-                _collect(root, work, done)
+            _collect(root, work, done)
         if "report" in done:
             say("\n" + report.summary(context))
 
@@ -140,4 +140,6 @@ def _fingerprints(work: Sequence[Piece]) -> dict[str, str]:
 def _collect(root: epath.Path, work: Sequence[Piece], done: set[str]) -> None:
     """records.jsonl at the top: the records of every piece that is done."""
     paths = [root / piece.name / "records.jsonl" for piece in work if piece.name in done]
-    write_records(root / "records.jsonl", [record for path in paths if path.exists() for record in read_records(path)])
+    records = [record for path in paths if path.exists() for record in read_records(path)]
+    if records or (root / "records.jsonl").exists():
+        write_records(root / "records.jsonl", records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from typing import Any
 
 import jax
@@ -25,11 +26,7 @@ def load(path: epath.Path, like: Any) -> Any:
     Raises UserError if the file is missing or damaged, or holds other arrays than like has.
     """
     leaves, structure = jax.tree.flatten_with_path(like)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            loaded = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
+    loaded = read(path)
     names = [_name(where) for where, _ in leaves]
     if set(names) != set(loaded):
         odd = sorted(set(names) ^ set(loaded))[0]
@@ -39,6 +36,22 @@ def load(path: epath.Path, like: Any) -> Any:
             found, wanted = f"{loaded[name].shape} {loaded[name].dtype}", f"{leaf.shape} {leaf.dtype}"
             raise UserError(f"{path}: {name} is {found}, expected {wanted}: it belongs to another configuration")
     return jax.tree.unflatten(structure, [loaded[name] for name in names])
+
+
+def read(path: epath.Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name. Raises UserError if it is missing, damaged, or holds anything but plain arrays."""
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is no archive")
+            loaded = {name: archive[name] for name in archive.files}
+        for name, array in loaded.items():
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{name} is no array")
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
+    return loaded
 
 
 def _name(path: tuple) -> str:

@@ -33,12 +33,13 @@ def fingerprint(piece: str, fields: Mapping[str, Any], needs: Mapping[str, str])
 def is_done(directory: epath.Path, wanted: str) -> bool:
     """Whether the piece with this fingerprint is there, complete and unaltered."""
     commit = _read(directory / _COMMIT)
-    if commit.get("fingerprint") != wanted:
+    try:
+        return commit["fingerprint"] == wanted and all(
+            (path := directory / name).exists() and path.stat().length == entry["size"] and sha256(path) == entry["sha256"]
+            for name, entry in commit["files"].items()
+        )
+    except (KeyError, TypeError, AttributeError):  # a damaged COMMIT vouches for nothing
         return False
-    return all(
-        (path := directory / name).exists() and path.stat().length == entry["size"] and sha256(path) == entry["sha256"]
-        for name, entry in commit["files"].items()
-    )
 
 
 def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
@@ -65,7 +66,7 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
     entries = {
         name: {"size": path.stat().length, "sha256": sha256(path)}
         for name, path in sorted(files.items())
-        if name not in (_COMMIT, _PENDING)
+        if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
     }
     write(directory / _COMMIT, json.dumps({"fingerprint": wanted, "fields": dict(fields), "files": entries}, indent=1))
 
@@ -81,7 +82,7 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
                 raise UserError(
                     f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} (config field name): choose another --workdir"
                 )
-        elif any(workdir.iterdir()):
+        elif any(other.name != f".{path.name}.new" for other in workdir.iterdir()):
             raise UserError(
                 f"--workdir={workdir} holds files that are not an experiment's (no config.json): choose an empty or new directory"
             )

@@ -36,8 +36,8 @@ def style_small(
     The same numbers give the same object, so that what is jitted with it is compiled once.
     Raises ValueError for another resolution.
     """
-    levels = int(math.log2(resolution)) - 2
-    if resolution != 4 * 2**levels or levels < 1:
+    levels = resolution.bit_length() - 3
+    if levels < 1 or resolution != 4 * 2**levels:
         raise ValueError(f"style_small: resolution must be a power of two and at least 8, got {resolution}")
     num_layers = 2 * levels + 2
     widths = [min(max_channels, base_channels * 2 ** (levels - layer // 2)) for layer in range(num_layers)]

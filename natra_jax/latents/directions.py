@@ -21,11 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from natra_jax import trees
 from natra_jax.types import Directions, Generator, Params, UserError
 
 METHODS = ("umap", "pca")
 REGRESSIONS = ("principal", "whitened", "per_coordinate")
 _MAX_COSINE = 0.9  # of a pair more parallel than this one is dropped: the coordinates along them would not be defined
+_ARRAYS = ("vectors", "sigma", "mean", "mask", "useful")
 _NEGLIGIBLE = 1e-6  # of the largest spread: below it an axis is rounding, not variation
 _PCA_BEFORE_UMAP = 50  # UMAP's neighbour search is four times faster on the first principal components, and finds the same
 
@@ -143,7 +145,7 @@ def _distinct(vectors: np.ndarray) -> list[int]:
 
 def save(directions: Directions, directory: epath.Path) -> None:
     """Writes directions.npz (the arrays) and directions.json (what a person reads and may rename) into directory."""
-    arrays = {name: getattr(directions, name) for name in ("vectors", "sigma", "mean", "mask", "useful")}
+    arrays = {name: getattr(directions, name) for name in _ARRAYS}
     with (directory / "directions.npz").open("wb") as file:
         np.savez(file, **arrays)
     readable = {
@@ -165,11 +167,13 @@ def load(directory: epath.Path, fingerprint: str) -> Directions:
     """Reads what `save` wrote. Raises UserError if it is missing, damaged, or made for another generator than fingerprint."""
     try:
         readable = json.loads((directory / "directions.json").read_text())
-        with (directory / "directions.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            loaded = {name: arrays[name] for name in ("vectors", "sigma", "mean", "mask", "useful")}
+        arrays = trees.read(directory / "directions.npz")
+        loaded = {name: arrays[name] for name in _ARRAYS}
         made_for = readable["generator_fingerprint"]
         names = tuple(str(d["name"]) for d in readable["directions"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if len(names) != len(loaded["vectors"]):
+            raise ValueError(f"{len(names)} names for {len(loaded['vectors'])} vectors")
+    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{directory}: directions cannot be read ({error}): run the directions stage again") from error
     if made_for != fingerprint:
         raise UserError(

@@ -123,7 +123,8 @@ def make_step(
 
     def update(gradients, params, opt_state):
         updates, opt_state = optimizer.update(gradients, opt_state, params)
-        return optax.apply_updates(params, updates), opt_state
+        # the mean code is a fact, not a weight: weight decay would pull it away
+        return optax.apply_updates(params, updates) | {"mean": params["mean"]}, opt_state
 
     def step(frozen, state: FitState, batch):
         generator_params, features_fn = frozen

@@ -31,6 +31,7 @@ def build(context: Context, generator_: Generator) -> inverse.InverseEncoder:
 def run(context: Context, directory: epath.Path) -> None:
     c = context.config.encoder
     facts = data.facts(context)
+    generator.require_resolution(context.config, facts)
     generator_, generator_params = generator.load(context)
     encoder = build(context, generator_)
     # each iteration makes two updates

@@ -20,7 +20,7 @@ from natra_jax.training import loop
 from natra_jax.training.checkpoint import Checkpoints
 from natra_jax.training.fit import adamw
 from natra_jax.training.parallel import compile_step
-from natra_jax.types import Generator, Params, Record
+from natra_jax.types import Generator, Params, Record, UserError
 
 PACKAGE = "package:"
 
@@ -28,6 +28,14 @@ PACKAGE = "package:"
 def build(config) -> Generator:
     c = config.generator
     return GENERATORS[c.family](resolution=c.resolution, code_dim=c.code_dim, base_channels=c.base_channels, max_channels=c.max_channels)
+
+
+def require_resolution(config, facts: data.Facts) -> None:
+    """Raises UserError if the generator does not make images of the data's size."""
+    height, width, _ = facts.image_shape
+    if not height == width == config.generator.resolution:
+        resolution = config.generator.resolution
+        raise UserError(f"config field generator.resolution is {resolution}, but the images of {config.data.name} are {height}x{width}")
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -48,6 +56,7 @@ def load(context: Context) -> tuple[Generator, Params]:
 def _train(context: Context, directory: epath.Path) -> Params:
     c = context.config.generator
     facts = data.facts(context)
+    require_resolution(context.config, facts)
     generator = build(context.config)
     network = Encoder(2 * c.code_dim)
     optimizer = adamw(c.learning_rate, c.weight_decay, c.steps)
