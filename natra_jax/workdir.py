@@ -50,14 +50,16 @@ def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
 
 
 def begin(directory: epath.Path, wanted: str) -> None:
-    """Makes the directory ready: what another fingerprint left is removed, what this one left stays, and no COMMIT stands."""
-    if _read(directory / _PENDING).get("fingerprint") != wanted:
+    """Makes the directory ready: what an interrupted run of this fingerprint left stays, and no COMMIT stands.
+
+    Everything else is removed: another fingerprint's files, and those of a finished piece that no longer are as its COMMIT says.
+    """
+    interrupted = _read(directory / _PENDING).get("fingerprint") == wanted and not (directory / _COMMIT).exists()
+    if not interrupted:
         if directory.exists():
             directory.rmtree()
         directory.mkdir(parents=True)
         (directory / _PENDING).write_text(json.dumps({"fingerprint": wanted}))
-    elif (directory / _COMMIT).exists():
-        (directory / _COMMIT).unlink()
 
 
 def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> None:

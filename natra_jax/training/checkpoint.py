@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import logging
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -58,13 +62,29 @@ class Checkpoints:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
         try:
-            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+            with _unheard("asyncio"):
+                restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax and tensorstore raise many types for a damaged file
             reason = str(error).splitlines()[0][:200]
             raise UserError(
                 f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): delete {self.directory}"
             ) from error
         return restored["state"], restored["history"]["logged"]
+
+
+@contextlib.contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """Keeps a logger quiet: of several reads that fail together, orbax leaves all but one to asyncio's log."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except BaseException:
+        gc.collect()  # a failed task speaks up when it is collected
+        raise
+    finally:
+        logger.setLevel(level)
 
 
 def load(directory: epath.Path, like: Any) -> Any:

@@ -34,7 +34,8 @@ class Schedule(NamedTuple):
 
 def adamw(learning_rate: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
     """AdamW, warmed up linearly over 1/15 of the steps, then a cosine to 0."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(1, steps // 15), steps)
+    warmup = max(1, steps // 15)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
     return optax.adamw(schedule, weight_decay=weight_decay)
 
 

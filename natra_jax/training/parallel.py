@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
 MODES = ("auto", "pmap", "shard_map")
@@ -40,21 +40,42 @@ def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[
     if count == 1:
         return jax.jit(make_step(None), donate_argnums=1, compiler_options=cpu_options())
     step = make_step(AXIS)
+    mesh = Mesh(list(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
     if mode == "shard_map":
-        mesh = Mesh(list(devices), (AXIS,), axis_types=(AxisType.Auto,))
-        whole, split = PartitionSpec(), PartitionSpec(AXIS)
         # check_vma would turn the mean of replicated parameters' gradients into their sum
         mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(whole, whole, split), out_specs=whole, check_vma=False))
-        divide = lambda x: x  # noqa: E731
     else:
         mapped = jax.pmap(step, AXIS, in_axes=(None, None, 0), out_axes=None, devices=devices)
-        divide = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])  # noqa: E731
+
+    def divided(x):
+        return x if mode == "shard_map" else x.reshape(count, x.shape[0] // count, *x.shape[1:])
+
+    def on_all(tree):
+        """Replicated over the devices, where it is not yet: a state fresh or restored lies on one, and would be compiled for anew."""
+        leaves = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+        there = leaves and all(len(leaf.sharding.device_set) == count for leaf in leaves)
+        return tree if there else jax.device_put(tree, NamedSharding(mesh, whole))
+
+    placed = _Latest(on_all)
 
     def run(constant, state, batch):
-        state, metrics = mapped(constant, state, jax.tree.map(divide, batch))
+        state, metrics = mapped(placed(constant), on_all(state), jax.tree.map(divided, batch))
         if jax.default_backend() == "cpu":
             # virtual CPU devices share threads and can deadlock when a second step is dispatched before the first has ended
             jax.block_until_ready(metrics)
         return state, metrics
 
     return run
+
+
+class _Latest:
+    """A function that remembers its last argument: the constant of a training is placed on the devices once, not at every step."""
+
+    def __init__(self, function: Callable):
+        self._function, self._argument, self._value = function, object(), None
+
+    def __call__(self, argument):
+        if argument is not self._argument:
+            self._argument, self._value = argument, self._function(argument)
+        return self._value

@@ -1,0 +1,258 @@
+"""Directions of a population whose factors are known: found, masked, measured, kept apart, saved and read back."""
+
+import json
+
+import numpy as np
+import pytest
+from etils import epath
+
+from natra_jax.latents import directions
+from natra_jax.types import UserError
+from tests.helpers import linear_generator
+
+L, D, FIRST, STOP = 4, 5, 1, 3
+SPREAD = np.array([3.0, 2.0, 1.0])
+SIZE = (STOP - FIRST) * D
+
+
+def factors(count, seed=0):
+    """Independent factors [K, 3] of unit variance, no two of the same distribution."""
+    rng = np.random.default_rng(seed)
+    drawn = [rng.uniform(-1, 1, count), rng.normal(size=count), rng.choice([-1.0, 1.0], count)]
+    return np.stack([(x - x.mean()) / x.std() for x in drawn], axis=1)
+
+
+def true_vectors(seed=1):
+    """Orthonormal [3, L, D] that live in layers FIRST to STOP alone."""
+    vectors = np.zeros((3, L, D))
+    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(SIZE, 3)))[0]
+    vectors[:, FIRST:STOP] = basis.T.reshape(3, STOP - FIRST, D)
+    return vectors
+
+
+def population(count=2000, noise=0.05):
+    """Codes [K, L, D] around a mean, moved by the factors; the layers outside FIRST to STOP follow the factors too."""
+    rng = np.random.default_rng(2)
+    codes = rng.normal(size=(L, D)) + np.einsum("kf,f,fld->kld", factors(count), SPREAD, true_vectors())
+    codes[:, 0] += 5 * factors(count)[:, [0]]
+    return (codes + noise * rng.normal(size=codes.shape)).astype(np.float32)
+
+
+def isometry(generator):
+    """Parameters of `linear_generator` under which images are as far from each other as codes."""
+    pixels = generator.resolution**2
+    matrix = np.linalg.qr(np.random.default_rng(3).normal(size=(pixels, pixels)))[0][: L * D]
+    return {"constant": np.ones(pixels, np.float32), "layers": matrix.reshape(L, D, pixels).astype(np.float32)}
+
+
+def discover(codes, seen, **options):
+    settings = {"method": "pca", "num": 3, "layers": (FIRST, STOP), "seed": 0, "fingerprint": "made-for", "dim": 3}
+    return directions.discover(codes, seen, **settings | options)
+
+
+def cosines(found, expected):
+    return np.einsum("kld,jld->kj", found, expected)
+
+
+@pytest.mark.parametrize("regression", ["principal", "whitened"])
+@pytest.mark.parametrize("where", ["codes", "activations"])
+def test_the_true_directions_are_found_in_the_order_of_their_spread(where, regression):
+    codes = population()
+    generator = linear_generator(L, D, resolution=5)
+    seen = codes[:, FIRST:STOP]
+    if where == "activations":
+        seen = directions.activations(generator, isometry(generator), codes, (FIRST, STOP))
+    found = discover(codes, seen, regression=regression)
+    assert found.vectors.shape == (3, L, D) and found.vectors.dtype == np.float32
+    np.testing.assert_array_less(0.99, np.abs(np.diag(cosines(found.vectors, true_vectors()))))
+    np.testing.assert_allclose(found.sigma, SPREAD, rtol=0.05)
+
+
+def test_principal_axes_do_not_depend_on_how_the_coordinates_were_stretched():
+    codes = population()
+    stretched = factors(len(codes)) * [0.1, 5.0, 1.0] @ np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))[0]
+    principal = discover(codes, stretched, regression="principal")
+    np.testing.assert_array_less(0.99, np.abs(np.diag(cosines(principal.vectors, true_vectors()))))
+    # while the columns themselves follow the coordinates: the second factor is the widest of them
+    whitened = discover(codes, stretched, regression="whitened")
+    np.testing.assert_array_less(0.99, np.abs(cosines(whitened.vectors, true_vectors())[[0, 1, 2], [1, 2, 0]]))
+
+
+def least_squares(coordinates, codes):
+    """U of eq. 11 for columns of coordinates [K, d], normalised, [d, STOP - FIRST, D]."""
+    deviations = (codes - codes.mean(0))[:, FIRST:STOP].reshape(len(codes), -1).astype(np.float64)
+    fit = np.linalg.lstsq(coordinates, deviations, rcond=None)[0]
+    return (fit / np.linalg.norm(fit, axis=1, keepdims=True)).reshape(-1, STOP - FIRST, D)
+
+
+def test_the_regression_is_eq_11(monkeypatch):
+    codes = population(500, noise=0.5)
+    tangled = factors(500) @ np.array([[1.0, 0.6, 0.2], [0.0, 1.0, 0.5], [0.3, 0.0, 1.0]])
+    tangled -= tangled.mean(0)
+    monkeypatch.setattr(directions, "reduce", lambda *_, **__: tangled.copy())
+    each = discover(codes, codes, regression="per_coordinate").vectors
+    for j, vector in enumerate(each):
+        np.testing.assert_allclose(vector[FIRST:STOP], least_squares(tangled[:, [j]], codes)[0], atol=1e-5)
+    # the joint fit on principal coordinates, up to sign
+    principal = tangled @ np.linalg.svd(tangled, full_matrices=False)[2].T
+    joint = discover(codes, codes, regression="whitened").vectors[:, FIRST:STOP]
+    expected = least_squares(principal, codes)
+    signs = np.sign(np.einsum("kld,kld->k", joint, expected))
+    np.testing.assert_allclose(joint, signs[:, None, None] * expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("regression", directions.REGRESSIONS)
+def test_directions_are_unit_masked_named_and_measured_after_masking(regression):
+    codes = population(300, noise=0.3)
+    found = discover(codes, codes[:, FIRST:STOP], regression=regression, dim=6, num=4)
+    count = len(found.vectors)
+    assert 1 <= count <= 4 and found.generator_fingerprint == "made-for"
+    np.testing.assert_allclose(np.square(found.vectors).sum((1, 2)), 1, atol=1e-5)
+    np.testing.assert_array_equal(found.mask, np.tile([False, True, True, False], (count, 1)))
+    assert np.all(found.vectors[:, [0, 3]] == 0)
+    assert len(set(found.names)) == count and all("pca" in name and "1-2" in name for name in found.names)
+    np.testing.assert_allclose(found.mean, codes.mean(0), atol=1e-5)
+    projections = [[np.sum(code * vector) for code in codes.astype(np.float64)] for vector in found.vectors]
+    np.testing.assert_allclose(found.sigma, np.std(projections, axis=1), rtol=1e-4)
+    assert np.all(np.isinf(found.useful)) and found.useful.shape == (count,)
+    overlap = np.abs(cosines(found.vectors, found.vectors)) - np.eye(count)
+    assert overlap.max() <= 0.9 + 1e-5
+
+
+@pytest.mark.parametrize("regression", directions.REGRESSIONS)
+def test_a_population_that_varies_along_one_direction_has_one(regression):
+    f = factors(400)
+    codes = (1 + f[:, :1, None] * true_vectors()[:1].reshape(1, L, D)).astype(np.float32)
+    found = discover(codes, f * [3, 2, 1], regression=regression)  # coordinates of which two say nothing of the codes
+    assert len(found.vectors) == len(found.names) == len(found.sigma) == 1
+    assert abs(cosines(found.vectors, true_vectors())[0, 0]) > 0.99
+
+
+def test_no_more_directions_than_asked_for_and_the_widest_first():
+    codes = population()
+    few = discover(codes, codes[:, FIRST:STOP], num=2, dim=6)
+    many = discover(codes, codes[:, FIRST:STOP], num=6, dim=6)
+    assert len(few.vectors) == 2 and len(many.vectors) == 6
+    np.testing.assert_array_equal(few.vectors, many.vectors[:2])
+    assert np.all(np.diff(many.sigma) <= 1e-6)
+
+
+def test_activations_differ_through_the_moved_layers_alone():
+    generator = linear_generator(L, D, resolution=3)
+    params = {"constant": np.ones(9, np.float32), "layers": np.random.default_rng(5).normal(size=(L, D, 9)).astype(np.float32)}
+    codes = population(23)
+    seen = directions.activations(generator, params, codes, (FIRST, STOP), batch_size=7)
+    expected = 1 + np.einsum("ld,ldp->p", codes.mean(0)[:FIRST], params["layers"][:FIRST])
+    expected = expected + np.einsum("kld,ldp->kp", codes[:, FIRST:STOP], params["layers"][FIRST:STOP])
+    np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-4)
+    other = codes.copy()
+    other[:, STOP:] += 1
+    np.testing.assert_array_equal(directions.activations(generator, params, other, (FIRST, STOP), batch_size=7), seen)
+
+
+def test_umap_is_seeded_to_the_bit_and_leads_to_the_factors():
+    codes = population(300)
+    options = {"method": "umap", "dim": 2, "num": 2, "neighbors": 10}
+    found = discover(codes, codes[:, FIRST:STOP], **options)
+    again = discover(codes, codes[:, FIRST:STOP], **options)
+    np.testing.assert_array_equal(found.vectors, again.vectors)
+    np.testing.assert_array_equal(found.sigma, again.sigma)
+    assert all("umap" in name for name in found.names)
+    # what is found lies where the population varies: all but 2 % of the length is in the span of the factors
+    inside = np.linalg.norm(cosines(found.vectors, true_vectors()), axis=1)
+    assert len(found.vectors) == 2 and np.all(inside > 0.98)
+
+
+def test_unknown_methods_regressions_and_layers_are_refused_by_name():
+    codes = population(20)
+    with pytest.raises(ValueError, match="method must be one of umap, pca, got 'umpa'"):
+        discover(codes, codes, method="umpa")
+    with pytest.raises(ValueError, match="regression must be one of principal, whitened, per_coordinate, got 'joint'"):
+        discover(codes, codes, regression="joint")
+    for layers in ((2, 2), (3, 1), (-1, 2), (0, L + 1)):
+        with pytest.raises(ValueError, match=rf"layers must be a range inside 0..{L}, got {layers[0]}\.\.{layers[1]}"):
+            discover(codes, codes, layers=layers)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Directions, and the directory that they were saved in."""
+    codes = population(100)
+    found = discover(codes, codes[:, FIRST:STOP])._replace(useful=np.array([np.inf, 2.5, 1.0], np.float32))
+    directions.save(found, epath.Path(tmp_path))
+    return found, epath.Path(tmp_path)
+
+
+def test_saved_directions_come_back_whole(saved):
+    found, directory = saved
+    loaded = directions.load(directory, "made-for")
+    for name in found._fields:
+        expected = getattr(found, name)
+        if isinstance(expected, np.ndarray):
+            assert getattr(loaded, name).dtype == expected.dtype
+            np.testing.assert_array_equal(getattr(loaded, name), expected)
+        else:
+            assert getattr(loaded, name) == expected
+
+
+def test_a_person_can_read_and_rename_them(saved):
+    found, directory = saved
+    path = directory / "directions.json"
+    readable = json.loads(path.read_text())
+    assert readable["generator_fingerprint"] == "made-for"
+    assert [d["layers"] for d in readable["directions"]] == [[1, 2]] * 3
+    assert [d["useful"] for d in readable["directions"]] == [None, 2.5, 1.0]
+    np.testing.assert_allclose([d["sigma"] for d in readable["directions"]], found.sigma)
+    readable["directions"][1]["name"] = "hue of the stroke"
+    path.write_text(json.dumps(readable))
+    assert directions.load(directory, "made-for").names[1] == "hue of the stroke"
+
+
+def test_directions_of_another_generator_are_refused(saved):
+    with pytest.raises(UserError, match=r"belong to another generator \(made-for, not other\)"):
+        directions.load(saved[1], "other")
+
+
+def without(entry):
+    def damage(directory):
+        path = directory / "directions.json"
+        readable = json.loads(path.read_text())
+        del readable[entry]
+        path.write_text(json.dumps(readable))
+
+    return damage
+
+
+def objects(directory):
+    with (directory / "directions.npz").open("wb") as file:
+        np.savez(file, **{name: np.array([{}], object) for name in ("vectors", "sigma", "mean", "mask", "useful")})
+
+
+def fewer_names(directory):
+    path = directory / "directions.json"
+    readable = json.loads(path.read_text())
+    readable["directions"].pop()
+    path.write_text(json.dumps(readable))
+
+
+DAMAGES = {
+    "no arrays": lambda directory: (directory / "directions.npz").unlink(),
+    "no names": lambda directory: (directory / "directions.json").unlink(),
+    "arrays cut off": lambda directory: (directory / "directions.npz").write_bytes((directory / "directions.npz").read_bytes()[:300]),
+    "arrays empty": lambda directory: (directory / "directions.npz").write_bytes(b""),
+    "names cut off": lambda directory: (directory / "directions.json").write_text('{"generator_fingerprint": "made-for", "dir'),
+    "names no object": lambda directory: (directory / "directions.json").write_text("[]"),
+    "no fingerprint": without("generator_fingerprint"),
+    "no directions": without("directions"),
+    "a name fewer": fewer_names,
+    "pickled objects": objects,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_directions_are_a_users_error_of_one_line(saved, damage):
+    directory = saved[1]
+    DAMAGES[damage](directory)
+    with pytest.raises(UserError, match="run the directions stage again") as error:
+        directions.load(directory, "made-for")
+    assert str(directory) in str(error.value) and "\n" not in str(error.value)

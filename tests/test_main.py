@@ -1,0 +1,188 @@
+"""The command line: a user's mistake is one line on stderr that names what is wrong and what to do, exit code 2, and nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import app
+from absl.testing import flagsaver
+
+from natra_jax import main
+
+# ml_collections' own, on reading a config file
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+ROOT = Path(__file__).parents[1]
+SMOKE = "--config=experiments/smoke.py"
+app.define_help_flags()  # once a process, before flagsaver takes what it defines for a test's own
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    """said(arguments) -> (exit code, stdout, stderr) of the command, in this process; {tmp} in an argument is a fresh directory."""
+    monkeypatch.chdir(ROOT)
+
+    def said(*arguments):
+        monkeypatch.setattr(sys, "argv", ["natra_jax", *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments)])
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit_:
+            main.run()
+        return exit_.value.code, *capsys.readouterr()
+
+    return said
+
+
+@pytest.fixture
+def refused(said, tmp_path):
+    """refused(arguments) -> the one line on stderr, having seen that nothing was written."""
+
+    def refused(*arguments):
+        before = sorted(tmp_path.rglob("*"))
+        code, out, err = said(*arguments)
+        assert code == 2 and out == "", err
+        assert err.startswith("natra_jax: ") and err.endswith("\n") and err.count("\n") == 1, err
+        assert sorted(tmp_path.rglob("*")) == before
+        return err
+
+    return refused
+
+
+WORK = "--workdir={tmp}/work"
+
+MISTAKES = {
+    # arguments: what the line has to say, in this order
+    (SMOKE, WORK, "--config.train.stesp=3"): ["train.stesp", "did you mean train.steps?"],
+    (SMOKE, WORK, "--config.stesp=3"): ["stesp", "did you mean"],
+    (SMOKE, WORK, "--config.trian.batch_size=3"): ["trian.batch_size", "did you mean train.batch_size?"],
+    (SMOKE, WORK, "--config.train.steps=3", "--config.natra.rhoo=1"): ["natra.rhoo", "did you mean natra.rho?"],
+    (SMOKE, WORK, "--config.train=3"): ["train"],
+    (SMOKE, WORK, "--config.train.steps=abc"): ["train.steps", "abc"],
+    (SMOKE, WORK, "--config.train.steps=1.5"): ["train.steps", "1.5"],
+    (SMOKE, WORK, "--config.train.steps="): ["train.steps"],
+    (SMOKE, WORK, "--config.train.steps"): ["train.steps"],
+    (SMOKE, WORK, "--config.natra.random_start=perhaps"): ["natra.random_start", "perhaps"],
+    (SMOKE, WORK, "--config.natra.rho=much"): ["natra.rho", "much"],
+    (SMOKE, WORK, "--config.train.steps=0"): ["train.steps is 0", "at least 1"],
+    (SMOKE, WORK, "--config.train.learning_rate=0"): ["train.learning_rate is 0", "above 0"],
+    (SMOKE, WORK, "--config.train.learning_rate=nan"): ["train.learning_rate is nan", "above 0"],
+    (SMOKE, WORK, "--config.natra.rho=-0.5"): ["natra.rho is -0.5", "at least 0"],
+    (SMOKE, WORK, "--config.train.clean_ratio=1.5"): ["train.clean_ratio is 1.5", "from 0 to 1"],
+    (SMOKE, WORK, "--config.generator.resolution=20"): ["generator.resolution is 20", "a power of two"],
+    (SMOKE, WORK, "--config.directions.layers=(4, 9)"): ["directions.layers is (4, 9)", "0..6"],
+    (SMOKE, WORK, "--config.seeds=(0, 0)"): ["seeds is (0, 0)", "none twice"],
+    (SMOKE, WORK, "--config.seeds=()"): ["seeds is ()", "at least one"],
+    (SMOKE, WORK, "--config.methods=('natr',)"): ["methods", "'natr'", "did you mean natra?"],
+    (SMOKE, WORK, "--config.directions.method=umpa"): ["directions.method is 'umpa'", "did you mean umap?"],
+    (SMOKE, WORK, "--config.natra.norm=l3"): ["natra.norm is 'l3'", "linf, l2"],
+    (SMOKE, WORK, "--config.parallel=pmpa"): ["parallel is 'pmpa'", "did you mean pmap?"],
+    (SMOKE, WORK, "--config.generator.weights=package:digit"): ["'digit'", "generator.weights", "digits"],
+    (SMOKE, WORK, "--stages=evalute"): ["--stages", "'evalute'", "did you mean evaluate?"],
+    (SMOKE, WORK, "--stages=data,,train"): ["--stages"],
+    (SMOKE, WORK, "--wrokdir=x"): ["wrokdir", "workdir"],
+    (SMOKE, WORK, "smoke"): ["'smoke'", "--name=value"],
+    (SMOKE, WORK, "--", "smoke"): ["'smoke'", "--name=value"],
+    (SMOKE,): ["--workdir=DIR is missing"],
+    (SMOKE, "--workdir="): ["--workdir=DIR is missing"],
+    (SMOKE, "--workdir"): ["--workdir"],
+    (WORK, "--config=experiments/smok.py"): ["--config=experiments/smok.py", "did you mean smoke.py?"],
+    (WORK, "--config", "experiments/smok.py"): ["experiments/smok.py", "did you mean smoke.py?"],
+    (WORK, "--config="): ["--config="],
+    (WORK, "--config=."): ["--config=."],
+    # a flag and its value may stand apart
+    (WORK, "--config", "experiments/smoke.py", "--config.train.stesp", "3"): ["train.stesp", "did you mean train.steps?"],
+    (WORK, "--config", "experiments/smoke.py", "--config.train.steps", "abc"): ["train.steps", "abc"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_is_one_line_that_names_it(refused, arguments):
+    line = refused(*arguments)
+    for part in MISTAKES[arguments]:
+        assert part in line
+        line = line[line.index(part) + len(part) :]
+
+
+CONFIGS = {
+    "raise RuntimeError('no such luck')": ["RuntimeError", "no such luck"],
+    "def get_config(): return {}['missing']": ["KeyError", "missing"],
+    "def get_config(:": ["SyntaxError"],
+    "import natra_jax.nothing": ["ModuleNotFoundError", "natra_jax.nothing"],
+    "": ["get_config"],
+    "def get_config(): return {'name': 'a dict'}": ["ml_collections.ConfigDict", "dict"],
+    "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'name': 'bare'})": ["missing", "base.get_config()"],
+    "from natra_jax.experiments import base\nget_config = base.get_config": ["config field name", "a name for the experiment"],
+    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.own = 1\n return c": ["config field own"],
+    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n del c.adv\n return c": ["adv", "missing"],
+    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.train.steps = 1.5\n return c": ["TypeError"],
+    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.train.steps = True\n return c": ["steps"],
+    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.seeds = ('0',)\n return c": ["seeds", "'0'"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", CONFIGS)
+def test_a_config_file_that_cannot_be_used_says_why(refused, tmp_path, content):
+    (tmp_path / "own.py").write_text(content)
+    line = refused("--config={tmp}/own.py", WORK)
+    for part in CONFIGS[content]:
+        assert part in line
+
+
+@pytest.mark.parametrize("below", ["file", "file/work", "file/work/deeper"])
+def test_a_workdir_that_cannot_be_made_is_refused(refused, tmp_path, below):
+    (tmp_path / "file").write_text("in the way")
+    line = refused(SMOKE, "--workdir={tmp}/" + below)
+    assert f"--workdir={tmp_path / below}" in line and "choose another" in line
+
+
+def test_a_workdir_of_another_experiment_is_refused(refused, tmp_path):
+    (tmp_path / "config.json").write_text('{"name": "faces"}')
+    line = refused(SMOKE, "--workdir={tmp}")
+    assert "'faces'" in line and "'smoke'" in line and (tmp_path / "config.json").read_text() == '{"name": "faces"}'
+
+
+def test_a_workdir_with_other_files_is_refused(refused, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert "holds files that are not an experiment's" in refused(SMOKE, "--workdir={tmp}")
+
+
+def test_stages_without_their_inputs_are_refused(refused):
+    line = refused(SMOKE, WORK, "--stages=train,evaluate")
+    assert "--stages=train,evaluate" in line and "needs data" in line and "add data" in line
+
+
+UNUSABLE = {
+    # right by themselves, but not with these data or with one another
+    ("--config.classifier.widths=(12,)", "--stages=data,judge"): "classifier.widths",
+    ("--config.generator.resolution=32", "--stages=data,generator"): "generator.resolution",
+}
+
+
+@pytest.mark.parametrize("arguments", UNUSABLE, ids=lambda arguments: arguments[0])
+def test_a_value_that_a_stage_cannot_use_is_a_users_mistake_too(said, arguments):
+    code, _, err = said(SMOKE, WORK, *arguments)
+    assert code == 2 and err.count("\n") == 1 and UNUSABLE[arguments] in err
+
+
+def command(*arguments):
+    environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "NPROC")}
+    line = [sys.executable, "-m", "natra_jax.main", *arguments]
+    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_the_real_command_ends_in_one_line_and_code_2(tmp_path):
+    answer = command(SMOKE, f"--workdir={tmp_path / 'work'}", "--config.train.stesp=3")
+    assert answer.returncode == 2 and answer.stdout == ""
+    assert answer.stderr == "natra_jax: unknown config field train.stesp (did you mean train.steps?)\n"
+    assert not (tmp_path / "work").exists()
+
+
+def test_debug_shows_the_traceback_too(tmp_path):
+    answer = command(SMOKE, f"--workdir={tmp_path / 'work'}", "--config.train.steps=0", "--debug")
+    assert answer.returncode != 0 and "Traceback" in answer.stderr and "train.steps is 0" in answer.stderr
+
+
+def test_help_lists_the_flags_and_is_no_error():
+    answer = command("--help")
+    assert "--workdir" in answer.stdout and "--[no]debug" in answer.stdout and "Exit code" in answer.stdout
+    assert answer.stderr == "" and answer.returncode == 0

@@ -1,0 +1,288 @@
+"""The pipeline: what depends on what, what is skipped and what runs again, and how a killed run goes on."""
+
+import json
+from fnmatch import fnmatch
+from functools import partial
+
+import jax
+import pytest
+
+from natra_jax import pipeline
+from natra_jax.experiments import smoke
+from natra_jax.pipeline import Piece
+from natra_jax.types import Record, UserError
+
+METHODS = ("original", "adv", "random", "random_long", "natra_oa", "natra")
+
+
+def config(**fields):
+    """The smoke experiment with all methods; double underscores stand for dots."""
+    experiment = smoke.get_config()
+    experiment.methods = METHODS
+    experiment.encoder.gamma2 = 0.0
+    for name, value in fields.items():
+        experiment.update_from_flattened_dict({name.replace("__", "."): value})
+    return experiment
+
+
+def work_of(**fields):
+    return {piece.name: piece for piece in pipeline.pieces(config(**fields))}
+
+
+def everything_read_by(work, name):
+    """The names of all pieces that the named one reads, and those read, ..."""
+    return {name}.union(*(everything_read_by(work, need) for need in work[name].needs))
+
+
+VARIANTS = [
+    {},
+    {"seeds": (0, 3, 1)},
+    {"methods": ("natra",)},
+    {"encoder__gamma2": 0.1},
+    {"generator__weights": "package:digits"},
+    {"directions__codes": "prior"},
+]
+
+
+@pytest.mark.parametrize("fields", VARIANTS)
+def test_every_piece_comes_after_all_that_it_reads_and_belongs_to_a_stage(fields):
+    work = pipeline.pieces(config(**fields))
+    names = [piece.name for piece in work]
+    assert len(set(names)) == len(names)
+    for i, piece in enumerate(work):
+        assert set(piece.needs) <= set(names[:i])
+        assert piece.stage in pipeline.STAGES
+    stages = list(dict.fromkeys(piece.stage for piece in work))
+    assert stages == list(pipeline.STAGES)
+
+
+@pytest.mark.parametrize("fields", VARIANTS)
+def test_nothing_that_training_reads_depends_on_the_judge(fields):
+    work = work_of(**fields)
+    trained = [name for name in work if name.startswith("train/")]
+    assert trained
+    for name in [*trained, "generator", "encoder", "encode", "directions"]:
+        read = everything_read_by(work, name)
+        assert not any(piece.startswith(("judge", "evaluate", "report")) for piece in read)
+        assert not any(field.startswith(("judge.", "eval.", "report.")) for piece in read for field in work[piece].fields)
+
+
+def test_every_field_that_shapes_a_result_belongs_to_a_piece():
+    work = work_of(encoder__gamma2=0.1)
+    used = {field for piece in work.values() for field in piece.fields}
+    unused = set(pipeline.flatten(config())) - used
+    assert unused == {"methods", "seeds", "parallel"}, "what runs, and on what, but not what comes out"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """run(fields) -> names of the pieces that ran; each does nothing but write its name."""
+    monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
+    real = pipeline.pieces
+
+    def stubs(ran, experiment):
+        def work(context, directory, name):
+            ran.append(name)
+            (directory / "made").write_text(context.fingerprints[name])
+
+        return [piece._replace(run=partial(work, name=piece.name)) for piece in real(experiment)]
+
+    def run(stages=pipeline.STAGES, said=None, **fields):
+        ran = []
+        monkeypatch.setattr(pipeline, "pieces", partial(stubs, ran))
+        say = (lambda line: None) if said is None else said.append
+        pipeline.run(config(**fields), str(tmp_path / "work"), devices=jax.devices()[:1], stages=stages, say=say)
+        return ran
+
+    return run
+
+
+LATENT = ["train/random*", "train/natra*"]
+EVALUATED = [f"evaluate/{method}-0" for method in METHODS]  # all but the judge
+CHANGES = {
+    # field: (value, what runs again)
+    "eval__latent_steps": (3, ["evaluate/*", "report"]),
+    "eval__batch_size": (100, ["evaluate/*", "report"]),
+    "judge__steps": (21, ["judge", "evaluate/*", "report"]),
+    "report__examples": (4, ["report"]),
+    "adv__epsilon": (0.1, ["train/adv-0", "evaluate/adv-0", "report"]),
+    "natra_oa__epsilon": (1.0, ["train/natra_oa-0", "evaluate/natra_oa-0", "report"]),
+    "natra__rho": (0.7, [*LATENT, "evaluate/random*", "evaluate/natra*", "report"]),
+    "natra__truncation": (1.5, [*LATENT, "evaluate/*", "report"]),
+    "directions__num": (3, ["directions", *LATENT, *EVALUATED, "report"]),
+    "directions__seed": (1, ["encode", "directions", *LATENT, *EVALUATED, "report"]),
+    "train__steps": (30, ["train/*", "judge", "evaluate/*", "report"]),
+    "classifier__norm": ("batch", ["train/*", "judge", "evaluate/*", "report"]),
+    "encoder__hidden": (16, ["encoder", "encode", "directions", *LATENT, *EVALUATED, "report"]),
+    "generator__steps": (21, ["generator", "encoder", "encode", "directions", *LATENT, *EVALUATED, "report"]),
+    "data__seed": (1, ["*"]),
+    "seeds": ((0, 1), ["train/*-1", "evaluate/*-1", "report"]),
+    "methods": (("original", "natra"), ["report"]),
+    "parallel": ("shard_map", []),
+}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_changed_field_runs_again_what_depends_on_it_and_nothing_else(run, field):
+    first = run()
+    value, patterns = CHANGES[field]
+    again = run(**{field: value})
+    names = [piece.name for piece in pipeline.pieces(config(**{field: value}))]
+    assert again == [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+    assert run(**{field: value}) == []
+    assert set(first) == {piece.name for piece in pipeline.pieces(config())}
+
+
+def test_an_encoder_with_perceptual_features_depends_on_the_classifiers_training(run):
+    run(encoder__gamma2=0.1)
+    assert "encoder" in run(encoder__gamma2=0.1, train__steps=30)
+
+
+def test_given_weights_depend_on_their_file_and_on_nothing_that_made_them(run):
+    run(generator__weights="package:digits")
+    again = run(generator__weights="package:digits", generator__steps=99, generator__learning_rate=0.1, data__renderings=3)
+    assert "generator" not in again and "data" in again
+
+
+def test_what_is_up_to_date_is_skipped_and_said(run):
+    said, names = [], run()
+    assert run(said=said) == []
+    assert [line for line in said if line.strip()] == [f"{name}: up to date" for name in names]
+
+
+def test_a_rerun_says_which_fields_changed_and_how(run):
+    run()
+    said = []
+    run(said=said, judge__steps=21, train__batch_size=32)
+    assert "judge: running again, judge.steps: 20 -> 21" in said
+    assert "train/natra-0: running again, train.batch_size: 64 -> 32" in said
+
+
+def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path):
+    run()
+    (tmp_path / "work" / "train" / "natra-0" / "made").write_text("0" * 16)
+    assert run() == ["train/natra-0"]
+    (tmp_path / "work" / "encode" / "made").unlink()
+    assert run() == ["encode"]
+
+
+def test_chosen_stages_run_alone_and_the_others_later(run):
+    assert run(stages=["data", "judge"]) == ["data", "judge"]
+    assert run(stages=["generator"]) == ["generator"]
+    later = run()
+    assert later[0] == "encoder" and not {"data", "generator", "judge"} & set(later)
+
+
+def test_a_stage_whose_input_is_missing_says_which_stage_to_add(run, tmp_path):
+    with pytest.raises(UserError, match="--stages=train: train/original-0 needs data, which is not done: add data"):
+        run(stages=["train"])
+    run(stages=["data", "generator", "encoder", "encode"])
+    with pytest.raises(UserError, match="train/random-0 needs directions, which is not done: add directions"):
+        run(stages=["train"])
+    assert not (tmp_path / "work" / "train" / "random-0").exists()
+
+
+def test_an_input_that_is_out_of_date_counts_as_missing(run):
+    run()
+    with pytest.raises(UserError, match="needs data, which is not done"):
+        run(stages=["train"], data__seed=5)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(tmp_path, monkeypatch):
+    ran, seen = [], []
+
+    def whole(context, directory):
+        ran.append(directory.name)
+        (directory / "made").write_text("made")
+
+    def halting(context, directory, dies):
+        ran.append(directory.name)
+        seen.append(sorted(path.name for path in directory.iterdir() if path.name != "PENDING"))
+        (directory / f"half{len(seen)}").write_text("half")
+        if dies:
+            raise Killed
+
+    def run(dies, steps=1):
+        work = [
+            Piece("data", whole, {}, ()),
+            Piece("generator", partial(halting, dies=dies), {"steps": steps}, ("data",)),
+            Piece("encode", whole, {}, ("generator",)),
+        ]
+        monkeypatch.setattr(pipeline, "pieces", lambda config: work)
+        ran.clear()
+        pipeline.run(config(), str(tmp_path / "work"), devices=jax.devices()[:1], say=lambda line: None)
+        return list(ran)
+
+    with pytest.raises(Killed):
+        run(dies=True)
+    assert ran == ["data", "generator"] and not (tmp_path / "work" / "generator" / "COMMIT").exists()
+    with pytest.raises(Killed):
+        run(dies=True)
+    assert ran == ["generator"] and seen[-1] == ["half1"]
+    assert run(dies=False) == ["generator", "encode"] and seen[-1] == ["half1", "half2"]
+    assert run(dies=False) == []
+    with pytest.raises(Killed):
+        run(dies=True, steps=2)
+    assert seen[-1] == [], "another configuration's leftovers"
+    assert run(dies=False, steps=1) == ["generator"] and seen[-1] == [], "what was finished before is gone by now"
+
+
+@pytest.fixture
+def evaluated(tmp_path, monkeypatch):
+    """Runs two pieces that write a record each; (run, the lines of records.jsonl at the top)."""
+
+    def work(context, directory, name):
+        record = Record(name, 0, "val_iid", "accuracy", 0.5, 240, 0.4, 0.6, context.fingerprints[f"evaluate/{name}"])
+        pipeline.write_records(directory / "records.jsonl", [record])
+
+    def run(names=("a", "b")):
+        monkeypatch.setattr(pipeline, "pieces", lambda _: [Piece(f"evaluate/{n}", partial(work, name=n), {}, ()) for n in names])
+        pipeline.run(config(), str(tmp_path / "work"), devices=jax.devices()[:1], say=lambda line: None)
+
+    top = tmp_path / "work" / "records.jsonl"
+    return run, lambda: [json.loads(line)["method"] for line in top.read_text().splitlines()]
+
+
+def test_the_records_of_all_pieces_are_gathered_at_the_top(evaluated):
+    run, methods = evaluated
+    run()
+    assert methods() == ["a", "b"]
+    run(("a", "b", "c"))
+    assert methods() == ["a", "b", "c"]
+
+
+def test_the_records_of_a_piece_that_is_no_longer_asked_for_go(evaluated):
+    run, methods = evaluated
+    run()
+    run(("b",))
+    assert methods() == ["b"]
+
+
+def test_the_records_are_gathered_again_where_they_are_lost(evaluated, tmp_path):
+    run, methods = evaluated
+    run()
+    (tmp_path / "work" / "records.jsonl").unlink()
+    run()
+    assert methods() == ["a", "b"]
+
+
+def test_a_run_killed_before_it_gathered_its_last_records_gathers_them_later(evaluated, monkeypatch):
+    run, methods = evaluated
+    run(("a",))
+    write, calls = pipeline.write_records, []
+
+    def die_at_the_second(path, records):
+        calls.append(path)
+        if len(calls) == 2:
+            raise Killed
+        write(path, records)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(pipeline, "write_records", die_at_the_second)
+        run(("a", "b"))
+    run(("a", "b"))
+    assert methods() == ["a", "b"]

@@ -1,0 +1,102 @@
+"""The whole path on the smoke experiment, by the command that a user types: run, run again, run with one field changed."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from natra_jax import pipeline
+from natra_jax.evaluation.records import read_records
+from natra_jax.experiments import smoke
+from natra_jax.types import Record
+
+ROOT = Path(__file__).parents[1]
+METHODS = ("original", "random", "natra")
+SIZES = {"val_iid": 240, "val_shift": 240, "test_iid": 597, "test_shift": 597}
+
+
+def command(workdir, *arguments):
+    """The lines that a successful run prints."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "NPROC")}
+    line = [sys.executable, "-m", "natra_jax.main", "--config=experiments/smoke.py", f"--workdir={workdir}", *arguments]
+    answer = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout.splitlines()
+
+
+def contents(workdir):
+    return {path.relative_to(workdir).as_posix(): path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+
+def skipped(lines):
+    return [line.removesuffix(": up to date") for line in lines if line.endswith(": up to date")]
+
+
+def check_record(record, commits):
+    """A record of a classifier: a share of known images, inside its interval, stamped by the piece that made it."""
+    assert isinstance(record, Record) and record.seed == 0 and record.n == SIZES[record.split]
+    assert 0 <= record.low <= record.value <= record.high <= 1 and 0 < record.high - record.low < 0.2
+    assert math.isclose(record.value * record.n, round(record.value * record.n), abs_tol=1e-6)
+    assert record.fingerprint == commits[f"evaluate/{record.method}-0"]
+
+
+def test_smoke(tmp_path):
+    workdir = tmp_path / "smoke"
+    config = smoke.get_config()
+    work = [piece.name for piece in pipeline.pieces(config)]
+    lines = command(workdir)
+    assert not skipped(lines)
+
+    # every piece is done, and says of what
+    files = contents(workdir)
+    commits = {name: json.loads(files[f"{name}/COMMIT"])["fingerprint"] for name in work}
+    assert len(set(commits.values())) == len(work)
+    assert json.loads(files["config.json"])["name"] == "smoke"
+
+    # what was measured
+    records = read_records(workdir / "records.jsonl")
+    assert len(records) == len(files["records.jsonl"].splitlines())
+    stages = [record for record in records if record.method in ("generator", "encoder")]
+    assert {(record.method, record.metric) for record in stages} == {(s, "reconstruction_error") for s in ("generator", "encoder")}
+    assert all(0 < record.value < 1 and record.low is record.high is None for record in stages)
+    evaluated = [record for record in records if record not in stages]
+    for record in evaluated:
+        check_record(record, commits)
+    views = f"worst{config.data.renderings}"
+    on_images = {(method, split, metric) for method in (*METHODS, "oracle") for split in SIZES for metric in ("accuracy", views)}
+    latent = {(m, s, metric) for m in METHODS for s in ("val_iid", "test_iid") for metric in ("latent_accuracy", "latent_label_kept")}
+    values = {(record.method, record.split, record.metric): record.value for record in evaluated}
+    assert set(values) == on_images | latent and len(values) == len(evaluated)
+    for method in METHODS:
+        for split in SIZES:
+            assert values[method, split, views] <= values[method, split, "accuracy"] + 0.1
+
+    # what people look at
+    page, text = files["report/index.html"].decode(), files["report/report.md"].decode()
+    for written in (page, text):
+        assert "smoke" in written and all(method in written for method in METHODS)
+    assert page.lstrip().lower().startswith("<!doctype html") and page.rstrip().endswith("</html>")
+    assert str(workdir / "report" / "index.html") in lines[-1]
+    history = json.loads(files["train/natra-0/history.json"])
+    assert [entry["step"] for entry in history] == [5, 10, 15, 20] and {"loss", "accuracy", "epsilon", "attack_success"} <= set(history[0])
+
+    # again: nothing to do, and nothing touched
+    assert skipped(command(workdir)) == work
+    assert contents(workdir) == files
+
+    # one field of the evaluation changed
+    lines = command(workdir, "--config.eval.latent_epsilon=3.0")
+    again = [name for name in work if name.split("/")[0] in ("evaluate", "report")]
+    assert skipped(lines) == [name for name in work if name not in again]
+    assert any("eval.latent_epsilon: 4.0 -> 3.0" in line for line in lines)
+    after = contents(workdir)
+    for name, content in after.items():
+        piece = next((p for p in again if name.startswith(f"{p}/")), None)
+        if piece is None and name not in ("records.jsonl", "config.json"):
+            assert content == files[name], name
+    for piece in again:
+        assert json.loads(after[f"{piece}/COMMIT"])["fingerprint"] != commits[piece]
+    assert {record.fingerprint for record in read_records(workdir / "records.jsonl")}.isdisjoint(commits[piece] for piece in again)
+    assert set(after) == set(files)

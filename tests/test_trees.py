@@ -1,0 +1,109 @@
+"""Trees of arrays on disk: what is saved comes back, and whatever else lies there is refused in one line."""
+
+import io
+import pickle
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from natra_jax import trees
+from natra_jax.types import UserError
+
+TREE = {"layers": [{"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"kernel": np.ones((2,), np.int32)}], "bias": np.float32(0.5)}
+LIKE = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype), TREE)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return epath.Path(tmp_path) / "params.npz"
+
+
+def refused(path, match, like=LIKE):
+    with pytest.raises(UserError, match=match) as error:
+        trees.load(path, like)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def arrays():
+    return {"layers/0/kernel": TREE["layers"][0]["kernel"], "layers/1/kernel": TREE["layers"][1]["kernel"], "bias": TREE["bias"]}
+
+
+def test_what_is_saved_comes_back_under_readable_names(path):
+    trees.save(path, TREE)
+    with path.open("rb") as file, np.load(file) as stored:
+        assert set(stored.files) == set(arrays())
+    loaded = trees.load(path, LIKE)
+    assert jax.tree.structure(loaded) == jax.tree.structure(TREE)
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(TREE), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_missing_and_extra_arrays_are_named(path):
+    trees.save(path, {"layers": TREE["layers"]})
+    refused(path, "other arrays than expected, bias for one")
+    trees.save(path, TREE | {"extra": np.zeros(2)})
+    refused(path, "other arrays than expected, extra for one")
+
+
+@pytest.mark.parametrize("kernel", [np.zeros((3, 2), np.float32), np.zeros((2, 3), np.float64)])
+def test_other_shapes_and_types_are_named(path, kernel):
+    trees.save(path, {"layers": [{"kernel": kernel}, TREE["layers"][1]], "bias": TREE["bias"]})
+    refused(path, r"layers/0/kernel is \(.*, expected \(2, 3\) float32")
+
+
+class Bomb:
+    """What a pickle would run when read."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("the file was unpickled",))
+
+
+def test_pickles_are_not_read(path):
+    path.write_bytes(pickle.dumps(Bomb()))
+    refused(path, "cannot be read")
+
+
+def test_arrays_of_objects_are_not_read(path):
+    with path.open("wb") as file:
+        np.savez(file, **(arrays() | {"bias": np.array([Bomb()], dtype=object)}))
+    refused(path, "cannot be read")
+
+
+def test_a_missing_file_says_so(path):
+    refused(path, "cannot be read.*No such file")
+
+
+@pytest.mark.parametrize("kept", [0, 30, 0.5, 0.9])
+def test_a_file_cut_off_is_refused(path, kept):
+    trees.save(path, TREE)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
+    refused(path, "cannot be read")
+
+
+def test_a_flipped_byte_is_refused(path):
+    trees.save(path, TREE)
+    whole = path.read_bytes()
+    place = whole.index(TREE["layers"][0]["kernel"].tobytes()) + 4
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    refused(path, "cannot be read")
+
+
+def test_a_single_array_in_place_of_an_npz_is_refused(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    refused(path, "cannot be read")
+
+
+def test_an_archive_with_something_else_in_it_is_refused(path):
+    members = {name: io.BytesIO() for name in arrays()}
+    for name, array in arrays().items():
+        np.save(members[name], array)
+    with zipfile.ZipFile(str(path), "w") as archive:
+        for name, member in members.items():
+            archive.writestr(f"{name}.npy", b"no array" if name == "bias" else member.getvalue())
+    refused(path, "bias|cannot be read")

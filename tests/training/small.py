@@ -1,0 +1,106 @@
+"""A natra training small enough for tests: a style generator of 8 pixels with random weights, a classifier of 8 channels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+import optax
+
+from natra_jax import attacks, classifiers, generators
+from natra_jax.methods import natra
+from natra_jax.training.state import TrainState, init_state
+from natra_jax.training.step import make_step
+from natra_jax.types import Batch, Directions, Method
+
+NUM_EXAMPLES, NUM_CLASSES, BATCH_SIZE, RESOLUTION = 24, 4, 8, 8
+RHO, EPSILON_MAX, SMOOTHING, CLEAN_RATIO = 0.5, 1.25, 0.2, 0.4
+GENERATOR = generators.style_small(resolution=RESOLUTION, code_dim=4, base_channels=4, max_channels=4)
+
+
+def cast(tree, dtype):
+    """The tree with all its floating-point arrays as NumPy's of dtype."""
+    return jax.tree.map(lambda x: np.array(x, dtype) if jax.numpy.issubdtype(x.dtype, np.floating) else x, tree)
+
+
+def examples() -> dict[str, np.ndarray]:
+    """Random images, labels and codes of all training examples."""
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.uniform(-1, 1, (NUM_EXAMPLES, RESOLUTION, RESOLUTION, 3)).astype(np.float32),
+        "label": rng.integers(0, NUM_CLASSES, NUM_EXAMPLES).astype(np.int32),
+        "codes": rng.normal(size=(NUM_EXAMPLES, GENERATOR.num_layers, GENERATOR.code_dim)).astype(np.float32),
+    }
+
+
+def batch_at(step: int, dtype=np.float32) -> Batch:
+    """The batch of a step: every index at most once, other ones in other steps."""
+    index = np.random.default_rng(100 + step).permutation(NUM_EXAMPLES)[:BATCH_SIZE].astype(np.int32)
+    return cast({name: array[index] for name, array in examples().items()}, dtype) | {"index": index}
+
+
+def method(dtype=np.float32, name: str = "natra") -> Method:
+    """natra with two steps of search along two directions of the last layer, or its twin random."""
+    rng = np.random.default_rng(1)
+    vectors = np.zeros((2, GENERATOR.num_layers, GENERATOR.code_dim))
+    vectors[:, -1] = np.linalg.qr(rng.normal(size=(GENERATOR.code_dim, 2)))[0].T
+    along = Directions(
+        vectors=vectors,
+        sigma=np.array([1.5, 1.0]),
+        mean=np.zeros(vectors.shape[1:]),
+        mask=vectors.any(2),
+        names=("a", "b"),
+        useful=np.full(2, np.inf),
+        generator_fingerprint="",
+    )
+    shapes = jax.eval_shape(GENERATOR.init, jax.random.key(0))
+    space = attacks.directions(GENERATOR, jax.tree.map(lambda s: 0.3 * rng.normal(size=s.shape), shapes), along)
+    if name == "random":
+        return cast(natra.random(space, num_classes=NUM_CLASSES, epsilon=EPSILON_MAX), dtype)
+    search = {"num_steps": 2, "restarts": 1, "random_start": True}
+    return cast(natra.natra(space, num_classes=NUM_CLASSES, rho=RHO, epsilon_max=EPSILON_MAX, smoothing=SMOOTHING, **search), dtype)
+
+
+def builder(norm: str):
+    """(axis_name) -> the classifier."""
+    return partial(classifiers.build, "cnn", NUM_CLASSES, widths=(8,), norm=norm)
+
+
+def state(optimizer: optax.GradientTransformation, norm: str, dtype=np.float32) -> TrainState:
+    """A fresh state, the same at every call; drawn by NumPy, since compiling the true initialisation would take seconds."""
+    rng = np.random.default_rng(3)
+    shape = (RESOLUTION, RESOLUTION, 3)
+    shapes = jax.eval_shape(lambda: init_state(builder(norm)(None), optimizer, shape, NUM_EXAMPLES, jax.random.key(0)))
+
+    def draw(path, leaf):
+        last = path[-1].key
+        if last in ("scale", "var"):
+            return np.ones(leaf.shape)
+        return np.zeros(leaf.shape) if last in ("bias", "mean") else 0.3 * rng.normal(size=leaf.shape)
+
+    fresh = TrainState(
+        step=np.zeros((), np.int32),
+        params=jax.tree.map_with_path(draw, shapes.params),
+        batch_stats=jax.tree.map_with_path(draw, shapes.batch_stats),
+        opt_state=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.opt_state),
+        epsilon=np.zeros(NUM_EXAMPLES),
+        key=jax.random.key(3),
+    )
+    return cast(fresh, dtype)
+
+
+def step_maker(optimizer: optax.GradientTransformation, norm: str, traced: list | None = None):
+    """(axis_name) -> the step; every time that it is traced, traced grows."""
+
+    def make(axis_name):
+        step = make_step(builder(norm), optimizer, CLEAN_RATIO, axis_name)
+
+        def counted(*arguments):
+            if traced is not None:
+                traced.append(axis_name)
+            return step(*arguments)
+
+        return counted
+
+    return make

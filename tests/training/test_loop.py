@@ -1,0 +1,198 @@
+"""The loop: a killed fit ends in the same bits as an uninterrupted one, and what cannot go on says why in one line."""
+
+import math
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from etils import epath
+
+from natra_jax.training import checkpoint, loop
+from natra_jax.training.checkpoint import Checkpoints
+from natra_jax.training.parallel import compile_step
+from natra_jax.types import UserError
+from tests.training import small
+
+OPTIMIZER = optax.adamw(1e-2)
+ROOT = Path(__file__).parents[2]
+
+
+class Killed(Exception):
+    pass
+
+
+class Walk(NamedTuple):
+    """The state of a toy: a random walk by (key, step) over the batches it is shown."""
+
+    step: jax.Array
+    place: jax.Array
+    key: jax.Array
+
+
+def walk(key=0):
+    return Walk(jnp.zeros((), jnp.int32), jnp.zeros(5), jax.random.key(key))
+
+
+def walk_maker(axis_name):
+    def step(scale, state, batch):
+        drawn = jax.random.normal(jax.random.fold_in(state.key, state.step), state.place.shape)
+        moved = batch["x"].mean() if axis_name is None else jax.lax.pmean(batch["x"].mean(), axis_name)
+        place = 0.9 * state.place + scale * drawn + moved
+        return Walk(state.step + 1, place, state.key), {"far": jnp.abs(place).max()}
+
+    return step
+
+
+def walk_batch(step):
+    return {"x": np.random.default_rng(step).normal(size=4).astype(np.float32)}
+
+
+def killed_at(step, batch_at):
+    def batch(asked):
+        if asked == step:
+            raise Killed
+        return batch_at(asked)
+
+    return batch
+
+
+def fit(step, constant, state, batch_at, directory, **options):
+    """Ten steps with a checkpoint every three and a line of history every two: (state, history, what was said)."""
+    said = []
+    settings = {"num_steps": 10, "checkpoint_every": 3, "log_every": 2} | options
+    with Checkpoints(epath.Path(directory)) as checkpoints:
+        state, history = loop.run(step, constant, state, batch_at, checkpoints=checkpoints, name="toy", say=said.append, **settings)
+    return state, history, said
+
+
+def assert_same_bits(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+@cache
+def natra_step():
+    return compile_step(small.step_maker(OPTIMIZER, "batch"), jax.devices()[:1])
+
+
+def test_natra_killed_between_checkpoints_ends_in_the_same_bits(tmp_path):
+    method = small.method()
+    whole, history, _ = fit(natra_step(), method, small.state(OPTIMIZER, "batch"), small.batch_at, tmp_path / "whole")
+    with pytest.raises(Killed):  # at step 8, of which steps 6 and 7 are lost
+        fit(natra_step(), method, small.state(OPTIMIZER, "batch"), killed_at(8, small.batch_at), tmp_path / "killed")
+    state, again, said = fit(natra_step(), method, small.state(OPTIMIZER, "batch"), small.batch_at, tmp_path / "killed")
+    assert said[0] == "toy: continuing from step 6"
+    assert_same_bits(state, whole)
+    assert again == history and [entry["step"] for entry in history] == [2, 4, 6, 8, 10]
+    assert int(state.step) == 10 and np.any(np.asarray(state.epsilon) > 0)
+
+
+@pytest.mark.parametrize("mode", ["pmap", "shard_map"])
+def test_several_devices_continue_from_their_checkpoint_in_the_same_bits(tmp_path, mode):
+    step = compile_step(walk_maker, jax.devices()[:4], mode)
+    whole, history, _ = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(step, jnp.float32(0.1), walk(), killed_at(7, walk_batch), tmp_path / "killed")
+    state, again, _ = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path / "killed")
+    assert_same_bits(state, whole)
+    assert again == history
+
+
+def test_a_checkpoint_holds_the_state_of_its_step_however_fast_training_goes_on(tmp_path):
+    step = compile_step(walk_maker, jax.devices()[:1])
+    expected, _, _ = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path / "three", num_steps=3)
+    with pytest.raises(Killed):  # the buffers of step 3 are given to step 4 while they are being written
+        fit(step, jnp.float32(0.1), walk(), killed_at(5, walk_batch), tmp_path / "more")
+    assert_same_bits(checkpoint.load(epath.Path(tmp_path / "more"), jax.eval_shape(walk)), expected)
+
+
+def test_a_finished_fit_takes_no_step_and_answers_the_same(tmp_path):
+    step = compile_step(walk_maker, jax.devices()[:1])
+    first, history, _ = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path)
+    second, again, said = fit(step, jnp.float32(0.1), walk(), killed_at(10, walk_batch), tmp_path)
+    assert_same_bits(second, first)
+    assert again == history and said == ["toy: continuing from step 10"]
+
+
+def test_lines_tell_the_step_and_the_metrics_that_history_keeps(tmp_path):
+    step = compile_step(walk_maker, jax.devices()[:1])
+    _, history, said = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path, num_steps=5, log_every=3)
+    assert [entry["step"] for entry in history] == [3, 5]
+    assert said == [f"toy: step {entry['step']}/5  far {entry['far']:.4g}" for entry in history]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_no_finite_number_stops_training_naming_the_step(tmp_path, value):
+    def step(constant, state, batch):
+        done = state._replace(step=state.step + 1)
+        return done, {"loss": jnp.where(done.step >= 5, value, 1.0), "accuracy": jnp.float32(0.5)}
+
+    with pytest.raises(FloatingPointError, match=r"toy: .* step 6: .*'loss': (nan|inf)"):
+        fit(step, None, walk(), walk_batch, tmp_path)
+
+
+# In a process of its own, because what orbax's threads say after a failure belongs to the question.
+DAMAGES = """
+import pathlib, shutil, sys
+import jax, jax.numpy as jnp
+from etils import epath
+from natra_jax.training import checkpoint
+from natra_jax.types import UserError
+
+root = epath.Path(sys.argv[1])
+state = {"weights": jax.random.normal(jax.random.key(0), (50, 50)), "step": jnp.int32(2), "key": jax.random.key(1)}
+with checkpoint.Checkpoints(root / "whole") as checkpoints:
+    checkpoints.save(2, state, [{"step": 2, "loss": 0.5}])
+assert (checkpoint.load(root / "whole", state)["weights"] == state["weights"]).all()
+
+def try_loading(name, like=state):
+    try:
+        checkpoint.load(root / name, like)
+        print(name, "was read")
+    except UserError as error:
+        print(error)
+
+def cut(name, pattern, length):
+    shutil.copytree(root / "whole", root / name)
+    paths = list((pathlib.Path(root) / name / "2").glob(pattern))
+    assert paths
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:length])
+    try_loading(name)
+
+for length in (0, 5, 40):
+    cut(f"data{length}", "state/**/d/*", length)
+    cut(f"manifest{length}", "state/**/manifest.ocdbt", length)
+for name in ("state/_METADATA", "history/metadata"):
+    cut(name.partition("/")[0], name, 7)
+try_loading("whole", state | {"weights": jnp.zeros((50, 51))})
+try_loading("whole", state | {"bias": jnp.zeros(3)})
+"""
+
+
+def test_damaged_and_foreign_checkpoints_are_users_errors_of_one_line(tmp_path):
+    run = subprocess.run([sys.executable, "-c", DAMAGES, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    lines = run.stdout.splitlines()
+    assert run.returncode == 0 and len(lines) == 10, run.stdout + run.stderr
+    names = ["data0", "manifest0", "data5", "manifest5", "data40", "manifest40", "state", "history", "whole", "whole"]
+    for line, name in zip(lines, names, strict=True):
+        assert line.startswith(f"{tmp_path / name}: the checkpoint of step 2 cannot be read (")
+        assert line.endswith(f": delete {tmp_path / name}")
+
+
+def test_no_checkpoint_is_a_users_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="missing: no checkpoint there: run the stage"):
+        checkpoint.load(epath.Path(tmp_path / "missing"), jax.eval_shape(walk))
+    with pytest.raises(UserError, match="no checkpoint there"):
+        checkpoint.load(epath.Path(tmp_path), jax.eval_shape(walk))

@@ -1,0 +1,141 @@
+"""One update of a classifier: whose radius it changes and by what rule, what it trains on, and that it is compiled once.
+
+In float64, so that the variations which a step makes inside can be made again outside, to the last sign of a gradient.
+"""
+
+from functools import cache
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax.tree_util import Partial
+
+from natra_jax.training.parallel import compile_step
+from tests.training import small
+
+OPTIMIZER = optax.sgd(0.1)
+CLASSIFIER = small.builder("batch")(None)
+TRACED: list = []
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@cache
+def method():
+    return small.method(np.float64)
+
+
+@cache
+def compiled():
+    return compile_step(small.step_maker(OPTIMIZER, "batch", TRACED), jax.devices()[:1])
+
+
+def ready_state(seed=0):
+    """A state in the middle of training: radii of all sizes, BatchNorm statistics away from where they start."""
+    rng = np.random.default_rng(seed)
+    state = small.state(OPTIMIZER, "batch", np.float64)
+    statistics = jax.tree.map(lambda x: x + rng.uniform(0.1, 0.5, x.shape), state.batch_stats)
+    radii = small.RHO * rng.integers(0, 4, small.NUM_EXAMPLES)
+    return state._replace(batch_stats=statistics, epsilon=np.minimum(radii, small.EPSILON_MAX), step=np.int32(7))
+
+
+@jax.jit
+def vary(method, state, batch):
+    """The variation that a step is to make: keys by (seed, step, example index), running BatchNorm statistics."""
+    of_step = jax.random.fold_in(state.key, state.step)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(of_step, batch["index"])
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    frozen = Partial(lambda variables, images: CLASSIFIER.apply(variables, images, train=False), variables)
+    return method.vary(frozen, keys, batch, state.epsilon[batch["index"]])
+
+
+@jax.jit
+def running_logits(state, images):
+    return CLASSIFIER.apply({"params": state.params, "batch_stats": state.batch_stats}, images, train=False)
+
+
+@jax.jit
+def training_pass(state, images):
+    """Logits and new statistics of one pass with the batch's own statistics."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return CLASSIFIER.apply(variables, images, train=True, mutable=["batch_stats"])
+
+
+def soft_cross_entropy(logits, targets):
+    shifted = np.asarray(logits) - np.asarray(logits).max(1, keepdims=True)
+    return -(np.asarray(targets) * (shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))).sum(1).mean()
+
+
+def test_a_step_changes_the_radii_of_its_batch_alone_and_by_cats_rule():
+    batch = small.batch_at(0, np.float64)
+    index = batch["index"]
+    before = np.full(small.NUM_EXAMPLES, 0.75)
+    before[index] = np.tile([0.0, 0.5, 1.0, small.EPSILON_MAX], 2)
+    state = ready_state()._replace(epsilon=before.copy())
+    # labels that the classifier gives to the first variations, so that it holds some of them, and to none of the others
+    answers = np.asarray(running_logits(state, vary(method(), state, batch).inputs)).argmax(1)
+    batch["label"] = np.where(np.arange(len(index)) < 6, answers, (answers + 1) % small.NUM_CLASSES).astype(np.int32)
+    held = ~np.asarray(vary(method(), state, batch).metrics["attack_success"])
+    assert 0 < held.sum() < len(held), "both outcomes have to occur for this test to mean something"
+    assert np.any(before[index][held] + small.RHO > small.EPSILON_MAX)
+    after, metrics = compiled()(method(), state, batch)
+    expected = before.copy()
+    for place, held_here in zip(index, held, strict=True):
+        if held_here:
+            expected[place] = min(before[place] + small.RHO, small.EPSILON_MAX)
+    np.testing.assert_array_equal(after.epsilon, expected)
+    assert metrics["attack_success"] == 1 - held.mean() and metrics["epsilon"] == expected[index].mean()
+
+
+def test_targets_are_smoothed_by_the_new_radius():
+    state, batch = ready_state(), small.batch_at(0, np.float64)
+    variation = jax.tree.map(np.asarray, vary(method(), state, batch))
+    amount = np.minimum(1, small.SMOOTHING * variation.epsilon)[:, None]
+    noise = variation.targets - (1 - amount) * np.eye(small.NUM_CLASSES)[batch["label"]]
+    np.testing.assert_allclose(noise.sum(1, keepdims=True), amount, atol=1e-12)
+    assert np.all(noise >= -1e-12) and np.all(noise[amount[:, 0] > 0].max(1) > 0)
+
+
+def test_the_attack_leaves_batchnorm_alone_and_the_update_sees_clean_and_varied_images_together():
+    state, batch = ready_state(), small.batch_at(0, np.float64)
+    variation = vary(method(), state, batch)
+    logits, updated = training_pass(state, np.concatenate([batch["image"], variation.inputs]))
+    clean, varied = np.split(np.asarray(logits), 2)
+    after, metrics = compiled()(method(), state, batch)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), after.batch_stats, updated["batch_stats"])
+    loss = small.CLEAN_RATIO * soft_cross_entropy(clean, np.eye(small.NUM_CLASSES)[batch["label"]])
+    loss += (1 - small.CLEAN_RATIO) * soft_cross_entropy(varied, variation.targets)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-9)
+    assert metrics["accuracy"] == (clean.argmax(1) == batch["label"]).mean()
+
+
+def test_another_batch_and_other_generator_weights_need_no_new_program():
+    batch = small.batch_at(0, np.float64)
+    first, _ = compiled()(method(), ready_state(), batch)
+    traced = len(TRACED)
+    assert traced >= 1
+    second, _ = compiled()(method(), first, small.batch_at(1, np.float64))
+    assert int(second.step) == 9
+    # were the weights constants of the program, other weights would change nothing
+    other, _ = compiled()(jax.tree.map(lambda x: 1.5 * x, method()), ready_state(), batch)
+    again, _ = compiled()(method(), ready_state(), batch)
+    assert len(TRACED) == traced
+    moved = [np.abs(a - b).max() for a, b in zip(jax.tree.leaves(other.params), jax.tree.leaves(again.params), strict=True)]
+    assert max(moved) > 1e-6
+
+
+def test_a_step_depends_on_seed_step_and_indices_and_not_on_the_order_of_the_batch():
+    batch = small.batch_at(0, np.float64)
+    first, _ = compiled()(method(), ready_state(), batch)
+    reverse, _ = compiled()(method(), ready_state(), jax.tree.map(lambda x: x[::-1], batch))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), first.params, reverse.params)
+    np.testing.assert_array_equal(first.epsilon, reverse.epsilon)
+    later, _ = compiled()(method(), ready_state()._replace(step=np.int32(8)), batch)
+    seeded, _ = compiled()(method(), ready_state()._replace(key=jax.random.key(4)), batch)
+    for other in (later, seeded):
+        assert max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(first.params), jax.tree.leaves(other.params), strict=True)) > 1e-6
