@@ -77,7 +77,6 @@ def test_margin_is_zero_where_the_right_logit_ties_with_the_largest_wrong_one():
     np.testing.assert_array_equal(margin(logits, np.array([1, 0])), 0.0)
 
 
-
 def test_the_gradient_of_margin_lifts_the_runner_up_against_the_label():
     logits = np.array([[3.0, 1.0, 2.0, -1.0], [0.0, 5.0, 1.0, 4.0]], np.float32)
     gradient = jax.jit(jax.grad(lambda x: margin(x, np.array([0, 2])).sum()))(logits)
