@@ -3,7 +3,7 @@
 from natra_jax.classifiers import build
 import jax, jax.numpy as jnp
 classifier = build("cnn", num_classes=10)
-variables = classifier.init(jax.random.key(0), jnp.zeros([1, 16, 16, 3]))
+variables = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros([1, 16, 16, 3]))
 """
 
 from __future__ import annotations

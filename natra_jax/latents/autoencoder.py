@@ -18,8 +18,8 @@ def init_params(generator: Generator, network: Encoder, image_shape: tuple[int, 
     """Parameters of both halves. network has 2 * code_dim outputs: mean and log-variance of z."""
     key_generator, key_network = jax.random.split(key)
     return {
-        "generator": generator.init(key_generator),
-        "network": network.init(key_network, jnp.zeros((1, *image_shape)))["params"],
+        "generator": jax.jit(generator.init)(key_generator),
+        "network": jax.jit(network.init)(key_network, jnp.zeros((1, *image_shape)))["params"],
     }
 
 

@@ -49,7 +49,7 @@ class InverseEncoder(NamedTuple):
 
     def init(self, key: jax.Array, image_shape: tuple[int, ...], mean: jax.Array) -> Params:
         """Parameters for images of image_shape [H, W, C], with the mean code [L, D] that offsets are taken from."""
-        network = self.network.init(key, jnp.zeros((1, *image_shape)))["params"]
+        network = jax.jit(self.network.init)(key, jnp.zeros((1, *image_shape)))["params"]
         return {"network": network, "mean": mean}
 
     def encode(self, params: Params, images: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ def init_state(
 ) -> TrainState:
     """A fresh state with epsilon 0 for all. image_shape: [H, W, C]. The same key gives the same initial weights for every method."""
     key_init, key_train = jax.random.split(key)
-    variables = classifier.init(key_init, jnp.zeros((1, *image_shape)), train=False)
+    variables = _fresh_variables(classifier, image_shape, key_init)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
@@ -33,3 +34,9 @@ def init_state(
         epsilon=jnp.zeros(num_examples),
         key=key_train,
     )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _fresh_variables(classifier: nn.Module, image_shape: tuple[int, ...], key: jax.Array):
+    """Compiled once for all fits of one classifier: made operation by operation, fresh weights take seconds."""
+    return classifier.init(key, jnp.zeros((1, *image_shape)), train=False)

@@ -223,9 +223,16 @@ def without(entry):
     return damage
 
 
+class Bomb:
+    """What a pickle would run when read."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("the file was unpickled",))
+
+
 def objects(directory):
     with (directory / "directions.npz").open("wb") as file:
-        np.savez(file, **{name: np.array([{}], object) for name in ("vectors", "sigma", "mean", "mask", "useful")})
+        np.savez(file, **{name: np.array([Bomb()] * 3, object) for name in ("vectors", "sigma", "mean", "mask", "useful")})
 
 
 def fewer_names(directory):

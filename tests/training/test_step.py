@@ -71,31 +71,37 @@ def soft_cross_entropy(logits, targets):
     return -(np.asarray(targets) * (shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))).sum(1).mean()
 
 
-def test_a_step_changes_the_radii_of_its_batch_alone_and_by_cats_rule():
+def contested():
+    """A state and a batch with radii of all sizes, in which the classifier holds against some of the attacks and not against others."""
     batch = small.batch_at(0, np.float64)
     index = batch["index"]
-    before = np.full(small.NUM_EXAMPLES, 0.75)
-    before[index] = np.tile([0.0, 0.5, 1.0, small.EPSILON_MAX], 2)
-    state = ready_state()._replace(epsilon=before.copy())
-    # labels that the classifier gives to the first variations, so that it holds some of them, and to none of the others
+    epsilon = np.full(small.NUM_EXAMPLES, 0.75)
+    epsilon[index] = np.tile([0.0, 0.5, 1.0, small.EPSILON_MAX], 2)
+    state = ready_state()._replace(epsilon=epsilon)
+    # the labels that the classifier gives to the first variations, and others for the last two
     answers = np.asarray(running_logits(state, vary(method(), state, batch).inputs)).argmax(1)
     batch["label"] = np.where(np.arange(len(index)) < 6, answers, (answers + 1) % small.NUM_CLASSES).astype(np.int32)
-    held = ~np.asarray(vary(method(), state, batch).metrics["attack_success"])
-    assert 0 < held.sum() < len(held), "both outcomes have to occur for this test to mean something"
-    assert np.any(before[index][held] + small.RHO > small.EPSILON_MAX)
-    after, metrics = compiled()(method(), state, batch)
-    expected = before.copy()
+    variation = jax.tree.map(np.asarray, vary(method(), state, batch))
+    held = ~variation.metrics["attack_success"]
+    assert 0 < held.sum() < len(held) and np.any(epsilon[index][held] + small.RHO > small.EPSILON_MAX)
+    return state, batch, variation, held
+
+
+def test_a_step_changes_the_radii_of_its_batch_alone_and_by_cats_rule():
+    state, batch, _, held = contested()
+    index, expected = batch["index"], np.array(state.epsilon)
     for place, held_here in zip(index, held, strict=True):
         if held_here:
-            expected[place] = min(before[place] + small.RHO, small.EPSILON_MAX)
+            expected[place] = min(expected[place] + small.RHO, small.EPSILON_MAX)
+    after, metrics = compiled()(method(), state, batch)
     np.testing.assert_array_equal(after.epsilon, expected)
     assert metrics["attack_success"] == 1 - held.mean() and metrics["epsilon"] == expected[index].mean()
 
 
 def test_targets_are_smoothed_by_the_new_radius():
-    state, batch = ready_state(), small.batch_at(0, np.float64)
-    variation = jax.tree.map(np.asarray, vary(method(), state, batch))
-    amount = np.minimum(1, small.SMOOTHING * variation.epsilon)[:, None]
+    state, batch, variation, held = contested()
+    new = np.minimum(np.array(state.epsilon)[batch["index"]] + small.RHO * held, small.EPSILON_MAX)
+    amount = np.minimum(1, small.SMOOTHING * new)[:, None]
     noise = variation.targets - (1 - amount) * np.eye(small.NUM_CLASSES)[batch["label"]]
     np.testing.assert_allclose(noise.sum(1, keepdims=True), amount, atol=1e-12)
     assert np.all(noise >= -1e-12) and np.all(noise[amount[:, 0] > 0].max(1) > 0)
