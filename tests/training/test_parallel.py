@@ -92,6 +92,13 @@ def test_the_second_step_needs_no_second_program(devices, mode):
     assert int(state.step) == 3 and len(traced) == 1
 
 
+def test_on_one_device_the_old_states_memory_is_used_again():
+    step = compile_step(tally_maker([]), jax.devices()[:1])
+    state = Tally(jnp.zeros((), jnp.int32), jnp.ones(3))
+    step(jnp.float32(2), state, {"x": np.arange(8, dtype=np.float32)})
+    assert state.total.is_deleted()
+
+
 def test_an_unknown_mode_is_refused_by_name():
     with pytest.raises(ValueError, match="auto, pmap, shard_map.*'pmpa'"):
         compile_step(tally_maker([]), jax.devices()[:2], "pmpa")

@@ -100,11 +100,21 @@ def test_a_step_changes_the_radii_of_its_batch_alone_and_by_cats_rule():
 
 def test_targets_are_smoothed_by_the_new_radius():
     state, batch, variation, held = contested()
-    new = np.minimum(np.array(state.epsilon)[batch["index"]] + small.RHO * held, small.EPSILON_MAX)
-    amount = np.minimum(1, small.SMOOTHING * new)[:, None]
-    noise = variation.targets - (1 - amount) * np.eye(small.NUM_CLASSES)[batch["label"]]
-    np.testing.assert_allclose(noise.sum(1, keepdims=True), amount, atol=1e-12)
-    assert np.all(noise >= -1e-12) and np.all(noise[amount[:, 0] > 0].max(1) > 0)
+    old = np.array(state.epsilon)[batch["index"]]
+    amount = np.minimum(1, small.SMOOTHING * np.minimum(old + small.RHO * held, small.EPSILON_MAX))
+    np.testing.assert_allclose(variation.targets.sum(1), 1, atol=1e-12)
+    assert np.all(variation.targets >= 0) and np.all(variation.targets.max(1) >= 1 - amount)
+    # the same draws under labels that nothing defends: there the radius, and with it the amount, stays
+    other = (batch["label"] + 1) % small.NUM_CLASSES
+    lost = jax.tree.map(np.asarray, vary(method(), state, batch | {"label": other}))
+    compared = 0
+    for i in np.flatnonzero(held & lost.metrics["attack_success"]):
+        wrong_in_both = [c for c in range(small.NUM_CLASSES) if c not in (batch["label"][i], other[i])]
+        mine, theirs = variation.targets[i, wrong_in_both], lost.targets[i, wrong_in_both]
+        np.testing.assert_allclose(mine * small.SMOOTHING * old[i], theirs * amount[i], atol=1e-12)
+        assert np.all(mine > 0)
+        compared += 0 < old[i] < small.EPSILON_MAX
+    assert compared > 0
 
 
 def test_the_attack_leaves_batchnorm_alone_and_the_update_sees_clean_and_varied_images_together():
