@@ -79,7 +79,7 @@ def pieces(config: ConfigDict) -> list[Piece]:
             work.append(Piece(f"evaluate/{method}-{seed}", run, settings, (*evaluated, f"train/{method}-{seed}")))
     work.append(Piece(f"evaluate/{judge.NAME}-0", partial(evaluate.run, method=judge.NAME, seed=0), settings, ("data", "judge")))
     everything = tuple(piece.name for piece in work if piece.stage in ("generator", "encoder", "encode", "directions", "train", "evaluate"))
-    work.append(Piece("report", report.run, fields("report", "name"), everything))
+    work.append(Piece("report", report.run, fields("report", "name", "methods", "seeds"), everything))
     return work
 
 

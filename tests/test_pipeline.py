@@ -71,7 +71,7 @@ def test_every_field_that_shapes_a_result_belongs_to_a_piece():
     work = work_of(encoder__gamma2=0.1)
     used = {field for piece in work.values() for field in piece.fields}
     unused = set(pipeline.flatten(config())) - used
-    assert unused == {"methods", "seeds", "parallel"}, "what runs, and on what, but not what comes out"
+    assert unused == {"parallel"}, "on what it runs, but not what comes out"
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def discover(
     the codes, which do not depend on the axes that UMAP happened to choose. 'whitened': the columns of that fit, one for each
     principal coordinate (with pca this is GANSpace's). 'per_coordinate': the paper's first form, each of UMAP's coordinates by itself.
 
-    Raises ValueError for an unknown method or regression, or layers that are no range of the codes'.
+    Raises ValueError for an unknown method or regression, layers that are no range of the codes', or a population that does not vary.
     """
     first, stop = layers
     if not 0 <= first < stop <= codes.shape[1]:
@@ -82,6 +82,8 @@ def discover(
     if regression != "per_coordinate":
         coordinates = _principal(coordinates, dim)
     spread = np.sqrt(np.square(coordinates).mean(0))
+    if not spread.max() > 0:
+        raise ValueError("the codes do not vary in what is seen of them: there are no directions to find")
     varies = spread > _NEGLIGIBLE * spread.max()
     coordinates = coordinates[:, varies] / spread[varies]
     deviations = (codes - codes.mean(0)).astype(np.float64)

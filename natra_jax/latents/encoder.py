@@ -114,7 +114,8 @@ def make_step(
     def codes_loss(params, generator_params, key, count):
         codes = generator.map(generator_params, generator.sample(key, count))
         images = generator.synthesize(generator_params, codes)
-        return gamma_codes * jnp.square(codes - encoder.encode(params, images)).mean()
+        error = jnp.square(codes - encoder.encode(params, images)).mean()
+        return gamma_codes * error, error
 
     def image_loss(params, generator_params, features_fn, images):
         decoded = generator.synthesize(generator_params, encoder.encode(params, images))
@@ -129,9 +130,9 @@ def make_step(
     def step(frozen, state: FitState, batch):
         generator_params, features_fn = frozen
         key = jax.random.fold_in(state.key, state.step)
-        error, gradients = jax.value_and_grad(codes_loss)(state.params, generator_params, key, len(batch["image"]))
+        gradients, error = jax.grad(codes_loss, has_aux=True)(state.params, generator_params, key, len(batch["image"]))
         params, opt_state = update(gradients, state.params, state.opt_state)
-        (_, squared), gradients = jax.value_and_grad(image_loss, has_aux=True)(params, generator_params, features_fn, batch["image"])
+        gradients, squared = jax.grad(image_loss, has_aux=True)(params, generator_params, features_fn, batch["image"])
         params, opt_state = update(gradients, params, opt_state)
         return FitState(state.step + 1, params, opt_state, state.key), {"codes_error": error, "reconstruction_error": squared}
 

@@ -6,6 +6,9 @@ import contextlib
 import gc
 import logging
 import shutil
+import sys
+import traceback
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +44,8 @@ class Checkpoints:
         """
         if self._manager.latest_step() != step:
             self._require_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
-            items = {"state": ocp.args.StandardSave(state), "history": ocp.args.JsonSave({"logged": history})}
+            logged = list(history)  # the caller's list grows while this is being written
+            items = {"state": ocp.args.StandardSave(state), "history": ocp.args.JsonSave({"logged": logged})}
             self._manager.save(step, args=ocp.args.Composite(**items))
 
     def _require_room(self, size: int) -> None:
@@ -62,7 +66,7 @@ class Checkpoints:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
         try:
-            with _unheard("asyncio"):
+            with _hushed():
                 restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax and tensorstore raise many types for a damaged file
             reason = str(error).splitlines()[0][:200]
@@ -73,18 +77,29 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def _unheard(name: str) -> Iterator[None]:
-    """Keeps a logger quiet: of several reads that fail together, orbax leaves all but one to asyncio's log."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    except BaseException:
-        gc.collect()  # a failed task speaks up when it is collected
-        raise
-    finally:
-        logger.setLevel(level)
+def _hushed() -> Iterator[None]:
+    """Where a read fails, keeps quiet what orbax's and tensorstore's other threads go on to say of it, also after the failure."""
+    log = logging.getLogger("asyncio")
+    level, report = log.level, sys.unraisablehook
+
+    def report_others(unraisable) -> None:
+        frames = traceback.extract_tb(unraisable.exc_traceback)
+        if not any("orbax" in frame.filename or "asyncio" in frame.filename for frame in frames):
+            report(unraisable)
+
+    log.setLevel(logging.CRITICAL + 1)
+    sys.unraisablehook = report_others
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+        try:
+            yield
+        except BaseException:
+            gc.collect()  # a failed task speaks up when it is collected
+            raise
+        else:
+            sys.unraisablehook = report
+        finally:
+            log.setLevel(level)
 
 
 def load(directory: epath.Path, like: Any) -> Any:

@@ -28,8 +28,8 @@ def run(
 ) -> tuple[Any, History]:
     """Steps until state.step == num_steps, from the newest checkpoint if there is one -> (state, history).
 
-    step_fn: (constant, state, batch) -> (state, metrics). Every log_every steps the metrics are appended to the history, shown, and
-    required to be finite: FloatingPointError names the step otherwise. The last state is always saved.
+    step_fn: (constant, state, batch) -> (state, metrics). Every log_every steps the metrics are appended to the history and shown. They
+    have to be finite there, and wherever a state is saved: FloatingPointError names the step otherwise. The last state is always saved.
     """
     from tqdm import tqdm
 
@@ -43,15 +43,18 @@ def run(
         for step in range(start, num_steps):
             state, metrics = step_fn(constant, state, batch_at(step))
             done = step + 1
-            if done % log_every == 0 or done == num_steps:
+            logs = done % log_every == 0 or done == num_steps
+            saves = done % checkpoint_every == 0 or done == num_steps
+            if logs or saves:
                 values = {key: float(value) for key, value in metrics.items()}
                 if not all(map(math.isfinite, values.values())):
                     raise FloatingPointError(f"{name}: not a finite number at step {done}: {values}")
+            if logs:
                 history.append({"step": done, **values})
                 bar.set_postfix({key: f"{value:.3g}" for key, value in values.items()})
                 if not terminal:
                     say(f"{name}: step {done}/{num_steps}  " + "  ".join(f"{key} {value:.4g}" for key, value in values.items()))
-            if done % checkpoint_every == 0 or done == num_steps:
+            if saves:
                 checkpoints.save(done, state, history)
             bar.update()
     return state, history

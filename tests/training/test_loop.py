@@ -184,7 +184,7 @@ try_loading("whole", state | {"bias": jnp.zeros(3)})
 def test_damaged_and_foreign_checkpoints_are_users_errors_of_one_line(tmp_path):
     run = subprocess.run([sys.executable, "-c", DAMAGES, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     lines = run.stdout.splitlines()
-    assert run.returncode == 0 and len(lines) == 10, run.stdout + run.stderr
+    assert run.returncode == 0 and len(lines) == 10 and run.stderr == "", run.stdout + run.stderr
     names = ["data0", "manifest0", "data5", "manifest5", "data40", "manifest40", "state", "history", "whole", "whole"]
     for line, name in zip(lines, names, strict=True):
         assert line.startswith(f"{tmp_path / name}: the checkpoint of step 2 cannot be read (")
