@@ -1,7 +1,15 @@
-"""Four virtual CPU devices for the tests of parallel training; this has to stand in the environment before JAX starts."""
+"""Four virtual CPU devices for the tests of parallel training, and quick compilation for programs that run once; this has to stand in
+the environment before JAX starts.
+"""
 
 import os
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
+_FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 os.environ["NPROC"] = "16"  # threads: with fewer, virtual devices can wait for one another for ever
 os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+def pytest_collection_modifyitems(items):
+    """The longest test first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "test_smoke" not in item.nodeid)
