@@ -8,7 +8,6 @@ Exit code 0: done. 2: something the user can put right, said in one line on stde
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Sequence
 
@@ -113,7 +112,7 @@ def _with_found_config(argument: str) -> str:
 
 
 def _fail(message: str) -> None:
-    if "--debug" in sys.argv or os.environ.get("NATRA_JAX_DEBUG"):
+    if "--debug" in sys.argv:  # not the flag's value: parsing itself may be what failed
         raise  # noqa: PLE0704, the handler that called is still active
     print("natra_jax: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(2)

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Escaped(NamedTuple):
-    """Indices of the examples of one class of outcome, most telling first, and how many there are of how many candidates."""
+    """Which examples escaped, in the data's order, and of how many that could have."""
 
     index: np.ndarray  # [M]
     candidates: int  # right on the image and on its reconstruction
