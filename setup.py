@@ -39,7 +39,15 @@ setup(
     package_data={"natra_jax.generators": ["weights/*.npz", "weights/*.json"]},
     install_requires=BASE,
     extras_require={
-        "test": ["beartype>=0.22", "hypothesis>=6.150", "jaxtyping>=0.3.11", "pytest>=9", "pytest-xdist>=3.8", "ruff>=0.17"],
+        "test": [
+            "beartype>=0.22",
+            "foolbox>=3.3.4",
+            "hypothesis>=6.150",
+            "jaxtyping>=0.3.11",
+            "pytest>=9",
+            "pytest-xdist>=3.8",
+            "ruff>=0.17",
+        ],
         "ui": ["gradio>=6.31,<7"],
         "tensorboard": ["tensorboardX>=2.6.5"],
         "cuda": ["jax[cuda13]>=0.10,<0.11"],

@@ -71,9 +71,45 @@ def get_config() -> ConfigDict:
                 "epsilon_max": 2.0,  # cap of the radius, in units
                 "smoothing": 0.15,  # c of label smoothing, per unit of radius
                 "truncation": 2.0,  # sigmas around the population's mean that no example is moved beyond
+                "search": "joint",  # joint: all directions at once | per_direction: one search for each, the worst of all kept (eq. 4)
+                "loss": "ce",  # ce: cross entropy to the soft labels | mixed: CAT's, with the margin to the label added
+                "kappa": 10.0,  # of the mixed loss: margins (of logits) below -kappa count as -kappa
             },
             "natra_oa": {
                 "epsilon": 2.0,  # the fixed radius, in natra.units
+            },
+            "random": {
+                "kind": "box",  # box: uniform in natra's largest set | normal_w: N(0, 1) added to every code, as the paper words it
+            },
+            "mixup": {
+                "alpha": 0.2,  # lambda ~ Beta(alpha, alpha), for mixi and mixl
+            },
+            "advmix": {
+                "layers": (0, 1),  # (first, last + 1): these layers' codes are replaced, by randmix as well
+                "source": "prior",  # prior: by a fresh code of the generator's | other: by another training example's
+                "epsilon": 0.03,  # radius around them, in the generator's own code units
+                "num_steps": 5,  # K
+                "restarts": 5,  # N_r, each with replacements of its own
+            },
+            "augment": {
+                "crop": 4,  # pixels of reflected border that the image is cut from
+                "flip": True,  # left to right, with probability 1/2
+                "brightness": 0.4,  # factor uniform in 1 - 0.4 .. 1 + 0.4
+                "contrast": 0.4,
+                "saturation": 0.4,
+                "hue": 0.1,  # turns, uniform within this on both sides
+                "cutout": 8,  # side of the grey square, pixels; 0 for none
+            },
+            "advbn": {
+                "group_size": 64,  # neighbouring examples that share m and s; has to divide a device's share of the batch
+                "num_steps": 6,
+                "step_size": 0.2,
+                "epsilon": 1.1,  # m and s stay within 1 - epsilon .. 1 + epsilon
+                "relu": True,  # whether the features at the classifier's AdvBN layer are the output of a ReLU
+                "steps": 300,  # of fine-tuning; the learning rate is a tenth after half of them
+                "learning_rate": 1e-3,  # SGD
+                "momentum": 0.9,
+                "weight_decay": 1e-4,
             },
             "adv": {
                 "epsilon": 16 / 255,  # of the range [-1, 1]: 8/255 of [0, 1]
@@ -84,13 +120,16 @@ def get_config() -> ConfigDict:
                 "name": "cnn",  # of natra_jax.classifiers.CLASSIFIERS
                 "widths": (16, 32, 48),  # channels of its stages
                 "norm": "group",  # group | batch
+                "factory": "",  # package:function, a classifier of your own in place of name, widths and norm
             },
             "train": {
+                "init_from": "",  # '' fresh weights | a method's name: its classifier of the same seed | a directory or .npz to fine-tune
                 "steps": 600,  # updates
                 "batch_size": 64,  # clean examples; a method's variations come on top
                 "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
                 "weight_decay": 1e-4,
                 "clean_ratio": 0.5,  # weight of the clean images' loss; the variations' has the rest
+                "failures_only": False,  # True: only variations that the classifier gets wrong count (eq. 7)
                 "checkpoint_every": 200,  # steps
                 "log_every": 100,  # steps
             },
@@ -103,6 +142,16 @@ def get_config() -> ConfigDict:
                 "latent_steps": 20,  # of the latent attack behind latent_accuracy
                 "latent_restarts": 1,
                 "latent_epsilon": 2.0,  # its radius, in natra.units
+                "thorough": False,  # True: also the worst of several attacks, in the latent space and in pixels, and corruptions
+                "worst_steps": 50,  # of each gradient attack behind the thorough figures
+                "worst_restarts": 5,
+                "worst_samples": 500,  # of their random search
+                "pixel_epsilon": 16 / 255,  # radius of the thorough attack in pixels, of the range [-1, 1]: 8/255 of [0, 1]
+            },
+            "export": {
+                "method": "",  # of methods: whose failures the stage export writes out (eq. 7), with the first seed; '' the baseline
+                "failures_only": True,  # False: every variation that the search returns
+                "epsilon": 2.0,  # radius of the search, in natra.units
             },
             "report": {
                 "examples": 8,  # images of each kind shown

@@ -17,4 +17,9 @@ def get_config() -> ConfigDict:
     config.natra.update(rho=1.0, epsilon_max=4.0, smoothing=0.075)
     config.natra_oa.epsilon = 4.0
     config.eval.latent_epsilon = 4.0
+    config.export.epsilon = 4.0
+    config.advmix.layers = config.directions.layers
+    # a mirrored digit is another sign; the AdvBN layer of the small network lies before a ReLU
+    config.augment.update(crop=2, flip=False, cutout=4)
+    config.advbn.relu = False
     return config

@@ -1,6 +1,17 @@
 """natra_jax: adversarial training against natural variation found in a generative model's latent space.
 
-The command line is `python -m natra_jax.main`; `natra_jax.attacks` is the library of attacks for any JAX classifier.
+The command line is `python -m natra_jax.main`; `natra_jax.attacks` is the library of attacks for any JAX classifier, and
+`natra_jax.load_classifier(workdir, method, seed)` the classifier that a run trained.
 """
 
+__all__ = ["load_classifier"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """Imports what is public here when it is first asked for: `import natra_jax.attacks` passes through this file, and shall stay quick."""
+    if name == "load_classifier":
+        from natra_jax.stages.trained import load_classifier
+
+        return load_classifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

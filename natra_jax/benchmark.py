@@ -16,7 +16,7 @@ import numpy as np
 
 from natra_jax import attacks, classifiers, generators
 from natra_jax.convolution import conv2d
-from natra_jax.methods import natra, plain
+from natra_jax.methods import advbn, mixing, natra, plain
 from natra_jax.training.fit import adamw
 from natra_jax.training.parallel import compile_step, cpu_options
 from natra_jax.training.state import init_state
@@ -73,18 +73,22 @@ def training_steps() -> dict[str, Callable[[], object]]:
     mean = np.zeros(vectors.shape[1:], np.float32)
     along = Directions(vectors, np.ones(8, np.float32), mean, vectors.any(2), tuple("abcdefgh"), np.full(8, np.inf), "")
     space = attacks.directions(generator, params, along)
-    settings = {"num_classes": _CLASSES, "num_steps": _ATTACK_STEPS, "restarts": 1, "random_start": True}
+    search, passes = attacks.pgd(_ATTACK_STEPS, random_start=True), 3 * _ATTACK_STEPS + 1
+    mix = attacks.mixing(generator, params, vectors.any((0, 2)))
+    restarts = attacks.best_of(attacks.pgd(_ATTACK_STEPS), 5)
     methods = {
         "original": plain.original(),
         "random": natra.random(space, num_classes=_CLASSES, epsilon=4.0),
-        "natra": natra.natra(space, rho=1.0, epsilon_max=4.0, smoothing=0.075, **settings),
+        "natra": natra.natra(space, search, num_classes=_CLASSES, rho=1.0, epsilon_max=4.0, smoothing=0.075, passes=passes),
+        "advmix, 5 restarts": mixing.advmix(mix, restarts, num_classes=_CLASSES, epsilon=0.03, partners=None, passes=5 * passes),
+        "advbn": advbn.advbn(group_size=_BATCH, num_steps=6, step_size=0.2, epsilon=1.1, relu=False),
     }
     build = partial(classifiers.build, "cnn", _CLASSES)
     optimizer = adamw(3e-3, 1e-4, 1000)
     images = rng.uniform(-1, 1, (_BATCH, 16, 16, 3)).astype(np.float32)
     codes = rng.normal(size=(_BATCH, *mean.shape)).astype(np.float32)
     batch = {"image": images, "label": rng.integers(0, _CLASSES, _BATCH), "index": np.arange(_BATCH), "codes": codes}
-    step = compile_step(lambda axis: make_step(build, optimizer, 0.5, axis), jax.devices()[:1])
+    step = compile_step(lambda axis: make_step(build, optimizer, axis), jax.devices()[:1])
     fresh = jax.jit(partial(init_state, build(None), optimizer, (16, 16, 3), _BATCH))
 
     def update(method):

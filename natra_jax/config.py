@@ -8,15 +8,18 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from etils import epath
 from ml_collections import ConfigDict
 
-from natra_jax.classifiers import CLASSIFIERS
+from natra_jax import methods
+from natra_jax.attacks.spaces.mixing import SOURCES as MIXING_SOURCES
+from natra_jax.classifiers import CLASSIFIERS, factory
 from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.data import SOURCES
 from natra_jax.generators import GENERATORS
 from natra_jax.latents.directions import METHODS as REDUCTIONS
 from natra_jax.latents.directions import REGRESSIONS
-from natra_jax.methods import METHODS
+from natra_jax.methods import natra
 from natra_jax.training.parallel import MODES
 from natra_jax.types import UserError
 
@@ -97,6 +100,10 @@ def validate(config: ConfigDict, device_count: int) -> None:
         "directions.regression": REGRESSIONS,
         "natra.norm": ("linf", "l2"),
         "natra.units": ("sigma", "raw"),
+        "natra.search": natra.SEARCHES,
+        "natra.loss": natra.LOSSES,
+        "random.kind": natra.RANDOM_KINDS,
+        "advmix.source": MIXING_SOURCES,
         "classifier.name": CLASSIFIERS,
         "classifier.norm": ("group", "batch"),
     }
@@ -104,21 +111,26 @@ def validate(config: ConfigDict, device_count: int) -> None:
         if fields[name] not in valid:
             raise UserError(f"config field {name} is {fields[name]!r} ({nearest(fields[name], valid)})")
     for method in fields["methods"]:
-        if method not in METHODS:
-            raise UserError(f"config field methods names {method!r} ({nearest(method, METHODS)})")
+        _require_method("methods", method)
+    exported = fields["export.method"]
+    _require("export.method", exported, exported in ("", *fields["methods"]), f"empty, or one of methods ({', '.join(fields['methods'])})")
 
     counts = [
         "generator.steps", "encoder.steps", "train.steps", "judge.steps", "generator.batch_size", "encoder.batch_size", "train.batch_size",
         "eval.batch_size", "data.renderings", "data.wild_per_image", "directions.num", "directions.dim", "directions.num_codes",
         "natra.restarts", "eval.latent_restarts", "train.checkpoint_every", "train.log_every", "report.examples", "generator.code_dim",
-        "generator.base_channels", "generator.max_channels", "encoder.hidden",
+        "generator.base_channels", "generator.max_channels", "encoder.hidden", "advmix.restarts", "advbn.group_size", "advbn.steps",
+        "eval.worst_steps", "eval.worst_restarts", "eval.worst_samples",
     ]  # fmt: skip
     positive = ["generator.learning_rate", "encoder.learning_rate", "train.learning_rate", "natra.epsilon_max", "natra.truncation"]
+    positive += ["mixup.alpha", "advbn.learning_rate"]
     not_negative = [
         "natra.num_steps", "natra.rho", "natra.smoothing", "natra_oa.epsilon", "adv.epsilon", "adv.step_size", "adv.num_steps",
         "eval.latent_steps", "eval.latent_epsilon", "encoder.gamma1", "encoder.gamma2", "encoder.gamma_codes", "generator.kl_weight",
         "generator.weight_decay", "encoder.weight_decay", "train.weight_decay", "data.seed", "generator.seed", "encoder.seed",
-        "directions.seed", "judge.seed",
+        "directions.seed", "judge.seed", "natra.kappa", "advmix.epsilon", "advmix.num_steps", "augment.crop", "augment.brightness",
+        "augment.contrast", "augment.saturation", "augment.hue", "augment.cutout", "advbn.num_steps", "advbn.step_size", "advbn.epsilon",
+        "advbn.momentum", "advbn.weight_decay", "eval.pixel_epsilon", "export.epsilon",
     ]  # fmt: skip
     for name in counts:
         _require(name, fields[name], fields[name] >= 1, "at least 1")
@@ -135,19 +147,42 @@ def validate(config: ConfigDict, device_count: int) -> None:
     _require("train.clean_ratio", fields["train.clean_ratio"], 0 <= fields["train.clean_ratio"] <= 1, "from 0 to 1")
     resolution = fields["generator.resolution"]
     _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
-    layers, num_layers = fields["directions.layers"], 2 * resolution.bit_length() - 4
-    valid = len(layers) == 2 and all(isinstance(x, int) for x in layers) and 0 <= layers[0] < layers[1] <= num_layers
-    _require("directions.layers", layers, valid, f"(first, last + 1) within 0..{num_layers}")
+    num_layers = 2 * resolution.bit_length() - 4
+    for name in ("directions.layers", "advmix.layers"):
+        layers = fields[name]
+        valid = len(layers) == 2 and all(isinstance(x, int) for x in layers) and 0 <= layers[0] < layers[1] <= num_layers
+        _require(name, layers, valid, f"(first, last + 1) within 0..{num_layers}")
     widths = fields["classifier.widths"]
     _require("classifier.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
     if fields["classifier.norm"] == "group":
         divide = all(w % GroupNorm.groups == 0 for w in widths)
         _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
+    if own := fields["classifier.factory"]:
+        module, _, function = own.partition(":")
+        named = all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
+        _require("classifier.factory", own, named, "empty, or 'package.module:function'")
+        factory.find(own)
+    source = fields["train.init_from"]
+    known = source in ("", *fields["methods"]) or epath.Path(source).expanduser().exists()
+    named = ", ".join(fields["methods"])
+    _require("train.init_from", source, known, f"empty, one of the experiment's methods ({named}), or a path that exists")
     widths = fields["encoder.widths"]
     _require("encoder.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
     batch_size = fields["train.batch_size"]
     divides = batch_size % device_count == 0
     _require("train.batch_size", batch_size, divides, f"a multiple of the number of devices, {device_count}")
+    if any(methods.find(method).perturbs for method in fields["methods"]):
+        share, group = batch_size // device_count, fields["advbn.group_size"]
+        _require("advbn.group_size", group, share % group == 0, f"a divisor of the {share} examples of a batch that each device gets")
+
+
+def _require_method(field: str, method: str) -> None:
+    try:
+        methods.find(method)
+    except KeyError as error:
+        raise UserError(f"config field {field} names {method!r} ({nearest(error.args[0], methods.METHODS)})") from error
+    except ValueError as error:
+        raise UserError(f"config field {field}: {error}") from error
 
 
 def _require(name: str, value: object, holds: bool, wanted: str) -> None:

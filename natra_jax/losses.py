@@ -1,4 +1,4 @@
-"""Losses on logits [B, C] against targets, per example. A training step averages them; an attack adds them up."""
+"""Losses on logits [B, C], per example. A training step averages them; an attack adds them up."""
 
 from __future__ import annotations
 
@@ -24,3 +24,24 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
     right = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     wrong = jnp.where(jax.nn.one_hot(labels, logits.shape[-1], dtype=bool), -jnp.inf, logits).max(axis=-1)
     return wrong - right
+
+
+def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Difference of logits ratio, margin / (largest logit - third largest), [B] (Croce & Hein 2020, eq. 6): scale free.
+
+    Raises ValueError for fewer than three classes, where it is not defined.
+    """
+    if logits.shape[-1] < 3:
+        raise ValueError(f"dlr: the loss needs at least 3 classes, got logits of shape {logits.shape}")
+    first, _, third = jnp.moveaxis(jax.lax.top_k(logits, 3)[0], -1, 0)
+    return margin(logits, labels) / (first - third + 1e-12)
+
+
+def soft_cross_entropy(logits: jax.Array, targets: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross entropy to the targets, [B], whatever the labels: the loss of a method that has nothing else to say."""
+    return cross_entropy(logits, targets)
+
+
+def mixed(kappa: float, logits: jax.Array, targets: jax.Array, labels: jax.Array) -> jax.Array:
+    """CAT's mixed loss (Cheng et al. 2020, CAT-MIX), [B]: cross entropy to the soft targets + max(margin to the label, -kappa)."""
+    return cross_entropy(logits, targets) + jnp.maximum(margin(logits, labels), -kappa)

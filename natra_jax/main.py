@@ -7,18 +7,16 @@ Exit code 0: done. 2: something the user can put right, said in one line on stde
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from natra_jax import command, pipeline
 from natra_jax import config as experiment
-from natra_jax import pipeline
 from natra_jax.types import UserError
 
-_HELP = {"--help", "--helpfull", "--helpshort", "-help", "-h"}
 _DEFAULT_CONFIG = "experiments/digits.py"
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, f"The experiment, {_DEFAULT_CONFIG} by default; its fields are set as --config.field=value."
@@ -27,16 +25,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory or bucket that everyt
 _SCRATCH = flags.DEFINE_string("scratch", None, "Local directory for memory-mapped copies, where workdir is a bucket.")
 _STAGES = flags.DEFINE_list("stages", list(pipeline.STAGES), f"Which to run, of {','.join(pipeline.STAGES)}.")
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of errors that the user can put right, too.")
-
-# What a file system says when the user's disk, path or permissions are at fault.
-_USERS_DISK = {
-    errno.ENOSPC: "free some space, or choose another --workdir",
-    errno.EDQUOT: "free some space, or choose another --workdir",
-    errno.EROFS: "choose another --workdir",
-    errno.EACCES: "check the permissions, or choose another --workdir",
-    errno.EPERM: "check the permissions, or choose another --workdir",
-    errno.EIO: "check the disk",
-}
 
 
 def main(_: Sequence[str]) -> None:
@@ -64,7 +52,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if argument.startswith("--config."):
             loaded = loaded or experiment.load(path)
             experiment.check_field(argument.removeprefix("--config.").split("=")[0], loaded)
-    if loaded is None and not _HELP & set(argv):
+    if loaded is None and not command.HELP & set(argv):
         experiment.load(path)
     try:
         rest = flags.FLAGS(argv)
@@ -79,20 +67,12 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def run() -> None:
     """The entry point: exit codes and one-line errors around `main`."""
-    try:
-        app.run(main, flags_parser=parse_flags)
-    except UserError as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.errno not in _USERS_DISK:
-            raise
-        _fail(f"{error.filename or _WORKDIR.value}: {error.strerror}: {_USERS_DISK[error.errno]}")
-    except SystemExit as exit_:
-        # absl leaves with 1 after showing the help that was asked for
-        sys.exit(0 if _HELP & set(sys.argv) else exit_.code)
-    except KeyboardInterrupt:
-        print("\nnatra_jax: interrupted; the same command continues from here", file=sys.stderr)
-        sys.exit(130)
+    command.run(
+        lambda: app.run(main, flags_parser=parse_flags),
+        sys.argv,
+        place=lambda: _WORKDIR.value,
+        interrupted="interrupted; the same command continues from here",
+    )
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
@@ -109,13 +89,6 @@ def _joined(argv: Sequence[str]) -> list[str]:
 def _with_found_config(argument: str) -> str:
     prefix = "--config="
     return prefix + experiment.find(argument.removeprefix(prefix)) if argument.startswith(prefix) else argument
-
-
-def _fail(message: str) -> None:
-    if "--debug" in sys.argv:  # not the flag's value: parsing itself may be what failed
-        raise  # noqa: PLE0704, the handler that called is still active
-    print("natra_jax: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

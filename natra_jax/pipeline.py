@@ -1,10 +1,12 @@
 """The stages in order, what each depends on, and skipping what is done.
 
-data -> generator -> encoder -> encode -> directions -> train (each method and seed) -> judge -> evaluate -> report
+data -> generator -> encoder -> encode -> directions -> train (each method and seed) -> judge -> evaluate -> report (-> export)
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,16 +16,17 @@ from typing import Any, NamedTuple
 from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from natra_jax import methods
 from natra_jax import workdir as files
 from natra_jax.config import flatten, nearest, to_json, validate
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.generators.shipped import weights_path
-from natra_jax.methods import METHODS
-from natra_jax.stages import data, directions, encode, encoder, evaluate, generator, judge, report, train
+from natra_jax.stages import data, directions, encode, encoder, evaluate, export, generator, judge, report, thorough, train
 from natra_jax.stages.context import Context
 from natra_jax.types import UserError
 
 STAGES = ("data", "generator", "encoder", "encode", "directions", "train", "judge", "evaluate", "report")
+ON_REQUEST = ("export",)
 
 
 class Piece(NamedTuple):
@@ -55,7 +58,12 @@ def pieces(config: ConfigDict) -> list[Piece]:
         make_generator = Piece("generator", generator.run, architecture | {"generator.weights": weights, "sha256": files.sha256(file)}, ())
     else:
         make_generator = Piece("generator", generator.run, fields("generator"), ("data",))
-    perceptual = fields("classifier", "train") if config.encoder.gamma2 else {}
+    named = fields("classifier.name", "classifier.widths", "classifier.norm")
+    factory = fields("classifier.factory")
+    own = factory if config.classifier.factory else factory | named
+    schedule = fields("train")
+    del schedule["train.init_from"]
+    perceptual = named | schedule if config.encoder.gamma2 else {}
     sample = fields("directions.num_codes", "directions.seed")
     work = [
         Piece("data", data.run, fields("data"), ()),
@@ -64,22 +72,33 @@ def pieces(config: ConfigDict) -> list[Piece]:
         Piece("encode", encode.run, sample, ("data", "encoder")),
         Piece("directions", directions.run, fields("directions"), ("generator", "encode")),
     ]
-    for method in config.methods:
-        spec = METHODS[method]
-        latent = ("generator", "encode", "directions") if spec.latent else ()
+    needs_of = {"": (), "codes": ("generator", "encode"), "directions": ("generator", "encode", "directions")}
+    for method in _sources_first(config):
+        spec, source = methods.find(method), train.start(config, method)
+        from_method = train.is_method(source)
+        start = {"train.init_from": source if from_method or not source else _sha256(source)}
         for seed in config.seeds:
             run = partial(train.run, method=method, seed=seed)
-            work.append(Piece(f"train/{method}-{seed}", run, fields("classifier", "train", *spec.fields), ("data", *latent)))
-    work.append(Piece("judge", judge.run, fields("classifier", "train", "judge"), ("data",)))
+            needs = ("data", *needs_of[spec.latent], *([f"train/{source}-{seed}"] if from_method else []))
+            work.append(Piece(f"train/{method}-{seed}", run, own | schedule | start | fields(*spec.fields), needs))
+    work.append(Piece("judge", judge.run, own | schedule | fields("judge"), ("data",)))
     evaluated = ("data", "generator", "encoder", "directions", "judge")
-    settings = fields("eval", "natra.truncation", "natra.norm", "natra.units")
+    of_space = fields("natra.truncation", "natra.norm", "natra.units")
+    settings = {name: fields("eval")[name] for name in evaluate.FIELDS} | of_space
     for method in config.methods:
         for seed in config.seeds:
+            needs = (*evaluated, f"train/{method}-{seed}")
             run = partial(evaluate.run, method=method, seed=seed)
-            work.append(Piece(f"evaluate/{method}-{seed}", run, settings, (*evaluated, f"train/{method}-{seed}")))
+            work.append(Piece(f"evaluate/{method}-{seed}", run, settings, needs))
+            if config.eval.thorough:
+                run = partial(thorough.run, method=method, seed=seed)
+                work.append(Piece(f"evaluate/{method}-{seed}-thorough", run, fields("eval") | of_space, needs))
     work.append(Piece(f"evaluate/{judge.NAME}-0", partial(evaluate.run, method=judge.NAME, seed=0), settings, ("data", "judge")))
     everything = tuple(piece.name for piece in work if piece.stage in ("generator", "encoder", "encode", "directions", "train", "evaluate"))
     work.append(Piece("report", report.run, fields("report", "name", "methods", "seeds"), everything))
+    searched = of_space | fields("natra.num_steps", "natra.restarts", "natra.random_start", "directions.seed", "eval.batch_size")
+    needs = ("data", "generator", "encode", "directions", f"train/{export.method(config)}-{config.seeds[0]}")
+    work.append(Piece("export", export.run, fields("export") | searched, needs))
     return work
 
 
@@ -97,8 +116,8 @@ def run(
     Raises UserError for a wrong config field, an unknown stage, a workdir that cannot be used, or a stage whose inputs are missing.
     """
     for stage in stages:
-        if stage not in STAGES:
-            raise UserError(f"--stages: unknown stage {stage!r} ({nearest(stage, STAGES)})")
+        if stage not in (*STAGES, *ON_REQUEST):
+            raise UserError(f"--stages: unknown stage {stage!r} ({nearest(stage, (*STAGES, *ON_REQUEST))})")
     validate(config, len(devices))
     root = epath.Path(workdir).expanduser().resolve() if "://" not in workdir else epath.Path(workdir)
     work = pieces(config)
@@ -114,10 +133,14 @@ def run(
     with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
         context = Context(FrozenConfigDict(config), root, Path(scratch or temporary), devices, say, fingerprints)
         _collect(root, work, done)
+        checked = False
         for piece in chosen:
             if piece.name in done:
                 say(f"{piece.name}: up to date")
                 continue
+            if "data" in done and not checked:
+                train.check(context)
+                checked = True
             directory, wanted = root / piece.name, fingerprints[piece.name]
             for change in files.changes(directory, piece.fields):
                 say(f"{piece.name}: running again, {change}")
@@ -128,6 +151,31 @@ def run(
             _collect(root, work, done)
         if "report" in done:
             say("\n" + report.summary(context))
+
+
+def _sources_first(config: ConfigDict) -> list[str]:
+    """The methods in their order, each after the one whose classifier it starts from, be that among them or not."""
+    ordered: list[str] = []
+
+    def add(method: str) -> None:
+        source = train.start(config, method)
+        if train.is_method(source) and source not in ordered:
+            add(source)
+        if method not in ordered:
+            ordered.append(method)
+
+    for method in config.methods:
+        add(method)
+    return ordered
+
+
+def _sha256(path: str | epath.Path) -> str:
+    """Of the content of a file, or of all that a directory holds, with the names below it."""
+    path = epath.Path(path).expanduser()
+    if not path.is_dir():
+        return files.sha256(path)
+    held = sorted((child.name, _sha256(child)) for child in path.iterdir())
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
 
 def _fingerprints(work: Sequence[Piece]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 Params = Any  # a pytree of arrays
-Batch = dict[str, Any]  # image [B, H, W, C], label [B], index [B], codes [B, L, D] where the method needs them
+Batch = dict[str, Any]  # image [B, H, W, C], label [B], index [B], codes [B, L, D] and partner_* [B, P, ...] where the method needs them
 
 
 class UserError(Exception):
@@ -100,7 +100,19 @@ class Variation(NamedTuple):
     inputs: jax.Array  # [B, H, W, C]
     targets: jax.Array  # [B, num_classes], distributions
     epsilon: jax.Array  # [B]
-    metrics: dict[str, jax.Array]  # name -> [B]
+    failed: jax.Array | None = None  # [B] bool, the classifier is wrong on it; None where the method does not know
+    metrics: dict[str, jax.Array] = {}  # name -> [B]
+
+
+class Partners(NamedTuple):
+    """What a method needs of other training examples: the loader adds partner_<array> [B, count, ...] for each of the arrays."""
+
+    arrays: tuple[str, ...]
+    count: int
+
+
+Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(logits [B, C], targets [B, C] distributions, labels [B]) -> [B]"""
 
 
 @jax.tree_util.register_dataclass
@@ -108,10 +120,17 @@ class Variation(NamedTuple):
 class Method:
     """What a training step trains on beside the clean batch. A pytree: generator weights ride along as arrays.
 
-    vary: Partial of (logits_fn, keys [B], batch, epsilon [B]) -> Variation; None to train on the clean batch alone. logits_fn: images
-    -> logits with running BatchNorm statistics. passes: network passes per example and step, a backward pass counting as two
-    forward ones, by which methods of unequal cost are compared.
+    vary: Partial of (logits_fn, keys [B], batch, epsilon [B]) -> Variation; None to make no images. logits_fn: images -> logits with
+      running BatchNorm statistics.
+    passes: network passes per example and step, a backward pass counting as two forward ones, by which methods of unequal cost are
+      compared.
+    loss: of the varied inputs, in the search and in the training step alike.
+    perturb: Partial of (head_fn, keys [B], features [B, ...], targets [B, C]) -> (perturbed features [B, ...], success [B]), for methods
+      that act on the features at a classifier's AdvBN layer; None for all others. head_fn: features -> logits.
     """
 
     vary: Callable[..., Variation] | None
     passes: int = field(metadata={"static": True})
+    loss: Loss = field(metadata={"static": True})
+    perturb: Callable[..., tuple[jax.Array, jax.Array]] | None = None
+    partners: Partners | None = field(default=None, metadata={"static": True})

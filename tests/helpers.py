@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,3 +111,20 @@ def population_box(codes: np.ndarray, along: Directions, truncation: float | Non
     # the same box, measured in the generator's own code units
     scale = along.sigma if units == "raw" else 1.0
     return low * scale, high * scale
+
+
+def two_layer_weights(inputs: int, classes: int, seed: int = 0, hidden: int = 6, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of a small smooth classifier, `two_layer`."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(inputs, hidden)).astype(dtype), rng.normal(size=(hidden, classes)).astype(dtype)
+
+
+def two_layer(weights: tuple[np.ndarray, np.ndarray], inputs: jax.Array) -> jax.Array:
+    """Logits [B, C] of inputs [B, ...]."""
+    first, second = weights
+    return jnp.tanh(inputs.reshape(len(inputs), -1) @ first) @ second
+
+
+def quickly_jitted(function: Callable) -> Callable:
+    """`jax.jit` for a program that runs once: compiled in half the time, and slower."""
+    return jax.jit(function, compiler_options={"xla_cpu_use_fusion_emitters": False})

@@ -75,6 +75,10 @@ MISTAKES = {
     (SMOKE, WORK, "--config.methods=('natr',)"): ["methods", "'natr'", "did you mean natra?"],
     (SMOKE, WORK, "--config.directions.method=umpa"): ["directions.method is 'umpa'", "did you mean umap?"],
     (SMOKE, WORK, "--config.natra.norm=l3"): ["natra.norm is 'l3'", "linf, l2"],
+    (SMOKE, WORK, "--config.classifier.factory=resnet"): ["classifier.factory is 'resnet'", "package.module:function"],
+    (SMOKE, WORK, "--config.classifier.factory=nowhere.to:find"): ["classifier.factory is 'nowhere.to:find'", "ModuleNotFoundError"],
+    (SMOKE, WORK, "--config.train.init_from=nowhere"): ["train.init_from is 'nowhere'", "original, random, natra", "a path that exists"],
+    (SMOKE, WORK, "--config.train.init_from=adv"): ["train.init_from is 'adv'", "original, random, natra"],
     (SMOKE, WORK, "--config.parallel=pmpa"): ["parallel is 'pmpa'", "did you mean pmap?"],
     (SMOKE, WORK, "--config.generator.weights=package:digit"): ["'digit'", "generator.weights", "digits"],
     (SMOKE, WORK, "--stages=evalute"): ["--stages", "'evalute'", "did you mean evaluate?"],
@@ -154,6 +158,7 @@ def test_stages_without_their_inputs_are_refused(refused):
 UNUSABLE = {
     # right by themselves, but not with these data or with one another
     ("--config.classifier.widths=(12,)", "--stages=data,judge"): "classifier.widths",
+    ("--config.classifier.factory=tests.classifiers.own:one_class_too_many", "--stages=data,judge"): "[2, 11]",
     ("--config.generator.resolution=32", "--stages=data,generator"): "generator.resolution",
 }
 

@@ -41,6 +41,8 @@ VARIANTS = [
     {"encoder__gamma2": 0.1},
     {"generator__weights": "package:digits"},
     {"directions__codes": "prior"},
+    {"train__init_from": "natra"},
+    {"classifier__factory": "tests.classifiers.own:plain", "encoder__gamma2": 0.1},
 ]
 
 
@@ -78,6 +80,7 @@ def test_every_field_that_shapes_a_result_belongs_to_a_piece():
 def run(tmp_path, monkeypatch):
     """run(fields) -> names of the pieces that ran; each does nothing but write its name."""
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
+    monkeypatch.setattr(pipeline.train, "check", lambda context: None)
     real = pipeline.pieces
 
     def stubs(ran, experiment):
@@ -113,6 +116,8 @@ CHANGES = {
     "directions__seed": (1, ["encode", "directions", *LATENT, *EVALUATED, "report"]),
     "train__steps": (30, ["train/*", "judge", "evaluate/*", "report"]),
     "classifier__norm": ("batch", ["train/*", "judge", "evaluate/*", "report"]),
+    "classifier__factory": ("tests.classifiers.own:plain", ["train/*", "judge", "evaluate/*", "report"]),
+    "train__init_from": ("original", [*(f"*/{method}-0" for method in METHODS if method != "original"), "report"]),
     "encoder__hidden": (16, ["encoder", "encode", "directions", *LATENT, *EVALUATED, "report"]),
     "generator__steps": (21, ["generator", "encoder", "encode", "directions", *LATENT, *EVALUATED, "report"]),
     "data__seed": (1, ["*"]),
@@ -144,6 +149,37 @@ def test_given_weights_depend_on_their_file_and_on_nothing_that_made_them(run):
     assert "generator" not in again and "data" in again
 
 
+def test_a_users_own_classifier_depends_on_nothing_that_describes_ours(run):
+    own = {"classifier__factory": "tests.classifiers.own:plain", "encoder__gamma2": 0.1}
+    run(**own)
+    again = run(**own, classifier__norm="batch")
+    assert "encoder" in again, "whose perceptual features are still our classifier's"
+    assert not {"judge", "train/original-0", "train/adv-0"} & set(again)
+
+
+def test_a_training_depends_on_the_one_that_it_starts_from(run):
+    work = work_of(train__init_from="adv", seeds=(0, 3))
+    assert work["train/natra-3"].needs[-1] == "train/adv-3" and not any("train" in need for need in work["train/adv-3"].needs)
+    run(train__init_from="adv")
+    again = run(train__init_from="adv", adv__epsilon=0.1)
+    assert again == [name for name in again if name.startswith(("train/", "evaluate/")) or name == "report"]
+    assert {f"train/{method}-0" for method in METHODS} <= set(again)
+
+
+@pytest.mark.parametrize("as_directory", [False, True])
+def test_a_training_depends_on_the_content_of_its_first_weights_and_not_on_their_place(run, tmp_path, as_directory):
+    def place(name, content):
+        path = tmp_path / name / "d" / "0" if as_directory else tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return str(tmp_path / name)
+
+    run(train__init_from=place("here", "weights"))
+    assert run(train__init_from=place("there", "weights")) == []
+    again = run(train__init_from=place("here", "others"))
+    assert {f"train/{method}-0" for method in METHODS} <= set(again) and not {"encoder", "judge"} & set(again)
+
+
 def test_what_is_up_to_date_is_skipped_and_said(run):
     said, names = [], run()
     assert run(said=said) == []
@@ -164,6 +200,17 @@ def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path)
     assert run() == ["train/natra-0"]
     (tmp_path / "work" / "encode" / "made").unlink()
     assert run() == ["encode"]
+
+
+def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(run, monkeypatch):
+    tried = []
+    monkeypatch.setattr(pipeline.train, "check", lambda context: tried.append(sorted(p.name for p in context.workdir.iterdir())))
+    run(stages=["data"])
+    assert tried == []
+    run()
+    assert tried == [["config.json", "data"]]
+    run()
+    assert len(tried) == 1
 
 
 def test_chosen_stages_run_alone_and_the_others_later(run):

@@ -1,4 +1,4 @@
-"""Adversarial search over pixels and over the latent codes of a generator.
+"""Adversarial search over pixels, over the latent codes of a generator, and over a classifier's features.
 
     import jax
     import jax.numpy as jnp
@@ -6,45 +6,65 @@
     from natra_jax import attacks
 
     weights = jnp.array([[1.0, -1.0], [0.5, 2.0], [-1.0, 0.0]])        # any classifier: images [B, 3] -> logits [B, 2]
+    logits_fn = Partial(lambda weights, images: images @ weights, weights)
     images, labels = jnp.array([[0.2, -0.1, 0.4], [0.3, 0.9, -0.2]]), jnp.array([0, 1])
 
-    # One call, for people who have a classifier and nothing else.
-    adversarial = attacks.linf_pgd(lambda x: x @ weights, images, labels, epsilon=8 / 255, step_size=2 / 255, num_steps=10,
+    # One call, for people who have a classifier and nothing else; also fgsm, mim, l2_pgd and apgd.
+    adversarial = attacks.linf_pgd(logits_fn, images, labels, epsilon=8 / 255, step_size=2 / 255, num_steps=10,
                                    key=jax.random.key(0), bounds=(-1.0, 1.0))
 
-    # The same search taken apart: a loss, a Space to move in, a radius for each example.
-    def loss_fn(weights, labels, inputs):
-        logits = inputs @ weights
-        return attacks.cross_entropy(logits, labels), attacks.misclassified(logits, labels)
-
+    # The same search taken apart: a loss, a Space to move in, a radius for each example, a search.
     search = attacks.best_of(attacks.pgd(num_steps=10), restarts=5)
     keys = jax.random.split(jax.random.key(0), len(images))
-    result = search(Partial(loss_fn, weights, labels), keys, attacks.linf(), images, jnp.array([8 / 255, 4 / 255]))
+    loss_fn = attacks.objective(logits_fn, labels, loss="margin")
+    result = search(loss_fn, keys, attacks.linf(), images, jnp.array([8 / 255, 4 / 255]))
     result.inputs, result.loss, result.success                         # [B, 3], [steps + 1, B], [B]
 
-In a generator's code space the Space is `attacks.directions(generator, params, directions)` and the origin is the images' codes.
-Bind weights and data with `jax.tree_util.Partial`, as above: then losses and Spaces pass through `jax.jit` as arguments.
+Spaces     linf, l2 (pixels); directions (NaTra: directions of a generator's code space; the origin is the images' codes);
+           mixing (AdvMix: style layers of other codes); feature_stats (AdvBN: means and spreads of a classifier's features)
+Searches   pgd, auto_pgd, random_search; best_of (restarts), per_direction (one direction at a time; along is the Space of one)
+One call   fgsm, mim, linf_pgd, l2_pgd, apgd
+
+Any search works in any Space. A loss of your own is a function inputs -> (loss [B], success [B]). Bind weights and data with
+`jax.tree_util.Partial`, as above: then losses and Spaces pass through `jax.jit` as arguments.
 """
 
 from natra_jax.attacks.adaptive import soft_labels, trial_radius, updated_radius
-from natra_jax.attacks.pgd import Attack, AttackResult, LossFn, Space, best_of, pgd
-from natra_jax.attacks.simple import linf_pgd
-from natra_jax.attacks.spaces import directions, linf
-from natra_jax.losses import cross_entropy, margin, misclassified
+from natra_jax.attacks.auto_pgd import auto_pgd
+from natra_jax.attacks.combine import along, best_of, per_direction, random_search
+from natra_jax.attacks.objective import objective
+from natra_jax.attacks.pgd import pgd
+from natra_jax.attacks.search import Attack, AttackResult, LossFn, Space
+from natra_jax.attacks.simple import apgd, fgsm, l2_pgd, linf_pgd, mim
+from natra_jax.attacks.spaces import directions, feature_stats, l2, linf, mixing
+from natra_jax.losses import cross_entropy, dlr, margin, misclassified
 
 __all__ = [
     "Attack",
     "AttackResult",
     "LossFn",
     "Space",
+    "along",
+    "apgd",
+    "auto_pgd",
     "best_of",
     "cross_entropy",
     "directions",
+    "dlr",
+    "feature_stats",
+    "fgsm",
+    "l2",
+    "l2_pgd",
     "linf",
     "linf_pgd",
     "margin",
+    "mim",
     "misclassified",
+    "mixing",
+    "objective",
+    "per_direction",
     "pgd",
+    "random_search",
     "soft_labels",
     "trial_radius",
     "updated_radius",

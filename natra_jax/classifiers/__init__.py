@@ -11,6 +11,7 @@ from __future__ import annotations
 from flax import linen as nn
 
 from natra_jax.classifiers.cnn import Cnn
+from natra_jax.classifiers.factory import from_factory, require_logits
 
 CLASSIFIERS = {"cnn": Cnn}
 
@@ -20,4 +21,4 @@ def build(name: str, num_classes: int, axis_name: str | None = None, **options) 
     return CLASSIFIERS[name](num_classes=num_classes, axis_name=axis_name, **options)
 
 
-__all__ = ["CLASSIFIERS", "Cnn", "build"]
+__all__ = ["CLASSIFIERS", "Cnn", "build", "from_factory", "require_logits"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 from flax import linen as nn
 
+from natra_jax.classifiers.advbn import AdvBN
 from natra_jax.classifiers.norm import normalise
 from natra_jax.convolution import Conv
 
@@ -12,7 +13,8 @@ from natra_jax.convolution import Conv
 class Cnn(nn.Module):
     """Images [B, H, W, C] -> logits [B, num_classes]. Every stage but the first starts by halving the resolution.
 
-    widths: channels of each stage. norm: 'group' or 'batch'. axis_name: the device axis over which BatchNorm averages.
+    widths: channels of each stage. norm: 'group' or 'batch'. axis_name: the device axis over which BatchNorm averages. The place of AdvBN
+    is behind the first stage.
     """
 
     num_classes: int
@@ -33,6 +35,8 @@ class Cnn(nn.Module):
             y = Conv(width, use_bias=False)(y)
             y = nn.relu(normalise(y, self.norm, train, self.axis_name))
             x = shortcut + Conv(width, use_bias=False)(y)
+            if not stage:
+                x = AdvBN(relu=False)(x)  # a pre-activation network: what leaves a stage has not been through a ReLU
             outputs.append(x)
         return tuple(outputs)
 

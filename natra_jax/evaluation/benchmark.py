@@ -1,13 +1,14 @@
-"""What a classifier gets right: accuracy, the worst of several true variations, and the worst of a latent search."""
+"""What a classifier gets right: accuracy, the worst of several true variations, and the worst that an attack finds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
@@ -40,32 +41,46 @@ def right_in_all(logits_fn: LogitsFn, views: np.ndarray, labels: np.ndarray, bat
     return (answers.reshape(count, num_views) == labels[:, None]).all(1)
 
 
-def latent_attack(
-    search: Attack, space: Space, logits_fn: LogitsFn, codes: np.ndarray, labels: np.ndarray, epsilon: float, seed: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The worst variation found of each example: (images [N, H, W, C], whether the classifier is wrong on them [N]).
+class Attacked(NamedTuple):
+    """What an attack made of a data set."""
 
-    The loss is the margin, which is positive exactly where the classifier errs, so the worst point fails if any visited one does.
-    codes [N, L, D]; epsilon: the radius for all, in the Space's units.
+    images: np.ndarray  # [N, H, W, C], the worst found
+    failed: np.ndarray  # [N] bool, the classifier is wrong on it
+    delta: Any  # [N, ...], where in the Space it lies
+    loss: np.ndarray  # [N], the highest loss found
+
+
+def attack(
+    search: Attack,
+    space: Space,
+    logits_fn: LogitsFn,
+    origin: np.ndarray,
+    labels: np.ndarray,
+    epsilon: float,
+    *,
+    loss: str = "margin",
+    seed: int,
+    batch_size: int,
+) -> Attacked:
+    """The worst point that the search finds for each example, in codes or pixels: origin [N, ...], epsilon in the Space's units for all.
+
+    The margin is positive exactly where the classifier errs, so with it the worst point fails if any visited one does. Pass the same
+    search object again: it is compiled once.
     """
     size = min(batch_size, len(labels))
     key = jax.random.key(seed)
-    images, failed = [], []
+    parts = []
     for i in range(0, len(labels), size):
         index = np.resize(np.arange(i, min(i + size, len(labels))), size)
-        result = _attack_batch(search, space, logits_fn, key, index, codes[index], labels[index], np.full(size, epsilon, np.float32))
-        count = min(size, len(labels) - i)
-        images.append(np.asarray(result.inputs)[:count])
-        failed.append(np.asarray(result.success)[:count])
-    return np.concatenate(images), np.concatenate(failed)
+        radius = np.full(size, epsilon, np.float32)
+        found = _attack_batch(search, loss, space, logits_fn, key, index, origin[index], labels[index], radius)
+        parts.append(found)
+    # the last batch was filled up to the size of the others
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(labels)], *parts)
 
 
-@partial(jax.jit, static_argnums=0)
-def _attack_batch(search, space, logits_fn, key, index, codes, labels, epsilon):
+@partial(jax.jit, static_argnums=(0, 1))
+def _attack_batch(search, loss, space, logits_fn, key, index, origin, labels, epsilon):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-    return search(Partial(_margin_loss, logits_fn, labels), keys, space, codes, epsilon)
-
-
-def _margin_loss(logits_fn, labels, inputs):
-    logits = logits_fn(inputs)
-    return attacks.margin(logits, labels), attacks.misclassified(logits, labels)
+    result = search(attacks.objective(logits_fn, labels, loss=loss), keys, space, origin, epsilon)
+    return Attacked(result.inputs, result.success, result.delta, jnp.nanmax(result.loss, axis=0))

@@ -109,6 +109,32 @@ def discover(
     )
 
 
+def outside(codes: np.ndarray, along: Directions, num: int | None = None) -> Directions:
+    """Directions of the population in the layers that `along` moves, orthogonal to all of along's: what it leaves out.
+
+    The principal axes of what is left of codes [K, L, D]; num of them, by default as many as along has, at most as many as there are.
+    Attacking a classifier along these says whether what it learned from along carries over.
+    """
+    layers = along.mask.any(0)
+    deviations = (codes - codes.mean(0))[:, layers].reshape(len(codes), -1).astype(np.float64)
+    basis, _ = np.linalg.qr(along.vectors[:, layers].reshape(len(along.vectors), -1).T)
+    left = deviations - (deviations @ basis) @ basis.T
+    _, spread, axes = np.linalg.svd(left, full_matrices=False)
+    count = min(len(along.sigma) if num is None else num, int((spread > _NEGLIGIBLE * spread[0]).sum()))
+    vectors = np.zeros((count, *codes.shape[1:]), np.float32)
+    vectors[:, layers] = axes[:count].reshape(count, int(layers.sum()), -1)
+    sigma = (deviations @ axes[:count].T).std(0)
+    return Directions(
+        vectors=vectors,
+        sigma=sigma.astype(np.float32),
+        mean=codes.mean(0).astype(np.float32),
+        mask=np.broadcast_to(layers, (count, len(layers))).copy(),
+        names=tuple(f"outside{i}" for i in range(count)),
+        useful=np.full(count, np.inf, np.float32),
+        generator_fingerprint=along.generator_fingerprint,
+    )
+
+
 def reduce(seen: np.ndarray, *, method: str, dim: int, neighbors: int, seed: int) -> np.ndarray:
     """Samples [K, ...] to centred coordinates [K, dim], by 'umap' or 'pca'. Raises ValueError for another method."""
     if method not in METHODS:

@@ -1,57 +1,44 @@
 """What a training step trains on: every method by name, with what it needs.
 
-To add one: write a function that returns a `Method` in a file of its own here, and name it in METHODS.
+To add one: a file of its own here that ends in a `MethodSpec`, and its line in METHODS (the README shows it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from natra_jax.methods import advbn, adversarial, augment, mixing, natra, plain
+from natra_jax.methods.spec import Latent, MethodSpec
 
-from ml_collections import ConfigDict
-
-from natra_jax.attacks import Space
-from natra_jax.methods import adversarial, natra, plain
-from natra_jax.types import Method
-
-__all__ = ["METHODS", "MethodSpec"]
-
-
-class MethodSpec(NamedTuple):
-    """A method's place in an experiment."""
-
-    build: Callable[[ConfigDict, int, Space | None], Method]
-    """(config, num_classes, the space of natural variation where `latent` asks for it) -> Method"""
-    fields: tuple[str, ...] = ()  # config sections that it reads beside train and classifier
-    latent: bool = False  # moves codes: needs generator, codes and directions
-    as_long_as: str = ""  # trained for as many network passes as this method
-
-
-def _natra(config: ConfigDict, num_classes: int, space: Space) -> Method:
-    c = config.natra
-    settings = {"num_steps": c.num_steps, "restarts": c.restarts, "random_start": c.random_start}
-    return natra.natra(space, num_classes=num_classes, rho=c.rho, epsilon_max=c.epsilon_max, smoothing=c.smoothing, **settings)
-
-
-def _natra_oa(config: ConfigDict, num_classes: int, space: Space) -> Method:
-    c = config.natra
-    settings = {"num_steps": c.num_steps, "restarts": c.restarts, "random_start": c.random_start}
-    return natra.natra_oa(space, num_classes=num_classes, epsilon=config.natra_oa.epsilon, **settings)
-
-
-def _random(config: ConfigDict, num_classes: int, space: Space) -> Method:
-    return natra.random(space, num_classes=num_classes, epsilon=config.natra.epsilon_max)
-
-
-def _adv(config: ConfigDict, num_classes: int, space: None) -> Method:
-    return adversarial.adv(num_classes=num_classes, **config.adv.to_dict())
-
+__all__ = ["METHODS", "Latent", "MethodSpec", "find"]
 
 METHODS = {
-    "original": MethodSpec(lambda config, num_classes, space: plain.original()),
-    "adv": MethodSpec(_adv, fields=("adv",)),
-    "random": MethodSpec(_random, fields=("natra",), latent=True),
-    "random_long": MethodSpec(_random, fields=("natra",), latent=True, as_long_as="natra"),
-    "natra_oa": MethodSpec(_natra_oa, fields=("natra", "natra_oa"), latent=True),
-    "natra": MethodSpec(_natra, fields=("natra",), latent=True),
+    "original": plain.ORIGINAL,
+    "augment": augment.AUGMENT,
+    "adv": adversarial.ADV,
+    "mixi": mixing.MIXI,
+    "mixl": mixing.MIXL,
+    "random": natra.RANDOM,
+    "random_long": natra.RANDOM_LONG,
+    "randmix": mixing.RANDMIX,
+    "advmix": mixing.ADVMIX,
+    "natra_oa": natra.NATRA_OA,
+    "natra": natra.NATRA,
+    "advbn": advbn.ADVBN,
 }
+
+
+def find(name: str) -> MethodSpec:
+    """The method of that name; 'a+b' for a method a on images with a method b on features of what a makes, fine-tuning a's classifier.
+
+    Raises KeyError for an unknown method, ValueError for two that do not combine.
+    """
+    if "+" not in name:
+        return METHODS[name]
+    images, features = name.split("+", 1)
+    a, b = METHODS[images], METHODS[features]
+    if a.perturbs or not b.perturbs:
+        raise ValueError(f"{name!r}: the first method has to act on images and the second on features, such as natra+advbn")
+
+    def build(config, num_classes, latent):
+        return advbn.both(a.build(config, num_classes, latent), b.build(config, num_classes, latent))
+
+    return MethodSpec(build, (*a.fields, *b.fields), a.latent, fine_tunes=images, perturbs=True)

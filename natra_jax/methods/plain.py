@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from natra_jax.losses import soft_cross_entropy
+from natra_jax.methods.spec import MethodSpec
 from natra_jax.types import Method
 
 CLASSIFIER_STEP = 3  # network passes of one forward and backward pass
@@ -9,4 +11,7 @@ CLASSIFIER_STEP = 3  # network passes of one forward and backward pass
 
 def original() -> Method:
     """No variation (NaTra section 4.1, "Original")."""
-    return Method(vary=None, passes=CLASSIFIER_STEP)
+    return Method(vary=None, passes=CLASSIFIER_STEP, loss=soft_cross_entropy)
+
+
+ORIGINAL = MethodSpec(lambda config, num_classes, latent: original())

@@ -1,50 +1,136 @@
-"""The classifiers of an experiment: how they are built, trained and read back. Shared by the stages that have one."""
+"""The classifiers of an experiment: how they are built, trained, and kept. Shared by the stages that have one."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 from etils import epath
 from flax import linen as nn
 from jax.tree_util import Partial
+from ml_collections import ConfigDict
 
-from natra_jax import classifiers
-from natra_jax.training.fit import Schedule, load_state
+from natra_jax import classifiers, trees
+from natra_jax.classifiers import dual
+from natra_jax.stages.data import Facts
+from natra_jax.training.fit import Schedule, adamw, sgd, twinned
 from natra_jax.training.state import TrainState
-from natra_jax.types import Bound
+from natra_jax.types import Bound, UserError
+
+_WEIGHTS, _DESCRIPTION = "classifier.npz", "classifier.json"
+
+
+class Trained(NamedTuple):
+    """What a fit is kept for."""
+
+    variables: dict[str, Any]  # {"params": tree, "batch_stats": tree, {} for a classifier without BatchNorm}
+    epsilon: np.ndarray | None  # [N_examples], the radii at the end of training; None for the judge, which has no use for them
+
+
+class Description(NamedTuple):
+    """What it takes to build a trained classifier again: its config section and the data's shape."""
+
+    classifier: dict[str, Any]
+    num_classes: int
+    image_shape: tuple[int, int, int]  # [H, W, C]
+    twins: bool  # whether its BatchNorm has adversarial twins
 
 
 def builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
-    """(axis_name) -> the experiment's classifier."""
+    """(axis_name) -> the experiment's classifier: the user's own where classifier.factory names one."""
+    if config.classifier.factory:
+        return Bound(classifiers.from_factory, config.classifier.factory, num_classes)
+    return named_builder(config, num_classes)
+
+
+def named_builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
+    """(axis_name) -> the classifier of classifier.name, which has a method features."""
     c = config.classifier
-    return partial(classifiers.build, c.name, num_classes, widths=tuple(c.widths), norm=c.norm)
+    return Bound(_named, c.name, num_classes, tuple(c.widths), c.norm)
 
 
 def schedule(config, steps: int | None = None) -> Schedule:
     """The experiment's training schedule, stretched to `steps` where given."""
+    steps = config.train.steps if steps is None else steps
+    return _schedule(config, steps, adamw(config.train.learning_rate, config.train.weight_decay, steps))
+
+
+def fine_tuning_schedule(config) -> Schedule:
+    """The schedule of methods that perturb features."""
+    c = config.advbn
+    return _schedule(config, c.steps, sgd(c.learning_rate, c.momentum, c.weight_decay, c.steps))
+
+
+def _schedule(config, steps: int, optimizer: optax.GradientTransformation) -> Schedule:
     c = config.train
     return Schedule(
-        steps=c.steps if steps is None else steps,
+        steps=steps,
         batch_size=c.batch_size,
-        learning_rate=c.learning_rate,
-        weight_decay=c.weight_decay,
+        optimizer=optimizer,
         clean_ratio=c.clean_ratio,
+        failures_only=c.failures_only,
         checkpoint_every=c.checkpoint_every,
         log_every=c.log_every,
     )
 
 
-def logits_fn(config, num_classes: int, state: TrainState) -> Callable[[jax.Array], jax.Array]:
-    """images [B, H, W, C] -> logits [B, num_classes], with running BatchNorm statistics and the weights bound."""
+def logits_fn(config, num_classes: int, variables, *, adversarial: bool = False) -> Callable[[jax.Array], jax.Array]:
+    """images [B, H, W, C] -> logits [B, num_classes], with running BatchNorm statistics and the weights bound.
+
+    adversarial: with the adversarial twins of a classifier's BatchNorm, where it has them.
+    """
     network = builder(config, num_classes)(None)
-    return Partial(Bound(_apply, network), {"params": state.params, "batch_stats": state.batch_stats})
+    return Partial(Bound(_apply, network), dual.adversarial(variables) if adversarial else dual.clean(variables))
 
 
-def load(config, num_classes: int, image_shape, num_examples: int, directory: epath.Path, steps: int | None = None) -> TrainState:
-    """The state that a fit of the experiment's classifier left in directory."""
-    return load_state(builder(config, num_classes), schedule(config, steps), image_shape, num_examples, directory)
+def variables_like(config, facts: Facts | Description) -> dict[str, Any]:
+    """The shapes and types of the classifier's variables {"params", "batch_stats"}, as jax.ShapeDtypeStructs."""
+    init = partial(builder(config, facts.num_classes)(None).init, train=False)
+    variables = jax.eval_shape(lambda: init(jax.random.key(0), jnp.zeros((1, *facts.image_shape))))
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def save(directory: epath.Path, config, facts: Facts, state: TrainState) -> None:
+    """Keeps what was trained: classifier.npz, the variables, and classifier.json, what they are the variables of."""
+    trees.save(directory / _WEIGHTS, {"params": state.params, "batch_stats": state.batch_stats})
+    twins = dual.has_twins({"params": state.params})
+    description = Description(config.classifier.to_dict(), facts.num_classes, facts.image_shape, twins)
+    (directory / _DESCRIPTION).write_text(json.dumps(description._asdict(), indent=1))
+
+
+def load(directory: epath.Path, config, facts: Facts | Description) -> dict[str, Any]:
+    """The variables that `save` kept in directory. Raises UserError if they are missing, damaged, or of another classifier."""
+    like = variables_like(config, facts)
+    if is_kept(directory) and describe(directory)[1].twins:
+        network = builder(config, facts.num_classes)(None)
+        like = jax.eval_shape(lambda variables: twinned(network, variables, facts.image_shape), like)
+    return trees.load(directory / _WEIGHTS, like)
+
+
+def is_kept(directory: epath.Path) -> bool:
+    """Whether `save` has kept a classifier there."""
+    return (directory / _DESCRIPTION).exists()
+
+
+def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
+    """(a config with the section classifier alone, description) of what is kept in directory. Raises UserError if it is damaged."""
+    path = directory / _DESCRIPTION
+    try:
+        read = json.loads(path.read_text())
+        description = Description(read["classifier"], read["num_classes"], tuple(read["image_shape"]), read["twins"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): run the stage train again") from error
+    return ConfigDict({"classifier": description.classifier}), description
+
+
+def _named(name: str, num_classes: int, widths: tuple[int, ...], norm: str, axis_name: str | None) -> nn.Module:
+    return classifiers.build(name, num_classes, axis_name, widths=widths, norm=norm)
 
 
 def _apply(network: nn.Module, variables, images: jax.Array) -> jax.Array:

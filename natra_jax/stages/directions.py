@@ -8,6 +8,7 @@ from etils import epath
 
 from natra_jax import attacks
 from natra_jax.latents import directions
+from natra_jax.methods import Latent, natra
 from natra_jax.stages import encode, generator
 from natra_jax.stages.context import Context
 from natra_jax.types import Directions
@@ -38,6 +39,4 @@ def load(context: Context) -> Directions:
 
 def space(context: Context) -> attacks.Space:
     """The space of natural variation that natra trains on and latent_accuracy attacks in."""
-    c = context.config.natra
-    generator_, params = generator.load(context)
-    return attacks.directions(generator_, params, load(context), truncation=c.truncation, norm=c.norm, units=c.units)
+    return natra.space(context.config, Latent(*generator.load(context), load(context)))

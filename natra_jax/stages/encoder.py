@@ -82,7 +82,7 @@ def _perceptual_features(context: Context, directory: epath.Path) -> inverse.Fea
     if not c.gamma2:
         return None
     facts = data.facts(context)
-    build_classifier = classifier.builder(context.config, facts.num_classes)
+    build_classifier = classifier.named_builder(context.config, facts.num_classes)
     state, _ = fit_classifier(
         build_classifier,
         original(),

@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from collections.abc import Callable, Iterable
+from functools import cache
 
 import numpy as np
 from etils import epath
 
 from natra_jax import attacks
-from natra_jax.evaluation.benchmark import latent_attack, predict, right_in_all
+from natra_jax.classifiers import dual
+from natra_jax.evaluation.benchmark import LogitsFn, attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
 from natra_jax.stages import classifier, data, directions, encode, judge, train
 from natra_jax.stages.context import Context
-from natra_jax.training.state import TrainState
 from natra_jax.types import Record
 
-_LATENT_SPLITS = ("val_iid", "test_iid")
+FIELDS = ("eval.batch_size", "eval.latent_steps", "eval.latent_restarts", "eval.latent_epsilon")  # what the figures here depend on
+LATENT_SPLITS = ("val_iid", "test_iid")
+_ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier with the adversarial twins of its BatchNorm
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
     """Evaluates one trained classifier, or the judge for method judge.NAME, into directory/records.jsonl."""
     is_judge = method == judge.NAME
-    piece = directory.relative_to(context.workdir)
-    record = partial(_record, context.fingerprints[str(piece)], method, seed)
-    state = judge.load(context) if is_judge else train.load(context, method, seed)
-    records = _on_images(context, state, record)
-    if not is_judge:
-        records += _on_variations(context, state, record, seed)
+    trained = judge.load(context) if is_judge else train.load(context, method, seed)
+    records = []
+    for name, logits_fn in branches(context, trained, method).items():
+        record = recorder(context, directory, name, seed)
+        records += _on_images(context, logits_fn, record)
+        if not is_judge:
+            records += _on_variations(context, logits_fn, record, seed)
     write_records(directory / "records.jsonl", records)
-    shown = {(r.split, r.metric): r.value for r in records}
+    shown = {(r.split, r.metric): r.value for r in records if r.method == method}
     context.say(f"evaluate: {method} seed {seed}: " + ", ".join(f"{m} {s} {v:.3f}" for (s, m), v in shown.items() if s.startswith("val")))
 
 
-def logits(context: Context, state: TrainState):
-    return classifier.logits_fn(context.config, data.facts(context).num_classes, state)
+def logits(context: Context, trained: classifier.Trained, *, adversarial: bool = False):
+    return classifier.logits_fn(context.config, data.facts(context).num_classes, trained.variables, adversarial=adversarial)
+
+
+def branches(context: Context, trained: classifier.Trained, method: str) -> dict[str, LogitsFn]:
+    """{name in the records: classifier}: the classifier, and itself with adversarial BatchNorm where it has that."""
+    found = {method: logits(context, trained)}
+    if dual.has_twins(trained.variables):
+        found[method + _ADVERSARIAL] = logits(context, trained, adversarial=True)
+    return found
+
+
+def rows(methods: Iterable[str]) -> list[str]:
+    """The names that the methods may have in the records."""
+    return [name for method in methods for name in (method, method + _ADVERSARIAL)]
 
 
 def search(context: Context) -> attacks.Attack:
@@ -43,14 +60,24 @@ def search(context: Context) -> attacks.Attack:
     return _search(c.latent_steps, c.latent_restarts)
 
 
+def recorder(context: Context, directory: epath.Path, method: str, seed: int) -> Callable[[str, str, np.ndarray], Record]:
+    """(split, metric, right [N] bool) -> the share of right ones as a record."""
+    fingerprint = context.fingerprints[str(directory.relative_to(context.workdir))]
+
+    def record(split: str, metric: str, right: np.ndarray) -> Record:
+        low, high = wilson(int(right.sum()), len(right))
+        return Record(method, seed, split, metric, float(right.mean()), len(right), low, high, fingerprint)
+
+    return record
+
+
 @cache  # the same object for every classifier, so that the attack is compiled once
 def _search(num_steps: int, restarts: int) -> attacks.Attack:
     return attacks.best_of(attacks.pgd(num_steps), restarts)
 
 
-def _on_images(context: Context, state: TrainState, record) -> list[Record]:
+def _on_images(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
     facts, size = data.facts(context), context.config.eval.batch_size
-    logits_fn = logits(context, state)
     records = []
     for name in facts.splits:
         if name != "train":
@@ -62,22 +89,15 @@ def _on_images(context: Context, state: TrainState, record) -> list[Record]:
     return records
 
 
-def _on_variations(context: Context, state: TrainState, record, seed: int) -> list[Record]:
+def _on_variations(context: Context, logits_fn: LogitsFn, record, seed: int) -> list[Record]:
     """latent_accuracy: still right under the latent attack. latent_label_kept: share of its images that the judge reads as labelled."""
     c = context.config.eval
-    space, logits_fn, judge_fn = directions.space(context), logits(context, state), logits(context, judge.load(context))
+    space, judge_fn = directions.space(context), logits(context, judge.load(context))
     records = []
-    for name in _LATENT_SPLITS:
+    for name in LATENT_SPLITS:
         split = data.split(context, name)
-        codes = encode.encode_images(context, split.image)
-        images, failed = latent_attack(
-            search(context), space, logits_fn, codes, np.asarray(split.label), c.latent_epsilon, seed, c.batch_size
-        )
-        records.append(record(name, "latent_accuracy", ~failed))
-        records.append(record(name, "latent_label_kept", predict(judge_fn, images, c.batch_size) == split.label))
+        codes, labels = encode.encode_images(context, split.image), np.asarray(split.label)
+        found = attack(search(context), space, logits_fn, codes, labels, c.latent_epsilon, seed=seed, batch_size=c.batch_size)
+        records.append(record(name, "latent_accuracy", ~found.failed))
+        records.append(record(name, "latent_label_kept", predict(judge_fn, found.images, c.batch_size) == labels))
     return records
-
-
-def _record(fingerprint: str, method: str, seed: int, split: str, metric: str, right: np.ndarray) -> Record:
-    low, high = wilson(int(right.sum()), len(right))
-    return Record(method, seed, split, metric, float(right.mean()), len(right), low, high, fingerprint)

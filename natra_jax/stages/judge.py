@@ -12,15 +12,14 @@ from natra_jax.methods.plain import original
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Context
 from natra_jax.training.fit import fit_classifier
-from natra_jax.training.state import TrainState
 
 NAME = "oracle"
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    config = context.config
-    fit_classifier(
-        classifier.builder(config, data.facts(context).num_classes),
+    config, facts = context.config, data.facts(context)
+    state, _ = fit_classifier(
+        classifier.builder(config, facts.num_classes),
         original(),
         data.judge_split(context)._asdict(),
         classifier.schedule(config, config.judge.steps),
@@ -31,11 +30,8 @@ def run(context: Context, directory: epath.Path) -> None:
         name="judge",
         say=context.say,
     )
+    classifier.save(directory, config, facts, state)
 
 
-def load(context: Context) -> TrainState:
-    facts = data.facts(context)
-    count = len(data.judge_split(context).label)
-    return classifier.load(
-        context.config, facts.num_classes, facts.image_shape, count, context.workdir / "judge" / "checkpoints", context.config.judge.steps
-    )
+def load(context: Context) -> classifier.Trained:
+    return classifier.Trained(classifier.load(context.workdir / "judge", context.config, data.facts(context)), None)

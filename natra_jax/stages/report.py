@@ -8,7 +8,7 @@ from etils import epath
 from natra_jax import report
 from natra_jax.data import to_float
 from natra_jax.evaluation import escaped
-from natra_jax.evaluation.benchmark import latent_attack, predict
+from natra_jax.evaluation.benchmark import attack, predict
 from natra_jax.evaluation.records import read_records
 from natra_jax.report import Picture, Section
 from natra_jax.stages import data, directions, encode, evaluate, generator, judge, train
@@ -21,7 +21,7 @@ _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, show
 
 def run(context: Context, directory: epath.Path) -> None:
     records = read_records(context.workdir / "records.jsonl")
-    rows = [*context.config.methods, judge.NAME]
+    rows = [*evaluate.rows(context.config.methods), judge.NAME]
     table = _table(context, records)
     sections = [
         _results(context, records, table),
@@ -51,7 +51,8 @@ def summary(context: Context) -> str:
 
 
 def _table(context: Context, records: list[Record]) -> report.Table:
-    rows = [*context.config.methods, judge.NAME]
+    measured = {r.method for r in records}
+    rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + [judge.NAME]
     return report.build([r for r in records if r.method in rows], rows, baseline=_baseline(context), references=[judge.NAME])
 
 
@@ -134,9 +135,8 @@ def _escaped(context: Context) -> list[Section]:
     codes = encode.encode_images(context, split.image)
     decoded = _decode(context, codes)
     broken = evaluate.logits(context, train.load(context, baseline, seed))
-    variations, _ = latent_attack(
-        evaluate.search(context), directions.space(context), broken, codes, labels, c.latent_epsilon, seed, c.batch_size
-    )
+    space, settings = directions.space(context), {"seed": seed, "batch_size": c.batch_size}
+    variations = attack(evaluate.search(context), space, broken, codes, labels, c.latent_epsilon, **settings).images
     answers = {
         baseline: predict(broken, variations, c.batch_size),
         method: predict(evaluate.logits(context, train.load(context, method, seed)), variations, c.batch_size),

@@ -3,44 +3,80 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import numpy as np
 from etils import epath
 
-from natra_jax.methods import METHODS
-from natra_jax.stages import classifier, data, directions, encode
-from natra_jax.stages.context import Context
+from natra_jax import classifiers, methods, trees
+from natra_jax.classifiers import dual
+from natra_jax.methods import Latent
+from natra_jax.stages import classifier, data, directions, encode, generator
+from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.training import pretrained
 from natra_jax.training.checkpoint import History
-from natra_jax.training.fit import fit_classifier
-from natra_jax.training.state import TrainState
+from natra_jax.training.fit import Schedule, fit_classifier
 from natra_jax.types import Method
+
+_EPSILON = "epsilon.npy"
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
     config, facts = context.config, data.facts(context)
     train = data.split(context, "train")
     arrays = train._asdict()
-    if METHODS[method].latent:
+    if methods.find(method).latent:
         arrays["codes"] = encode.train_codes(context)
     state, history = fit_classifier(
         classifier.builder(config, facts.num_classes),
         _build(context, method),
         arrays,
-        classifier.schedule(config, _steps(context, method)),
+        _schedule(context, method),
         seed=seed,
         directory=directory / "checkpoints",
         devices=context.devices,
         parallel=config.parallel,
         name=directory.name,
         say=context.say,
+        initial=_initial(context, start(config, method), seed),
     )
+    save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))
+    classifier.save(directory, config, facts, state)
 
 
-def load(context: Context, method: str, seed: int) -> TrainState:
-    facts = data.facts(context)
-    count = len(data.split(context, "train").label)
-    directory = context.workdir / "train" / f"{method}-{seed}" / "checkpoints"
-    return classifier.load(context.config, facts.num_classes, facts.image_shape, count, directory, _steps(context, method))
+def start(config, method: str) -> str:
+    """What the method's training starts from: '' fresh weights, the name of another method, or a path."""
+    source, fine_tunes = config.train.init_from, methods.find(method).fine_tunes
+    if is_method(source):
+        return fine_tunes or ("" if source == method else source)
+    return source or fine_tunes
+
+
+def is_method(source: str) -> bool:
+    """Whether this start is another method's classifier."""
+    try:
+        return bool(methods.find(source))
+    except (KeyError, ValueError):
+        return False
+
+
+def check(context: Context) -> None:
+    """Raises UserError, before any time is spent on what they need, if the user's own classifier or weights do not fit the data."""
+    config = context.config
+    if config.classifier.factory:
+        facts = data.facts(context)
+        network = classifier.builder(config, facts.num_classes)(None)
+        classifiers.require_logits(network, facts.image_shape, facts.num_classes)
+    for source in {start(config, method) for method in config.methods} - {""}:
+        if not is_method(source):
+            _read(context, source)
+
+
+def load(context: Context, method: str, seed: int) -> classifier.Trained:
+    directory = context.workdir / "train" / f"{method}-{seed}"
+    variables = classifier.load(directory, context.config, data.facts(context))
+    return classifier.Trained(variables, open_array(context, f"train/{method}-{seed}/{_EPSILON}"))
 
 
 def history(context: Context, method: str, seed: int) -> History:
@@ -48,15 +84,32 @@ def history(context: Context, method: str, seed: int) -> History:
     return json.loads((context.workdir / "train" / f"{method}-{seed}" / "history.json").read_text())
 
 
+def _initial(context: Context, source: str, seed: int) -> dict[str, Any] | None:
+    """The variables that a training starts from; None for fresh ones."""
+    if not source:
+        return None
+    return dual.clean(load(context, source, seed).variables) if is_method(source) else _read(context, source)
+
+
+def _read(context: Context, path: str) -> dict[str, Any]:
+    """The variables in the user's file or directory."""
+    like, path = classifier.variables_like(context.config, data.facts(context)), epath.Path(path).expanduser()
+    return pretrained.read(path, like) if path.is_dir() else trees.load(path, like)
+
+
 def _build(context: Context, method: str) -> Method:
-    spec = METHODS[method]
-    space = directions.space(context) if spec.latent else None
-    return spec.build(context.config, data.facts(context).num_classes, space)
+    spec, latent = methods.find(method), None
+    if spec.latent:
+        along = directions.load(context) if spec.latent == "directions" else None
+        latent = Latent(*generator.load(context), along)
+    return spec.build(context.config, data.facts(context).num_classes, latent)
 
 
-def _steps(context: Context, method: str) -> int:
-    """The schedule's steps, or as many as make the method's network passes equal to those of the one it is to be as long as."""
-    steps = context.config.train.steps
-    if not (other := METHODS[method].as_long_as):
-        return steps
-    return round(steps * _build(context, other).passes / _build(context, method).passes)
+def _schedule(context: Context, method: str) -> Schedule:
+    """The method's own schedule, or as many steps as make its network passes equal to those of the one it is to be as long as."""
+    config, spec = context.config, methods.find(method)
+    if spec.perturbs:
+        return classifier.fine_tuning_schedule(config)
+    if not (other := spec.as_long_as):
+        return classifier.schedule(config)
+    return classifier.schedule(config, round(config.train.steps * _build(context, other).passes / _build(context, method).passes))

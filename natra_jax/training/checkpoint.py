@@ -66,7 +66,7 @@ class Checkpoints:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
         try:
-            with _hushed():
+            with hushed():
                 restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax and tensorstore raise many types for a damaged file
             reason = str(error).splitlines()[0][:200]
@@ -77,7 +77,7 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Where a read fails, keeps quiet what orbax's and tensorstore's other threads go on to say of it, also after the failure."""
     log = logging.getLogger("asyncio")
     level, report = log.level, sys.unraisablehook
@@ -100,14 +100,3 @@ def _hushed() -> Iterator[None]:
             sys.unraisablehook = report
         finally:
             log.setLevel(level)
-
-
-def load(directory: epath.Path, like: Any) -> Any:
-    """The state that a finished fit left in directory. Raises UserError if there is none or it is damaged."""
-    if not directory.exists():
-        raise UserError(f"{directory}: no checkpoint there: run the stage that makes it")
-    with Checkpoints(directory) as checkpoints:
-        restored = checkpoints.restore(like)
-    if restored is None:
-        raise UserError(f"{directory}: no checkpoint there: run the stage that makes it")
-    return restored[0]

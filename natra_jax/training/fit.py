@@ -1,23 +1,25 @@
-"""Training a classifier by a method, from fresh weights to the last step, resumable. The fits of `train` and of the judge are the same."""
+"""Training a classifier by a method, to the last step and resumable. The fits of `train` and of the judge are the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from etils import epath
 from flax import linen as nn
 
+from natra_jax.classifiers import dual
+from natra_jax.classifiers.advbn import Cut
 from natra_jax.data import batches
 from natra_jax.training import checkpoint, loop
 from natra_jax.training.parallel import compile_step
 from natra_jax.training.state import TrainState, init_state
 from natra_jax.training.step import make_step
-from natra_jax.types import Method
+from natra_jax.types import Method, UserError
 
 
 class Schedule(NamedTuple):
@@ -25,9 +27,9 @@ class Schedule(NamedTuple):
 
     steps: int
     batch_size: int
-    learning_rate: float
-    weight_decay: float
+    optimizer: optax.GradientTransformation
     clean_ratio: float = 0.5
+    failures_only: bool = False
     checkpoint_every: int = 1000
     log_every: int = 100
 
@@ -37,6 +39,12 @@ def adamw(learning_rate: float, weight_decay: float, steps: int) -> optax.Gradie
     warmup = max(1, steps // 15)
     schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
     return optax.adamw(schedule, weight_decay=weight_decay)
+
+
+def sgd(learning_rate: float, momentum: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
+    """SGD with momentum and weight decay, at a tenth of the learning rate in the second half of the steps: AdvBN's fine-tuning."""
+    schedule = optax.piecewise_constant_schedule(learning_rate, {steps // 2: 0.1})
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum))
 
 
 def fit_classifier(
@@ -51,20 +59,30 @@ def fit_classifier(
     parallel: str,
     name: str,
     say: Callable[[str], None],
+    initial: Mapping[str, Any] | None = None,
 ) -> tuple[TrainState, checkpoint.History]:
     """Trains on arrays (image, label, and codes where the method needs them) with checkpoints in directory -> (state, history).
 
-    The same seed gives every method the same initial weights and the same order of the data.
+    The same seed gives every method the same initial weights and the same order of the data. initial: the variables {"params",
+    "batch_stats"} to start from instead; a checkpoint in directory comes before either.
     """
-    optimizer = adamw(schedule.learning_rate, schedule.weight_decay, schedule.steps)
-    fresh = partial(init_state, build_classifier(None), optimizer, arrays["image"].shape[1:], len(arrays["label"]))
-    step = compile_step(lambda axis: make_step(build_classifier, optimizer, schedule.clean_ratio, axis), devices, parallel)
+    optimizer = schedule.optimizer
+    network, image_shape = build_classifier(None), arrays["image"].shape[1:]
+    state = init_state(network, optimizer, image_shape, len(arrays["label"]), jax.random.key(seed))
+    if initial is not None or method.perturb is not None:
+        fresh = {"params": state.params, "batch_stats": state.batch_stats}
+        variables = fresh if initial is None else jax.tree.map(jnp.asarray, dict(initial))
+        if method.perturb is not None:
+            variables = twinned(network, variables, image_shape)
+        state = state._replace(**variables, opt_state=optimizer.init(variables["params"]))
+    settings = {"clean_ratio": schedule.clean_ratio, "failures_only": schedule.failures_only}
+    step = compile_step(lambda axis: make_step(build_classifier, optimizer, axis, **settings), devices, parallel)
     with checkpoint.Checkpoints(directory) as checkpoints:
         return loop.run(
             step,
             method,
-            fresh(jax.random.key(seed)),
-            batches(arrays, schedule.batch_size, seed, "train.batch_size"),
+            state,
+            batches(arrays, schedule.batch_size, seed, "train.batch_size", method.partners),
             schedule.steps,
             checkpoints=checkpoints,
             checkpoint_every=schedule.checkpoint_every,
@@ -74,14 +92,13 @@ def fit_classifier(
         )
 
 
-def load_state(
-    build_classifier: Callable[[str | None], nn.Module],
-    schedule: Schedule,
-    image_shape: tuple[int, ...],
-    num_examples: int,
-    directory: epath.Path,
-) -> TrainState:
-    """The last state of such a fit. Raises UserError if it is missing or damaged."""
-    optimizer = adamw(schedule.learning_rate, schedule.weight_decay, schedule.steps)
-    fresh = partial(init_state, build_classifier(None), optimizer, image_shape, num_examples)
-    return checkpoint.load(directory, jax.eval_shape(fresh, jax.random.key(0)))
+def twinned(network: nn.Module, variables: dict[str, Any], image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The variables with an adversarial twin of every BatchNorm in the head behind the network's AdvBN layer.
+
+    Raises UserError if there is not exactly one such layer.
+    """
+    try:
+        cut = Cut.of(network, variables, (1, *image_shape))
+    except ValueError as error:
+        raise UserError(f"methods that perturb features: the classifier {error}") from error
+    return dual.add_twins(variables, cut.in_trunk)

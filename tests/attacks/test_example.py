@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import jax
@@ -19,7 +20,7 @@ KEY = jax.random.key(0)
 
 def test_the_example_in_the_docstring_runs_and_keeps_its_promises():
     lines = attacks.__doc__.splitlines()
-    indented = [line for line in lines if line.startswith("    ") or not line.strip()]
+    indented = takewhile(lambda line: line.startswith("    ") or not line.strip(), lines[1:])
     names = {}
     exec(compile(textwrap.dedent("\n".join(indented)), "example", "exec"), names)
     images, result = np.asarray(names["images"]), names["result"]

@@ -58,8 +58,8 @@ def method(dtype=np.float32, name: str = "natra") -> Method:
     space = attacks.directions(GENERATOR, jax.tree.map(lambda s: 0.3 * rng.normal(size=s.shape), shapes), along)
     if name == "random":
         return cast(natra.random(space, num_classes=NUM_CLASSES, epsilon=EPSILON_MAX), dtype)
-    search = {"num_steps": 2, "restarts": 1, "random_start": True}
-    return cast(natra.natra(space, num_classes=NUM_CLASSES, rho=RHO, epsilon_max=EPSILON_MAX, smoothing=SMOOTHING, **search), dtype)
+    radius = {"rho": RHO, "epsilon_max": EPSILON_MAX, "smoothing": SMOOTHING}
+    return cast(natra.natra(space, attacks.pgd(2, random_start=True), num_classes=NUM_CLASSES, **radius, passes=7), dtype)
 
 
 def builder(norm: str):
@@ -94,7 +94,7 @@ def step_maker(optimizer: optax.GradientTransformation, norm: str, traced: list 
     """(axis_name) -> the step; every time that it is traced, traced grows."""
 
     def make(axis_name):
-        step = make_step(builder(norm), optimizer, CLEAN_RATIO, axis_name)
+        step = make_step(builder(norm), optimizer, axis_name, clean_ratio=CLEAN_RATIO)
 
         def counted(*arguments):
             if traced is not None:

@@ -14,10 +14,9 @@ import optax
 import pytest
 from etils import epath
 
-from natra_jax.training import checkpoint, loop
+from natra_jax.training import loop
 from natra_jax.training.checkpoint import Checkpoints
 from natra_jax.training.parallel import compile_step
-from natra_jax.types import UserError
 from tests.training import small
 
 OPTIMIZER = optax.adamw(1e-2)
@@ -114,7 +113,9 @@ def test_a_checkpoint_holds_the_state_of_its_step_however_fast_training_goes_on(
     expected, _, _ = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path / "three", num_steps=3)
     with pytest.raises(Killed):  # the buffers of step 3 are given to step 4 while they are being written
         fit(step, jnp.float32(0.1), walk(), killed_at(5, walk_batch), tmp_path / "more")
-    assert_same_bits(checkpoint.load(epath.Path(tmp_path / "more"), jax.eval_shape(walk)), expected)
+    with Checkpoints(epath.Path(tmp_path / "more")) as checkpoints:
+        restored, _ = checkpoints.restore(walk())
+    assert_same_bits(restored, expected)
 
 
 def test_a_finished_fit_takes_no_step_and_answers_the_same(tmp_path):
@@ -154,11 +155,16 @@ root = epath.Path(sys.argv[1])
 state = {"weights": jax.random.normal(jax.random.key(0), (50, 50)), "step": jnp.int32(2), "key": jax.random.key(1)}
 with checkpoint.Checkpoints(root / "whole") as checkpoints:
     checkpoints.save(2, state, [{"step": 2, "loss": 0.5}])
-assert (checkpoint.load(root / "whole", state)["weights"] == state["weights"]).all()
+
+def load(name, like=state):
+    with checkpoint.Checkpoints(root / name) as checkpoints:
+        return checkpoints.restore(like)[0]
+
+assert (load("whole")["weights"] == state["weights"]).all()
 
 def try_loading(name, like=state):
     try:
-        checkpoint.load(root / name, like)
+        load(name, like)
         print(name, "was read")
     except UserError as error:
         print(error)
@@ -189,10 +195,3 @@ def test_damaged_and_foreign_checkpoints_are_users_errors_of_one_line(tmp_path):
     for line, name in zip(lines, names, strict=True):
         assert line.startswith(f"{tmp_path / name}: the checkpoint of step 2 cannot be read (")
         assert line.endswith(f": delete {tmp_path / name}")
-
-
-def test_no_checkpoint_is_a_users_error_that_says_what_to_do(tmp_path):
-    with pytest.raises(UserError, match="missing: no checkpoint there: run the stage"):
-        checkpoint.load(epath.Path(tmp_path / "missing"), jax.eval_shape(walk))
-    with pytest.raises(UserError, match="no checkpoint there"):
-        checkpoint.load(epath.Path(tmp_path), jax.eval_shape(walk))

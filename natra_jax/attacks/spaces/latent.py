@@ -1,4 +1,4 @@
-"""The Spaces an attack can move in: pixels, and directions of a generator's code space."""
+"""Directions of a generator's code space: the Space of NaTra."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from natra_jax.attacks.pgd import Space, _per_example
+from natra_jax.attacks.search import Space
 from natra_jax.types import Bound, Directions, Generator
-
-
-def linf(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
-    """Pixels within epsilon of the image in every coordinate, and within bounds. origin: images [B, ...]; delta likewise.
-
-    Where an image lies outside the bounds already, as a generator's may, it is moved no further out, and not back by itself.
-    """
-    low, high = bounds
-    return Space(
-        anchor=Partial(_stay),
-        init=Partial(_uniform_pixels),
-        project=Partial(_project_pixels, low=low, high=high),
-        decode=Partial(jnp.add),
-    )
 
 
 class CodeCenter(NamedTuple):
@@ -70,20 +56,6 @@ def directions(
         project=Partial(Bound(_project_r, norm), reach),
         decode=Partial(Bound(_decode_r, generator.tail, first_layer), params, jnp.asarray(moves)),
     )
-
-
-def _stay(keys, origin):
-    return origin
-
-
-def _uniform_pixels(keys, center, epsilon):
-    return jax.vmap(lambda key, x, e: jax.random.uniform(key, x.shape, x.dtype, -e, e))(keys, center, epsilon)
-
-
-def _project_pixels(delta, center, epsilon, low, high):
-    epsilon = _per_example(epsilon, delta).astype(delta.dtype)
-    moved = center + jnp.clip(delta, -epsilon, epsilon)
-    return jnp.clip(moved, jnp.minimum(low, center), jnp.maximum(high, center)) - center
 
 
 def _center(head, first_layer, params, to_coordinates, mean, keys, codes):

@@ -1,0 +1,8 @@
+"""The Spaces an attack can move in: pixels, a generator's codes, and the statistics of a classifier's features."""
+
+from natra_jax.attacks.spaces.features import feature_stats
+from natra_jax.attacks.spaces.latent import directions
+from natra_jax.attacks.spaces.mixing import mixing
+from natra_jax.attacks.spaces.pixels import l2, linf
+
+__all__ = ["directions", "feature_stats", "l2", "linf", "mixing"]

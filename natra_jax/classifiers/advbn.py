@@ -1,0 +1,113 @@
+"""AdvBN (Shu et al. 2021) as a Flax layer: the place in a classifier where the statistics of features are perturbed.
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            x = nn.relu(nn.BatchNorm(use_running_average=not train)(nn.Conv(16, (3, 3))(images)))
+            x = AdvBN()(x)                                     # changes nothing by itself
+            return nn.Dense(10)(x.mean((1, 2)))
+
+    cut = Cut.of(net, variables, images.shape)                 # trunk before the layer, head after it
+    features = cut.trunk(variables, images)
+    logits_fn = Partial(cut.head, variables)                   # features -> logits
+    worst = attacks.pgd(6, 0.2)(attacks.objective(logits_fn, labels), keys, attacks.feature_stats(64), features, epsilon)
+    logits = logits_fn(worst.inputs)
+
+The layer has no parameters. What it does is given in the collection 'advbn', at its place in the tree: 'features' stand in for its
+input; 'm' and 's' [G, C] perturb what comes in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from natra_jax.feature_statistics import channel_means, perturb
+
+_COLLECTION = "advbn"
+Variables = dict[str, Any]  # params, and batch_stats where there are any
+
+
+class AdvBN(nn.Module):
+    """features [B, ..., C] -> the same, unless the collection 'advbn' says otherwise. relu: whether features are a ReLU's output."""
+
+    relu: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.is_mutable_collection(_COLLECTION) and not self.is_initializing():
+            self.put_variable(_COLLECTION, "features", x)
+        elif self.has_variable(_COLLECTION, "features"):
+            x = self.get_variable(_COLLECTION, "features")
+        if self.has_variable(_COLLECTION, "m"):
+            m, s = self.get_variable(_COLLECTION, "m"), self.get_variable(_COLLECTION, "s")
+            x = perturb(x, channel_means(x, m.shape[0]), m, s, self.relu)
+        return x
+
+
+class Cut(NamedTuple):
+    """A classifier cut at its AdvBN layer. What is called before the layer is the trunk, everything else the head."""
+
+    module: nn.Module
+    layer: tuple[str, ...]  # path of the AdvBN layer
+    before: frozenset[tuple[str, ...]]  # paths of the trunk's modules
+    image_shape: tuple[int, ...]  # [H, W, C]
+
+    @classmethod
+    def of(cls, module: nn.Module, variables: Variables, image_shape: tuple[int, ...]) -> Cut:
+        """Computes nothing but shapes. image_shape: [B, H, W, C]. Raises ValueError unless the module has exactly one AdvBN layer."""
+        images = jax.ShapeDtypeStruct(image_shape, jnp.float32)
+        recorded = jax.eval_shape(lambda v, x: _record(module, v, x), variables, images)
+        places = [path[:-1] for path in flatten_dict(recorded)]
+        if len(places) != 1:
+            raise ValueError(f"{type(module).__name__}: needs exactly one AdvBN layer to perturb features at, found {len(places)}")
+        layer, called = places[0], []
+
+        def watch(call, args, kwargs, context):
+            called.append(context.module.path)
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(watch):
+            jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, images)
+        before = called[: called.index(layer)]
+        around = {layer[:depth] for depth in range(len(layer))}  # the modules that contain the layer
+        return cls(module, layer, frozenset(before) - around, tuple(image_shape[1:]))
+
+    def trunk(self, variables: Variables, images: jax.Array) -> jax.Array:
+        """images [B, H, W, C] -> the features that reach the layer, [B, ..., C], with running BatchNorm statistics."""
+        (features,) = jax.tree.leaves(_record(self.module, variables, images))
+        return features
+
+    def head(self, variables: Variables, features: jax.Array) -> jax.Array:
+        """features [B, ..., C] -> logits [B, num_classes], with running BatchNorm statistics."""
+        return self.module.apply(self._given(variables, features), self._blank(features), train=False)
+
+    def train_head(self, variables: Variables, features: jax.Array, rngs: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
+        """As `head`, training -> (logits, the head's new batch_stats among the trunk's old ones)."""
+        given, blank = self._given(variables, features), self._blank(features)
+        logits, updated = self.module.apply(given, blank, train=True, mutable=["batch_stats"], rngs=rngs)
+        return logits, self.keep_trunk(variables["batch_stats"], updated.get("batch_stats", {}))
+
+    def keep_trunk(self, old: Any, new: Any) -> Any:
+        """new with the leaves of the trunk as they are in old; both trees of one collection."""
+        before = flatten_dict(old)
+        return unflatten_dict({path: before[path] if self.in_trunk(path) else leaf for path, leaf in flatten_dict(new).items()})
+
+    def in_trunk(self, path: tuple[str, ...]) -> bool:
+        """Whether the leaf at this path of a collection belongs to the trunk."""
+        return any(path[:depth] in self.before for depth in range(1, len(path)))
+
+    def _given(self, variables: Variables, features: jax.Array) -> Variables:
+        return variables | {_COLLECTION: unflatten_dict({(*self.layer, "features"): features})}
+
+    def _blank(self, features: jax.Array) -> jax.Array:
+        # the trunk's output is not used, so that compilers leave the trunk out
+        return jnp.zeros((features.shape[0], *self.image_shape), features.dtype)
+
+
+def _record(module: nn.Module, variables: Variables, images: jax.Array) -> Any:
+    return module.apply(variables, images, train=False, mutable=[_COLLECTION])[1].get(_COLLECTION, {})

@@ -1,0 +1,62 @@
+"""Stage export, on request: NaTra's augmented data set (eq. 7) as image files and a table, for training by other means.
+
+For every training example and every direction s, the worst r_s that the search finds for a trained classifier; of these, the ones that the
+classifier gets wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+from etils import epath
+
+from natra_jax import attacks
+from natra_jax.evaluation import attack
+from natra_jax.stages import classifier, data, directions, encode, train
+from natra_jax.stages.context import Context
+
+TABLE = "table.csv"
+_COLUMNS = ("file", "index", "label", "direction", "r", "failed")
+
+
+def run(context: Context, directory: epath.Path) -> None:
+    c = context.config
+    name, seed = method(c), c.seeds[0]
+    trained = train.load(context, name, seed)
+    logits_fn = classifier.logits_fn(c, data.facts(context).num_classes, trained.variables)
+    labels = np.asarray(data.split(context, "train").label)
+    codes, names = encode.train_codes(context), directions.load(context).names
+    space = directions.space(context)
+    search = attacks.best_of(attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start), c.natra.restarts)
+    rows: list[tuple] = []
+    for s, (direction, axis) in enumerate(zip(names, np.eye(len(names), dtype=codes.dtype), strict=True)):
+        one = attacks.along(space, axis)
+        settings = {"loss": "margin", "seed": c.directions.seed, "batch_size": c.eval.batch_size}
+        found = attack(search, one, logits_fn, codes, labels, c.export.epsilon, **settings)
+        kept = np.flatnonzero(found.failed) if c.export.failures_only else np.arange(len(labels))
+        for i in kept:
+            file = f"images/{labels[i]}/{i:06d}_{s:03d}.png"
+            _write_image(directory / file, found.images[i])
+            rows.append((file, i, labels[i], direction, f"{found.delta[i, s]:.6g}", int(found.failed[i])))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
+    (directory / TABLE).write_text(text.getvalue())
+    which = "that it gets wrong" if c.export.failures_only else "in all"
+    context.say(f"export: {len(rows)} variations of {len(labels)} images for {name} seed {seed} {which}, in {directory / TABLE}")
+
+
+def method(config) -> str:
+    """Whose failures are written out: export.method, by default the baseline of the report."""
+    return config.export.method or ("original" if "original" in config.methods else config.methods[0])
+
+
+def _write_image(path: epath.Path, image: np.ndarray) -> None:
+    """image [H, W, C] in [-1, 1], clipped, as a PNG."""
+    from PIL import Image
+
+    pixels = np.rint((np.clip(image, -1, 1) + 1) * 127.5).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")

@@ -1,0 +1,106 @@
+"""Reading a classifier's weights out of checkpoints that orbax wrote, whoever's they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from natra_jax.training.checkpoint import hushed
+from natra_jax.types import UserError
+from natra_jax.workdir import local
+
+_MARK = "_METADATA"  # the file in every directory that orbax wrote a tree of arrays into
+_ITEMS = ("state", "default")  # what the tree is commonly called beside others
+
+
+def read(path: epath.Path, like: Any) -> Any:
+    """The variables in the orbax checkpoint at path, of the structure, shapes and types of like: {"params": tree, "batch_stats": tree}.
+
+    path: a directory that a StandardCheckpointer wrote, or a CheckpointManager's, of which the newest step is taken. It holds
+    like's collections and perhaps others beside them, such as an optimizer's state; or the params alone, where like has no
+    batch_stats; of params that are one parameter, also what is in that. Shapes have to agree; types are converted.
+
+    Raises UserError if there is no checkpoint, if it is damaged, or if it holds other weights, naming the first that differs.
+    """
+    path = epath.Path(path).expanduser()
+    path = path.resolve() if local(path) is not None else path
+    directory = _find(path)
+    handler = ocp.PyTreeCheckpointHandler()
+    try:
+        with hushed():
+            stored = handler.metadata(directory).tree
+    except Exception as error:  # orbax and tensorstore raise many types for a damaged file
+        raise _damaged(path, error) from error
+    target, found, variables_of = _layout(stored, like)
+    _require_same(path, found, target)
+    as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target)
+    try:
+        with hushed():
+            return variables_of(handler.restore(directory, args=ocp.args.PyTreeRestore(target, as_numpy, partial_restore=True)))
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _find(path: epath.Path) -> epath.Path:
+    """The directory of the arrays at or below path."""
+    if not path.is_dir():
+        raise UserError(f"{path}: is no directory that orbax wrote, nor an .npz file")
+    if (path / _MARK).exists():
+        return path
+    inside = {child.name: child for child in path.iterdir() if child.is_dir()}
+    steps = {int(match[1]): inside[name] for name in inside if (match := re.fullmatch(r"(?:\w+_)?(\d+)", name))}
+    if steps:
+        path = steps[max(steps)]
+        if (path / _MARK).exists():
+            return path
+        inside = {child.name: child for child in path.iterdir() if child.is_dir()}
+    items = [name for name in inside if (inside[name] / _MARK).exists()]
+    items = [name for name in _ITEMS if name in items] or items
+    if len(items) != 1:
+        held = f"several trees of arrays, {', '.join(sorted(items))}: name the one to read" if items else "no orbax checkpoint of arrays"
+        raise UserError(f"{path}: holds {held}")
+    return inside[items[0]]
+
+
+def _layout(stored: Any, like: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
+    """(target, found, variables_of): the part of like that the stored tree is to hold, where that is in it, and how to read variables
+    like like from a tree like target.
+    """
+    params, batch_stats = like["params"], like["batch_stats"]
+    names = set(stored) if isinstance(stored, dict) else set()
+    if "params" in names and "params" not in params:
+        # a collection without leaves may or may not have been written
+        target = {name: tree for name, tree in like.items() if jax.tree.leaves(tree)}
+        return target, {name: stored[name] for name in like if name in names}, lambda tree: like | tree
+    if jax.tree.leaves(batch_stats):
+        return like, {"params": stored}, dict
+    if len(params) == 1 and not names & set(params):
+        (name,) = params
+        return params[name], stored, lambda tree: {"params": {name: tree}, "batch_stats": batch_stats}
+    return params, stored, lambda tree: {"params": tree, "batch_stats": batch_stats}
+
+
+def _require_same(path: epath.Path, found: Any, target: Any) -> None:
+    """Raises UserError, naming the first leaf that differs in name or shape."""
+    there, wanted = _shapes(found), _shapes(target)
+    for name in sorted(there.keys() | wanted.keys()):
+        if there.get(name) != wanted.get(name):
+            has = f"{name} is {list(there[name])}" if name in there else f"{name} is missing"
+            expected = f"expected {list(wanted[name])}" if name in wanted else "which the classifier does not have"
+            raise UserError(f"{path}: {has}, {expected}: these are another classifier's weights")
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape) for where, leaf in leaves}
+
+
+def _damaged(path: epath.Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged or incomplete")

@@ -1,0 +1,42 @@
+"""A work directory small enough for tests: random images of three classes, and a run of the stages on them without the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+from etils import epath
+from ml_collections import FrozenConfigDict
+
+from natra_jax import config as experiment
+from natra_jax.experiments import smoke
+from natra_jax.stages.context import Context
+
+NUM_EXAMPLES, CLASSES, SHAPE = 12, 3, (8, 8, 3)
+OWN = "tests.classifiers.own"
+
+
+def config(factory: str = "plain", **fields):
+    """The smoke experiment with a user's classifier and a training of three steps; double underscores stand for dots."""
+    c = smoke.get_config()
+    c.methods = ("original", "adv")
+    c.classifier.factory = f"{OWN}:{factory}"
+    c.train.update(steps=3, batch_size=4, checkpoint_every=3, log_every=3)
+    c.adv.num_steps = 1
+    c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return c
+
+
+def context(workdir: Path, c) -> Context:
+    """With the files of the stage data and config.json as the pipeline writes them."""
+    root = epath.Path(workdir)
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    np.save(root / "data" / "train_image.npy", rng.integers(0, 256, (NUM_EXAMPLES, *SHAPE), np.uint8))
+    np.save(root / "data" / "train_label.npy", np.arange(NUM_EXAMPLES) % CLASSES)
+    facts = {"num_classes": CLASSES, "image_shape": SHAPE, "splits": ["train"], "rendered": []}
+    (root / "data" / "facts.json").write_text(json.dumps(facts))
+    (root / "config.json").write_text(experiment.to_json(c))
+    return Context(FrozenConfigDict(c), root, workdir, jax.devices()[:1], lambda line: None, {})

@@ -1,0 +1,149 @@
+"""The command that asks a trained classifier about image files: one line for each, and one line for a mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from natra_jax import predict
+from natra_jax.stages import classifier, data
+from tests.classifiers import own
+from tests.stages import small
+
+ROOT = Path(__file__).parents[1]
+HEIGHT, WIDTH, CHANNELS = small.SHAPE
+RNG = np.random.default_rng(4)
+COLOURS = RNG.integers(0, 256, small.SHAPE, np.uint8)
+WEIGHTS = [own.Weights(*(RNG.normal(size=s).astype(np.float32) for s in ((192, small.CLASSES), small.CLASSES))), {"scale": np.float32(0.1)}]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A work directory with a classifier of known weights."""
+    context = small.context(tmp_path_factory.mktemp("work"), small.config())
+    for training in ("natra-0", "natra-2", "original-0"):
+        directory = context.workdir / "train" / training
+        directory.mkdir(parents=True)
+        state = SimpleNamespace(params={"weights": WEIGHTS}, batch_stats={})
+        classifier.save(directory, context.config, data.facts(context), state)
+    return context.workdir
+
+
+@pytest.fixture
+def said(workdir, tmp_path, monkeypatch, capsys):
+    """said(arguments) -> (exit code, stdout, stderr) of the command; {work} and {tmp} in an argument are directories."""
+
+    def said(*arguments):
+        filled = [argument.replace("{work}", str(workdir)).replace("{tmp}", str(tmp_path)) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["predict", *filled])
+        code = 0
+        try:
+            predict.run()
+        except SystemExit as exit_:
+            code = exit_.code
+        return code, *capsys.readouterr()
+
+    return said
+
+
+def answer(pixels):
+    """Class and probability of uint8 pixels, in NumPy."""
+    kernel, bias = WEIGHTS[0]
+    logits = 0.1 * (pixels.astype(np.float64) / 127.5 - 1).reshape(-1) @ kernel + bias
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    return int(probabilities.argmax()), probabilities.max()
+
+
+def check(line, path, pixels):
+    name, label, probability = line.split("\t")
+    expected_label, expected = answer(pixels)
+    assert name == str(path) and int(label) == expected_label and abs(float(probability) - expected) < 1e-4
+
+
+GREY = RNG.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+FORMS = {
+    "colours.png": (Image.fromarray(COLOURS), COLOURS),
+    "colours.bmp": (Image.fromarray(COLOURS), COLOURS),
+    "transparent.png": (Image.fromarray(np.dstack([COLOURS, np.full((HEIGHT, WIDTH), 128, np.uint8)])), COLOURS),
+    "grey.png": (Image.fromarray(GREY), np.dstack([GREY] * 3)),
+    "grey16.png": (Image.fromarray(GREY.astype(np.uint16) * 257), np.dstack([GREY] * 3)),
+    "palette.png": (Image.fromarray(COLOURS).quantize(256), COLOURS),
+}
+
+
+def test_every_image_gets_a_line_with_its_class_and_probability(said, tmp_path):
+    for name, (image, _) in FORMS.items():
+        image.save(tmp_path / name)
+    code, out, err = said("--workdir={work}", *("{tmp}/" + name for name in FORMS), "--seed=2")
+    assert code == 0 and err == ""
+    lines = out.splitlines()
+    for line, (name, (_, pixels)) in zip(lines, FORMS.items(), strict=True):
+        check(line, tmp_path / name, pixels)
+    assert len({line.split("\t")[2] for line in lines}) == 2, "the colours and the greys"
+
+
+def test_an_image_is_turned_as_its_exif_says(said, tmp_path):
+    image = Image.fromarray(COLOURS)
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    image.save(tmp_path / "turned.png", exif=exif)
+    _, out, _ = said("--workdir={work}", "{tmp}/turned.png")
+    check(out.rstrip("\n"), tmp_path / "turned.png", np.rot90(COLOURS, -1))
+
+
+def test_resize_scales_an_image_of_another_size(said, tmp_path):
+    constant = np.full((20, 30, 3), (10, 200, 90), np.uint8)
+    Image.fromarray(constant).save(tmp_path / "large.png")
+    _, out, _ = said("--workdir={work}", "--resize", "{tmp}/large.png")
+    check(out.rstrip("\n"), tmp_path / "large.png", constant[:HEIGHT, :WIDTH])
+
+
+MISTAKES = {
+    ("--workdir={work}", "{tmp}/missing.png"): ["missing.png", "No such file"],
+    ("--workdir={work}", "{tmp}"): ["directory"],
+    ("--workdir={work}", "{tmp}/text.png"): ["text.png", "cannot be read as an image"],
+    ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "cannot be read as an image"],
+    ("--workdir={work}", "{tmp}/large.png"): ["large.png", "20x30", "8x8", "--resize"],
+    ("--workdir={work}", "--method=adv", "{tmp}/large.png"): ["'adv'", "natra (seeds 0, 2), original (seed 0)"],
+    ("--workdir={work}", "--seed=1", "{tmp}/large.png"): ["'natra' from seed 1", "natra (seeds 0, 2)"],
+    ("--workdir={tmp}", "{tmp}/large.png"): ["no experiment there"],
+    ("{tmp}/large.png",): ["--workdir=DIR is missing"],
+    ("--workdir={work}",): ["no image is named"],
+    ("--workdir={work}", "--metod=natra", "x.png"): ["metod", "method"],
+    ("--workdir={work}", "--seed=one", "x.png"): ["seed", "one"],
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_is_one_line_that_names_it(said, tmp_path, arguments):
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "large.png")
+    (tmp_path / "text.png").write_text("no image")
+    Image.fromarray(COLOURS).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:120])
+    code, out, err = said(*arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("natra_jax: ") and err.endswith("\n") and err.count("\n") == 1, err
+    for part in MISTAKES[arguments]:
+        assert part in err
+        err = err[err.index(part) + len(part) :]
+
+
+def test_damaged_weights_are_one_line(said, workdir, tmp_path):
+    Image.fromarray(COLOURS).save(tmp_path / "colours.png")
+    path = workdir / "train/original-0/classifier.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    code, out, err = said("--workdir={work}", "--method=original", "{tmp}/colours.png")
+    path.write_bytes(whole)
+    assert code == 2 and out == "" and err.count("\n") == 1 and "classifier.npz: cannot be read" in err
+
+
+def test_the_real_command_prints_its_help():
+    run = subprocess.run([sys.executable, "-m", "natra_jax.predict", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0 and run.stderr == ""
+    for part in ("--workdir=DIR", "IMAGES", "--method", "--seed", "--[no]resize"):
+        assert part in run.stdout
