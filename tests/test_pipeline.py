@@ -7,12 +7,12 @@ from functools import partial
 import jax
 import pytest
 
-from natra_jax import pipeline
+from natra_jax import methods, pipeline
 from natra_jax.experiments import smoke
 from natra_jax.pipeline import Piece
 from natra_jax.types import Record, UserError
 
-METHODS = ("original", "adv", "random", "random_long", "natra_oa", "natra")
+METHODS = (*methods.METHODS, "augment+advbn", "natra+advbn")
 
 
 def config(**fields):
@@ -42,6 +42,9 @@ VARIANTS = [
     {"generator__weights": "package:digits"},
     {"directions__codes": "prior"},
     {"train__init_from": "natra"},
+    {"methods": ("natra+advbn", "advbn"), "seeds": (0, 1)},
+    {"eval__thorough": True},
+    {"export__method": "natra+advbn"},
     {"classifier__factory": "tests.classifiers.own:plain", "encoder__gamma2": 0.1},
 ]
 
@@ -53,9 +56,9 @@ def test_every_piece_comes_after_all_that_it_reads_and_belongs_to_a_stage(fields
     assert len(set(names)) == len(names)
     for i, piece in enumerate(work):
         assert set(piece.needs) <= set(names[:i])
-        assert piece.stage in pipeline.STAGES
+        assert piece.stage in (*pipeline.STAGES, *pipeline.ON_REQUEST)
     stages = list(dict.fromkeys(piece.stage for piece in work))
-    assert stages == list(pipeline.STAGES)
+    assert stages == [*pipeline.STAGES, *pipeline.ON_REQUEST]
 
 
 @pytest.mark.parametrize("fields", VARIANTS)
@@ -65,12 +68,12 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
     assert trained
     for name in [*trained, "generator", "encoder", "encode", "directions"]:
         read = everything_read_by(work, name)
-        assert not any(piece.startswith(("judge", "evaluate", "report")) for piece in read)
-        assert not any(field.startswith(("judge.", "eval.", "report.")) for piece in read for field in work[piece].fields)
+        assert not any(piece.startswith(("judge", "evaluate", "report", "export")) for piece in read)
+        assert not any(field.startswith(("judge.", "eval.", "report.", "export.")) for piece in read for field in work[piece].fields)
 
 
 def test_every_field_that_shapes_a_result_belongs_to_a_piece():
-    work = work_of(encoder__gamma2=0.1)
+    work = work_of(encoder__gamma2=0.1, eval__thorough=True)
     used = {field for piece in work.values() for field in piece.fields}
     unused = set(pipeline.flatten(config())) - used
     assert unused == {"parallel"}, "on what it runs, but not what comes out"
@@ -100,7 +103,8 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-LATENT = ["train/random*", "train/natra*"]
+LATENT = ["train/random*", "train/natra*"]  # along directions
+MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
 EVALUATED = [f"evaluate/{method}-0" for method in METHODS]  # all but the judge
 CHANGES = {
     # field: (value, what runs again)
@@ -111,15 +115,25 @@ CHANGES = {
     "adv__epsilon": (0.1, ["train/adv-0", "evaluate/adv-0", "report"]),
     "natra_oa__epsilon": (1.0, ["train/natra_oa-0", "evaluate/natra_oa-0", "report"]),
     "natra__rho": (0.7, [*LATENT, "evaluate/random*", "evaluate/natra*", "report"]),
+    "natra__search": ("per_direction", [*LATENT, "evaluate/random*", "evaluate/natra*", "report"]),
+    "random__kind": ("normal_w", ["*/random-0", "*/random_long-0", "report"]),
+    "mixup__alpha": (0.5, ["*/mixi-0", "*/mixl-0", "report"]),
+    "advmix__epsilon": (0.1, ["*/randmix-0", "*/advmix-0", "report"]),
+    "augment__cutout": (2, ["*/augment-0", "*/augment+advbn-0", "report"]),
+    "advbn__epsilon": (0.5, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
+    "eval__worst_steps": (3, []),
+    "export__epsilon": (1.0, []),
     "natra__truncation": (1.5, [*LATENT, "evaluate/*", "report"]),
     "directions__num": (3, ["directions", *LATENT, *EVALUATED, "report"]),
-    "directions__seed": (1, ["encode", "directions", *LATENT, *EVALUATED, "report"]),
+    "directions__seed": (1, ["encode", "directions", *LATENT, *MIXED, *EVALUATED, "report"]),
     "train__steps": (30, ["train/*", "judge", "evaluate/*", "report"]),
     "classifier__norm": ("batch", ["train/*", "judge", "evaluate/*", "report"]),
     "classifier__factory": ("tests.classifiers.own:plain", ["train/*", "judge", "evaluate/*", "report"]),
-    "train__init_from": ("original", [*(f"*/{method}-0" for method in METHODS if method != "original"), "report"]),
-    "encoder__hidden": (16, ["encoder", "encode", "directions", *LATENT, *EVALUATED, "report"]),
-    "generator__steps": (21, ["generator", "encoder", "encode", "directions", *LATENT, *EVALUATED, "report"]),
+    "train__failures_only": (True, ["train/*", "judge", "evaluate/*", "report"]),
+    # advbn starts there anyway
+    "train__init_from": ("original", [*(f"*/{method}-0" for method in METHODS if method not in ("original", "advbn")), "report"]),
+    "encoder__hidden": (16, ["encoder", "encode", "directions", *LATENT, *MIXED, *EVALUATED, "report"]),
+    "generator__steps": (21, ["generator", "encoder", "encode", "directions", *LATENT, *MIXED, *EVALUATED, "report"]),
     "data__seed": (1, ["*"]),
     "seeds": ((0, 1), ["train/*-1", "evaluate/*-1", "report"]),
     "methods": (("original", "natra"), ["report"]),
@@ -132,10 +146,42 @@ def test_a_changed_field_runs_again_what_depends_on_it_and_nothing_else(run, fie
     first = run()
     value, patterns = CHANGES[field]
     again = run(**{field: value})
-    names = [piece.name for piece in pipeline.pieces(config(**{field: value}))]
+    names = [piece.name for piece in pipeline.pieces(config(**{field: value})) if piece.stage in pipeline.STAGES]
     assert again == [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
     assert run(**{field: value}) == []
-    assert set(first) == {piece.name for piece in pipeline.pieces(config())}
+    assert set(first) == {piece.name for piece in pipeline.pieces(config())} - {"export"}
+
+
+def test_thorough_evaluation_is_added_to_what_is_done_and_depends_on_fields_of_its_own(run):
+    run()
+    thorough = [f"evaluate/{method}-0-thorough" for method in METHODS]
+    assert run(eval__thorough=True) == [*thorough, "report"]
+    assert run(eval__thorough=True, eval__worst_steps=3) == [*thorough, "report"]
+    assert run() == ["report"], "whose figures are fewer"
+
+
+def test_the_export_runs_when_it_is_asked_for_and_depends_on_its_own_classifier(run):
+    run()
+    assert run(stages=["export"]) == ["export"] and run(stages=["export"]) == []
+    assert run(stages=["export"], export__epsilon=1.0) == ["export"]
+    assert run(stages=["export"], export__method="adv") == ["export"]
+    assert run(stages=["train", "export"], export__method="adv", adv__epsilon=0.1) == ["train/adv-0", "export"]
+    work = work_of(export__method="natra+advbn", seeds=(3, 0))
+    assert "train/natra+advbn-3" in work["export"].needs
+    assert not any("judge" in name or "evaluate" in name for name in everything_read_by(work, "export"))
+
+
+def test_a_fine_tuning_depends_on_the_training_of_its_seed_that_it_starts_from_be_that_asked_for_or_not(run):
+    asked = {"methods": ("natra+advbn",), "seeds": (0, 2)}
+    work = work_of(**asked)
+    assert [name for name in work if name.startswith("train/")] == [f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)]
+    assert [name for name in work if name.startswith("evaluate/natra")] == ["evaluate/natra+advbn-0", "evaluate/natra+advbn-2"]
+    assert work["train/natra+advbn-2"].needs[-1] == "train/natra-2"
+    run(**asked)
+    again = run(**asked, natra__rho=0.7)
+    assert [name for name in again if name.startswith("train/")] == [f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)]
+    again = run(**asked, natra__rho=0.7, advbn__steps=7)
+    assert [name for name in again if name.startswith("train/")] == ["train/natra+advbn-0", "train/natra+advbn-2"]
 
 
 def test_an_encoder_with_perceptual_features_depends_on_the_classifiers_training(run):
@@ -189,9 +235,9 @@ def test_what_is_up_to_date_is_skipped_and_said(run):
 def test_a_rerun_says_which_fields_changed_and_how(run):
     run()
     said = []
-    run(said=said, judge__steps=21, train__batch_size=32)
+    run(said=said, judge__steps=21, train__batch_size=128)
     assert "judge: running again, judge.steps: 20 -> 21" in said
-    assert "train/natra-0: running again, train.batch_size: 64 -> 32" in said
+    assert "train/natra-0: running again, train.batch_size: 64 -> 128" in said
 
 
 def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path):

@@ -28,6 +28,7 @@ from natra_jax.report.figures import curves, direction_strip, escaped, histogram
 from natra_jax.report.page import Highlight, Picture, Section, render_html, render_markdown, write_html, write_markdown
 from natra_jax.report.printing import CellText, compare, find, plain, texts, to_markdown, to_text
 from natra_jax.report.tables import Cell, Column, Plain, Table, build, build_differences, glossary, paired_difference, select
+from natra_jax.report.thorough import is_thorough, thorough_sections
 
 __all__ = [
     "Cell",
@@ -48,6 +49,7 @@ __all__ = [
     "glossary",
     "histograms",
     "image_grid",
+    "is_thorough",
     "metric_dots",
     "paired_difference",
     "plain",
@@ -56,6 +58,7 @@ __all__ = [
     "render_markdown",
     "select",
     "texts",
+    "thorough_sections",
     "to_markdown",
     "to_text",
     "write_html",

@@ -64,6 +64,9 @@ METRICS = {
     "worstN": Metric(True, 1, "share of the images classified correctly under all of N random true renderings (no generator involved)"),
     "latent_accuracy": Metric(True, 1, "share still classified correctly after the strongest attack found along the directions"),
     "latent_label_kept": Metric(True, 0, "share of the attacked images on which the independent judge still sees the label"),
+    "latent_worst": Metric(True, 1, "share still classified correctly after each of several attacks along the directions"),
+    "latent_other_worst": Metric(True, 1, "the same along directions of the same layers that are orthogonal to these"),
+    "pixel_worst": Metric(True, 1, "share still classified correctly after each of several attacks in pixels"),
     "label_kept": Metric(True, 1, "share of the varied images on which the independent judge still sees the label"),
     "reconstruction_error": Metric(False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"),
 }

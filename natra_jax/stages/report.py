@@ -25,6 +25,8 @@ def run(context: Context, directory: epath.Path) -> None:
     table = _table(context, records)
     sections = [
         _results(context, records, table),
+        *_differences(context, records),
+        *report.thorough_sections(records, evaluate.rows(context.config.methods), _baseline(context)),
         _images(context),
         _directions(context),
         *_escaped(context),
@@ -53,7 +55,8 @@ def summary(context: Context) -> str:
 def _table(context: Context, records: list[Record]) -> report.Table:
     measured = {r.method for r in records}
     rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + [judge.NAME]
-    return report.build([r for r in records if r.method in rows], rows, baseline=_baseline(context), references=[judge.NAME])
+    shown = [r for r in records if r.method in rows and not report.is_thorough(r.metric)]
+    return report.build(shown, rows, baseline=_baseline(context), references=[judge.NAME])
 
 
 def _baseline(context: Context) -> str:
@@ -88,6 +91,17 @@ def _results(context: Context, records: list[Record], table: report.Table) -> Se
     caption = "The test splits: means and 95 % intervals; dashed: the baseline."
     dots = Picture(report.metric_dots(on_test), caption, "Dot chart of every metric on the test splits, a row for each method.")
     return Section("Results", text, table, [dots])
+
+
+def _differences(context: Context, records: list[Record]) -> list[Section]:
+    """Every method minus the best one, seed by seed: what the intervals of the results, which overlap too easily, do not show."""
+    best, methods = _best(context), context.config.methods
+    if len(methods) < 3:
+        return []
+    on_test = [r for r in records if r.split.startswith("test") and "kept" not in r.metric and not report.is_thorough(r.metric)]
+    rows = [name for name in evaluate.rows(methods) if any(r.method == name for r in on_test)]
+    text = [f"Each method minus {best}, taken seed by seed: an interval that leaves out 0 is a difference that other seeds would show too."]
+    return [Section(f"Differences to {best}", text, report.build_differences(on_test, rows, best))]
 
 
 def _images(context: Context) -> Section:

@@ -26,8 +26,7 @@ from natra_jax.stages import data, directions, encode, evaluate, generator, trai
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
 
-_SPLIT = "test_iid"
-_SEVERITIES = (1, 2, 3, 4, 5)
+_SPLIT, _SEVERITIES = "test_iid", (1, 2, 3, 4, 5)
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
@@ -73,15 +72,11 @@ def _pixel_losses(context: Context) -> tuple[str, ...]:
 
 def _corrupted(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
     split, records = data.split(context, _SPLIT), []
-    index = np.arange(len(split.label))
+    seed, size, index = context.config.data.seed, context.config.eval.batch_size, np.arange(len(split.label))
     for name in corruptions.CORRUPTIONS:
-        answers = [
-            predict(
-                logits_fn, corruptions.corrupt(split.image, name, severity, context.config.data.seed, index), context.config.eval.batch_size
-            )
-            for severity in corruptions.SEVERITIES
-        ]
-        records.append(record(_SPLIT, f"corruption_{name}", np.concatenate([a == split.label for a in answers])))
+        severities = (corruptions.corrupt(split.image, name, severity, seed, index) for severity in _SEVERITIES)
+        right = [predict(logits_fn, images, size) == split.label for images in severities]
+        records.append(record(_SPLIT, f"corruption_{name}", np.concatenate(right)))
     return records
 
 

@@ -240,7 +240,11 @@ def test_every_attack_names_itself_the_argument_it_refuses_and_what_it_expected(
         (attacks.linf_pgd, {"step_size": np.full(B, 0.1), "key": KEY}, "step_size must be None or one number, .*, got array"),
         (attacks.linf_pgd, {"key": 0}, "linf_pgd: key must be one jax.random.key, got 0"),
         (attacks.l2_pgd, {"key": jax.random.split(KEY, B)}, "l2_pgd: key must be one jax.random.key, got Array"),
-        (attacks.fgsm, {"loss": "dlr", "logits_fn": lambda x: x[:, 0, 0, :2]}, r"dlr: .* at least 3 classes, got logits of shape \(5, 2\)"),
+        (
+            attacks.fgsm,
+            {"loss": "dlr", "logits_fn": lambda x: x[:, 0, 0, :2], "labels": np.zeros(B, int)},
+            r"dlr: .* at least 3 classes, got logits of shape \(5, 2\)",
+        ),
     ],
 )
 def test_what_only_some_attacks_take_is_refused_by_name_too(attack, options, message):

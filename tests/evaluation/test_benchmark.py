@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 
 from natra_jax import attacks
 from natra_jax.data import to_float
-from natra_jax.evaluation.benchmark import latent_attack, predict, right_in_all
+from natra_jax.evaluation import attack, predict, right_in_all
 from tests.helpers import few_examples, linear_generator, linear_images, linear_params, oblique_directions
 
 N, CLASSES, PIXELS = 11, 3, 4
@@ -88,6 +88,12 @@ def margins(images):
     return logits.max(1) - right
 
 
+def cross_entropies(images):
+    """Log of the sum of all exponentials minus the right logit, in float64."""
+    logits = images.reshape(len(images), -1).astype(np.float64) @ WEIGHTS + BIAS
+    return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), LABELS]
+
+
 def worst_margins(epsilon):
     """The highest margin inside the box, which a linear classifier has in one of its corners."""
     moves = np.stack([np.zeros_like(CODES[0]) + sigma * vector for sigma, vector in zip(ALONG.sigma, ALONG.vectors, strict=True)])
@@ -95,19 +101,20 @@ def worst_margins(epsilon):
     return np.max([margins(linear_images(PARAMS, CODES + corner)) for corner in corners], axis=0)
 
 
-def attack(epsilon, batch_size=N, seed=0):
-    return latent_attack(SEARCH, SPACE, LOGITS, CODES, LABELS, epsilon, seed, batch_size)
-
-
 @pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.4])
 def test_an_example_fails_exactly_where_the_box_holds_a_failure(epsilon):
-    images, failed = attack(epsilon)
+    images, failed, delta, loss = attack(SEARCH, SPACE, LOGITS, CODES, LABELS, epsilon, seed=0, batch_size=N)
     worst = worst_margins(epsilon)
     assert np.abs(worst).min() > 1e-4, "no example may lie on the border"
     np.testing.assert_array_equal(failed, worst > 0)
     np.testing.assert_array_equal(failed, margins(images) > 0)
     np.testing.assert_allclose(margins(images), worst, rtol=1e-4, atol=1e-4)
     assert images.shape == CLEAN.shape and failed.dtype == bool
+    # where it was found, and what was found there
+    steps = np.stack([sigma * vector for sigma, vector in zip(ALONG.sigma, ALONG.vectors, strict=True)])
+    assert np.abs(delta).max() <= epsilon * (1 + 1e-6)
+    np.testing.assert_allclose(linear_images(PARAMS, CODES + np.einsum("bs,sld->bld", delta, steps)), images, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(loss, worst, rtol=1e-4, atol=1e-4)
 
 
 def test_the_three_radii_tell_something_apart():
@@ -120,21 +127,33 @@ def test_the_attack_does_not_depend_on_how_it_is_split_into_batches():
     search = attacks.pgd(1, 0.01, random_start=True)
 
     def run(batch_size, seed=0):
-        return latent_attack(search, SPACE, LOGITS, CODES, LABELS, 0.3, seed, batch_size)
+        return attack(search, SPACE, LOGITS, CODES, LABELS, 0.3, seed=seed, batch_size=batch_size)
 
-    whole, failed = run(N)
+    whole = run(N)
     for batch_size in (1, 4, 100):
-        images, again = run(batch_size)
-        np.testing.assert_allclose(images, whole, rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(again, failed)
-    assert np.all(np.abs(run(N, seed=1)[0] - whole).max((1, 2, 3)) > 0)
+        again = run(batch_size)
+        for found, expected in zip(again, whole, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert np.all(np.abs(run(N, seed=1).images - whole.images).max((1, 2, 3)) > 0)
+
+
+def test_the_loss_that_is_climbed_is_the_one_that_is_named():
+    epsilon = 0.4
+    moves = np.stack([sigma * vector for sigma, vector in zip(ALONG.sigma, ALONG.vectors, strict=True)])
+    corners = [np.einsum("s,sld->ld", epsilon * np.array(c), moves) for c in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+    # the cross entropy is convex along every direction: highest in a corner, too
+    worst = np.max([cross_entropies(linear_images(PARAMS, CODES + corner)) for corner in corners], axis=0)
+    found = attack(SEARCH, SPACE, LOGITS, CODES, LABELS, epsilon, loss="ce", seed=0, batch_size=N)
+    np.testing.assert_allclose(found.loss, worst, rtol=1e-4)
+    np.testing.assert_allclose(cross_entropies(found.images), worst, rtol=1e-4)
+    np.testing.assert_array_equal(found.failed, margins(found.images) > 0)
 
 
 def test_the_worst_point_fails_if_any_visited_one_does():
     search = attacks.pgd(3, 0.5)  # steps so long that the search jumps back over the border
     space = attacks.linf((-10.0, 10.0))
     images = CLEAN.astype(np.float32)
-    found, failed = latent_attack(search, space, LOGITS, images, LABELS, 1.0, 0, 4)
+    found, failed, _, loss = attack(search, space, LOGITS, images, LABELS, 1.0, seed=0, batch_size=4)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), np.arange(N))
 
     def loss_fn(inputs):
@@ -143,4 +162,5 @@ def test_the_worst_point_fails_if_any_visited_one_does():
 
     visited = np.asarray(jax.jit(lambda: search(loss_fn, keys, space, images, np.ones(N, np.float32)).loss)())
     np.testing.assert_array_equal(failed, (visited > 0).any(0))
+    np.testing.assert_allclose(loss, visited.max(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(failed, margins(found) > 0)

@@ -53,10 +53,10 @@ def test_shape_and_dtype_stay_and_the_input_too(name, shape):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [16, 64])
 def test_an_example_fares_the_same_in_any_batch(name, size, monkeypatch):
-    images = textured(6, size, size)
+    images = textured(4, size, size)
     whole = corrupt(images, name, 3, seed=7)
     np.testing.assert_array_equal(corrupt(images, name, 3, seed=7), whole)
-    chosen = [4, 1, 5]
+    chosen = [3, 1]
     np.testing.assert_array_equal(corrupt(images[chosen], name, 3, seed=7, index=chosen), whole[chosen])
     monkeypatch.setattr(apply, "CHUNK", 1)
     np.testing.assert_array_equal(corrupt(images, name, 3, seed=7), whole)
@@ -151,6 +151,13 @@ def centroid(image):
     return np.array([(mass * axis).sum() for axis in np.indices(mass.shape)]) / mass.sum()
 
 
+def spread(image):
+    """The variance of the light's rows, in squared pixels."""
+    mass = image[0, ..., 0].sum(1).astype(float)
+    rows = np.arange(len(mass))
+    return (mass * rows**2).sum() / mass.sum() - ((mass * rows).sum() / mass.sum()) ** 2
+
+
 @pytest.mark.parametrize("size", [16, 32, 48, 64, 100, 224])
 def test_defocus_blur_moves_light_without_adding_any(size):
     image = square_in_the_dark(size, size // 4)
@@ -159,6 +166,18 @@ def test_defocus_blur_moves_light_without_adding_any(size):
         assert blurred.mean() == pytest.approx(image.mean(), rel=0.01)
         np.testing.assert_allclose(centroid(blurred), centroid(image), atol=0.05)
         assert blurred.max() <= 240
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "radius", "severity"), [(16, 0.5, 1, 4), (48, 1.5, 1, 4), (112, 0.5, 6, 3), (112, 0.5, 10, 5), (300, 1, 10, 5)]
+)
+def test_defocus_blur_spreads_light_as_a_disk_of_the_scaled_radius_does(size, scale, radius, severity):
+    image = square_in_the_dark(size, size // 4)
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    disk = (scale * rows[rows**2 + columns**2 <= radius**2]).var()
+    grown = spread(corrupt(image, "defocus_blur", severity, seed=0)) - spread(image)
+    # The soft edge, and the sharing of points among pixels, add at most a quarter of a squared pixel or so.
+    assert disk - 0.02 <= grown <= disk + 0.27
 
 
 @pytest.mark.parametrize(("severity", "radius"), [(1, 3), (2, 4)])
@@ -235,14 +254,12 @@ def test_fog_shrinks_what_lies_behind_it(size, table):
     assert kept < 0.42
 
 
-def test_fog_is_smooth_from_afar_and_rougher_the_less_it_decays():
-    images = flat(20, 224, 250)
-    roughness = []
-    for severity in (1, 5):  # decay 2 and 1.4
-        fog = corrupt(images, "fog", severity, seed=0)[..., 0].astype(float)
-        fog /= fog.std((1, 2), keepdims=True)
-        roughness.append(np.abs(np.diff(fog, axis=1)).mean())
-    assert roughness[0] < 0.5 * roughness[1] < 0.25
+def test_fog_grows_rougher_with_distance_by_the_square_of_its_decay():
+    """A fractal's bends over twice the distance are decay^2 as large, where neither pixels nor the image's size show (decay < 1.5)."""
+    fog = corrupt(flat(30, 224, 250), "fog", 5, seed=0)[..., 0].astype(float)
+    near, far = ((fog[:, 2 * lag :] - 2 * fog[:, lag:-lag] + fog[:, : -2 * lag]).std() for lag in (16, 32))
+    assert IMAGENET_C["fog"][4][1] == 1.4
+    assert far / near == pytest.approx(1.4**2, rel=0.08)
 
 
 @pytest.mark.parametrize(("size", "table"), TABLES)
@@ -254,7 +271,7 @@ def test_frost_keeps_the_stated_share_of_the_image(size, table):
         assert frosted.max() < 255
         np.testing.assert_allclose(frosted[0] - frosted[1], weight * (images[0].astype(float) - images[1]), atol=1.01)
         layer = (frosted[0] - weight * images[0]) / 255 / ice
-        assert 0.4 < layer.mean() < 0.8 and 0.03 < layer.std() < 0.25  # five photographs of the original: 0.64 and 0.07 to 0.17
+        assert 0.4 < layer.mean() < 0.8 and 0.03 < layer.std() < 0.25  # five photographs of the original: 0.64 and 0.06 to 0.17
         assert layer[..., 2].mean() > layer[..., 0].mean()
 
 

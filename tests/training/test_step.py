@@ -82,7 +82,7 @@ def contested():
     answers = np.asarray(running_logits(state, vary(method(), state, batch).inputs)).argmax(1)
     batch["label"] = np.where(np.arange(len(index)) < 6, answers, (answers + 1) % small.NUM_CLASSES).astype(np.int32)
     variation = jax.tree.map(np.asarray, vary(method(), state, batch))
-    held = ~variation.metrics["attack_success"]
+    held = ~variation.failed
     assert 0 < held.sum() < len(held) and np.any(epsilon[index][held] + small.RHO > small.EPSILON_MAX)
     return state, batch, variation, held
 
@@ -108,7 +108,7 @@ def test_targets_are_smoothed_by_the_new_radius():
     other = (batch["label"] + 1) % small.NUM_CLASSES
     lost = jax.tree.map(np.asarray, vary(method(), state, batch | {"label": other}))
     compared = 0
-    for i in np.flatnonzero(held & lost.metrics["attack_success"]):
+    for i in np.flatnonzero(held & lost.failed):
         wrong_in_both = [c for c in range(small.NUM_CLASSES) if c not in (batch["label"][i], other[i])]
         mine, theirs = variation.targets[i, wrong_in_both], lost.targets[i, wrong_in_both]
         np.testing.assert_allclose(mine * small.SMOOTHING * old[i], theirs * amount[i], atol=1e-12)

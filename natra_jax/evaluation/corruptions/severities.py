@@ -77,8 +77,9 @@ def parameters(name: str, severity: int, images: np.ndarray) -> tuple:
 def scale(images: np.ndarray) -> float:
     """Pixels of these images [N, H, W, C] for each pixel of the table's: what its lengths have to be multiplied by.
 
-    The shorter side / 32 below 64 px; / 224 from 64 to 224 px; 1 above, where ImageNet-C's lengths are used as they are (its
-    authors did so at 299 px). Only lengths are scaled: JPEG's blocks have 8 pixels at every size, and pixelate's a share of the image.
+    The shorter side / 32 below 64 px; / 224 from 64 to 224 px; 1 above, where ImageNet-C's lengths are used as they are (its authors
+    made a variant at 299 px, with stronger parameters that are not here). Only lengths are scaled: JPEG's blocks have 8 pixels at
+    every size, zoom_blur's and pixelate's parameters are shares of the image.
     """
     side = _side(images)
     return side / 32 if side < 64 else min(side, 224) / 224
