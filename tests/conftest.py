@@ -4,10 +4,15 @@ the environment before JAX starts.
 
 import os
 
+from hypothesis import settings
+
 _FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 os.environ["NPROC"] = "16"  # threads: with fewer, virtual devices can wait for one another for ever
 os.environ["JAX_PLATFORMS"] = "cpu"
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items):

@@ -17,6 +17,11 @@ from natra_jax.data import to_float
 LogitsFn = Callable[[jax.Array], jax.Array]
 
 
+def even_batches(count: int, most: int) -> int:
+    """The size of the fewest equal batches of at most `most` that count examples fit in: the last one is then hardly filled up."""
+    return -(-count // -(-count // most))
+
+
 @jax.jit
 def _answers(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
     return logits_fn(images).argmax(-1)
@@ -24,7 +29,7 @@ def _answers(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
 
 def predict(logits_fn: LogitsFn, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Classes [N] of images [N, H, W, C], uint8 or float32 in [-1, 1]. logits_fn: a Partial with its weights bound."""
-    size = min(batch_size, len(images))
+    size = even_batches(len(images), batch_size)
     answers = []
     for i in range(0, len(images), size):
         batch = np.asarray(images[i : i + size])
@@ -67,7 +72,7 @@ def attack(
     The margin is positive exactly where the classifier errs, so with it the worst point fails if any visited one does. Pass the same
     search object again: it is compiled once.
     """
-    size = min(batch_size, len(labels))
+    size = even_batches(len(labels), batch_size)
     key = jax.random.key(seed)
     parts = []
     for i in range(0, len(labels), size):

@@ -1,28 +1,35 @@
 """What a training step trains on: every method by name, with what it needs.
 
-To add one: a file of its own here that ends in a `MethodSpec`, and its line in METHODS (the README shows it).
+To add one: a file of its own here with a `MethodSpec`, and its line in METHODS (the README shows it).
 """
 
 from __future__ import annotations
 
-from natra_jax.methods import advbn, adversarial, augment, mixing, natra, plain
+from importlib import import_module
+
+from natra_jax.methods.advbn import both
 from natra_jax.methods.spec import Latent, MethodSpec
 
 __all__ = ["METHODS", "Latent", "MethodSpec", "find"]
 
+
+def _spec(file: str, name: str) -> MethodSpec:
+    return getattr(import_module(f"{__name__}.{file}"), name)
+
+
 METHODS = {
-    "original": plain.ORIGINAL,
-    "augment": augment.AUGMENT,
-    "adv": adversarial.ADV,
-    "mixi": mixing.MIXI,
-    "mixl": mixing.MIXL,
-    "random": natra.RANDOM,
-    "random_long": natra.RANDOM_LONG,
-    "randmix": mixing.RANDMIX,
-    "advmix": mixing.ADVMIX,
-    "natra_oa": natra.NATRA_OA,
-    "natra": natra.NATRA,
-    "advbn": advbn.ADVBN,
+    "original": _spec("plain", "ORIGINAL"),
+    "augment": _spec("augment", "AUGMENT"),
+    "adv": _spec("adversarial", "ADV"),
+    "mixi": _spec("mixing", "MIXI"),
+    "mixl": _spec("mixing", "MIXL"),
+    "random": _spec("natra", "RANDOM"),
+    "random_long": _spec("natra", "RANDOM_LONG"),
+    "randmix": _spec("mixing", "RANDMIX"),
+    "advmix": _spec("mixing", "ADVMIX"),
+    "natra_oa": _spec("natra", "NATRA_OA"),
+    "natra": _spec("natra", "NATRA"),
+    "advbn": _spec("advbn", "ADVBN"),
 }
 
 
@@ -39,6 +46,6 @@ def find(name: str) -> MethodSpec:
         raise ValueError(f"{name!r}: the first method has to act on images and the second on features, such as natra+advbn")
 
     def build(config, num_classes, latent):
-        return advbn.both(a.build(config, num_classes, latent), b.build(config, num_classes, latent))
+        return both(a.build(config, num_classes, latent), b.build(config, num_classes, latent))
 
     return MethodSpec(build, (*a.fields, *b.fields), a.latent, fine_tunes=images, perturbs=True)

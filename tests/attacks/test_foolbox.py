@@ -75,6 +75,8 @@ def test_pgd_visits_the_same_points_as_foolbox(name, targeted):
     losses = np.stack([cross_entropy(x) * (-1 if targeted else 1) for x in expected])
     np.testing.assert_allclose(result.loss, losses, atol=1e-5)
     np.testing.assert_allclose(result.inputs, np.stack(expected)[losses.argmax(axis=0), np.arange(B)], atol=1e-5)
+    right = numpy_logits(np.asarray(result.inputs)).argmax(axis=1) == LABELS
+    np.testing.assert_array_equal(result.success, right if targeted else ~right)
     # the ball and the bounds have both cut something
     moves = (expected[-1] - IMAGES).reshape(B, -1)
     length = np.linalg.norm(moves, axis=1) if name == "l2" else np.abs(moves).max(axis=1)
@@ -96,8 +98,12 @@ def remembered(search, space, epsilon, targeted=False):
     return result, visited
 
 
+def numpy_logits(images):
+    return np.tanh(images.reshape(B, -1).astype(np.float64) @ WEIGHTS[0]) @ WEIGHTS[1]
+
+
 def cross_entropy(images):
-    logits = np.tanh(images.reshape(B, -1).astype(np.float64) @ WEIGHTS[0]) @ WEIGHTS[1]
+    logits = numpy_logits(images)
     return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(B), LABELS]
 
 

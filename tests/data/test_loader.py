@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from natra_jax.data import batches, to_float
-from natra_jax.types import UserError
+from natra_jax.types import Partners, UserError
 from tests.helpers import few_examples
 
 
@@ -85,3 +86,80 @@ def test_to_float_spans_minus_one_to_one_and_inverts():
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="train.batch_size is 5, but there are only 4 examples"):
         batches(arrays(4), 5, 0, "train.batch_size")
+
+
+PARTNERS = Partners(("image", "label", "codes"), 2)
+
+
+def tagged(count):
+    """Arrays that all tell the example's index."""
+    index = np.arange(count)
+    return {
+        "image": np.broadcast_to(index[:, None, None, None], (count, 2, 2, 3)).astype(np.float32),
+        "label": index,
+        "codes": index[:, None],
+    }
+
+
+@few_examples
+@given(sizes=sizes, seed=st.integers(0, 2**31 - 1), step=st.integers(0, 100), draws=st.integers(1, 3))
+def test_partners_are_other_examples_with_all_of_their_arrays(sizes, seed, step, draws):
+    count, size = sizes
+    batch = batches(tagged(count), size, seed, partners=Partners(("image", "label", "codes"), draws))(step)
+    partners = batch["partner_label"]
+    assert partners.shape == (size, draws) and batch["partner_image"].shape == (size, draws, 2, 2, 3)
+    assert partners.min() >= 0 and partners.max() < count
+    if count > 1:
+        assert np.all(partners != batch["index"][:, None])
+    else:
+        np.testing.assert_array_equal(partners, np.zeros((1, draws)), "alone, an example is its own partner")
+    np.testing.assert_array_equal(batch["partner_image"], np.broadcast_to(partners[..., None, None, None], batch["partner_image"].shape))
+    np.testing.assert_array_equal(batch["partner_codes"], partners[..., None])
+
+
+def test_partners_are_converted_as_the_examples_are():
+    data = arrays(6)
+    batch = batches(data, 3, 0, partners=PARTNERS)(0)
+    assert batch["partner_image"].dtype == np.float32 and batch["partner_image"].shape == (3, 2, 2, 2, 3)
+    every = to_float(data["image"])
+    assert all(np.any(np.all(every == image, axis=(1, 2, 3))) for image in batch["partner_image"].reshape(-1, 2, 2, 3))
+
+
+def test_only_the_arrays_asked_for_have_partners_and_the_order_of_the_data_stays():
+    data = arrays(11)
+    plain, mixed = batches(data, 4, 5), batches(data, 4, 5, partners=Partners(("label",), 1))
+    for step in (0, 1, 7):
+        batch = mixed(step)
+        assert set(batch) == {*plain(step), "partner_label"}
+        for name, values in plain(step).items():
+            np.testing.assert_array_equal(batch[name], values)
+
+
+def partners_of(seed, size, steps, count=12, draws=2):
+    """{(step, example): its partners}."""
+    batch_at = batches(tagged(count), size, seed, partners=Partners(("label",), draws))
+    made = ((step, batch_at(step)) for step in steps)
+    return {(step, i): tuple(p) for step, b in made for i, p in zip(b["index"].tolist(), b["partner_label"].tolist(), strict=True)}
+
+
+def test_partners_depend_on_seed_step_and_example_alone_and_not_on_the_batch():
+    small, large = partners_of(3, 4, range(40)), partners_of(3, 12, range(40))
+    assert len(small) == 160 and small.items() <= large.items()
+    others = partners_of(4, 12, range(40))
+    assert sum(large[key] == others[key] for key in large) < 0.05 * len(large), "another seed, other partners"
+    first = [large[0, i] for i in range(12)]
+    assert sum(first == [large[step, i] for i in range(12)] for step in range(1, 40)) == 0, "and in another step"
+
+
+def test_partners_are_uniform_over_all_other_examples():
+    count, steps = 7, 1500
+    drawn = np.array([pair for (_, i), pair in partners_of(0, count, range(steps), count).items() if i == 2])
+    assert drawn.shape == (steps, 2)
+    seen = np.bincount(drawn.ravel(), minlength=count)
+    assert seen[2] == 0
+    expected = 2 * steps / (count - 1)
+    statistic = np.square(np.delete(seen, 2) - expected).sum() / expected
+    assert statistic < stats.chi2.ppf(0.999, count - 2)
+    # the two of one example are drawn apart from one another
+    same = (drawn[:, 0] == drawn[:, 1]).mean()
+    assert abs(same - 1 / (count - 1)) < 4 * np.sqrt(1 / (count - 1) / steps)

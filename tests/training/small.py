@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from natra_jax import attacks, classifiers, generators
-from natra_jax.methods import natra
+from natra_jax.methods import Latent, natra
 from natra_jax.training.state import TrainState, init_state
 from natra_jax.training.step import make_step
 from natra_jax.types import Batch, Directions, Method
@@ -21,7 +21,11 @@ GENERATOR = generators.style_small(resolution=RESOLUTION, code_dim=4, base_chann
 
 def cast(tree, dtype):
     """The tree with all its floating-point arrays as NumPy's of dtype."""
-    return jax.tree.map(lambda x: np.array(x, dtype) if jax.numpy.issubdtype(x.dtype, np.floating) else x, tree)
+
+    def of_dtype(x):
+        return np.array(x, dtype) if hasattr(x, "dtype") and jax.numpy.issubdtype(x.dtype, np.floating) else x
+
+    return jax.tree.map(of_dtype, tree)
 
 
 def examples() -> dict[str, np.ndarray]:
@@ -40,8 +44,8 @@ def batch_at(step: int, dtype=np.float32) -> Batch:
     return cast({name: array[index] for name, array in examples().items()}, dtype) | {"index": index}
 
 
-def method(dtype=np.float32, name: str = "natra") -> Method:
-    """natra with two steps of search along two directions of the last layer, or its twin random."""
+def latent() -> Latent:
+    """The generator, random weights for it, and two directions of its last layer."""
     rng = np.random.default_rng(1)
     vectors = np.zeros((2, GENERATOR.num_layers, GENERATOR.code_dim))
     vectors[:, -1] = np.linalg.qr(rng.normal(size=(GENERATOR.code_dim, 2)))[0].T
@@ -55,7 +59,13 @@ def method(dtype=np.float32, name: str = "natra") -> Method:
         generator_fingerprint="",
     )
     shapes = jax.eval_shape(GENERATOR.init, jax.random.key(0))
-    space = attacks.directions(GENERATOR, jax.tree.map(lambda s: 0.3 * rng.normal(size=s.shape), shapes), along)
+    return Latent(GENERATOR, jax.tree.map(lambda s: 0.3 * rng.normal(size=s.shape), shapes), along)
+
+
+def method(dtype=np.float32, name: str = "natra") -> Method:
+    """natra with two steps of search along the two directions, or its twin random."""
+    generator, params, along = latent()
+    space = attacks.directions(generator, params, along)
     if name == "random":
         return cast(natra.random(space, num_classes=NUM_CLASSES, epsilon=EPSILON_MAX), dtype)
     radius = {"rho": RHO, "epsilon_max": EPSILON_MAX, "smoothing": SMOOTHING}
