@@ -8,7 +8,6 @@ The search over m and s (`natra_jax.attacks.feature_stats`) and the Flax layer (
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 
 def channel_means(features: jax.Array, groups: int) -> jax.Array:
@@ -22,6 +21,7 @@ def perturb(features: jax.Array, means: jax.Array, m: jax.Array, s: jax.Array, r
     relu: whether the features are the output of a ReLU and shall stay so.
     """
     per_group = features.reshape(means.shape[0], -1, features.shape[-1])
-    perturbed = (per_group - means[:, None]) * s[:, None] + (m * means)[:, None]
+    # (f - mu) s + m mu, so written that m = s = 1 changes no digit
+    perturbed = per_group * s[:, None] + ((m - s) * means)[:, None]
     perturbed = perturbed.reshape(features.shape)
-    return jnp.maximum(perturbed, 0) if relu else perturbed
+    return jax.nn.relu(perturbed) if relu else perturbed

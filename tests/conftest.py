@@ -6,7 +6,7 @@ import os
 
 from hypothesis import settings
 
-_FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+_FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 os.environ["NPROC"] = "16"  # threads: with fewer, virtual devices can wait for one another for ever
 os.environ["JAX_PLATFORMS"] = "cpu"

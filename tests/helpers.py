@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,8 +121,3 @@ def two_layer(weights: tuple[np.ndarray, np.ndarray], inputs: jax.Array) -> jax.
     """Logits [B, C] of inputs [B, ...]."""
     first, second = weights
     return jnp.tanh(inputs.reshape(len(inputs), -1) @ first) @ second
-
-
-def quickly_jitted(function: Callable) -> Callable:
-    """`jax.jit` for a program that runs once: compiled in half the time, and slower."""
-    return jax.jit(function, compiler_options={"xla_cpu_use_fusion_emitters": False})

@@ -50,7 +50,10 @@ class AdvBN(nn.Module):
 
 
 class Cut(NamedTuple):
-    """A classifier cut at its AdvBN layer. What is called before the layer is the trunk, everything else the head."""
+    """A classifier cut at its AdvBN layer. What is called before the layer is the trunk, everything else the head.
+
+    All that the head knows of the images has to pass through the layer: with a shortcut around it, the head's logits are not a number.
+    """
 
     module: nn.Module
     layer: tuple[str, ...]  # path of the AdvBN layer
@@ -105,8 +108,9 @@ class Cut(NamedTuple):
         return variables | {_COLLECTION: unflatten_dict({(*self.layer, "features"): features})}
 
     def _blank(self, features: jax.Array) -> jax.Array:
-        # the trunk's output is not used, so that compilers leave the trunk out
-        return jnp.zeros((features.shape[0], *self.image_shape), features.dtype)
+        # The trunk's output is not used, so that compilers leave the trunk out. Where the head sees more of the images than what passes
+        # through the layer, its answer must not look like one.
+        return jnp.full((features.shape[0], *self.image_shape), jnp.nan, features.dtype)
 
 
 def _record(module: nn.Module, variables: Variables, images: jax.Array) -> Any:

@@ -36,7 +36,8 @@ def add_twins(variables: Variables, skip: Callable[[tuple[str, ...]], bool] = la
 
 
 def has_twins(variables: Variables) -> bool:
-    return _TWINS in variables["params"]
+    # a BatchNorm without scale and bias has statistics alone
+    return any(_TWINS in tree for tree in variables.values())
 
 
 def adversarial(variables: Variables) -> Variables:

@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 
 from natra_jax import attacks
 from natra_jax.attacks.auto_pgd import checkpoints
-from tests.helpers import example_keys, quickly_jitted
+from tests.helpers import example_keys
 
 B, MANY, N, STEPS = 8, 200, 5, 20
 
@@ -99,7 +99,7 @@ def test_every_iterate_is_that_of_the_papers_algorithm(rule):
     parameters = peak, curvature, waves, needle
     space = attacks.linf(bounds) if rule == "sign" else attacks.l2(bounds)
     with jax.enable_x64(True):
-        search = quickly_jitted(attacks.auto_pgd(STEPS, rule=rule))
+        search = jax.jit(attacks.auto_pgd(STEPS, rule=rule))
         result = search(Partial(ripples, parameters), example_keys(MANY), space, images, epsilon)
     halvings = np.zeros((MANY, 2), int)
     for b in range(MANY):
@@ -124,7 +124,7 @@ def test_on_a_badly_scaled_problem_auto_pgd_beats_pgd_with_as_many_steps():
     loss_fn = Partial(badly_scaled, np.array([1e-2, 1e-1, 1.0, 10.0, 100.0], np.float32), peak)
     arguments = loss_fn, example_keys(B), attacks.linf(), np.zeros((B, N), np.float32), np.full(B, 0.5, np.float32)
     searches = {"pgd": attacks.pgd(STEPS), "auto_pgd": attacks.auto_pgd(STEPS)}
-    reached = {name: np.asarray(quickly_jitted(search)(*arguments).loss).max(axis=0) for name, search in searches.items()}
+    reached = {name: np.asarray(jax.jit(search)(*arguments).loss).max(axis=0) for name, search in searches.items()}
     assert np.all(reached["auto_pgd"] >= reached["pgd"])
     assert np.mean(reached["auto_pgd"]) > 0.5 * np.mean(reached["pgd"])
 
@@ -142,7 +142,7 @@ def test_a_group_halves_its_step_together():
     def run(group):
         images, targets = np.repeat(features, group, axis=0), np.repeat(target, group, axis=0)
         with jax.enable_x64(True):
-            search = quickly_jitted(attacks.auto_pgd(20))
+            search = jax.jit(attacks.auto_pgd(20))
             arguments = Partial(distance, targets), example_keys(3 * group), attacks.feature_stats(group), images, np.full(3 * group, 0.6)
             return jax.tree.map(np.asarray, search(*arguments))
 

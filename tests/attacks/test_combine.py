@@ -9,7 +9,7 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from tests.helpers import example_keys, linear_generator, linear_params, oblique_directions, quickly_jitted
+from tests.helpers import example_keys, linear_generator, linear_params, oblique_directions
 
 B, S, STEPS = 6, 3, 3
 GENERATOR = linear_generator()
@@ -39,7 +39,7 @@ def alone(s):
 def run(search, loss_fn, along, **options):
     # without the box, whose coordinates depend on all directions
     space = attacks.directions(GENERATOR, PARAMS, along, truncation=None, **options)
-    return jax.tree.map(np.asarray, quickly_jitted(search)(Partial(loss_fn, WEIGHTS), example_keys(B), space, CODES, RADIUS))
+    return jax.tree.map(np.asarray, jax.jit(search)(Partial(loss_fn, WEIGHTS), example_keys(B), space, CODES, RADIUS))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -112,7 +112,7 @@ def counted(goal, inputs):
 
 @cache
 def one_step(early_stop):
-    return quickly_jitted(attacks.best_of(attacks.pgd(1), RESTARTS, early_stop=early_stop))
+    return jax.jit(attacks.best_of(attacks.pgd(1), RESTARTS, early_stop=early_stop))
 
 
 def early(goal, early_stop=True):
@@ -151,7 +151,7 @@ def test_each_example_keeps_its_first_success_whatever_the_others_do():
 
 def test_random_search_keeps_the_worst_of_its_points_and_the_unchanged_example():
     images = np.random.default_rng(0).uniform(-1, 1, (B, 4)).astype(np.float32)
-    search = quickly_jitted(attacks.random_search(50))
+    search = jax.jit(attacks.random_search(50))
     result = jax.tree.map(np.asarray, search(Partial(wavy, WEIGHTS), example_keys(B), attacks.linf(), images, RADIUS))
     assert result.loss.shape == (51, B)
     start, _ = wavy(WEIGHTS, images)

@@ -7,7 +7,7 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from tests.helpers import example_keys, quickly_jitted
+from tests.helpers import example_keys
 
 B, SHAPE, CLASSES = 6, (2, 2, 3), 4
 RADIUS, STEP, STEPS = 1.1, 0.2, 6  # AdvBN's
@@ -45,7 +45,7 @@ def test_the_update_is_advbns(group):
     features, weights = rng.uniform(0.05, 2.0, (B, *SHAPE)), rng.normal(size=(12, CLASSES))
     labels = np.arange(B) % CLASSES
     with jax.enable_x64(True):
-        search = quickly_jitted(attacks.pgd(STEPS, STEP))
+        search = jax.jit(attacks.pgd(STEPS, STEP))
         arguments = Partial(head, weights, labels), example_keys(B), attacks.feature_stats(group), features, np.full(B, RADIUS)
         result = jax.tree.map(np.asarray, search(*arguments))
     np.testing.assert_allclose(result.center.means, features.reshape(B // group, -1, 3).mean(axis=1), rtol=1e-12)
@@ -54,9 +54,10 @@ def test_the_update_is_advbns(group):
         visited = numpy_advbn(features[members], weights, labels[members])
         losses = np.array([loss for loss, _, _ in visited])
         np.testing.assert_allclose(result.loss[:, members].mean(axis=1), losses, rtol=1e-9)
-        _, m, s = visited[losses.argmax()]
-        np.testing.assert_allclose(1 + result.delta.mean[g], m, rtol=1e-9)
-        np.testing.assert_allclose(1 + result.delta.std[g], s, rtol=1e-9)
+        # where a ReLU has silenced a channel, points that differ in it alone have the same loss
+        best = [point for point in visited if np.isclose(point[0], losses.max(), rtol=1e-12, atol=0)]
+        found = 1 + result.delta.mean[g], 1 + result.delta.std[g]
+        assert any(np.allclose(found[0], m, rtol=1e-9) and np.allclose(found[1], s, rtol=1e-9) for _, m, s in best)
         # the search has gone all the way to where the radius cuts
         assert losses[-1] > losses[0] and np.any(np.isclose(np.abs([visited[-1][1] - 1, visited[-1][2] - 1]), RADIUS))
 

@@ -10,7 +10,7 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from tests.helpers import example_keys, quickly_jitted, two_layer, two_layer_weights
+from tests.helpers import example_keys, two_layer, two_layer_weights
 
 with warnings.catch_warnings():
     # foolbox 3.3.4 imports from a module that SciPy has renamed
@@ -93,7 +93,7 @@ def remembered(search, space, epsilon, targeted=False):
         return attacks.objective(logits_fn, labels, targeted=targeted)(inputs)
 
     radii = np.full(B, epsilon, np.float32)
-    result = quickly_jitted(search)(Partial(loss_fn, LABELS), example_keys(B), space((0.0, 1.0)), IMAGES, radii)
+    result = jax.jit(search)(Partial(loss_fn, LABELS), example_keys(B), space((0.0, 1.0)), IMAGES, radii)
     jax.effects_barrier()
     return result, visited
 

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import jax
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from tests.helpers import example_keys, linear_generator, linear_images, linear_params, quickly_jitted
+from tests.helpers import example_keys, linear_generator, linear_images, linear_params
 
 B, P, STEPS = 5, 3, 3
 REPLACED = np.array([False, True, False, True])
@@ -57,7 +59,7 @@ def came_from(source, origin, center):
 def test_every_restart_replaces_anew_keeps_the_parallel_layers_and_moves_within_its_radius(source):
     origin = origin_of(source)
     codes = origin[0] if source == "other" else origin
-    single, best = quickly_jitted(attacks.pgd(STEPS)), quickly_jitted(attacks.best_of(attacks.pgd(STEPS), 4))
+    single, best = jax.jit(attacks.pgd(STEPS)), jax.jit(attacks.best_of(attacks.pgd(STEPS), 4))
     arguments = Partial(nearness), example_keys(B), space(source), origin, RADIUS
     runs = [single(*arguments, restart=index) for index in range(4)]
     drawn = []
@@ -79,7 +81,7 @@ def test_every_restart_replaces_anew_keeps_the_parallel_layers_and_moves_within_
 @pytest.mark.parametrize("source", ["prior", "other"])
 def test_no_steps_at_radius_zero_are_randmix(source):
     origin = origin_of(source)
-    result = quickly_jitted(attacks.pgd(0))(Partial(nearness), example_keys(B), space(source), origin, 0 * RADIUS)
+    result = jax.jit(attacks.pgd(0))(Partial(nearness), example_keys(B), space(source), origin, 0 * RADIUS)
     came_from(source, origin, result.center)
     np.testing.assert_array_equal(result.delta, 0)
     np.testing.assert_allclose(result.inputs, linear_images(PARAMS, np.asarray(result.center.codes)), atol=1e-5)
@@ -91,7 +93,7 @@ def test_what_is_drawn_is_the_priors_and_every_partner_alike_and_apart_from_the_
     codes, others = rng.normal(size=(count, 4, 4)).astype(np.float32), rng.normal(size=(count, P, 4, 4)).astype(np.float32)
     keys = example_keys(count)
 
-    @quickly_jitted
+    @jax.jit
     def draw(keys):
         prior = space("prior").anchor(keys, codes)
         start = space("prior").init(keys, prior, jnp.ones(count))

@@ -21,7 +21,6 @@ from tests.helpers import (
     linear_params,
     oblique_directions,
     population_box,
-    quickly_jitted,
 )
 
 B, S, PIXELS = 4, 3, 4
@@ -53,7 +52,7 @@ def wavy(weights, inputs):
 
 def run(search, loss_fn, space, origin, epsilon):
     epsilon = np.broadcast_to(np.asarray(epsilon, np.float32), len(origin))
-    return quickly_jitted(search)(loss_fn, example_keys(len(origin)), space, origin, epsilon)
+    return jax.jit(search)(loss_fn, example_keys(len(origin)), space, origin, epsilon)
 
 
 def margin_gradient_along(weights, labels, units):
@@ -96,7 +95,7 @@ def test_sign_steps_reach_the_analytic_optimum_in_pixels(weights, images, epsilo
     np.testing.assert_allclose(result.inputs, optimum, rtol=1e-5, atol=1e-5)
 
 
-pixel_search = quickly_jitted(attacks.pgd(4))
+pixel_search = jax.jit(attacks.pgd(4))
 
 
 @pytest.mark.parametrize("rule", ["sign", "l2", "gradient"])
@@ -137,7 +136,7 @@ def test_gradients_whose_squares_are_too_small_for_float32_have_a_direction_too(
 def test_whole_numbers_will_do_as_radii():
     search = attacks.pgd(2, 0.25)
     arguments = Partial(sloped, np.ones((3, 2), np.float32)), example_keys(3), attacks.linf((-9.0, 9.0)), np.zeros((3, 2), np.float32)
-    np.testing.assert_allclose(quickly_jitted(search)(*arguments, np.array([0, 1, 2])).delta[:, 0], [0.0, 0.5, 0.5])
+    np.testing.assert_allclose(jax.jit(search)(*arguments, np.array([0, 1, 2])).delta[:, 0], [0.0, 0.5, 0.5])
 
 
 def test_adam_ascends_as_its_formula_says():
@@ -154,9 +153,9 @@ def test_adam_ascends_as_its_formula_says():
 
 
 SEARCHES = {
-    "linf, random start": (quickly_jitted(attacks.pgd(3, 0.4, random_start=True)), code_space()),
-    "l2": (quickly_jitted(attacks.pgd(3, rule="l2")), code_space(norm="l2", units="raw")),
-    "pixels, restarts": (quickly_jitted(attacks.best_of(attacks.pgd(3), 3)), attacks.linf((-8.0, 8.0))),
+    "linf, random start": (jax.jit(attacks.pgd(3, 0.4, random_start=True)), code_space()),
+    "l2": (jax.jit(attacks.pgd(3, rule="l2")), code_space(norm="l2", units="raw")),
+    "pixels, restarts": (jax.jit(attacks.best_of(attacks.pgd(3), 3)), attacks.linf((-8.0, 8.0))),
 }
 
 
@@ -246,12 +245,12 @@ def test_restarts_keep_the_strongest_of_the_single_searches():
     images = np.random.default_rng(6).uniform(-0.5, 0.5, (B, 2)).astype(np.float32)
     arguments = Partial(wavy, weights), example_keys(B), attacks.linf(), images, np.full(B, 0.5, np.float32)
     attack = attacks.pgd(3)
-    single = quickly_jitted(attack)
+    single = jax.jit(attack)
     runs = [single(*arguments, restart=index) for index in range(4)]
     worth = np.stack([np.asarray(run.loss).max(axis=0) for run in runs])
     strength = -np.inf
     for restarts in (1, 4):
-        result = quickly_jitted(attacks.best_of(attack, restarts))(*arguments)
+        result = jax.jit(attacks.best_of(attack, restarts))(*arguments)
         winner = worth[:restarts].argmax(axis=0)
         for name in ("center", "delta", "inputs", "success"):
             expected = np.stack([np.asarray(getattr(runs[winner[b]], name))[b] for b in range(B)])
@@ -266,7 +265,7 @@ def test_restarts_keep_the_strongest_of_the_single_searches():
 def test_restart_zero_starts_at_the_origin_unless_told_otherwise():
     images = np.full((B, 2), 0.1, np.float32)
     arguments = Partial(sloped, np.ones((B, 2), np.float32)), example_keys(B), attacks.linf(), images, np.full(B, 0.5, np.float32)
-    told, other = quickly_jitted(attacks.pgd(1)), quickly_jitted(attacks.pgd(1, random_start=True))
+    told, other = jax.jit(attacks.pgd(1)), jax.jit(attacks.pgd(1, random_start=True))
     np.testing.assert_allclose(told(*arguments).loss[0], 0.2, rtol=1e-6)
     assert np.all(np.abs(told(*arguments, restart=1).loss[0] - 0.2) > 1e-4)
     starts = np.stack([other(*arguments, restart=index).loss[0] for index in range(3)])
@@ -308,10 +307,10 @@ def test_a_group_keeps_the_iterate_and_the_restart_with_the_best_mean_loss():
     targets = features + np.random.default_rng(1).normal(scale=0.7, size=(6, 2)).astype(np.float32)
     space, loss_fn, attack = shared_statistics(2), Partial(group_conflict, targets), attacks.pgd(6, 0.25)
     arguments = loss_fn, example_keys(6), space, features, np.ones(6, np.float32)
-    single = quickly_jitted(attack)
+    single = jax.jit(attack)
     runs = [single(*arguments, restart=index) for index in range(3)]
     worths = []
-    for result in (*runs, quickly_jitted(attacks.best_of(attack, 3))(*arguments)):
+    for result in (*runs, jax.jit(attacks.best_of(attack, 3))(*arguments)):
         assert {name: d.shape for name, d in result.delta.items()} == {"s": (3, 2), "m": (3, 2)}
         trace = np.asarray(result.loss)
         mean = trace.reshape(7, 3, 2).mean(axis=2)
@@ -422,7 +421,7 @@ def test_how_the_batch_is_split_changes_no_example():
         weights = np.random.default_rng(0).normal(size=(PIXELS, 2))
         codes, epsilon, keys = some_codes(count=6).astype(np.float64), np.linspace(0.0, 2.0, 6), example_keys(6)
         space = code_space()
-        search = quickly_jitted(attacks.pgd(3, random_start=True))
+        search = jax.jit(attacks.pgd(3, random_start=True))
         whole = search(Partial(wavy, weights), keys, space, codes, epsilon)
         assert whole.inputs.dtype == np.float64
         for part in (slice(0, 3), slice(3, 6)):

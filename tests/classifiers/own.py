@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from natra_jax.classifiers.advbn import AdvBN
+
 FLAGS = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}  # name: in training
 
 
@@ -148,3 +150,100 @@ def of_numbers(num_classes):
 
 
 number = 3
+
+
+class Block(nn.Module):
+    """Convolution, BatchNorm, ReLU."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Conv(self.width, (3, 3))(x)
+        return nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.5)(x))
+
+
+class Nested(nn.Module):
+    """The AdvBN layer at the top, everything else in modules of modules."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = Twice(name="early")(x, train)
+        x = AdvBN()(x)
+        x = Twice(name="late")(x, train)
+        x = nn.Dropout(0.5, deterministic=not train)(x.mean((1, 2)))
+        return nn.Dense(self.num_classes)(x)
+
+
+class Twice(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return Block(3)(Block(2)(x, train), train)
+
+
+class Deep(nn.Module):
+    """The AdvBN layer deep inside, in the style of setup, with a method of its own, under another name for the flag."""
+
+    num_classes: int
+
+    def setup(self):
+        self.backbone = Backbone()
+        self.out = nn.Dense(self.num_classes)
+
+    def embed(self, x, training):
+        return self.backbone(x, training).mean((1, 2))
+
+    def __call__(self, x, training):
+        return self.out(self.embed(x, training))
+
+
+class Backbone(nn.Module):
+    def setup(self):
+        self.stem = nn.remat(Block, static_argnums=(2,))(3)
+        self.style = AdvBN()
+        self.body = Block(4)
+
+    def __call__(self, x, train):
+        return self.body(self.style(self.stem(x, train)), train)
+
+
+class StillTrunk(nn.Module):
+    """Nothing before the AdvBN layer behaves otherwise in training."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = AdvBN()(nn.relu(nn.Conv(3, (3, 3))(x)))
+        return _layers_behind(self, x, train)
+
+
+def _layers_behind(self, x, train):
+    x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.5)(nn.Conv(4, (3, 3))(x)))
+    x = nn.Dropout(0.5, deterministic=not train)(x.mean((1, 2)))
+    return nn.Dense(self.num_classes)(x)
+
+
+class Shortcut(nn.Module):
+    """Its head sees the images past the AdvBN layer."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        y = nn.Conv(3, (3, 3))(x)
+        return nn.Dense(self.num_classes)((y + AdvBN()(nn.relu(y))).mean((1, 2)))
+
+
+class TwoLayers(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        return nn.Dense(self.num_classes)(AdvBN()(nn.relu(nn.Dense(4)(AdvBN()(x)))).mean((1, 2)))
+
+
+def sequence_with_advbn(num_classes):
+    return nn.Sequential([nn.Conv(2, (3, 3)), nn.relu, AdvBN(), lambda x: x.mean((1, 2)), nn.Dense(num_classes)])
