@@ -105,7 +105,6 @@ def get_config() -> ConfigDict:
                 "num_steps": 6,
                 "step_size": 0.2,
                 "epsilon": 1.1,  # m and s stay within 1 - epsilon .. 1 + epsilon
-                "relu": True,  # whether the features at the classifier's AdvBN layer are the output of a ReLU
                 "steps": 300,  # of fine-tuning; the learning rate is a tenth after half of them
                 "learning_rate": 1e-3,  # SGD
                 "momentum": 0.9,
@@ -129,7 +128,7 @@ def get_config() -> ConfigDict:
                 "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
                 "weight_decay": 1e-4,
                 "clean_ratio": 0.5,  # weight of the clean images' loss; the variations' has the rest
-                "failures_only": False,  # True: only variations that the classifier gets wrong count (eq. 7)
+                "failures_only": False,  # True: only variations that the classifier gets wrong count (eq. 7); not for mixi and mixl
                 "checkpoint_every": 200,  # steps
                 "log_every": 100,  # steps
             },

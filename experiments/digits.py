@@ -19,7 +19,6 @@ def get_config() -> ConfigDict:
     config.eval.latent_epsilon = 4.0
     config.export.epsilon = 4.0
     config.advmix.layers = config.directions.layers
-    # a mirrored digit is another sign; the AdvBN layer of the small network lies before a ReLU
+    # a mirrored digit is another sign
     config.augment.update(crop=2, flip=False, cutout=4)
-    config.advbn.relu = False
     return config

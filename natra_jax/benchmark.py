@@ -81,7 +81,7 @@ def training_steps() -> dict[str, Callable[[], object]]:
         "random": natra.random(space, num_classes=_CLASSES, epsilon=4.0),
         "natra": natra.natra(space, search, num_classes=_CLASSES, rho=1.0, epsilon_max=4.0, smoothing=0.075, passes=passes),
         "advmix, 5 restarts": mixing.advmix(mix, restarts, num_classes=_CLASSES, epsilon=0.03, partners=None, passes=5 * passes),
-        "advbn": advbn.advbn(group_size=_BATCH, num_steps=6, step_size=0.2, epsilon=1.1, relu=False),
+        "advbn": advbn.advbn(group_size=_BATCH, num_steps=6, step_size=0.2, epsilon=1.1),
     }
     build = partial(classifiers.build, "cnn", _CLASSES)
     optimizer = adamw(3e-3, 1e-4, 1000)

@@ -166,6 +166,8 @@ def validate(config: ConfigDict, device_count: int) -> None:
     known = source in ("", *fields["methods"]) or epath.Path(source).expanduser().exists()
     named = ", ".join(fields["methods"])
     _require("train.init_from", source, known, f"empty, one of the experiment's methods ({named}), or a path that exists")
+    fine_tuned = source in fields["methods"] and methods.find(source).fine_tunes
+    _require("train.init_from", source, not fine_tuned, "a method that does not itself start from another's classifier")
     widths = fields["encoder.widths"]
     _require("encoder.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
     batch_size = fields["train.batch_size"]

@@ -125,8 +125,9 @@ class Method:
     passes: network passes per example and step, a backward pass counting as two forward ones, by which methods of unequal cost are
       compared.
     loss: of the varied inputs, in the search and in the training step alike.
-    perturb: Partial of (head_fn, keys [B], features [B, ...], targets [B, C]) -> (perturbed features [B, ...], success [B]), for methods
-      that act on the features at a classifier's AdvBN layer; None for all others. head_fn: features -> logits.
+    perturb: Partial of (head_fn, keys [B], features [B, ...], targets [B, C], relu) -> (perturbed features [B, ...], success [B]), for
+      methods that act on the features at a classifier's AdvBN layer; None for all others. head_fn: features -> logits. relu: whether
+      the features are a ReLU's output.
     """
 
     vary: Callable[..., Variation] | None

@@ -286,6 +286,7 @@ class Killed(BaseException):
 
 
 def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline.train, "check", lambda context: None)
     ran, seen = [], []
 
     def whole(context, directory):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from flax import linen as nn
 
+from natra_jax.classifiers.advbn import AdvBN, Cut
 from natra_jax.classifiers.cnn import Cnn
+from natra_jax.classifiers.dual import add_twins, adversarial, clean, has_twins
 from natra_jax.classifiers.factory import from_factory, require_logits
 
 CLASSIFIERS = {"cnn": Cnn}
@@ -21,4 +23,16 @@ def build(name: str, num_classes: int, axis_name: str | None = None, **options) 
     return CLASSIFIERS[name](num_classes=num_classes, axis_name=axis_name, **options)
 
 
-__all__ = ["CLASSIFIERS", "Cnn", "build", "from_factory", "require_logits"]
+__all__ = [
+    "CLASSIFIERS",
+    "AdvBN",
+    "Cnn",
+    "Cut",
+    "add_twins",
+    "adversarial",
+    "build",
+    "clean",
+    "from_factory",
+    "has_twins",
+    "require_logits",
+]

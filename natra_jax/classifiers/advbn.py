@@ -10,7 +10,7 @@
     cut = Cut.of(net, variables, images.shape)                 # trunk before the layer, head after it
     features = cut.trunk(variables, images)
     logits_fn = Partial(cut.head, variables)                   # features -> logits
-    worst = attacks.pgd(6, 0.2)(attacks.objective(logits_fn, labels), keys, attacks.feature_stats(64), features, epsilon)
+    worst = attacks.pgd(6, 0.2)(attacks.objective(logits_fn, labels), keys, attacks.feature_stats(64, relu=cut.relu), features, epsilon)
     logits = logits_fn(worst.inputs)
 
 The layer has no parameters. What it does is given in the collection 'advbn', at its place in the tree: 'features' stand in for its
@@ -59,6 +59,7 @@ class Cut(NamedTuple):
     layer: tuple[str, ...]  # path of the AdvBN layer
     before: frozenset[tuple[str, ...]]  # paths of the trunk's modules
     image_shape: tuple[int, ...]  # [H, W, C]
+    relu: bool  # whether the features at the layer are a ReLU's output, as the layer says
 
     @classmethod
     def of(cls, module: nn.Module, variables: Variables, image_shape: tuple[int, ...]) -> Cut:
@@ -67,18 +68,20 @@ class Cut(NamedTuple):
         recorded = jax.eval_shape(lambda v, x: _record(module, v, x), variables, images)
         places = [path[:-1] for path in flatten_dict(recorded)]
         if len(places) != 1:
-            raise ValueError(f"{type(module).__name__}: needs exactly one AdvBN layer to perturb features at, found {len(places)}")
-        layer, called = places[0], []
+            raise ValueError(f"a classifier needs exactly one AdvBN layer to perturb features at, this one has {len(places)}")
+        layer, called, relus = places[0], [], []
 
         def watch(call, args, kwargs, context):
-            called.append(context.module.path)
+            called.append(_path(context.module))
+            if called[-1] == layer:
+                relus.append(context.module.relu)
             return call(*args, **kwargs)
 
         with nn.intercept_methods(watch):
             jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, images)
         before = called[: called.index(layer)]
         around = {layer[:depth] for depth in range(len(layer))}  # the modules that contain the layer
-        return cls(module, layer, frozenset(before) - around, tuple(image_shape[1:]))
+        return cls(module, layer, frozenset(before) - around, tuple(image_shape[1:]), relus[0])
 
     def trunk(self, variables: Variables, images: jax.Array) -> jax.Array:
         """images [B, H, W, C] -> the features that reach the layer, [B, ..., C], with running BatchNorm statistics."""
@@ -111,6 +114,15 @@ class Cut(NamedTuple):
         # The trunk's output is not used, so that compilers leave the trunk out. Where the head sees more of the images than what passes
         # through the layer, its answer must not look like one.
         return jnp.full((features.shape[0], *self.image_shape), jnp.nan, features.dtype)
+
+
+def _path(module: nn.Module) -> tuple[str, ...]:
+    """Where the module's variables are: its own path is out of date below nn.share_scope."""
+    scope, names = module.scope, []
+    while scope.parent is not None:
+        names.append(scope.name)
+        scope = scope.parent
+    return (*scope.path, *reversed(names))
 
 
 def _record(module: nn.Module, variables: Variables, images: jax.Array) -> Any:

@@ -120,7 +120,9 @@ def outside(codes: np.ndarray, along: Directions, num: int | None = None) -> Dir
     basis, _ = np.linalg.qr(along.vectors[:, layers].reshape(len(along.vectors), -1).T)
     left = deviations - (deviations @ basis) @ basis.T
     _, spread, axes = np.linalg.svd(left, full_matrices=False)
-    count = min(len(along.sigma) if num is None else num, int((spread > _NEGLIGIBLE * spread[0]).sum()))
+    # against all of the spread: where along leaves nothing out, what is left is rounding
+    varies = spread > _NEGLIGIBLE * np.linalg.norm(deviations)
+    count = min(len(along.sigma) if num is None else num, int(varies.sum()))
     vectors = np.zeros((count, *codes.shape[1:]), np.float32)
     vectors[:, layers] = axes[:count].reshape(count, int(layers.sum()), -1)
     sigma = (deviations @ axes[:count].T).std(0)

@@ -99,7 +99,7 @@ def variables_like(config, facts: Facts | Description) -> dict[str, Any]:
 def save(directory: epath.Path, config, facts: Facts, state: TrainState) -> None:
     """Keeps what was trained: classifier.npz, the variables, and classifier.json, what they are the variables of."""
     trees.save(directory / _WEIGHTS, {"params": state.params, "batch_stats": state.batch_stats})
-    twins = dual.has_twins({"params": state.params})
+    twins = dual.has_twins({"params": state.params, "batch_stats": state.batch_stats})
     description = Description(config.classifier.to_dict(), facts.num_classes, facts.image_shape, twins)
     (directory / _DESCRIPTION).write_text(json.dumps(description._asdict(), indent=1))
 

@@ -1,7 +1,7 @@
 """Stage export, on request: NaTra's augmented data set (eq. 7) as image files and a table, for training by other means.
 
 For every training example and every direction s, the worst r_s that the search finds for a trained classifier; of these, the ones that the
-classifier gets wrong.
+classifier gets wrong. What counts is the image as it is written, clipped and rounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from natra_jax import attacks
-from natra_jax.evaluation import attack
+from natra_jax.evaluation import attack, predict
 from natra_jax.stages import classifier, data, directions, encode, train
 from natra_jax.stages.context import Context
 
@@ -35,11 +35,12 @@ def run(context: Context, directory: epath.Path) -> None:
         one = attacks.along(space, axis)
         settings = {"loss": "margin", "seed": c.directions.seed, "batch_size": c.eval.batch_size}
         found = attack(search, one, logits_fn, codes, labels, c.export.epsilon, **settings)
-        kept = np.flatnonzero(found.failed) if c.export.failures_only else np.arange(len(labels))
-        for i in kept:
+        pixels = np.rint((np.clip(found.images, -1, 1) + 1) * 127.5).astype(np.uint8)
+        failed = predict(logits_fn, pixels, c.eval.batch_size) != labels
+        for i in np.flatnonzero(failed) if c.export.failures_only else range(len(labels)):
             file = f"images/{labels[i]}/{i:06d}_{s:03d}.png"
-            _write_image(directory / file, found.images[i])
-            rows.append((file, i, labels[i], direction, f"{found.delta[i, s]:.6g}", int(found.failed[i])))
+            _write_image(directory / file, pixels[i])
+            rows.append((file, i, labels[i], direction, f"{found.delta[i, s]:.6g}", int(failed[i])))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
     (directory / TABLE).write_text(text.getvalue())
@@ -53,10 +54,9 @@ def method(config) -> str:
 
 
 def _write_image(path: epath.Path, image: np.ndarray) -> None:
-    """image [H, W, C] in [-1, 1], clipped, as a PNG."""
+    """image [H, W, C] uint8 as a PNG."""
     from PIL import Image
 
-    pixels = np.rint((np.clip(image, -1, 1) + 1) * 127.5).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")

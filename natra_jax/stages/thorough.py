@@ -1,7 +1,8 @@
 """Stage evaluate, thoroughly (eval.thorough): the figures that take long, beside those of `evaluate`.
 
 latent_worst         still right under every one of several attacks in the training Space (cross entropy, margin, random search)
-latent_other_worst   the same along directions outside of it: attacking along the training directions alone would be circular
+latent_other_worst   the same along directions outside of it, where there are any: attacking along the training directions alone would
+                     be circular
 pixel_worst          the same in pixels, by Auto-PGD on the cross entropy, the logits' ratio and the margin
 corruption_NAME      accuracy on the test images under one of 15 common corruptions, mean over its five severities
 *_random_only, *_zero_gradient, *_not_rising   signs of masked gradients, see `natra_jax.evaluation.thorough`
@@ -52,9 +53,11 @@ def _worst_cases(context: Context, logits_fn: LogitsFn, record, seed: int) -> li
     steps, restarts, samples = c.eval.worst_steps, c.eval.worst_restarts, c.eval.worst_samples
     targets = {
         "latent": (natra.space(c, latent), codes, c.eval.latent_epsilon, {loss: _latent(steps, restarts) for loss in ("ce", "margin")}),
-        "latent_other": (natra.space(c, others), codes, c.eval.latent_epsilon, {x: _latent(steps, restarts) for x in ("ce", "margin")}),
         "pixel": (attacks.linf(), images, c.eval.pixel_epsilon, {x: _pixel(steps) for x in _pixel_losses(context)}),
     }
+    if len(others.directions.sigma):
+        in_others = {loss: _latent(steps, restarts) for loss in ("ce", "margin")}
+        targets["latent_other"] = (natra.space(c, others), codes, c.eval.latent_epsilon, in_others)
     records = []
     for name, (space, origin, epsilon, searches) in targets.items():
         common = {"seed": seed, "batch_size": c.eval.batch_size}

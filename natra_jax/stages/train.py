@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 
@@ -15,7 +16,7 @@ from natra_jax.stages import classifier, data, directions, encode, generator
 from natra_jax.stages.context import Context, open_array, save_array
 from natra_jax.training import pretrained
 from natra_jax.training.checkpoint import History
-from natra_jax.training.fit import Schedule, fit_classifier
+from natra_jax.training.fit import Schedule, fit_classifier, twinned
 from natra_jax.types import Method
 
 _EPSILON = "epsilon.npy"
@@ -63,11 +64,13 @@ def is_method(source: str) -> bool:
 
 def check(context: Context) -> None:
     """Raises UserError, before any time is spent on what they need, if the user's own classifier or weights do not fit the data."""
-    config = context.config
+    config, facts = context.config, data.facts(context)
+    network = classifier.builder(config, facts.num_classes)(None)
     if config.classifier.factory:
-        facts = data.facts(context)
-        network = classifier.builder(config, facts.num_classes)(None)
         classifiers.require_logits(network, facts.image_shape, facts.num_classes)
+    if any(methods.find(method).perturbs for method in config.methods):
+        like = classifier.variables_like(config, facts)
+        jax.eval_shape(lambda variables: twinned(network, variables, facts.image_shape), like)
     for source in {start(config, method) for method in config.methods} - {""}:
         if not is_method(source):
             _read(context, source)

@@ -100,5 +100,5 @@ def twinned(network: nn.Module, variables: dict[str, Any], image_shape: tuple[in
     try:
         cut = Cut.of(network, variables, (1, *image_shape))
     except ValueError as error:
-        raise UserError(f"methods that perturb features: the classifier {error}") from error
+        raise UserError(f"config field methods: for advbn {error}: add natra_jax.classifiers.AdvBN, or leave advbn out") from error
     return dual.add_twins(variables, cut.in_trunk)

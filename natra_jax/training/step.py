@@ -62,7 +62,7 @@ def make_step(
         num_classes = jax.eval_shape(cut.head, variables, varied).shape[-1]
         targets = jax.nn.one_hot(batch["label"], num_classes, dtype=varied.dtype) if variation is None else variation.targets
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, _FEATURES)
-        features, failed = method.perturb(Partial(cut.head, dual.adversarial(variables)), keys, varied, targets)
+        features, failed = method.perturb(Partial(cut.head, dual.adversarial(variables)), keys, varied, targets, cut.relu)
         return _Perturbed(cut, plain, features, targets, failed)
 
     def forward(params, batch_stats, batch: Batch, variation, perturbed: _Perturbed | None, rngs):

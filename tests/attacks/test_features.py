@@ -24,7 +24,7 @@ def numpy_advbn(features, weights, labels):
     m, s, visited = np.ones(3), np.ones(3), []
     for _ in range(STEPS + 1):
         moved = (features - mu) * s + m * mu
-        active = moved > 0
+        active = moved > 1e-12  # five steps of 0.2 down from 1 are 0 but for rounding, and a feature there is not active
         logits = (moved * active).reshape(len(features), -1) @ weights
         probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities /= probabilities.sum(axis=1, keepdims=True)

@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(0).uniform(-1, 1, (B, *SHAPE)).astype(np.float32)
 
 def module(name):
     if name.startswith("cnn"):
-        return classifiers.build("cnn", CLASSES, widths=(8, 16), norm=name.removeprefix("cnn, "))
+        return classifiers.build("cnn", CLASSES, widths=(16, 16), norm=name.removeprefix("cnn, "))
     return classifiers.from_factory(f"tests.classifiers.own:{name}", CLASSES)
 
 
@@ -135,7 +135,7 @@ def test_features_in_the_collection_stand_in_for_what_comes_in_and_groups_are_pe
 
 @pytest.mark.parametrize(("name", "count"), [("Train", 0), ("TwoLayers", 2)])
 def test_a_classifier_without_one_layer_to_cut_at_is_refused(name, count):
-    with pytest.raises(ValueError, match=f"{name}: needs exactly one AdvBN layer to perturb features at, found {count}"):
+    with pytest.raises(ValueError, match=f"exactly one AdvBN layer to perturb features at, this one has {count}"):
         Cut.of(getattr(own, name)(CLASSES), variables(name), IMAGES.shape)
 
 

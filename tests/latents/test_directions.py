@@ -263,3 +263,39 @@ def test_damaged_directions_are_a_users_error_of_one_line(saved, damage):
     with pytest.raises(UserError, match="run the directions stage again") as error:
         directions.load(directory, "made-for")
     assert str(directory) in str(error.value) and "\n" not in str(error.value)
+
+
+def residual(codes, vectors):
+    """What of the codes' deviations in layers FIRST to STOP the vectors do not span."""
+    deviations = (codes - codes.mean(0))[:, FIRST:STOP].reshape(len(codes), -1).astype(float)
+    basis = np.linalg.qr(vectors[:, FIRST:STOP].reshape(len(vectors), -1).T)[0]
+    return deviations - deviations @ basis @ basis.T
+
+
+@pytest.mark.parametrize("num", [None, 2, SIZE])
+def test_directions_outside_are_orthogonal_to_those_inside_and_take_the_most_of_what_is_left(num):
+    codes = population(noise=0.3)
+    along = discover(codes, codes[:, FIRST:STOP], num=2)
+    out = directions.outside(codes, along, num)
+    count = min(2 if num is None else num, SIZE - 2)
+    assert out.vectors.shape == (count, L, D) and len(out.names) == len(out.sigma) == len(out.useful) == count
+    np.testing.assert_allclose(cosines(out.vectors, along.vectors), 0, atol=1e-5)
+    np.testing.assert_allclose(cosines(out.vectors, out.vectors), np.eye(count), atol=1e-5)
+    np.testing.assert_array_equal(out.mask.any(0), along.mask.any(0))
+    assert not out.vectors[:, [0, 3]].any() and out.generator_fingerprint == along.generator_fingerprint
+    # sigma is the standard deviation of the codes along each, the widest first
+    np.testing.assert_allclose(out.sigma, np.einsum("kld,jld->kj", codes - codes.mean(0), out.vectors).std(0), rtol=1e-4)
+    assert np.all(np.diff(out.sigma) < 1e-6)
+    np.testing.assert_allclose(out.mean, codes.mean(0), rtol=1e-5)
+    # the best linear summary of the rest is its leading principal components
+    left = residual(codes, along.vectors)
+    variances = np.sort(np.linalg.eigvalsh(left.T @ left / len(left)))[::-1][:count]
+    np.testing.assert_allclose(np.square(out.sigma), variances, rtol=1e-3, atol=1e-6)
+
+
+def test_directions_inside_and_outside_span_all_that_varies():
+    codes = population(noise=0.3)
+    along = discover(codes, codes[:, FIRST:STOP], num=2)
+    out = directions.outside(codes, along, SIZE)
+    np.testing.assert_allclose(residual(codes, np.concatenate([along.vectors, out.vectors])), 0, atol=1e-4)
+    assert np.abs(residual(codes, along.vectors)).max() > 0.1

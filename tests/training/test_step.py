@@ -6,12 +6,16 @@ In float64, so that the variations which a step makes inside can be made again o
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from jax.tree_util import Partial
 
+from natra_jax.losses import soft_cross_entropy as soft_cross_entropy_of
 from natra_jax.training.parallel import compile_step
+from natra_jax.training.step import make_step
+from natra_jax.types import Method, Variation
 from tests.training import small
 
 OPTIMIZER = optax.sgd(0.1)
@@ -155,3 +159,69 @@ def test_a_step_depends_on_seed_step_and_indices_and_not_on_the_order_of_the_bat
     seeded, _ = compiled()(method(), ready_state()._replace(key=jax.random.key(4)), batch)
     for other in (later, seeded):
         assert max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(first.params), jax.tree.leaves(other.params), strict=True)) > 1e-6
+
+
+GROUPED = small.builder("group")
+
+
+@jax.jit
+def grouped_step(clean_ratio, variation, batch):
+    """One step on given variations by a classifier in which no image depends on another: eq. 1 and, of failures only, eq. 7."""
+    made = Method(Partial(lambda variation, *_: variation, variation), passes=0, loss=soft_cross_entropy_of)
+    state = jax.tree.map(jnp.asarray, small.state(OPTIMIZER, "group", np.float64))
+
+    def after(failures_only):
+        step = make_step(GROUPED, OPTIMIZER, None, clean_ratio=clean_ratio, failures_only=failures_only)
+        state_after, metrics = step(made, state, batch)
+        return state_after.params, metrics
+
+    logits = GROUPED(None).apply({"params": state.params}, jnp.concatenate([batch["image"], variation.inputs]))
+    return logits, after(False), after(True)
+
+
+def given_variations(seed=0):
+    rng = np.random.default_rng(seed)
+    batch = small.batch_at(0, np.float64)
+    images = rng.uniform(-1, 1, batch["image"].shape)
+    targets = 0.7 * np.eye(small.NUM_CLASSES)[batch["label"]] + 0.3 * rng.dirichlet(np.ones(small.NUM_CLASSES), len(images))
+    return batch, Variation(images, targets, np.zeros(len(images)), np.arange(len(images)) % 3 == 0)
+
+
+@pytest.mark.parametrize("clean_ratio", [0.0, 0.4, 1.0])
+def test_the_loss_weighs_clean_images_and_variations_and_of_these_all_or_the_failures(clean_ratio):
+    batch, variation = given_variations()
+    logits, (_, of_all), (_, of_failures) = grouped_step(clean_ratio, variation, batch)
+    clean, varied = np.split(np.asarray(logits), 2)
+    of_clean = soft_cross_entropy(clean, np.eye(small.NUM_CLASSES)[batch["label"]])
+    losses = np.array([soft_cross_entropy(varied[[i]], variation.targets[[i]]) for i in range(len(varied))])
+    np.testing.assert_allclose(of_all["loss"], clean_ratio * of_clean + (1 - clean_ratio) * losses.mean(), rtol=1e-9)
+    # what is right adds nothing: the others do not weigh more for it
+    failures = losses[variation.failed].sum() / len(losses)
+    np.testing.assert_allclose(of_failures["loss"], clean_ratio * of_clean + (1 - clean_ratio) * failures, rtol=1e-9)
+    assert of_all["attack_success"] == of_failures["attack_success"] == variation.failed.mean()
+
+
+def change(a, b):
+    return max(np.abs(x - y).max() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_of_failures_only_the_update_does_not_depend_on_variations_that_are_right():
+    batch, variation = given_variations()
+    other = given_variations(1)[1]
+    right = ~variation.failed
+    moved = variation._replace(
+        inputs=np.where(right[:, None, None, None], other.inputs, variation.inputs),
+        targets=np.where(right[:, None], other.targets, variation.targets),
+    )
+    _, (all_before, _), (failures_before, _) = grouped_step(0.4, variation, batch)
+    _, (all_after, _), (failures_after, _) = grouped_step(0.4, moved, batch)
+    assert change(failures_before, failures_after) < 1e-12 < 1e-4 < change(all_before, all_after)
+
+
+def test_with_all_weight_on_either_the_update_does_not_depend_on_the_other():
+    batch, variation = given_variations()
+    other_batch, other = batch | {"image": given_variations(2)[1].inputs}, given_variations(1)[1]
+    (clean_only, varied_only) = (grouped_step(ratio, variation, batch)[1][0] for ratio in (1.0, 0.0))
+    assert change(clean_only, grouped_step(1.0, other, batch)[1][0]) < 1e-12
+    assert change(varied_only, grouped_step(0.0, variation, other_batch)[1][0]) < 1e-12
+    assert change(clean_only, varied_only) > 1e-4
