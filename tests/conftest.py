@@ -3,6 +3,8 @@ the environment before JAX starts.
 """
 
 import os
+import shutil
+import tempfile
 
 from hypothesis import settings
 
@@ -10,6 +12,11 @@ _FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_le
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 os.environ["NPROC"] = "16"  # threads: with fewer, virtual devices can wait for one another for ever
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Tests that make the same program anew compile it once; one directory for each process, since their writing and reading would collide.
+_CACHE = tempfile.mkdtemp(prefix="natra_jax_tests_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("untimed")
@@ -18,3 +25,7 @@ settings.load_profile("untimed")
 def pytest_collection_modifyitems(items):
     """The longest test first, so that no worker is left alone with it at the end."""
     items.sort(key=lambda item: "test_smoke" not in item.nodeid)
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(_CACHE, ignore_errors=True)

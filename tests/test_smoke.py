@@ -14,7 +14,7 @@ from natra_jax.types import Record
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("original", "random", "natra")
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"  # most of this test's time is compilation
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # most of this test's time is compilation
 SIZES = {"val_iid": 240, "val_shift": 240, "test_iid": 597, "test_shift": 597}
 
 
@@ -46,7 +46,7 @@ def check_record(record, commits):
 def test_smoke(tmp_path):
     workdir = tmp_path / "smoke"
     config = smoke.get_config()
-    work = [piece.name for piece in pipeline.pieces(config)]
+    work = [piece.name for piece in pipeline.pieces(config) if piece.stage in pipeline.STAGES]
     lines = command(workdir)
     assert not skipped(lines)
 
