@@ -1,4 +1,4 @@
-"""A robustness figure that does not rest on one attack, and signs that it should not be trusted (spec: NaTra's evaluation, RobustBench).
+"""A robustness figure that does not rest on one attack, and signs that it should not be trusted, as RobustBench raises them.
 
 A classifier trained with adaptive radii and soft labels can look robust because its gradients are masked: a reimplementation of CAT held
 68 % under PGD on the cross entropy and 24 % under APGD on the logits' ratio. So the worst over several losses, restarts and a
