@@ -37,7 +37,7 @@ def train(name, optimizer, norm, steps, dtype, devices, mode):
 SAME = [
     ("natra", "batch", [(2, "pmap"), (4, "shard_map")]),
     ("random", "group", [(4, "pmap")]),
-    ("advmix", "group", [(2, "shard_map")]),
+    pytest.param("advmix", "group", [(2, "shard_map")], marks=pytest.mark.slow),
     ("advbn", "batch", [(2, "shard_map"), (4, "pmap")]),
 ]
 
