@@ -70,19 +70,19 @@ def _corruptions(records: Sequence[Record], rows: Sequence[str], baseline: str) 
     errors: dict[tuple[str, int], dict[tuple[str, int], float]] = {}
     for r in corrupted:
         errors.setdefault((r.method, r.seed), {})[r.metric, 0] = 1 - r.value
-    relative = [
-        Record(method, seed, corrupted[0].split, _MCE, mean_corruption_error(own, errors[baseline, seed]), len(names), None, None, "")
-        for (method, seed), own in errors.items()
-        if (baseline, seed) in errors
-    ]
+    relative: dict[str, list[float]] = {}
+    for (method, seed), own in errors.items():
+        # where the baseline makes no error, a ratio to it says nothing
+        reference = {place: error for place, error in errors.get((baseline, seed), {}).items() if error > 0}
+        if reference:
+            relative.setdefault(method, []).append(mean_corruption_error({place: own[place] for place in reference}, reference))
     text = [
         f"Accuracy on the test images under common corruptions, mean over five severities and the seeds, and the mean corruption error "
-        f"relative to {baseline} (its own is 100). {', '.join(NOT_COMPARABLE)}: made by a procedure of ours, not comparable with "
-        "published figures."
+        f"relative to {baseline} over the corruptions that it errs under (its own is 100). {', '.join(NOT_COMPARABLE)}: made by a "
+        "procedure of ours, not comparable with published figures."
     ]
-    means = {r.method: fmean(x.value for x in relative if x.method == r.method) for r in relative}
     body = [(name.removeprefix(_CORRUPTION), *(_per_cent(corrupted, m, name) for m in rows)) for name in names]
-    last = (_MCE, *(f"{means[m]:.1f}" if m in means else "-" for m in rows))
+    last = (_MCE, *(f"{fmean(relative[m]):.1f}" if m in relative else "-" for m in rows))
     return Section("Common corruptions", text, Plain(("corruption", *rows), (*body, last)))
 
 
