@@ -111,9 +111,9 @@ def validate(config: ConfigDict, device_count: int) -> None:
         if fields[name] not in valid:
             raise UserError(f"config field {name} is {fields[name]!r} ({nearest(fields[name], valid)})")
     for method in fields["methods"]:
-        _require_method("methods", method)
-    exported = fields["export.method"]
-    _require("export.method", exported, exported in ("", *fields["methods"]), f"empty, or one of methods ({', '.join(fields['methods'])})")
+        _require_method(method)
+    named, exported = ", ".join(fields["methods"]), fields["export.method"]
+    _require("export.method", exported, exported in ("", *fields["methods"]), f"empty, or one of methods ({named})")
 
     counts = [
         "generator.steps", "encoder.steps", "train.steps", "judge.steps", "generator.batch_size", "encoder.batch_size", "train.batch_size",
@@ -159,12 +159,11 @@ def validate(config: ConfigDict, device_count: int) -> None:
         _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
     if own := fields["classifier.factory"]:
         module, _, function = own.partition(":")
-        named = all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
-        _require("classifier.factory", own, named, "empty, or 'package.module:function'")
+        identifiers = all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
+        _require("classifier.factory", own, identifiers, "empty, or 'package.module:function'")
         factory.find(own)
     source = fields["train.init_from"]
     known = source in ("", *fields["methods"]) or epath.Path(source).expanduser().exists()
-    named = ", ".join(fields["methods"])
     _require("train.init_from", source, known, f"empty, one of the experiment's methods ({named}), or a path that exists")
     fine_tuned = source in fields["methods"] and methods.find(source).fine_tunes
     _require("train.init_from", source, not fine_tuned, "a method that does not itself start from another's classifier")
@@ -178,13 +177,13 @@ def validate(config: ConfigDict, device_count: int) -> None:
         _require("advbn.group_size", group, share % group == 0, f"a divisor of the {share} examples of a batch that each device gets")
 
 
-def _require_method(field: str, method: str) -> None:
+def _require_method(method: str) -> None:
     try:
         methods.find(method)
     except KeyError as error:
-        raise UserError(f"config field {field} names {method!r} ({nearest(error.args[0], methods.METHODS)})") from error
+        raise UserError(f"config field methods names {method!r} ({nearest(error.args[0], methods.METHODS)})") from error
     except ValueError as error:
-        raise UserError(f"config field {field}: {error}") from error
+        raise UserError(f"config field methods: {error}") from error
 
 
 def _require(name: str, value: object, holds: bool, wanted: str) -> None:

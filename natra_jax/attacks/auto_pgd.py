@@ -11,15 +11,14 @@ import numpy as np
 from natra_jax.attacks.search import (
     Attack,
     AttackResult,
-    PyTree,
     begin,
     better,
     gradient,
     group_mean,
     higher,
     nowhere,
-    per_example,
     require_count,
+    scaled,
     select,
     start,
     steepest,
@@ -75,7 +74,7 @@ def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) 
             best_before = jnp.where(at_mark, loss_of(best), best_before)
             rises = jnp.where(at_mark, 0, rises)
 
-            target = moved(here, _scaled(size, steepest(rule, gradients)))
+            target = moved(here, scaled(size, steepest(rule, gradients)))
             momentum = jnp.where(index > 0, _MOMENTUM, 1.0)
             update = jax.tree.map(
                 lambda t, h, p: momentum.astype(h.dtype) * (t - h) + (1 - momentum).astype(h.dtype) * (h - p), target, here, previous
@@ -85,9 +84,9 @@ def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) 
 
         size = 2.0 * epsilon[:: space.group]
         none = jnp.zeros(size.shape, bool)
-        unknown = jnp.full(size.shape, jnp.nan, jax.eval_shape(loss_of, nowhere(loss_fn, space, center, delta)).dtype)
         zeros = jax.tree.map(jnp.zeros_like, delta)
         best = nowhere(loss_fn, space, center, delta)
+        unknown = loss_of(best)
         first = (delta, delta, size, best, zeros, unknown, none.astype(jnp.int32), none, unknown)
         carry, losses = jax.lax.scan(climb, first, (jnp.arange(num_steps), jnp.asarray(since_last)))
         last = visit(loss_fn, space, center, carry[0])
@@ -105,7 +104,3 @@ def checkpoints(num_steps: int) -> list[int]:
             marks.append(mark)
         last, share = share, share + max(share - last - 0.03, 0.06)
     return marks
-
-
-def _scaled(size: jax.Array, direction: PyTree) -> PyTree:
-    return jax.tree.map(lambda d: per_example(size, d) * d, direction)

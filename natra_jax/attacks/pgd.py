@@ -17,8 +17,8 @@ from natra_jax.attacks.search import (
     gradient,
     nowhere,
     over_l1,
-    per_example,
     require_count,
+    scaled,
     start,
     steepest,
     visit,
@@ -70,7 +70,7 @@ def pgd(
         if decay is not None:
             gradients = state = jax.tree.map(lambda m, g: decay * m + g, state, over_l1(gradients))
         size = 2.5 * epsilon / max(num_steps, 1) if step_size is None else jnp.full(epsilon.shape, step_size)
-        return jax.tree.map(lambda d: per_example(size, d) * d, steepest(rule, gradients)), state
+        return scaled(size, steepest(rule, gradients)), state
 
     def attack(loss_fn, keys, space, origin, epsilon, restart=0):
         keys, center = begin(keys, space, origin, epsilon, restart)

@@ -169,6 +169,11 @@ def steepest(rule: str, gradient: PyTree) -> PyTree:
     return gradient
 
 
+def scaled(size: jax.Array, direction: PyTree) -> PyTree:
+    """The direction times each example's (group's) step size."""
+    return jax.tree.map(lambda d: per_example(size, d) * d, direction)
+
+
 def over_l1(gradient: PyTree) -> PyTree:
     """Each example's gradient over its l1 norm; zero stays zero."""
     return _divided(gradient, _over_entries(jnp.sum, jnp.abs, gradient))

@@ -26,3 +26,8 @@ class Source(NamedTuple):
 def to_float(image: np.ndarray) -> np.ndarray:
     """uint8 [0, 255] -> float32 [-1, 1]."""
     return image.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Float [-1, 1], clipped -> uint8 [0, 255]."""
+    return np.rint((np.clip(image, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)

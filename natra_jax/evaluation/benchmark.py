@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,9 +17,14 @@ from natra_jax.data import to_float
 LogitsFn = Callable[[jax.Array], jax.Array]
 
 
-def even_batches(count: int, most: int) -> int:
-    """The size of the fewest equal batches of at most `most` that count examples fit in: the last one is then hardly filled up."""
-    return -(-count // -(-count // most))
+def even_batches(count: int, most: int) -> Iterator[np.ndarray]:
+    """Indices of 0..count - 1 in the fewest batches of at most `most`, all of one size, so that a program is compiled once.
+
+    The last one is filled up with indices that it has already: cut what is made of all batches to count.
+    """
+    size = -(-count // -(-count // most))
+    for i in range(0, count, size):
+        yield np.resize(np.arange(i, min(i + size, count)), size)
 
 
 @jax.jit
@@ -29,14 +34,11 @@ def _answers(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
 
 def predict(logits_fn: LogitsFn, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Classes [N] of images [N, H, W, C], uint8 or float32 in [-1, 1]. logits_fn: a Partial with its weights bound."""
-    size = even_batches(len(images), batch_size)
     answers = []
-    for i in range(0, len(images), size):
-        batch = np.asarray(images[i : i + size])
-        batch = to_float(batch) if batch.dtype == np.uint8 else batch
-        full = np.resize(batch, (size, *batch.shape[1:]))  # the last batch in the shape of the others: one compilation
-        answers.append(np.asarray(_answers(logits_fn, full))[: len(batch)])
-    return np.concatenate(answers)
+    for index in even_batches(len(images), batch_size):
+        batch = np.asarray(images[index])
+        answers.append(_answers(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch))
+    return np.concatenate(answers)[: len(images)]
 
 
 def right_in_all(logits_fn: LogitsFn, views: np.ndarray, labels: np.ndarray, batch_size: int) -> np.ndarray:
@@ -72,15 +74,11 @@ def attack(
     The margin is positive exactly where the classifier errs, so with it the worst point fails if any visited one does. Pass the same
     search object again: it is compiled once.
     """
-    size = even_batches(len(labels), batch_size)
     key = jax.random.key(seed)
     parts = []
-    for i in range(0, len(labels), size):
-        index = np.resize(np.arange(i, min(i + size, len(labels))), size)
-        radius = np.full(size, epsilon, np.float32)
-        found = _attack_batch(search, loss, space, logits_fn, key, index, origin[index], labels[index], radius)
-        parts.append(found)
-    # the last batch was filled up to the size of the others
+    for index in even_batches(len(labels), batch_size):
+        radius = np.full(len(index), epsilon, np.float32)
+        parts.append(_attack_batch(search, loss, space, logits_fn, key, index, origin[index], labels[index], radius))
     return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(labels)], *parts)
 
 

@@ -71,13 +71,11 @@ def worst_case(
 
 
 def _zero_gradient(space, logits_fn, origin, labels, epsilon, batch_size) -> float:
-    size = even_batches(len(labels), batch_size)
-    zero = 0
-    for i in range(0, len(labels), size):
-        index = np.resize(np.arange(i, min(i + size, len(labels))), size)
-        found = _gradient_is_zero(space, logits_fn, origin[index], labels[index], np.full(size, epsilon, np.float32))
-        zero += int(np.asarray(found)[: len(labels) - i].sum())
-    return zero / len(labels)
+    found = [
+        _gradient_is_zero(space, logits_fn, origin[index], labels[index], np.full(len(index), epsilon, np.float32))
+        for index in even_batches(len(labels), batch_size)
+    ]
+    return float(np.concatenate(found)[: len(labels)].mean())
 
 
 @jax.jit

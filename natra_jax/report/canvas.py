@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from natra_jax.data import to_uint8
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -57,7 +59,7 @@ def pixels(images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise ValueError(f"images of shape {images.shape}; expected [N, H, W, C] with N at least 1 and C 1 or 3")
     finite = np.isfinite(images)
-    shown = np.rint((np.clip(np.where(finite, images, 0.0), -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    shown = to_uint8(np.where(finite, images, 0.0))
     shown = np.where(finite.all(-1, keepdims=True), shown, np.array([255, 0, 255], np.uint8))
     longest = max(images.shape[1:3])
     if longest > _LARGEST:

@@ -59,9 +59,9 @@ def _signs(records: Sequence[Record], rows: Sequence[str]) -> Section:
     return Section("Can the figures be trusted?", text, table)
 
 
-def _mean(records: Sequence[Record], method: str, metric: str) -> str:
+def _mean(records: Sequence[Record], method: str, metric: str, scale: int = 1, decimals: int = 3) -> str:
     values = [r.value for r in records if (r.method, r.metric) == (method, metric)]
-    return f"{fmean(values):.3f}" if values else "-"
+    return f"{scale * fmean(values):.{decimals}f}" if values else "-"
 
 
 def _corruptions(records: Sequence[Record], rows: Sequence[str], baseline: str) -> Section:
@@ -81,11 +81,6 @@ def _corruptions(records: Sequence[Record], rows: Sequence[str], baseline: str) 
         f"relative to {baseline} over the corruptions that it errs under (its own is 100). {', '.join(NOT_COMPARABLE)}: made by a "
         "procedure of ours, not comparable with published figures."
     ]
-    body = [(name.removeprefix(_CORRUPTION), *(_per_cent(corrupted, m, name) for m in rows)) for name in names]
+    body = [(name.removeprefix(_CORRUPTION), *(_mean(corrupted, m, name, 100, 1) for m in rows)) for name in names]
     last = (_MCE, *(f"{fmean(relative[m]):.1f}" if m in relative else "-" for m in rows))
     return Section("Common corruptions", text, Plain(("corruption", *rows), (*body, last)))
-
-
-def _per_cent(records: Sequence[Record], method: str, metric: str) -> str:
-    values = [r.value for r in records if (r.method, r.metric) == (method, metric)]
-    return f"{100 * fmean(values):.1f}" if values else "-"

@@ -54,10 +54,15 @@ def rows(methods: Iterable[str]) -> list[str]:
     return [name for method in methods for name in (method, method + _ADVERSARIAL)]
 
 
+def baseline(config) -> str:
+    """The method that the others are measured against."""
+    return "original" if "original" in config.methods else config.methods[0]
+
+
 def search(context: Context) -> attacks.Attack:
     """The latent attack of the evaluation."""
     c = context.config.eval
-    return _search(c.latent_steps, c.latent_restarts)
+    return latent_search(c.latent_steps, c.latent_restarts)
 
 
 def recorder(context: Context, directory: epath.Path, method: str, seed: int) -> Callable[[str, str, np.ndarray], Record]:
@@ -72,7 +77,8 @@ def recorder(context: Context, directory: epath.Path, method: str, seed: int) ->
 
 
 @cache  # the same object for every classifier, so that the attack is compiled once
-def _search(num_steps: int, restarts: int) -> attacks.Attack:
+def latent_search(num_steps: int, restarts: int) -> attacks.Attack:
+    """PGD along directions: from the encoded point, then from random ones."""
     return attacks.best_of(attacks.pgd(num_steps), restarts)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from etils import epath
 
 from natra_jax import attacks
+from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
-from natra_jax.stages import classifier, data, directions, encode, train
+from natra_jax.stages import classifier, data, directions, encode, evaluate, train
 from natra_jax.stages.context import Context
 
 TABLE = "table.csv"
@@ -35,7 +36,7 @@ def run(context: Context, directory: epath.Path) -> None:
         one = attacks.along(space, axis)
         settings = {"loss": "margin", "seed": c.directions.seed, "batch_size": c.eval.batch_size}
         found = attack(search, one, logits_fn, codes, labels, c.export.epsilon, **settings)
-        pixels = np.rint((np.clip(found.images, -1, 1) + 1) * 127.5).astype(np.uint8)
+        pixels = to_uint8(found.images)
         failed = predict(logits_fn, pixels, c.eval.batch_size) != labels
         for i in np.flatnonzero(failed) if c.export.failures_only else range(len(labels)):
             file = f"images/{labels[i]}/{i:06d}_{s:03d}.png"
@@ -50,7 +51,7 @@ def run(context: Context, directory: epath.Path) -> None:
 
 def method(config) -> str:
     """Whose failures are written out: export.method, by default the baseline of the report."""
-    return config.export.method or ("original" if "original" in config.methods else config.methods[0])
+    return config.export.method or evaluate.baseline(config)
 
 
 def _write_image(path: epath.Path, image: np.ndarray) -> None:

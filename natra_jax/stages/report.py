@@ -15,7 +15,6 @@ from natra_jax.stages import data, directions, encode, evaluate, generator, judg
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
 
-_BASELINE = "original"
 _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, shown for each direction
 
 
@@ -26,7 +25,7 @@ def run(context: Context, directory: epath.Path) -> None:
     sections = [
         _results(context, records, table),
         *_differences(context, records),
-        *report.thorough_sections(records, evaluate.rows(context.config.methods), _baseline(context)),
+        *report.thorough_sections(records, evaluate.rows(context.config.methods), evaluate.baseline(context.config)),
         _images(context),
         _directions(context),
         *_escaped(context),
@@ -56,12 +55,7 @@ def _table(context: Context, records: list[Record]) -> report.Table:
     measured = {r.method for r in records}
     rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + [judge.NAME]
     shown = [r for r in records if r.method in rows and not report.is_thorough(r.metric)]
-    return report.build(shown, rows, baseline=_baseline(context), references=[judge.NAME])
-
-
-def _baseline(context: Context) -> str:
-    methods = context.config.methods
-    return _BASELINE if _BASELINE in methods else methods[0]
+    return report.build(shown, rows, baseline=evaluate.baseline(context.config), references=[judge.NAME])
 
 
 def _best(context: Context) -> str:
@@ -71,7 +65,7 @@ def _best(context: Context) -> str:
 
 
 def _lead(context: Context, records: list[Record]) -> str:
-    method, baseline = _best(context), _baseline(context)
+    method, baseline = _best(context), evaluate.baseline(context.config)
     split = "test_shift" if "test_shift" in data.facts(context).splits else "test_iid"
     return report.compare(records, method, baseline, split, "accuracy") if method != baseline else ""
 
@@ -84,7 +78,7 @@ def _results(context: Context, records: list[Record], table: report.Table) -> Se
         f"training did what it was meant to do. {judge.NAME} is the independent judge, trained on labelled images with the variation "
         "removed from the label: a ceiling, not a competitor.",
     ]
-    methods = [m for m in context.config.methods if m != _baseline(context)]
+    methods = [m for m in context.config.methods if m != evaluate.baseline(context.config)]
     if "random" in methods and "natra" in methods:
         text.append(report.compare(records, "natra", "random", "test_shift", "accuracy"))
     on_test = report.select(table, lambda column: column.split.startswith("test"))
@@ -140,7 +134,7 @@ def _directions(context: Context) -> Section:
 
 
 def _escaped(context: Context) -> list[Section]:
-    method, baseline, seed = _best(context), _baseline(context), context.config.seeds[0]
+    method, baseline, seed = _best(context), evaluate.baseline(context.config), context.config.seeds[0]
     if method == baseline:
         return []
     c = context.config.eval

@@ -11,6 +11,7 @@ corruption_NAME      accuracy on the test images under one of 15 common corrupti
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from etils import epath
@@ -30,41 +31,54 @@ from natra_jax.types import Record
 _SPLIT, _SEVERITIES = "test_iid", (1, 2, 3, 4, 5)
 
 
+class _Target(NamedTuple):
+    """Where classifiers are attacked, and how."""
+
+    space: attacks.Space
+    origin: np.ndarray  # [N, ...], codes or images
+    epsilon: float
+    searches: dict[str, attacks.Attack]  # the loss of each
+
+
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
     """Writes the figures of one trained classifier into directory/records.jsonl."""
-    trained = train.load(context, method, seed)
-    records: list[Record] = []
-    for name, logits_fn in evaluate.branches(context, trained, method).items():
-        record = evaluate.recorder(context, directory, name, seed)
-        records += _worst_cases(context, logits_fn, record, seed)
-        records += _corrupted(context, logits_fn, record)
+    branches = evaluate.branches(context, train.load(context, method, seed), method)
+    recorders = {name: evaluate.recorder(context, directory, name, seed) for name in branches}
+    targets, records = _targets(context), []
+    for name, logits_fn in branches.items():
+        records += _worst_cases(context, targets, logits_fn, recorders[name], seed)
+    records += _corrupted(context, branches, recorders)
     write_records(directory / "records.jsonl", records)
     worst = ", ".join(f"{r.metric} {r.value:.3f}" for r in records if r.method == method and r.metric.endswith("_worst"))
     context.say(f"evaluate: {method} seed {seed}, thoroughly: {worst}")
 
 
-def _worst_cases(context: Context, logits_fn: LogitsFn, record, seed: int) -> list[Record]:
+def _targets(context: Context) -> dict[str, _Target]:
     c = context.config
     split = data.split(context, _SPLIT)
-    images, labels = to_float(split.image), np.asarray(split.label)
     codes = encode.encode_images(context, split.image)
     latent = Latent(*generator.load(context), directions.load(context))
     others = latent._replace(directions=outside(encode.wild_codes(context), latent.directions))
-    steps, restarts, samples = c.eval.worst_steps, c.eval.worst_restarts, c.eval.worst_samples
+    along = dict.fromkeys(("ce", "margin"), evaluate.latent_search(c.eval.worst_steps, c.eval.worst_restarts))
+    in_pixels = dict.fromkeys(_pixel_losses(context), _pixel(c.eval.worst_steps))
     targets = {
-        "latent": (natra.space(c, latent), codes, c.eval.latent_epsilon, {loss: _latent(steps, restarts) for loss in ("ce", "margin")}),
-        "pixel": (attacks.linf(), images, c.eval.pixel_epsilon, {x: _pixel(steps) for x in _pixel_losses(context)}),
+        "latent": _Target(natra.space(c, latent), codes, c.eval.latent_epsilon, along),
+        "pixel": _Target(attacks.linf(), to_float(split.image), c.eval.pixel_epsilon, in_pixels),
     }
     if len(others.directions.sigma):
-        in_others = {loss: _latent(steps, restarts) for loss in ("ce", "margin")}
-        targets["latent_other"] = (natra.space(c, others), codes, c.eval.latent_epsilon, in_others)
-    records = []
-    for name, (space, origin, epsilon, searches) in targets.items():
-        common = {"seed": seed, "batch_size": c.eval.batch_size}
-        found = worst_case(searches, _random(samples), space, logits_fn, origin, labels, epsilon, **common)
-        records.append(record(_SPLIT, f"{name}_worst", ~found.failed))
-        plain = record(_SPLIT, "", ~found.failed)._replace(low=None, high=None)
-        records += [plain._replace(metric=f"{name}_{sign}", value=value) for sign, value in found.warnings.items()]
+        targets["latent_other"] = _Target(natra.space(c, others), codes, c.eval.latent_epsilon, along)
+    return targets
+
+
+def _worst_cases(context: Context, targets: dict[str, _Target], logits_fn: LogitsFn, record, seed: int) -> list[Record]:
+    c, labels, records = context.config.eval, np.asarray(data.split(context, _SPLIT).label), []
+    for name, at in targets.items():
+        found = worst_case(
+            at.searches, _random(c.worst_samples), at.space, logits_fn, at.origin, labels, at.epsilon, seed=seed, batch_size=c.batch_size
+        )
+        worst = record(_SPLIT, f"{name}_worst", ~found.failed)
+        signs = [worst._replace(metric=f"{name}_{sign}", value=value, low=None, high=None) for sign, value in found.warnings.items()]
+        records += [worst, *signs]
     return records
 
 
@@ -73,22 +87,20 @@ def _pixel_losses(context: Context) -> tuple[str, ...]:
     return ("ce", "margin", "dlr") if data.facts(context).num_classes > 2 else ("ce", "margin")
 
 
-def _corrupted(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
+def _corrupted(context: Context, branches: dict[str, LogitsFn], recorders) -> list[Record]:
     split, records = data.split(context, _SPLIT), []
     seed, size, index = context.config.data.seed, context.config.eval.batch_size, np.arange(len(split.label))
-    for name in corruptions.CORRUPTIONS:
-        severities = (corruptions.corrupt(split.image, name, severity, seed, index) for severity in _SEVERITIES)
-        right = [predict(logits_fn, images, size) == split.label for images in severities]
-        records.append(record(_SPLIT, f"corruption_{name}", np.concatenate(right)))
+    for corruption in corruptions.CORRUPTIONS:
+        right: dict[str, list[np.ndarray]] = {name: [] for name in branches}
+        for severity in _SEVERITIES:
+            images = corruptions.corrupt(split.image, corruption, severity, seed, index)
+            for name, logits_fn in branches.items():
+                right[name].append(predict(logits_fn, images, size) == split.label)
+        records += [recorders[name](_SPLIT, f"corruption_{corruption}", np.concatenate(answers)) for name, answers in right.items()]
     return records
 
 
 # The same objects for every classifier, so that each attack is compiled once.
-
-
-@cache
-def _latent(num_steps: int, restarts: int) -> attacks.Attack:
-    return attacks.best_of(attacks.pgd(num_steps), restarts)
 
 
 @cache

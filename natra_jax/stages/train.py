@@ -28,11 +28,12 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     arrays = train._asdict()
     if methods.find(method).latent:
         arrays["codes"] = encode.train_codes(context)
+    built = _build(context, method)
     state, history = fit_classifier(
         classifier.builder(config, facts.num_classes),
-        _build(context, method),
+        built,
         arrays,
-        _schedule(context, method),
+        _schedule(context, method, built),
         seed=seed,
         directory=directory / "checkpoints",
         devices=context.devices,
@@ -108,11 +109,11 @@ def _build(context: Context, method: str) -> Method:
     return spec.build(context.config, data.facts(context).num_classes, latent)
 
 
-def _schedule(context: Context, method: str) -> Schedule:
+def _schedule(context: Context, method: str, built: Method) -> Schedule:
     """The method's own schedule, or as many steps as make its network passes equal to those of the one it is to be as long as."""
     config, spec = context.config, methods.find(method)
     if spec.perturbs:
         return classifier.fine_tuning_schedule(config)
     if not (other := spec.as_long_as):
         return classifier.schedule(config)
-    return classifier.schedule(config, round(config.train.steps * _build(context, other).passes / _build(context, method).passes))
+    return classifier.schedule(config, round(config.train.steps * _build(context, other).passes / built.passes))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from natra_jax.attacks.search import Space, require_count
+from natra_jax.attacks.spaces.balls import in_cube
 from natra_jax.feature_statistics import channel_means, perturb
 from natra_jax.types import Bound
 
@@ -60,8 +60,7 @@ def _uniform(group, keys, center, epsilon):
 
 
 def _project(group, delta, center, epsilon):
-    radius = epsilon[::group, None].astype(center.means.dtype)
-    return jax.tree.map(lambda d: jnp.clip(d, -radius, radius), delta)
+    return jax.tree.map(lambda d: in_cube(d, epsilon[::group]), delta)
 
 
 def _decode(relu, center, delta):

@@ -10,6 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from natra_jax.attacks.search import Space
+from natra_jax.attacks.spaces.balls import in_ball, in_cube
 from natra_jax.types import Bound, Directions, Generator
 
 
@@ -77,11 +78,7 @@ def _box(reach, coordinates):
 
 def _project_r(norm, reach, r, center, epsilon):
     low, high = _box(reach, center.coordinates)
-    epsilon = epsilon[:, None].astype(r.dtype)
-    if norm == "linf":
-        return jnp.clip(r, jnp.maximum(-epsilon, low), jnp.minimum(epsilon, high))
-    length = jnp.linalg.norm(r, axis=1, keepdims=True)
-    return jnp.clip(r * jnp.where(length > epsilon, epsilon / jnp.where(length > 0, length, 1.0), 1.0), low, high)
+    return jnp.clip((in_cube if norm == "linf" else in_ball)(r, epsilon), low, high)
 
 
 def _random_r(norm, reach, keys, center, epsilon):

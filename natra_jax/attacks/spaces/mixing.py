@@ -10,6 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from natra_jax.attacks.search import Space
+from natra_jax.attacks.spaces.balls import in_cube
 from natra_jax.types import Bound, Generator
 
 SOURCES = ("prior", "other")
@@ -72,8 +73,7 @@ def _uniform(replaced, keys, center, epsilon):
 
 
 def _project(delta, center, epsilon):
-    epsilon = epsilon[:, None, None].astype(delta.dtype)
-    return jnp.clip(delta, -epsilon, epsilon)
+    return in_cube(delta, epsilon)
 
 
 def _decode(tail, replaced, params, center, delta):

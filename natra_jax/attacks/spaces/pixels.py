@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from natra_jax.attacks.search import Space, per_example
+from natra_jax.attacks.spaces.balls import in_ball, in_cube
 
 
 def linf(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
@@ -14,7 +15,7 @@ def linf(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
 
     Where an image lies outside the bounds already, as a generator's may, it is moved no further out, and not back by itself.
     """
-    return _pixels(_uniform, _cube, bounds)
+    return _pixels(_uniform, in_cube, bounds)
 
 
 def l2(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
@@ -22,7 +23,7 @@ def l2(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
 
     The ball first, then the bounds: cutting a delta at the bounds only shortens it.
     """
-    return _pixels(_in_ball, _ball, bounds)
+    return _pixels(_uniform_in_ball, in_ball, bounds)
 
 
 def _pixels(init, shrink, bounds):
@@ -43,21 +44,12 @@ def _uniform(keys, center, epsilon):
     return jax.vmap(lambda key, x, e: jax.random.uniform(key, x.shape, x.dtype, -e, e))(keys, center, epsilon.astype(center.dtype))
 
 
-def _in_ball(keys, center, epsilon):
+def _uniform_in_ball(keys, center, epsilon):
     size = center[0].size
     unit = jax.vmap(lambda key: jax.random.ball(key, size, dtype=center.dtype))(keys).reshape(center.shape)
     return per_example(epsilon, unit) * unit
 
 
-def _cube(delta, epsilon):
-    return jnp.clip(delta, -epsilon, epsilon)
-
-
-def _ball(delta, epsilon):
-    length = jnp.sqrt(jnp.square(delta).sum(axis=tuple(range(1, delta.ndim)), keepdims=True))
-    return delta * jnp.where(length > epsilon, epsilon / jnp.where(length > 0, length, 1.0), 1.0)
-
-
 def _project(shrink, low, high, delta, center, epsilon):
-    moved = center + shrink(delta, per_example(epsilon, delta))
+    moved = center + shrink(delta, epsilon)
     return jnp.clip(moved, jnp.minimum(low, center), jnp.maximum(high, center)) - center
