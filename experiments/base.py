@@ -32,13 +32,27 @@ def get_config() -> ConfigDict:
                 "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
                 "weight_decay": 1e-4,
                 "kl_weight": 0.2,  # against the sum of squared pixel errors
+                "adversarial": {  # training that goes on from the autoencoder's decoder, against a discriminator
+                    "steps": 0,  # of each network; 0 keeps the autoencoder's decoder as it is
+                    "batch_size": 32,  # real images and as many generated ones
+                    "learning_rate": 5e-4,  # of the generator: Adam without momentum, warmed up over 1/15 of the steps, then a cosine to 0
+                    "discriminator_learning_rate": 1e-3,  # likewise
+                    "group": 4,  # images whose spread the discriminator is shown (minibatch standard deviation); 0 for none
+                    "r1": 0.1,  # weight of the gradient penalty on real images; 0 leaves it out
+                    "r1_every": 4,  # steps between two penalties, each weighed so many times
+                    "ema": 0.999,  # decay a step of the averaged weights that are kept
+                    "augment": ("translation",),  # of natra_jax.latents.augmentation.KINDS: what the discriminator sees is changed so
+                    "reconstruction": 1.0,  # weight of the autoencoder's loss, which goes on being trained; 0 leaves it out
+                },
             },
             "encoder": {
                 "seed": 0,  # of its training
                 "codes": "w+",  # w: one code an image; w+: one a layer (latent codes expansion with N = 1)
                 "widths": (32, 64, 128),  # channels of its convolutions
                 "hidden": 128,  # units of its dense layer
-                "domain": "wild",  # wild | train: the real images of eq. 9
+                "num_codes": 1,  # N codes an image, whose feature maps are summed (latent codes expansion)
+                "expand_at": 1,  # l, the layer after which they are summed, for num_codes above 1
+                "domain": "marginal",  # marginal | target | both: the real images of eq. 9, of the generator's domain or of the train split
                 "steps": 1000,  # iterations, of two updates each (eq. 8 and eq. 9)
                 "batch_size": 64,  # real images and as many generated ones
                 "learning_rate": 2e-3,
@@ -46,11 +60,25 @@ def get_config() -> ConfigDict:
                 "gamma1": 1.0,  # weight of the pixel error (eq. 9)
                 "gamma2": 0.03,  # weight of the perceptual error (eq. 9); 0 leaves it out
                 "gamma_codes": 0.1,  # weight of eq. 8
+                "gamma_adversarial": 0.0,  # weight of a discriminator that is trained beside; 0 leaves it out
                 "pixel_loss": "l2",  # l2 as eq. 9 prints | l1 as its text says
                 "perceptual": "classifier",  # whose features: a plain classifier trained on the task for train.steps
             },
+            "shift": {
+                "steps": 0,  # of moving the synthesis network towards the train split (eq. 10); 0 leaves it as it is
+                "domain": "target",  # as encoder.domain
+                "batch_size": 64,
+                "learning_rate": 3e-4,  # AdamW without decay, warmed up over 1/15 of the steps, then a cosine to 0
+                "seed": 0,  # of the order of its batches
+            },
+            "encode": {
+                "batch_size": 500,  # images
+                "refine_steps": 0,  # of Adam on each image's codes, from the encoder's answer
+                "refine_learning_rate": 0.02,
+                "gamma_domain": 0.1,  # weight of |codes - enc(g(codes))|^2, which keeps refined codes where the encoder knows them
+            },
             "directions": {
-                "method": "umap",  # umap | pca
+                "method": "umap",  # umap | pca | sefa
                 "space": "activations",  # activations | codes: where the reduction looks
                 "codes": "encoded",  # encoded: codes of images of the generator's domain | prior: of prior samples
                 "num_codes": 5000,  # K, sampled codes
@@ -58,8 +86,20 @@ def get_config() -> ConfigDict:
                 "neighbors": 15,  # UMAP's n_neighbors
                 "regression": "principal",  # principal | whitened | per_coordinate: how eq. 11 is fitted and read
                 "num": 8,  # directions kept, of the largest spread
-                "layers": (0, 1),  # (first, last + 1): the directions move these layers' codes
+                "layers": (0, 1),  # (first, last + 1): the directions move these layers' codes; or several such ranges, num in each
+                "at": 0,  # the layer whose activations are seen; 0: the last that moves; 1 for generators without w
+                "truncation_psi": 1.0,  # of the prior's codes
                 "seed": 0,  # of UMAP and of the sampling
+            },
+            "screening": {
+                "judge": "cross_fitted",  # none | cross_fitted | a file or directory of classifier weights | package.module:function
+                "folds": 2,  # of cross-fitting: each judge is trained on all but one
+                "examples": 500,  # train images that are moved
+                "multiples": (1.0, 2.0, 3.0, 4.0),  # of sigma; a direction that loses answers at the first is not proposed
+                "keep": 0.95,  # share of answers that a useful range and the chosen set keep
+                "confounded": 0.1,  # a direction that predicts labels better than this (0 chance, 1 without error) is left to the user
+                "choose": "",  # '' those that keep answers and are not confounded | names or numbers 'a,b' | a file as directions.json
+                "seed": 0,  # of folds, examples and random moves
             },
             "natra": {
                 "num_steps": 5,  # K of eq. 6

@@ -12,7 +12,9 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "digits"
     config.generator.weights = "package:digits"
-    # What the user states here: neither colour nor light carries the label. They live in the layers of the full resolution.
+    # What the user states here: neither colour nor light carries the label. They live in the layers of the full resolution. The training
+    # labels are tied to both, so that no judge trained on them could tell.
+    config.screening.judge = "none"
     config.directions.update(layers=(4, 6), num=12)
     config.natra.update(rho=1.0, epsilon_max=4.0, smoothing=0.075)
     config.natra_oa.epsilon = 4.0

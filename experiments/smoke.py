@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
     config.encoder.update(steps=20, widths=(8, 16, 16), hidden=32, gamma2=0.1)
     config.data.update(renderings=2, wild_per_image=2)
     config.directions.update(num_codes=300, num=4, dim=6)
+    config.screening.update(examples=30, multiples=(1.0, 2.0))
     config.natra.num_steps = 2
     config.classifier.widths = (8, 16, 16)
     config.train.update(steps=20, checkpoint_every=10, log_every=5)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from natra_jax import attacks, classifiers, generators
+from natra_jax import attacks, classifiers, generators, latents
 from natra_jax.convolution import conv2d
 from natra_jax.methods import advbn, mixing, natra, plain
 from natra_jax.training.fit import adamw
@@ -97,11 +97,26 @@ def training_steps() -> dict[str, Callable[[], object]]:
     return {name: partial(update, method) for name, method in methods.items()}
 
 
+def encoding() -> dict[str, Callable[[], object]]:
+    """10,000 images through the digits' encoder: its forward pass alone, on images that lie ready, against encoding an array of them."""
+    generator = generators.style_small()
+    encoder = latents.inverse_encoder(generator, codes="w+", widths=(32, 64, 128), hidden=128)
+    params = encoder.init(jax.random.key(0), (16, 16, 3), jnp.zeros((generator.num_layers, generator.code_dim)))
+    images = np.random.default_rng(0).uniform(-1, 1, (10_000, 16, 16, 3)).astype(np.float32)
+    ready = [jnp.asarray(images[i : i + 500]) for i in range(0, len(images), 500)]
+    forward = jax.jit(encoder.encode)
+    return {
+        "forward": lambda: [forward(params, batch) for batch in ready],
+        "latents.encode": lambda: latents.encode(encoder, params, images),
+    }
+
+
 def main() -> None:
     device = jax.devices()[0]
     print(f"{device.platform} ({device.device_kind}), JAX {jax.__version__}, medians of alternated runs")
-    for title, candidates in (("attack of 5 steps in one scan", convolutions()), ("one training step", training_steps())):
-        seconds = measure(candidates)
+    parts = {"attack of 5 steps in one scan": convolutions, "one training step": training_steps, "10,000 images encoded": encoding}
+    for title, candidates in parts.items():
+        seconds = measure(candidates())
         first = next(iter(seconds.values()))
         print(f"\n{title}")
         for name, value in seconds.items():

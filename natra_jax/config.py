@@ -17,8 +17,9 @@ from natra_jax.classifiers import CLASSIFIERS, factory
 from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.data import SOURCES
 from natra_jax.generators import GENERATORS
-from natra_jax.latents.directions import METHODS as REDUCTIONS
-from natra_jax.latents.directions import REGRESSIONS
+from natra_jax.latents import directions
+from natra_jax.latents.augmentation import KINDS as AUGMENTATIONS
+from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE
 from natra_jax.methods import natra
 from natra_jax.training.parallel import MODES
 from natra_jax.types import UserError
@@ -91,13 +92,14 @@ def validate(config: ConfigDict, device_count: int) -> None:
         "data.name": SOURCES,
         "generator.family": GENERATORS,
         "encoder.codes": ("w", "w+"),
-        "encoder.domain": ("wild", "train"),
+        "encoder.domain": ("marginal", "target", "both"),
+        "shift.domain": ("marginal", "target", "both"),
         "encoder.pixel_loss": ("l2", "l1"),
         "encoder.perceptual": ("classifier",),
-        "directions.method": REDUCTIONS,
+        "directions.method": directions.METHODS,
         "directions.space": ("activations", "codes"),
         "directions.codes": ("encoded", "prior"),
-        "directions.regression": REGRESSIONS,
+        "directions.regression": directions.REGRESSIONS,
         "natra.norm": ("linf", "l2"),
         "natra.units": ("sigma", "raw"),
         "natra.search": natra.SEARCHES,
@@ -119,18 +121,23 @@ def validate(config: ConfigDict, device_count: int) -> None:
         "generator.steps", "encoder.steps", "train.steps", "judge.steps", "generator.batch_size", "encoder.batch_size", "train.batch_size",
         "eval.batch_size", "data.renderings", "data.wild_per_image", "directions.num", "directions.dim", "directions.num_codes",
         "natra.restarts", "eval.latent_restarts", "train.checkpoint_every", "train.log_every", "report.examples", "generator.code_dim",
-        "generator.base_channels", "generator.max_channels", "encoder.hidden", "advmix.restarts", "advbn.group_size", "advbn.steps",
+        "generator.base_channels", "generator.max_channels", "encoder.hidden", "encoder.num_codes", "shift.batch_size", "encode.batch_size",
+        "generator.adversarial.batch_size", "generator.adversarial.r1_every", "advmix.restarts", "advbn.group_size", "advbn.steps",
         "eval.worst_steps", "eval.worst_restarts", "eval.worst_samples",
     ]  # fmt: skip
     positive = ["generator.learning_rate", "encoder.learning_rate", "train.learning_rate", "natra.epsilon_max", "natra.truncation"]
-    positive += ["mixup.alpha", "advbn.learning_rate"]
+    positive += ["shift.learning_rate", "encode.refine_learning_rate"]
+    positive += ["directions.truncation_psi", "mixup.alpha", "advbn.learning_rate"]
+    positive += ["generator.adversarial.learning_rate", "generator.adversarial.discriminator_learning_rate"]
     not_negative = [
         "natra.num_steps", "natra.rho", "natra.smoothing", "natra_oa.epsilon", "adv.epsilon", "adv.step_size", "adv.num_steps",
         "eval.latent_steps", "eval.latent_epsilon", "encoder.gamma1", "encoder.gamma2", "encoder.gamma_codes", "generator.kl_weight",
+        "generator.adversarial.steps", "generator.adversarial.r1", "generator.adversarial.reconstruction", "generator.adversarial.group",
         "generator.weight_decay", "encoder.weight_decay", "train.weight_decay", "data.seed", "generator.seed", "encoder.seed",
         "directions.seed", "judge.seed", "natra.kappa", "advmix.epsilon", "advmix.num_steps", "augment.crop", "augment.brightness",
         "augment.contrast", "augment.saturation", "augment.hue", "augment.cutout", "advbn.num_steps", "advbn.step_size", "advbn.epsilon",
-        "advbn.momentum", "advbn.weight_decay", "eval.pixel_epsilon", "export.epsilon",
+        "advbn.momentum", "advbn.weight_decay", "eval.pixel_epsilon", "export.epsilon", "encoder.gamma_adversarial", "shift.steps",
+        "shift.seed", "encode.refine_steps", "encode.gamma_domain",
     ]  # fmt: skip
     for name in counts:
         _require(name, fields[name], fields[name] >= 1, "at least 1")
@@ -138,6 +145,12 @@ def validate(config: ConfigDict, device_count: int) -> None:
         _require(name, fields[name], fields[name] > 0, "above 0")
     for name in not_negative:
         _require(name, fields[name], fields[name] >= 0, "at least 0")
+    decay, kinds = fields["generator.adversarial.ema"], fields["generator.adversarial.augment"]
+    _require("generator.adversarial.ema", decay, 0 <= decay < 1, "at least 0 and below 1")
+    group, images = fields["generator.adversarial.group"], fields["generator.adversarial.batch_size"]
+    divides = group == 0 or images % group == 0
+    _require("generator.adversarial.group", group, divides, f"0, or a divisor of generator.adversarial.batch_size, {images}")
+    _require("generator.adversarial.augment", kinds, set(kinds) <= set(AUGMENTATIONS), f"a tuple of {', '.join(AUGMENTATIONS)}, or empty")
     _require("name", fields["name"], bool(fields["name"]), "a name for the experiment")
     for name in ("seeds", "methods"):
         unique = len(set(fields[name])) == len(fields[name]) > 0
@@ -148,20 +161,25 @@ def validate(config: ConfigDict, device_count: int) -> None:
     resolution = fields["generator.resolution"]
     _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
     num_layers = 2 * resolution.bit_length() - 4
-    for name in ("directions.layers", "advmix.layers"):
-        layers = fields[name]
-        valid = len(layers) == 2 and all(isinstance(x, int) for x in layers) and 0 <= layers[0] < layers[1] <= num_layers
-        _require(name, layers, valid, f"(first, last + 1) within 0..{num_layers}")
+    for name, wanted in (("directions.layers", ", or a tuple of several such, none twice"), ("advmix.layers", "")):
+        valid = _are_ranges(fields[name], num_layers, several=bool(wanted))
+        _require(name, fields[name], valid, f"(first, last + 1) within 0..{num_layers}{wanted}")
+    at, reached = fields["directions.at"], 1 + max(first for first, _ in directions.ranges(fields["directions.layers"]))
+    valid = at == 0 or reached <= at <= num_layers
+    _require("directions.at", at, valid, f"0, or a layer that all of directions.layers reach, {reached}..{num_layers}")
+    at = fields["encoder.expand_at"]
+    _require("encoder.expand_at", at, 1 <= at <= num_layers, f"a layer in 1..{num_layers}")
+    kind, several = fields["random.kind"], fields["encoder.num_codes"] > 1
+    _require("random.kind", kind, kind == "box" or not several, "box where encoder.num_codes is above 1")
     widths = fields["classifier.widths"]
     _require("classifier.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
     if fields["classifier.norm"] == "group":
         divide = all(w % GroupNorm.groups == 0 for w in widths)
         _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
     if own := fields["classifier.factory"]:
-        module, _, function = own.partition(":")
-        identifiers = all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
-        _require("classifier.factory", own, identifiers, "empty, or 'package.module:function'")
+        _require("classifier.factory", own, _names_function(own), "empty, or 'package.module:function'")
         factory.find(own)
+    _check_screening(fields)
     source = fields["train.init_from"]
     known = source in ("", *fields["methods"]) or epath.Path(source).expanduser().exists()
     _require("train.init_from", source, known, f"empty, one of the experiment's methods ({named}), or a path that exists")
@@ -175,6 +193,43 @@ def validate(config: ConfigDict, device_count: int) -> None:
     if any(methods.find(method).perturbs for method in fields["methods"]):
         share, group = batch_size // device_count, fields["advbn.group_size"]
         _require("advbn.group_size", group, share % group == 0, f"a divisor of the {share} examples of a batch that each device gets")
+
+
+def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
+    """Whether layers are (first, stop) within 0..num_layers, or where several may be, several of these, none twice."""
+    try:
+        ranges = directions.ranges(layers)
+    except ValueError:
+        return False
+    within = all(0 <= first < stop <= num_layers for first, stop in ranges)
+    return within and len(set(ranges)) == len(ranges) and (several or layers == ranges[0])
+
+
+def _check_screening(fields: dict[str, object]) -> None:
+    folds, examples, judge = fields["screening.folds"], fields["screening.examples"], fields["screening.judge"]
+    _require("screening.folds", folds, folds >= 2, "at least 2")
+    _require("screening.examples", examples, examples >= 1, "at least 1")
+    _require("screening.seed", fields["screening.seed"], fields["screening.seed"] >= 0, "at least 0")
+    multiples = fields["screening.multiples"]
+    rising = len(multiples) > 0 and all(isinstance(m, int | float) for m in multiples)
+    rising = rising and all(low < high for low, high in zip((0, *multiples), multiples, strict=False))
+    _require("screening.multiples", multiples, rising, "numbers that rise from above 0")
+    for name in ("screening.keep", "screening.confounded"):
+        _require(name, fields[name], 0 <= fields[name] <= 1, "from 0 to 1")
+    choose = fields["screening.choose"].strip()
+    found = not choose.endswith(".json") or epath.Path(choose).expanduser().exists()
+    _require("screening.choose", choose, found, "empty, names or numbers of directions, or a .json file that exists")
+    if judge in (NO_JUDGE, CROSS_FITTED) or epath.Path(judge).expanduser().exists():
+        return
+    wanted = f"{NO_JUDGE}, {CROSS_FITTED}, a path that exists, or 'package.module:function'"
+    _require("screening.judge", judge, _names_function(judge), wanted)
+    factory.find(judge, "config field screening.judge")
+
+
+def _names_function(text: str) -> bool:
+    """Whether it reads 'package.module:function'."""
+    module, _, function = text.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), *function.split(".")))
 
 
 def _require_method(method: str) -> None:

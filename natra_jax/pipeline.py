@@ -1,6 +1,7 @@
 """The stages in order, what each depends on, and skipping what is done.
 
-data -> generator -> encoder -> encode -> directions -> train (each method and seed) -> judge -> evaluate -> report (-> export)
+data -> generator -> encoder -> shift -> encode -> directions -> screen -> train (each method and seed) -> judge -> evaluate -> report
+(-> export)
 """
 
 from __future__ import annotations
@@ -21,11 +22,28 @@ from natra_jax import workdir as files
 from natra_jax.config import flatten, nearest, to_json, validate
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.generators.shipped import weights_path
-from natra_jax.stages import data, directions, encode, encoder, evaluate, export, generator, judge, report, thorough, train
-from natra_jax.stages.context import Context
+from natra_jax.stages import (
+    data,
+    directions,
+    encode,
+    encoder,
+    evaluate,
+    export,
+    generator,
+    judge,
+    labels,
+    perceptual,
+    report,
+    screen,
+    screening_judge,
+    shift,
+    thorough,
+    train,
+)  # fmt: skip
+from natra_jax.stages.context import SINGLE, Context, is_single, single
 from natra_jax.types import UserError
 
-STAGES = ("data", "generator", "encoder", "encode", "directions", "train", "judge", "evaluate", "report")
+STAGES = ("data", "generator", "encoder", "shift", "encode", "directions", "screen", "train", "judge", "evaluate", "report")
 ON_REQUEST = ("export",)
 
 
@@ -39,14 +57,21 @@ class Piece(NamedTuple):
 
     @property
     def stage(self) -> str:
-        return self.name.split("/")[0]
+        """'directions' of 'directions' and 'directions-ol', 'train' of 'train/natra-0'."""
+        return _PART_OF.get(self.name) or self.name.split("/")[0].removesuffix(SINGLE)
+
+
+# pieces that are run with a stage, but do not depend on what the others of it do
+_PART_OF = {perceptual.NAME: encoder.NAME, screening_judge.NAME: screen.NAME}
 
 
 def pieces(config: ConfigDict) -> list[Piece]:
     """The work of an experiment, in an order in which everything comes after what it needs."""
 
+    values = flatten(config)
+
     def fields(*sections: str) -> dict[str, Any]:
-        return {name: value for name, value in flatten(config).items() if any(name == s or name.startswith(f"{s}.") for s in sections)}
+        return {name: value for name, value in values.items() if any(name == s or name.startswith(f"{s}.") for s in sections)}
 
     weights = config.generator.weights
     architecture = fields(
@@ -63,28 +88,28 @@ def pieces(config: ConfigDict) -> list[Piece]:
     own = factory if config.classifier.factory else factory | named
     schedule = fields("train")
     del schedule["train.init_from"]
-    perceptual = named | schedule if config.encoder.gamma2 else {}
-    sample = fields("directions.num_codes", "directions.seed")
-    work = [
-        Piece("data", data.run, fields("data"), ()),
-        make_generator,
-        Piece("encoder", encoder.run, fields("encoder") | perceptual, ("data", "generator")),
-        Piece("encode", encode.run, sample, ("data", "encoder")),
-        Piece("directions", directions.run, fields("directions"), ("generator", "encode")),
-    ]
-    needs_of = {"": (), "codes": ("generator", "encode"), "directions": ("generator", "encode", "directions")}
+    work = [Piece("data", data.run, fields("data"), ()), make_generator]
+    if seen := (perceptual.NAME,) if perceptual.is_needed(config) else ():
+        work.append(Piece(perceptual.NAME, perceptual.run, named | schedule | fields("encoder.perceptual", "encoder.seed"), ("data",)))
+    work += _latent(config, fields, seen, own, schedule, "")
+    if any(methods.find(method).single_code for method in config.methods) and not is_single(config):
+        work += _latent(config, fields, seen, own, schedule, SINGLE)
+    needs_of = {"": (), "codes": ("shift", "encode"), "directions": ("shift", "encode", "screen")}
     for method in _sources_first(config):
         spec, source = methods.find(method), train.start(config, method)
         from_method = train.is_method(source)
         start = {"train.init_from": source if from_method or not source else _sha256(source)}
         for seed in config.seeds:
             run = partial(train.run, method=method, seed=seed)
-            needs = ("data", *needs_of[spec.latent], *([f"train/{source}-{seed}"] if from_method else []))
+            variant = SINGLE if spec.single_code and not is_single(config) else ""
+            latent = tuple(need + variant for need in needs_of[spec.latent])
+            needs = ("data", *latent, *([f"train/{source}-{seed}"] if from_method else []))
             work.append(Piece(f"train/{method}-{seed}", run, own | schedule | start | fields(*spec.fields), needs))
     work.append(Piece("judge", judge.run, own | schedule | fields("judge"), ("data",)))
-    evaluated = ("data", "generator", "encoder", "directions", "judge")
+    evaluated = ("data", "encode", "screen", "judge")
     of_space = fields("natra.truncation", "natra.norm", "natra.units")
     settings = {name: fields("eval")[name] for name in evaluate.FIELDS} | of_space
+    work.append(Piece(f"evaluate/{labels.NAME}-0", labels.run, settings | fields("natra.epsilon_max"), evaluated))
     for method in config.methods:
         for seed in config.seeds:
             needs = (*evaluated, f"train/{method}-{seed}")
@@ -94,10 +119,10 @@ def pieces(config: ConfigDict) -> list[Piece]:
                 run = partial(thorough.run, method=method, seed=seed)
                 work.append(Piece(f"evaluate/{method}-{seed}-thorough", run, fields("eval") | of_space, needs))
     work.append(Piece(f"evaluate/{judge.NAME}-0", partial(evaluate.run, method=judge.NAME, seed=0), settings, ("data", "judge")))
-    everything = tuple(piece.name for piece in work if piece.stage in ("generator", "encoder", "encode", "directions", "train", "evaluate"))
+    everything = tuple(piece.name for piece in work if piece.stage not in ("data", "judge"))
     work.append(Piece("report", report.run, fields("report", "name", "methods", "seeds"), everything))
     searched = of_space | fields("natra.num_steps", "natra.restarts", "natra.random_start", "directions.seed", "eval.batch_size")
-    needs = ("data", "generator", "encode", "directions", f"train/{export.method(config)}-{config.seeds[0]}")
+    needs = ("data", "shift", "encode", "screen", f"train/{export.method(config)}-{config.seeds[0]}")
     work.append(Piece("export", export.run, fields("export") | searched, needs))
     return work
 
@@ -140,6 +165,7 @@ def run(
                 continue
             if "data" in done and not checked:
                 train.check(context)
+                screening_judge.check(context)
                 checked = True
             directory, wanted = root / piece.name, fingerprints[piece.name]
             for change in files.changes(directory, piece.fields):
@@ -151,6 +177,41 @@ def run(
             _collect(root, work, done)
         if "report" in done:
             say("\n" + report.summary(context))
+
+
+def _latent(config: ConfigDict, fields: Callable, seen: tuple[str, ...], own: dict, schedule: dict, variant: str) -> list[Piece]:
+    """The pieces from encoder to screen: images to codes, and what may vary of them.
+
+    own, schedule: the fields of the experiment's classifier and of its training. seen: the piece perceptual, where it is needed.
+    """
+
+    def piece(stage, of_piece: dict[str, Any], needs: tuple[str, ...]) -> Piece:
+        run = stage.run if not variant else lambda context, directory: stage.run(single(context), directory)
+        varied = tuple(need + variant if need in _VARIED else need for need in needs)
+        return Piece(stage.NAME + variant, run, of_piece, varied)
+
+    of_encoder = fields("encoder")
+    if variant:
+        of_encoder |= {"encoder.codes": "w", "encoder.num_codes": 1}
+    sample = fields("directions.num_codes", "directions.seed")
+    of_space = fields("natra.epsilon_max", "natra.truncation", "natra.norm", "natra.units")
+    by_folds = screening_judge.is_needed(config)
+    folds = Piece(screening_judge.NAME, screening_judge.run, own | schedule | fields("screening.folds", "screening.seed"), ("data",))
+    of_screen = fields("screening", "encode.batch_size") | {name: _content(value) for name, value in fields(*_FILES).items()} | of_space
+    if not by_folds and epath.Path(config.screening.judge).expanduser().exists():
+        of_screen |= own
+    return [
+        piece(encoder, of_encoder, ("data", "generator", *seen)),
+        piece(shift, fields("shift"), ("data", "generator", "encoder", *seen)),
+        piece(encode, sample | fields("encode"), ("data", "shift", "encoder", *seen)),
+        piece(directions, fields("directions"), ("shift", "encode")),
+        *([folds] if by_folds and not variant else []),  # the same judges for both variants
+        piece(screen, of_screen, ("data", "shift", "encode", "directions", *([folds.name] if by_folds else []))),
+    ]
+
+
+_FILES = ("screening.judge", "screening.choose")  # fields that may name a file, whose content then counts
+_VARIED = (encoder.NAME, shift.NAME, encode.NAME, directions.NAME, screen.NAME)
 
 
 def _sources_first(config: ConfigDict) -> list[str]:
@@ -167,6 +228,11 @@ def _sources_first(config: ConfigDict) -> list[str]:
     for method in config.methods:
         add(method)
     return ordered
+
+
+def _content(value: str) -> str:
+    """The SHA-256 of what a field names, if that is a file or a directory, else the field as it is."""
+    return _sha256(value) if value and epath.Path(value).expanduser().exists() else value
 
 
 def _sha256(path: str | epath.Path) -> str:

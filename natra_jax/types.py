@@ -28,9 +28,9 @@ class Bound:
     def __init__(self, function: Callable, *first: Any):
         self._parts = (function, *first)
 
-    def __call__(self, *rest: Any) -> Any:
+    def __call__(self, *rest: Any, **named: Any) -> Any:
         function, *first = self._parts
-        return function(*first, *rest)
+        return function(*first, *rest, **named)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bound) and self._parts == other._parts
@@ -41,9 +41,10 @@ class Bound:
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator as pure functions and a few numbers. `head` and `tail` split it at a layer:
+    """A generator as pure functions and a few numbers. `head`, `advance` and `tail` split it at layers:
 
-    tail(params, head(params, codes, l), codes, l) == synthesize(params, codes) for every l in 0..num_layers.
+    tail(params, head(params, codes, l), codes, l) == synthesize(params, codes) for every l in 0..num_layers, and
+    advance(params, head(params, codes, l), codes, l, m) == head(params, codes, m) for every m from l on.
     """
 
     family: str
@@ -52,7 +53,7 @@ class Generator:
     resolution: int  # H = W, pixels
     label_dim: int  # 0: unconditional
     init: Callable[[jax.Array], Params]
-    """(key) -> params"""
+    """(key) -> params, a dict; the mapping network's are under 'mapping'"""
     sample: Callable[[jax.Array, int], jax.Array]
     """(key, n) -> z [n, Z] from the prior"""
     map: Callable[..., jax.Array]
@@ -61,8 +62,12 @@ class Generator:
     """(params, codes, label=None, noise='const'|'none'|'random', key=None) -> images [B, H, W, C], not clipped"""
     head: Callable[[Params, jax.Array, int], Any]
     """(params, codes, l) -> features: the state after the layer fed by codes[:, l - 1]; l = 0 gives the constant"""
+    advance: Callable[[Params, Any, jax.Array, int, int], Any]
+    """(params, features, codes, l, m) -> features: the layers fed by codes[:, l:m]"""
     tail: Callable[[Params, Any, jax.Array, int], jax.Array]
     """(params, features, codes, l) -> images: the layers fed by codes[:, l:]"""
+    style: Callable[[Params, int], jax.Array] | None = None
+    """(params, l) -> [outputs, D]: the matrix with which codes[:, l] enters layer l; None where there is none"""
 
 
 class Directions(NamedTuple):
@@ -78,6 +83,7 @@ class Directions(NamedTuple):
     names: tuple[str, ...]
     useful: np.ndarray  # [K], largest multiple of sigma known to keep the label; inf where not measured
     generator_fingerprint: str
+    method: str = ""  # by which they were found
 
 
 class Record(NamedTuple):

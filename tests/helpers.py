@@ -40,6 +40,9 @@ def linear_generator(num_layers: int = 3, code_dim: int = 4, resolution: int = 2
     def head(params, codes, l):
         return params["constant"] + jnp.einsum("bld,ldp->bp", codes[:, :l], params["layers"][:l])
 
+    def advance(params, features, codes, l, m):
+        return features + jnp.einsum("bld,ldp->bp", codes[:, l:m], params["layers"][l:m])
+
     def tail(params, features, codes, l):
         flat = features + jnp.einsum("bld,ldp->bp", codes[:, l:], params["layers"][l:])
         return flat.reshape(-1, *shape)
@@ -58,7 +61,9 @@ def linear_generator(num_layers: int = 3, code_dim: int = 4, resolution: int = 2
         map=map_,
         synthesize=synthesize,
         head=head,
+        advance=advance,
         tail=tail,
+        style=lambda params, l: params["layers"][l].T,
     )
 
 
@@ -98,14 +103,17 @@ def oblique_directions(generator: Generator, count: int = 3, first_layer: int = 
 
 
 def population_box(codes: np.ndarray, along: Directions, truncation: float | None, units: str = "sigma") -> tuple[np.ndarray, np.ndarray]:
-    """The box of the specification's section 6 without the ball: lower and upper ends [B, S], by least squares, a number at a time."""
+    """The box of the specification's section 6 without the ball: lower and upper ends [B, S], by least squares, a number at a time.
+
+    Useful ranges cut it further.
+    """
     steps = np.stack([(sigma * vector).ravel() for sigma, vector in zip(along.sigma, along.vectors, strict=True)], axis=1)
     low, high = np.zeros((len(codes), len(along.sigma))), np.zeros((len(codes), len(along.sigma)))
     for b, code in enumerate(np.asarray(codes, np.float64)):
         coordinates = np.linalg.lstsq(steps, (code - along.mean).ravel(), rcond=None)[0]
         for s, c in enumerate(coordinates):
-            low[b, s] = -np.inf if truncation is None else min(0.0, -truncation - c)
-            high[b, s] = np.inf if truncation is None else max(0.0, truncation - c)
+            low[b, s] = max(-along.useful[s], -np.inf if truncation is None else min(0.0, -truncation - c))
+            high[b, s] = min(along.useful[s], np.inf if truncation is None else max(0.0, truncation - c))
     # the same box, measured in the generator's own code units
     scale = along.sigma if units == "raw" else 1.0
     return low * scale, high * scale

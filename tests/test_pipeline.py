@@ -46,6 +46,8 @@ VARIANTS = [
     {"eval__thorough": True},
     {"export__method": "natra+advbn"},
     {"classifier__factory": "tests.classifiers.own:plain", "encoder__gamma2": 0.1},
+    {"screening__judge": "cross_fitted"},
+    {"encoder__codes": "w"},
 ]
 
 
@@ -66,7 +68,7 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
     work = work_of(**fields)
     trained = [name for name in work if name.startswith("train/")]
     assert trained
-    for name in [*trained, "generator", "encoder", "encode", "directions"]:
+    for name in [*trained, "generator", "encoder", "shift", "encode", "directions", "screen"]:
         read = everything_read_by(work, name)
         assert not any(piece.startswith(("judge", "evaluate", "report", "export")) for piece in read)
         assert not any(field.startswith(("judge.", "eval.", "report.", "export.")) for piece in read for field in work[piece].fields)
@@ -105,7 +107,8 @@ def run(tmp_path, monkeypatch):
 
 LATENT = ["train/random*", "train/natra*"]  # along directions
 MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
-EVALUATED = [f"evaluate/{method}-0" for method in METHODS]  # all but the judge
+ENCODED = ["encode", "encode-ol", "directions*", "screen*"]  # of both variants, with and without expansion
+EVALUATED = [f"evaluate/{name}-0" for name in (*METHODS, "directions")]  # all but the judge
 CHANGES = {
     # field: (value, what runs again)
     "eval__latent_steps": (3, ["evaluate/*", "report"]),
@@ -123,17 +126,22 @@ CHANGES = {
     "advbn__epsilon": (0.5, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
     "eval__worst_steps": (3, []),
     "export__epsilon": (1.0, []),
-    "natra__truncation": (1.5, [*LATENT, "evaluate/*", "report"]),
-    "directions__num": (3, ["directions", *LATENT, *EVALUATED, "report"]),
-    "directions__seed": (1, ["encode", "directions", *LATENT, *MIXED, *EVALUATED, "report"]),
+    "natra__truncation": (1.5, ["screen*", *LATENT, "evaluate/*", "report"]),
+    "natra__epsilon_max": (1.5, ["screen*", *LATENT, *EVALUATED, "report"]),
+    "directions__num": (3, ["directions*", "screen*", *LATENT, *EVALUATED, "report"]),
+    "directions__seed": (1, [*ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
+    "screening__choose": ("0,1", ["screen*", *LATENT, *EVALUATED, "report"]),
+    "screening__judge": ("cross_fitted", ["folds", "screen*", *LATENT, *EVALUATED, "report"]),
+    "shift__steps": (3, ["shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
+    "encode__refine_steps": (3, [*ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
     "train__steps": (30, ["train/*", "judge", "evaluate/*", "report"]),
     "classifier__norm": ("batch", ["train/*", "judge", "evaluate/*", "report"]),
     "classifier__factory": ("tests.classifiers.own:plain", ["train/*", "judge", "evaluate/*", "report"]),
     "train__failures_only": (True, ["train/*", "judge", "evaluate/*", "report"]),
     # advbn starts there anyway
     "train__init_from": ("original", [*(f"*/{method}-0" for method in METHODS if method not in ("original", "advbn")), "report"]),
-    "encoder__hidden": (16, ["encoder", "encode", "directions", *LATENT, *MIXED, *EVALUATED, "report"]),
-    "generator__steps": (21, ["generator", "encoder", "encode", "directions", *LATENT, *MIXED, *EVALUATED, "report"]),
+    "encoder__hidden": (16, ["encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
+    "generator__steps": (21, ["generator", "encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
     "data__seed": (1, ["*"]),
     "seeds": ((0, 1), ["train/*-1", "evaluate/*-1", "report"]),
     "methods": (("original", "natra"), ["report"]),
@@ -186,7 +194,29 @@ def test_a_fine_tuning_depends_on_the_training_of_its_seed_that_it_starts_from_b
 
 def test_an_encoder_with_perceptual_features_depends_on_the_classifiers_training(run):
     run(encoder__gamma2=0.1)
-    assert "encoder" in run(encoder__gamma2=0.1, train__steps=30)
+    assert {"perceptual", "encoder", "shift"} <= set(run(encoder__gamma2=0.1, train__steps=30))
+
+
+def test_a_method_with_a_single_code_has_an_encoder_of_its_own_unless_the_experiments_is_one():
+    variant = [f"{stage}-ol" for stage in ("encoder", "shift", "encode", "directions", "screen")]
+    work = work_of()
+    assert set(variant) <= set(work) and set(work["train/natra_ol-0"].needs) == {"data", "shift-ol", "encode-ol", "screen-ol"}
+    assert work["encoder-ol"].fields["encoder.codes"] == "w" and work["encoder"].fields["encoder.codes"] == "w+"
+    read = everything_read_by(work, "train/natra_ol-0")
+    assert set(variant) <= read and not {"encoder", "shift", "encode", "directions", "screen"} & read
+    for other in ({"methods": ("natra",)}, {"encoder__codes": "w"}):
+        assert not set(variant) & set(work_of(**other))
+    assert "screen" in work_of(encoder__codes="w")["train/natra_ol-0"].needs
+
+
+def test_what_screening_reads_counts_by_its_content(run, tmp_path):
+    def file(name, content):
+        (tmp_path / name).write_text(content)
+        return str(tmp_path / name)
+
+    run(screening__choose=file("a.json", "{}"))
+    assert run(screening__choose=file("b.json", "{}")) == []
+    assert "screen" in run(screening__choose=file("a.json", "{ }"))
 
 
 def test_given_weights_depend_on_their_file_and_on_nothing_that_made_them(run):
@@ -269,8 +299,8 @@ def test_chosen_stages_run_alone_and_the_others_later(run):
 def test_a_stage_whose_input_is_missing_says_which_stage_to_add(run, tmp_path):
     with pytest.raises(UserError, match="--stages=train: train/original-0 needs data, which is not done: add data"):
         run(stages=["train"])
-    run(stages=["data", "generator", "encoder", "encode"])
-    with pytest.raises(UserError, match="train/random-0 needs directions, which is not done: add directions"):
+    run(stages=["data", "generator", "encoder", "shift", "encode", "directions"])
+    with pytest.raises(UserError, match="train/random-0 needs screen, which is not done: add screen"):
         run(stages=["train"])
     assert not (tmp_path / "work" / "train" / "random-0").exists()
 

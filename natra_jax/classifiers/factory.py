@@ -48,8 +48,8 @@ def from_factory(path: str, num_classes: int, axis_name: str | None = None) -> n
     )
 
 
-def find(path: str) -> Callable[..., Any]:
-    """The function that 'package.module:function' names. Raises UserError if there is none."""
+def find(path: str, field: str = "config field classifier.factory") -> Callable[..., Any]:
+    """The function that 'package.module:function' names. Raises UserError, saying where it stands (field), if there is none."""
     module_name, _, name = path.partition(":")
     try:
         found = importlib.import_module(module_name)
@@ -57,11 +57,10 @@ def find(path: str) -> Callable[..., Any]:
             found = getattr(found, part)
     except Exception as error:  # whatever the user's module raises when it is imported
         raise UserError(
-            f"config field classifier.factory is {path!r}: it cannot be imported ({_line(error)}): it must name an importable "
-            "'package.module:function'"
+            f"{field} is {path!r}: it cannot be imported ({_line(error)}): it must name an importable 'package.module:function'"
         ) from error
     if not callable(found):
-        raise UserError(f"config field classifier.factory is {path!r}: it names a value of type {type(found).__name__}, not a function")
+        raise UserError(f"{field} is {path!r}: it names a value of type {type(found).__name__}, not a function")
     return found
 
 

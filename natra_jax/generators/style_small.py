@@ -75,15 +75,20 @@ def style_small(
 
     def head(params, codes, l):
         x = jnp.broadcast_to(params["layers"][0]["constant"], (codes.shape[0], 4, 4, widths[0]))
-        for layer in range(l):
+        return advance(params, x, codes, 0, l)
+
+    def advance(params, features, codes, l, m):
+        x = features
+        for layer in range(l, m):
             x = apply_layer(params, x, codes[:, layer], layer)
         return x
 
     def tail(params, features, codes, l):
-        x = features
-        for layer in range(l, num_layers):
-            x = apply_layer(params, x, codes[:, layer], layer)
-        return _affine(params["rgb"], x)
+        return _affine(params["rgb"], advance(params, features, codes, l, num_layers))
+
+    def style(params, l):
+        kernel = params["layers"][l]["dense" if l == 0 else "style"]["kernel"]
+        return kernel.reshape(code_dim, -1).T
 
     def synthesize(params, codes, label=None, noise="const", key=None):
         return tail(params, head(params, codes, 0), codes, 0)
@@ -99,5 +104,7 @@ def style_small(
         map=map_,
         synthesize=synthesize,
         head=head,
+        advance=advance,
         tail=tail,
+        style=style,
     )

@@ -29,21 +29,25 @@ def reconstruct(generator: Generator, network: Encoder, params: Params, images: 
     return generator.synthesize(params["generator"], generator.map(params["generator"], mean))
 
 
-def make_step(generator: Generator, network: Encoder, optimizer: optax.GradientTransformation, kl_weight: float):
-    """(None, state, batch) -> (state, metrics): one step on sum of squared errors + kl_weight * KL(q(z | x), N(0, I)) per image."""
+def loss(
+    generator: Generator, network: Encoder, params: Params, key: jax.Array, images: jax.Array, kl_weight: float
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Sum of squared errors + kl_weight * KL(q(z | x), N(0, I)), a mean over images [B, H, W, C]; beside it both parts as metrics."""
+    mean, log_variance = jnp.split(network.apply({"params": params["network"]}, images), 2, axis=1)
+    z = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+    decoded = generator.synthesize(params["generator"], generator.map(params["generator"], z))
+    squared = jnp.square(images - decoded)
+    divergence = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance).sum(1).mean()
+    total = squared.sum((1, 2, 3)).mean() + kl_weight * divergence
+    return total, {"reconstruction_error": squared.mean(), "divergence": divergence}
 
-    def loss_fn(params, key, images):
-        mean, log_variance = jnp.split(network.apply({"params": params["network"]}, images), 2, axis=1)
-        z = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
-        decoded = generator.synthesize(params["generator"], generator.map(params["generator"], z))
-        squared = jnp.square(images - decoded)
-        divergence = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance).sum(1).mean()
-        loss = squared.sum((1, 2, 3)).mean() + kl_weight * divergence
-        return loss, {"reconstruction_error": squared.mean(), "divergence": divergence}
+
+def make_step(generator: Generator, network: Encoder, optimizer: optax.GradientTransformation, kl_weight: float):
+    """(None, state, batch) -> (state, metrics): one step on `loss`."""
 
     def step(_, state: FitState, batch):
         key = jax.random.fold_in(state.key, state.step)
-        gradients, metrics = jax.grad(loss_fn, has_aux=True)(state.params, key, batch["image"])
+        gradients, metrics = jax.grad(loss, argnums=2, has_aux=True)(generator, network, state.params, key, batch["image"], kl_weight)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         return FitState(state.step + 1, optax.apply_updates(state.params, updates), opt_state, state.key), metrics
 

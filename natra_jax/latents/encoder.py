@@ -1,12 +1,11 @@
 """Batch inverse encoding (NaTra section 3.2): an encoder from images to codes, trained against a frozen generator.
 
 Every iteration updates the encoder twice: on eq. 8 (regress the codes that made a generated image) and on eq. 9 (reconstruct a real
-image, in pixels and in perceptual features).
+image, in pixels and in perceptual features; optionally also in the eyes of a discriminator that is trained beside).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,9 +14,10 @@ import optax
 from flax import linen as nn
 
 from natra_jax.convolution import Conv
+from natra_jax.latents import discriminator as critic
+from natra_jax.latents.expansion import Expansion
+from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.types import Generator, Params
-
-FeaturesFn = Callable[[jax.Array], tuple[jax.Array, ...]]
 
 
 class Encoder(nn.Module):
@@ -40,12 +40,13 @@ class Encoder(nn.Module):
 
 
 class InverseEncoder(NamedTuple):
-    """An encoder network read as offsets from the generator's mean code; per layer (w+) or one for all layers (w)."""
+    """An encoder network read as offsets from the generator's mean code; made by `inverse_encoder`."""
 
     network: Encoder
-    num_layers: int
-    code_dim: int
-    per_layer: bool
+    num_layers: int  # L
+    code_dim: int  # D
+    per_layer: bool  # a code of its own for each layer (w+), or one for all of them (w)
+    layout: Expansion | None  # of several codes an image
 
     def init(self, key: jax.Array, image_shape: tuple[int, ...], mean: jax.Array) -> Params:
         """Parameters for images of image_shape [H, W, C], with the mean code [L, D] that offsets are taken from."""
@@ -53,19 +54,51 @@ class InverseEncoder(NamedTuple):
         return {"network": network, "mean": mean}
 
     def encode(self, params: Params, images: jax.Array) -> jax.Array:
-        """images [B, H, W, C] -> codes [B, L, D]."""
-        offsets = self.network.apply({"params": params["network"]}, images)
-        layers = self.num_layers if self.per_layer else 1
-        return jax.lax.stop_gradient(params["mean"]) + offsets.reshape(-1, layers, self.code_dim)
+        """images [B, H, W, C] -> codes [B, L, D], with several codes an image expanded ones [B, L, N * D + E]."""
+        return self.read(params, self.answer(params, images))
+
+    def answer(self, params: Params, images: jax.Array) -> jax.Array:
+        """images [B, H, W, C] -> [B, outputs], what the network says: N codes' offsets, each for every layer or for all, and logits."""
+        return self.network.apply({"params": params["network"]}, images)
+
+    def read(self, params: Params, answer: jax.Array) -> jax.Array:
+        """What `answer` returns -> what `encode` does."""
+        count, layers = len(answer), self.num_layers if self.per_layer else 1
+        mean = jax.lax.stop_gradient(params["mean"])
+        if self.layout is None:
+            return mean + answer.reshape(count, layers, self.code_dim)
+        split = self.layout.num_codes * layers * self.code_dim
+        offsets = answer[:, :split].reshape(count, self.layout.num_codes, layers, self.code_dim)
+        logits = answer[:, split:].reshape(count, self.layout.num_codes, self.layout.channels)
+        return self.layout.pack(mean + offsets, logits)
+
+    def single(self, codes: jax.Array) -> jax.Array:
+        """What `encode` returns -> [B, L, D], one code an image: of several their mean."""
+        return codes if self.layout is None else self.layout.mean(codes)
 
 
-def inverse_encoder(generator: Generator, *, codes: str, widths: tuple[int, ...], hidden: int) -> InverseEncoder:
-    """codes: 'w' for one code an image, 'w+' for one a layer (latent codes expansion with N = 1). Raises ValueError otherwise."""
+def inverse_encoder(
+    generator: Generator, *, codes: str, widths: tuple[int, ...], hidden: int, layout: Expansion | None = None
+) -> InverseEncoder:
+    """An encoder for the generator's codes. codes: 'w' for one vector for all layers, 'w+' for one a layer.
+
+    layout: of several such codes an image (`natra_jax.latents.expansion`), and the importance of their features.
+    Raises ValueError for other codes.
+    """
     if codes not in ("w", "w+"):
         raise ValueError(f"encoder codes must be 'w' or 'w+', got {codes!r}")
     per_layer = codes == "w+"
     outputs = generator.code_dim * (generator.num_layers if per_layer else 1)
-    return InverseEncoder(Encoder(outputs, tuple(widths), hidden), generator.num_layers, generator.code_dim, per_layer)
+    if layout is not None:
+        outputs = layout.num_codes * (outputs + layout.channels)
+    return InverseEncoder(Encoder(outputs, tuple(widths), hidden), generator.num_layers, generator.code_dim, per_layer, layout)
+
+
+class Opponent(NamedTuple):
+    """A discriminator that is trained beside."""
+
+    params: Params
+    opt_state: Any
 
 
 class FitState(NamedTuple):
@@ -75,6 +108,7 @@ class FitState(NamedTuple):
     params: Params
     opt_state: Any
     key: jax.Array
+    opponent: Opponent | None = None
 
 
 def fit_state(params: Params, optimizer: optax.GradientTransformation, key: jax.Array) -> FitState:
@@ -82,45 +116,45 @@ def fit_state(params: Params, optimizer: optax.GradientTransformation, key: jax.
     return FitState(jnp.zeros((), jnp.int32), params, optimizer.init(params), key)
 
 
-def reconstruction_loss(
-    images: jax.Array, decoded: jax.Array, features_fn: FeaturesFn | None, *, gamma1: float, gamma2: float, pixel_loss: str
-):
-    """gamma1 |x - x'|^2 + gamma2 sum_l |V_l(x) - V_l(x')|_1 (eq. 9 and 10), every norm a mean over its entries; a scalar.
-
-    pixel_loss: 'l2' as the equation prints, 'l1' as the text says. features_fn None leaves the second term out.
-    """
-    error = images - decoded
-    loss = gamma1 * (jnp.square(error) if pixel_loss == "l2" else jnp.abs(error)).mean()
-    if features_fn is not None and gamma2:
-        loss += gamma2 * sum(jnp.abs(a - b).mean() for a, b in zip(features_fn(images), features_fn(decoded), strict=True))
-    return loss
-
-
 def make_step(
     encoder: InverseEncoder,
     generator: Generator,
     optimizer: optax.GradientTransformation,
+    reconstruction: Reconstruction,
     *,
-    gamma1: float,
-    gamma2: float,
-    pixel_loss: str,
     gamma_codes: float,
+    discriminator: nn.Module | None = None,
+    discriminator_optimizer: optax.GradientTransformation | None = None,
+    gamma_adversarial: float = 0.0,
+    r1: float = 1.0,
 ):
     """((generator_params, features_fn), state, batch) -> (state, metrics): both updates of one iteration.
 
-    batch['image'] are real images; the generated ones are sampled inside, as many. gamma_codes weighs eq. 8 against eq. 9.
+    generator: of expanded codes where the encoder's are. batch['image'] are real images; the generated ones are sampled inside, as many.
+    gamma_codes weighs eq. 8 against eq. 9. Of several codes an image eq. 8 regresses the mean: which of them made an image of the
+    prior, which all make alike, cannot be told.
+
+    discriminator: tells real images from their reconstructions, and is updated a third time in each iteration, with an R1 penalty of
+    weight r1; its verdict on the reconstructions joins eq. 9 with weight gamma_adversarial (in-domain inversion, Zhu et al. 2020). Its
+    parameters are state.opponent's, which discriminator_optimizer moves.
     """
 
     def codes_loss(params, generator_params, key, count):
         codes = generator.map(generator_params, generator.sample(key, count))
         images = generator.synthesize(generator_params, codes)
-        error = jnp.square(codes - encoder.encode(params, images)).mean()
+        error = jnp.square(encoder.single(codes) - encoder.single(encoder.encode(params, images))).mean()
         return gamma_codes * error, error
 
-    def image_loss(params, generator_params, features_fn, images):
+    def image_loss(params, generator_params, features_fn, opponent, images):
         decoded = generator.synthesize(generator_params, encoder.encode(params, images))
-        loss = reconstruction_loss(images, decoded, features_fn, gamma1=gamma1, gamma2=gamma2, pixel_loss=pixel_loss)
-        return loss, jnp.square(images - decoded).mean()
+        loss = reconstruction.loss(features_fn, images, decoded).mean()
+        if discriminator is not None:
+            loss += gamma_adversarial * critic.generator_loss(discriminator, opponent.params, decoded)
+        return loss, decoded
+
+    def opponent_loss(params, images, decoded):
+        penalty = critic.gradient_penalty(discriminator, params, images)
+        return critic.discriminator_loss(discriminator, params, images, decoded) + 0.5 * r1 * penalty
 
     def update(gradients, params, opt_state):
         updates, opt_state = optimizer.update(gradients, opt_state, params)
@@ -132,8 +166,15 @@ def make_step(
         key = jax.random.fold_in(state.key, state.step)
         gradients, error = jax.grad(codes_loss, has_aux=True)(state.params, generator_params, key, len(batch["image"]))
         params, opt_state = update(gradients, state.params, state.opt_state)
-        gradients, squared = jax.grad(image_loss, has_aux=True)(params, generator_params, features_fn, batch["image"])
+        images, opponent = batch["image"], state.opponent
+        gradients, decoded = jax.grad(image_loss, has_aux=True)(params, generator_params, features_fn, opponent, images)
         params, opt_state = update(gradients, params, opt_state)
-        return FitState(state.step + 1, params, opt_state, state.key), {"codes_error": error, "reconstruction_error": squared}
+        metrics = {"codes_error": error, "reconstruction_error": jnp.square(images - decoded).mean()}
+        if discriminator is not None:
+            loss, gradients = jax.value_and_grad(opponent_loss)(opponent.params, images, decoded)
+            updates, against = discriminator_optimizer.update(gradients, opponent.opt_state, opponent.params)
+            opponent = Opponent(optax.apply_updates(opponent.params, updates), against)
+            metrics["discriminator_loss"] = loss
+        return FitState(state.step + 1, params, opt_state, state.key, opponent), metrics
 
     return step

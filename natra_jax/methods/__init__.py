@@ -27,6 +27,7 @@ METHODS = {
     "random_long": _spec("natra", "RANDOM_LONG"),
     "randmix": _spec("mixing", "RANDMIX"),
     "advmix": _spec("mixing", "ADVMIX"),
+    "natra_ol": _spec("natra", "NATRA_OL"),
     "natra_oa": _spec("natra", "NATRA_OA"),
     "natra": _spec("natra", "NATRA"),
     "advbn": _spec("advbn", "ADVBN"),
@@ -48,4 +49,4 @@ def find(name: str) -> MethodSpec:
     def build(config, num_classes, latent):
         return both(a.build(config, num_classes, latent), b.build(config, num_classes, latent))
 
-    return MethodSpec(build, (*a.fields, *b.fields), a.latent, fine_tunes=images, perturbs=True)
+    return a._replace(build=build, fields=(*a.fields, *b.fields), as_long_as="", fine_tunes=images, perturbs=True)

@@ -1,7 +1,8 @@
-"""NaTra: adversarial training on natural variation along directions of a generator's code space; its ablation and its random twins.
+"""NaTra: adversarial training on natural variation along directions of a generator's code space; its ablations and its random twins.
 
 natra       the worst variation inside a radius that adapts to each example, with adaptive label smoothing (eq. 13 and 14)
 natra_oa    the same with a fixed radius and hard labels ("NaTra without Adaptive Perturbation Tuning")
+natra_ol    natra with a single code an image, the same for all layers ("NaTra without Latent Codes Expansion")
 random      a random draw, but no search: from natra's own largest set (the same directions, radius cap and truncation), or N(0, 1) on
             all of the codes (NaTra section 4.1, "Random")
 random_long random, trained for as many network passes as natra
@@ -146,6 +147,7 @@ def _random_from(config: ConfigDict, num_classes: int, latent: Latent) -> Method
 
 
 NATRA = MethodSpec(_natra, fields=("natra",), latent="directions")
+NATRA_OL = NATRA._replace(single_code=True)
 NATRA_OA = MethodSpec(_natra_oa, fields=("natra", "natra_oa"), latent="directions")
 RANDOM = MethodSpec(_random_from, fields=("natra", "random"), latent="directions")
 RANDOM_LONG = RANDOM._replace(as_long_as="natra")

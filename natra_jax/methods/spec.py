@@ -25,6 +25,7 @@ class MethodSpec(NamedTuple):
     """(config, num_classes, what `latent` asks for) -> Method"""
     fields: tuple[str, ...] = ()  # config sections that it reads beside train and classifier
     latent: str = ""  # 'codes': needs generator and codes; 'directions': these and directions
+    single_code: bool = False  # with a single code an image, whatever the experiment's encoder makes: latent codes expansion off
     as_long_as: str = ""  # trained for as many network passes as this method
     fine_tunes: str = ""  # starts from this method's classifier, and trains by the schedule of the section advbn
     perturbs: bool = False  # acts on the features at a classifier's AdvBN layer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from ml_collections import ConfigDict
 from natra_jax import classifiers, trees
 from natra_jax.classifiers import dual
 from natra_jax.stages.data import Facts
+from natra_jax.training import pretrained
 from natra_jax.training.fit import Schedule, adamw, sgd, twinned
 from natra_jax.training.state import TrainState
 from natra_jax.types import Bound, UserError
@@ -91,8 +91,12 @@ def logits_fn(config, num_classes: int, variables, *, adversarial: bool = False)
 
 def variables_like(config, facts: Facts | Description) -> dict[str, Any]:
     """The shapes and types of the classifier's variables {"params", "batch_stats"}, as jax.ShapeDtypeStructs."""
-    init = partial(builder(config, facts.num_classes)(None).init, train=False)
-    variables = jax.eval_shape(lambda: init(jax.random.key(0), jnp.zeros((1, *facts.image_shape))))
+    return variables_of(builder(config, facts.num_classes)(None), facts.image_shape)
+
+
+def variables_of(network: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The shapes and types of a network's variables {"params", "batch_stats"}, for images [H, W, C]."""
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, *image_shape)), train=False))
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
@@ -111,6 +115,12 @@ def load(directory: epath.Path, config, facts: Facts | Description) -> dict[str,
         network = builder(config, facts.num_classes)(None)
         like = jax.eval_shape(lambda variables: twinned(network, variables, facts.image_shape), like)
     return trees.load(directory / _WEIGHTS, like)
+
+
+def read_weights(config, facts: Facts | Description, path: str) -> dict[str, Any]:
+    """The classifier's variables in the user's .npz file, or in a directory that orbax wrote. Raises UserError if they do not fit it."""
+    like, where = variables_like(config, facts), epath.Path(path).expanduser()
+    return pretrained.read(where, like) if where.is_dir() else trees.load(where, like)
 
 
 def is_kept(directory: epath.Path) -> bool:

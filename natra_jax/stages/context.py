@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax.types import UserError
 from natra_jax.workdir import local
@@ -24,6 +24,28 @@ class Context(NamedTuple):
     devices: Sequence[Any]
     say: Callable[[str], None]
     fingerprints: dict[str, str]  # piece -> fingerprint
+    variant: str = ""  # behind the names of the pieces from encoder to screen: '' the experiment's own, or SINGLE
+
+    def place(self, piece: str) -> str:
+        """The name of the piece, which is that of its directory, in this variant."""
+        return piece + self.variant
+
+
+SINGLE = "-ol"  # encoder, shift, encode, directions and screen with a single code an image, for natra_ol
+
+
+def is_single(config: ConfigDict | FrozenConfigDict) -> bool:
+    """Whether the experiment itself has a single code an image, without any expansion."""
+    return config.encoder.codes == "w" and config.encoder.num_codes == 1
+
+
+def single(context: Context) -> Context:
+    """The variant of the pieces from encoder to screen in which latent codes expansion is off."""
+    if is_single(context.config):
+        return context
+    config = ConfigDict(context.config.to_dict())
+    config.encoder.update(codes="w", num_codes=1)
+    return context._replace(config=FrozenConfigDict(config), variant=SINGLE)
 
 
 def open_array(context: Context, name: str) -> np.ndarray:

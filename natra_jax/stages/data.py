@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
-from natra_jax.data import SOURCES, Split
+from natra_jax.data import SOURCES, Split, batches
 from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.types import Batch, UserError
 
 
 class Facts(NamedTuple):
@@ -58,6 +60,23 @@ def renderings(context: Context, name: str) -> np.ndarray:
 def wild(context: Context) -> np.ndarray:
     """Unlabelled images of the generator's domain, [N, H, W, C] uint8."""
     return open_array(context, "data/wild_image.npy")
+
+
+def domain_batches(context: Context, domain: str, batch_size: int, seed: int, field: str) -> Callable[[int], Batch]:
+    """(step) -> {"image": [batch_size, H, W, C]} for what is fitted without labels.
+
+    domain: 'marginal', the generator's; 'target', the train split; 'both', half of each batch from either, the odd one from the former.
+    Raises UserError, naming the config field of batch_size, if there are fewer images.
+    """
+    images = {"marginal": wild(context), "target": split(context, "train").image}
+    if domain != "both":
+        return batches({"image": images[domain]}, batch_size, seed, field)
+    half, least = batch_size // 2, min(map(len, images.values()))
+    if not 0 < half <= batch_size - half <= least:
+        raise UserError(f"config field {field} is {batch_size}, of which half are drawn from {least} images: it must be in 2..{2 * least}")
+    shares = {"marginal": batch_size - half, "target": half}
+    parts = [batches({"image": images[name]}, share, seed, field) for name, share in shares.items()]
+    return lambda step: {"image": np.concatenate([part(step)["image"] for part in parts])}
 
 
 def judge_split(context: Context) -> Split:

@@ -6,37 +6,52 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import attacks
-from natra_jax.latents import directions
-from natra_jax.methods import Latent, natra
-from natra_jax.stages import encode, generator
+from natra_jax.latents import directions, saved
+from natra_jax.latents.sefa import sefa
+from natra_jax.stages import encode, encoder, generator, shift
 from natra_jax.stages.context import Context
-from natra_jax.types import Directions
+from natra_jax.types import Directions, Generator, Params, UserError
+
+NAME = "directions"
 
 
 def run(context: Context, directory: epath.Path) -> None:
     c = context.config.directions
-    generator_, params = generator.load(context)
-    if c.codes == "prior":
-        codes = np.asarray(generator_.map(params, generator_.sample(jax.random.key(c.seed), c.num_codes)))
-    else:
-        codes = np.asarray(encode.wild_codes(context))
-    layers = tuple(c.layers)
-    seen = directions.activations(generator_, params, codes, layers) if c.space == "activations" else codes[:, layers[0] : layers[1]]
-    found = directions.discover(
-        codes, seen, method=c.method, num=c.num, layers=layers, seed=c.seed, fingerprint=context.fingerprints["generator"], dim=c.dim,
-        neighbors=c.neighbors, regression=c.regression,
-    )  # fmt: skip
-    directions.save(found, directory)
+    generator_ = generator.build(context.config)
+    _, params = shift.load(context)
+    codes = _population(context, generator_, params)
+    try:
+        ranges = directions.ranges(c.layers)
+        found = directions.concatenate([_in_range(context, generator_, params, codes, layers) for layers in ranges])
+    except ValueError as error:
+        raise UserError(f"stage {directory.name}: {error}") from error
+    saved.save(found, directory)
+    where = "in the generator's weights" if c.method == "sefa" else f"in the {c.space} of {len(codes)} codes"
+    layers = ", ".join(f"{first}-{stop - 1}" for first, stop in ranges)
     sigmas = ", ".join(f"{s:.2f}" for s in found.sigma)
-    where = f"in the {c.space} of {len(codes)} codes, layers {layers[0]}-{layers[1] - 1}"
-    context.say(f"directions: {len(found.names)} by {c.method} {where}, sigma {sigmas}")
+    context.say(f"{directory.name}: {len(found.names)} by {c.method} {where}, layers {layers}, sigma {sigmas}")
 
 
 def load(context: Context) -> Directions:
-    return directions.load(context.workdir / "directions", context.fingerprints["generator"])
+    """Of the generator's own codes [L, D], whether or not an image has several of these."""
+    return saved.load(context.workdir / context.place(NAME), context.fingerprints["generator"])
 
 
-def space(context: Context) -> attacks.Space:
-    """The space of natural variation that natra trains on and latent_accuracy attacks in."""
-    return natra.space(context.config, Latent(*generator.load(context), load(context)))
+def _population(context: Context, generator_: Generator, params: Params) -> np.ndarray:
+    """[K, L, D]"""
+    c = context.config.directions
+    if c.codes == "prior":
+        z = generator_.sample(jax.random.key(c.seed), c.num_codes)
+        return np.asarray(generator_.map(params, z, truncation_psi=c.truncation_psi))
+    model, _ = encoder.load(context)
+    return np.asarray(model.single(np.asarray(encode.wild_codes(context))))
+
+
+def _in_range(context: Context, generator_: Generator, params: Params, codes: np.ndarray, layers: tuple[int, int]) -> Directions:
+    c, fingerprint = context.config.directions, context.fingerprints["generator"]
+    if c.method == "sefa":
+        return sefa(generator_, params, codes, num=c.num, layers=layers, fingerprint=fingerprint)
+    in_codes = c.space == "codes"
+    seen = codes[:, slice(*layers)] if in_codes else directions.activations(generator_, params, codes, layers, c.at)
+    reduction = {"method": c.method, "dim": c.dim, "neighbors": c.neighbors, "regression": c.regression, "seed": c.seed}
+    return directions.discover(codes, seen, num=c.num, layers=layers, fingerprint=fingerprint, **reduction)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 import time
-from collections.abc import Iterator
-from functools import partial
 
-import jax
 import numpy as np
 from etils import epath
+from jax.tree_util import Partial
 
 from natra_jax.data import to_float
-from natra_jax.latents import InverseEncoder
-from natra_jax.stages import data, encoder
+from natra_jax.latents.encoding import EncodeFn, in_batches
+from natra_jax.latents.refinement import refine
+from natra_jax.stages import data, encoder, perceptual, shift
 from natra_jax.stages.context import Context, open_array, save_array
-from natra_jax.types import Params
+from natra_jax.types import Bound
 from natra_jax.workdir import local
 
-_BATCH = 500  # images
+NAME = "encode"
+_PART = 10_000  # images whose codes are kept together until all are there
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -25,50 +27,98 @@ def run(context: Context, directory: epath.Path) -> None:
     count = min(len(wild), context.config.directions.num_codes)
     train = data.split(context, "train").image
     sample = np.sort(np.random.default_rng(context.config.directions.seed).choice(len(wild), count, replace=False))
-    _encode(context, train, np.arange(len(train)), directory / "train.npy")
-    _encode(context, wild, sample, directory / "wild.npy")
+    _encode(context, train, np.arange(len(train)), directory, "train")
+    _encode(context, wild, sample, directory, "wild")
 
 
 def train_codes(context: Context) -> np.ndarray:
-    """[N_examples, L, D], by the index of the training example."""
-    return open_array(context, "encode/train.npy")
+    """[N_examples, L, D] (or expanded), by the index of the training example."""
+    return open_array(context, f"{context.place(NAME)}/train.npy")
 
 
 def wild_codes(context: Context) -> np.ndarray:
-    """[K, L, D], a sample of the generator's domain."""
-    return open_array(context, "encode/wild.npy")
+    """[K, L, D] (or expanded), a sample of the generator's domain."""
+    return open_array(context, f"{context.place(NAME)}/wild.npy")
 
 
 def encode_images(context: Context, images: np.ndarray) -> np.ndarray:
-    """images [N, H, W, C] uint8 -> codes [N, L, D]."""
-    return np.concatenate(list(_batches(context, images, np.arange(len(images)))))
+    """images [N, H, W, C] uint8 -> codes [N, L, D] (or expanded)."""
+    return np.concatenate(list(in_batches(_encoder(context), images, context.config.encode.batch_size)))
 
 
-def _encode(context: Context, images: np.ndarray, indices: np.ndarray, path: epath.Path) -> None:
-    model, _ = encoder.load(context)
-    shape = (len(indices), model.num_layers, model.code_dim)
-    # a bucket cannot be mapped: there the codes of the data set are gathered in memory first
-    on_disk = local(path)
-    codes = np.empty(shape, np.float32) if on_disk is None else np.lib.format.open_memmap(on_disk, "w+", np.float32, shape)
-    start, done = time.perf_counter(), 0
-    for batch in _batches(context, images, indices):
-        codes[done : done + len(batch)] = batch
-        done += len(batch)
-    if on_disk is None:
-        save_array(path, codes)
-    else:
-        codes.flush()
-    rate = len(indices) / (time.perf_counter() - start)
-    context.say(f"encode: {len(indices)} images to {path.name}, {rate:,.0f} a second")
-
-
-def _batches(context: Context, images: np.ndarray, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The codes of images[indices], batch by batch."""
+def _encoder(context: Context) -> EncodeFn:
+    """uint8 images -> codes: the encoder's answer, refined where the config says so."""
     model, params = encoder.load(context)
-    for i in range(0, len(indices), _BATCH):
-        yield np.asarray(_run(model, params, to_float(images[indices[i : i + _BATCH]])))
+    c = context.config.encode
+    if not c.refine_steps:
+        return Partial(Bound(_plain, model), params)
+    generator_, generator_params = shift.load(context)
+    settings = (c.refine_steps, c.refine_learning_rate, encoder.reconstruction(context), c.gamma_domain)
+    return Partial(Bound(_refined, model, generator_, *settings), params, generator_params, perceptual.load(context))
 
 
-@partial(jax.jit, static_argnums=0)
-def _run(model: InverseEncoder, params: Params, images: jax.Array) -> jax.Array:
-    return model.encode(params, images)
+def _plain(model, params, images):
+    return model.encode(params, to_float(images))
+
+
+def _refined(model, generator_, steps, learning_rate, reconstruction, gamma_domain, params, generator_params, features_fn, images):
+    settings = {"steps": steps, "learning_rate": learning_rate, "reconstruction": reconstruction, "gamma_domain": gamma_domain}
+    return refine(model, params, generator_, generator_params, features_fn, to_float(images), **settings)
+
+
+def _encode(context: Context, images: np.ndarray, indices: np.ndarray, directory: epath.Path, name: str) -> None:
+    """The codes of images[indices] to directory/name.npy, in parts, so that an interrupted run goes on behind the last whole one."""
+    from tqdm import tqdm
+
+    encoder_, size, joined = _encoder(context), context.config.encode.batch_size, directory / f"{name}.npy"
+    parts = [directory / f"{name}-{i:05d}.npy" for i in range(-(-len(indices) // _PART))]
+    if joined.exists() and not any(part.exists() for part in parts):
+        return  # the parts are removed after the whole is written
+    terminal, start, encoded = sys.stderr.isatty(), time.perf_counter(), 0
+    with tqdm(total=len(indices), desc=f"{directory.name} {name}", unit="image", disable=not terminal, leave=False) as bar:
+        for i, path in enumerate(parts):
+            index = indices[i * _PART : (i + 1) * _PART]
+            if _length(path) == len(index):
+                bar.update(len(index))
+                continue
+            codes = []
+            for batch in in_batches(encoder_, images, size, index):
+                codes.append(batch)
+                bar.update(len(batch))
+            save_array(path, np.concatenate(codes))
+            encoded += len(index)
+            if not terminal and len(parts) > 1:
+                context.say(f"{directory.name}: {name} {i * _PART + len(index)}/{len(indices)} images")
+    rate = encoded / (time.perf_counter() - start)
+    _join(parts, joined, len(indices))
+    context.say(f"{directory.name}: {len(indices)} images to {name}.npy, {rate:,.0f} a second")
+
+
+def _length(path: epath.Path) -> int | None:
+    """Of the array in the file; None where there is none, or not all of it."""
+    try:
+        return len(_read(path))
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _join(parts: list[epath.Path], path: epath.Path, count: int) -> None:
+    """One array of what the parts hold, which are then removed."""
+    arrays = (_read(part) for part in parts)
+    if (on_disk := local(path)) is None:
+        # a bucket cannot be mapped: there the codes of the data set are gathered in memory first
+        save_array(path, np.concatenate(list(arrays)))
+    else:
+        first, done = next(arrays), 0
+        joined = np.lib.format.open_memmap(on_disk, "w+", first.dtype, (count, *first.shape[1:]))
+        for array in itertools.chain([first], arrays):
+            joined[done : done + len(array)] = array
+            done += len(array)
+        joined.flush()
+    for part in parts:
+        part.unlink()
+
+
+def _read(path: epath.Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.load(file, allow_pickle=False)

@@ -5,96 +5,111 @@ from __future__ import annotations
 import jax
 import numpy as np
 from etils import epath
-from jax.tree_util import Partial
 
 from natra_jax import trees
-from natra_jax.data import batches, to_float
+from natra_jax.data import to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.latents import encoder as inverse
-from natra_jax.methods.plain import original
-from natra_jax.stages import classifier, data, generator
+from natra_jax.latents.discriminator import Discriminator, init_params
+from natra_jax.latents.expansion import expand, expansion
+from natra_jax.latents.reconstruction import Reconstruction
+from natra_jax.stages import data, generator, perceptual
 from natra_jax.stages.context import Context
 from natra_jax.training import loop
 from natra_jax.training.checkpoint import Checkpoints
-from natra_jax.training.fit import adamw, fit_classifier
+from natra_jax.training.fit import adamw
 from natra_jax.training.parallel import compile_step
-from natra_jax.types import Generator, Params, Record
+from natra_jax.types import Directions, Generator, Params, Record
 
+NAME = "encoder"
 _MEAN_OF = 10_000  # prior samples behind the mean code
-
-
-def build(context: Context, generator_: Generator) -> inverse.InverseEncoder:
-    c = context.config.encoder
-    return inverse.inverse_encoder(generator_, codes=c.codes, widths=c.widths, hidden=c.hidden)
 
 
 def run(context: Context, directory: epath.Path) -> None:
     c = context.config.encoder
     facts = data.facts(context)
     generator.require_resolution(context.config, facts)
-    generator_, generator_params = generator.load(context)
-    encoder = build(context, generator_)
+    base, generator_params = generator.load(context)
+    encoder, generator_ = build(context)
     # each iteration makes two updates
     optimizer = adamw(c.learning_rate, c.weight_decay, 2 * c.steps)
-    make_step = inverse.make_step(
-        encoder, generator_, optimizer, gamma1=c.gamma1, gamma2=c.gamma2, gamma_codes=c.gamma_codes, pixel_loss=c.pixel_loss
-    )
+    discriminator = Discriminator() if c.gamma_adversarial else None
+    against = adamw(c.learning_rate, 0.0, c.steps)
+    settings = {"discriminator": discriminator, "discriminator_optimizer": against, "gamma_adversarial": c.gamma_adversarial}
+    make_step = inverse.make_step(encoder, generator_, optimizer, reconstruction(context), gamma_codes=c.gamma_codes, **settings)
     key_mean, key_init, key_train = jax.random.split(jax.random.key(c.seed), 3)
-    mean = generator_.map(generator_params, generator_.sample(key_mean, _MEAN_OF)).mean(0)
+    mean = base.map(generator_params, base.sample(key_mean, _MEAN_OF)).mean(0)
     params = encoder.init(key_init, facts.image_shape, mean)
-    images = data.wild(context) if c.domain == "wild" else data.split(context, "train").image
+    state = inverse.fit_state(params, optimizer, key_train)
+    if discriminator is not None:
+        opposed = init_params(discriminator, facts.image_shape, jax.random.fold_in(key_init, 1))
+        state = state._replace(opponent=inverse.Opponent(opposed, against.init(opposed)))
     with Checkpoints(directory / "checkpoints") as checkpoints:
         state, _ = loop.run(
             compile_step(lambda axis: make_step, context.devices[:1]),
-            (generator_params, _perceptual_features(context, directory)),
-            inverse.fit_state(params, optimizer, key_train),
-            batches({"image": images}, c.batch_size, c.seed, "encoder.batch_size"),
+            (generator_params, perceptual.load(context)),
+            state,
+            data.domain_batches(context, c.domain, c.batch_size, c.seed, "encoder.batch_size"),
             c.steps,
             checkpoints=checkpoints,
             checkpoint_every=max(1, c.steps // 4),
             log_every=max(1, c.steps // 4),
-            name="encoder",
+            name=directory.name,
             say=context.say,
         )
     params = jax.device_get(state.params)
     trees.save(directory / "params.npz", params)
+    records = measure(context, directory, (encoder, params), (generator_, generator_params))
+    write_records(directory / "records.jsonl", records)
+    error, variance = records[0].value, to_float(data.split(context, "val_iid").image).var()
+    explained = 1 - error / variance
+    context.say(f"{directory.name}: squared error of reconstruction on val_iid {error:.5f}: {explained:.1%} of the variance explained")
 
-    held_out = to_float(data.split(context, "val_iid").image)
-    decoded = jax.jit(lambda p, g, x: generator_.synthesize(g, encoder.encode(p, x)))(params, generator_params, held_out)
-    error = float(np.square(held_out - decoded).mean())
-    explained = 1 - error / held_out.var()
-    context.say(f"encoder: squared error of reconstruction on val_iid {error:.5f}: {explained:.1%} of the variance explained")
-    record = Record("encoder", 0, "val_iid", "reconstruction_error", error, len(held_out), None, None, context.fingerprints["encoder"])
-    write_records(directory / "records.jsonl", [record])
+
+def build(context: Context) -> tuple[inverse.InverseEncoder, Generator]:
+    """The encoder, and the generator of its codes: of expanded ones where an image has several."""
+    c, generator_ = context.config.encoder, generator.build(context.config)
+    layout = expansion(generator_, num_codes=c.num_codes, at=c.expand_at) if c.num_codes > 1 else None
+    encoder = inverse.inverse_encoder(generator_, codes=c.codes, widths=c.widths, hidden=c.hidden, layout=layout)
+    return encoder, generator_ if layout is None else expand(generator_, layout)
 
 
 def load(context: Context) -> tuple[inverse.InverseEncoder, Params]:
-    generator_ = generator.build(context.config)
-    encoder = build(context, generator_)
-    mean = np.zeros((generator_.num_layers, generator_.code_dim), np.float32)
+    encoder, _ = build(context)
+    base = generator.build(context.config)
+    mean = np.zeros((base.num_layers, base.code_dim), np.float32)
     like = jax.eval_shape(lambda: encoder.init(jax.random.key(0), data.facts(context).image_shape, mean))
-    return encoder, trees.load(context.workdir / "encoder" / "params.npz", like)
+    return encoder, trees.load(context.workdir / context.place(NAME) / "params.npz", like)
 
 
-def _perceptual_features(context: Context, directory: epath.Path) -> inverse.FeaturesFn | None:
-    """V of eq. 9: the stages of a classifier trained plainly on the task, where no published network fits the domain."""
+def lifted(context: Context, along: Directions) -> Directions:
+    """Directions of the generator's own codes [L, D] as directions of the codes that the encoder makes, which may be expanded."""
+    layout = build(context)[0].layout
+    return along if layout is None else layout.lift(along)
+
+
+def reconstruction(context: Context) -> Reconstruction:
+    """The loss of eq. 9 and 10."""
     c = context.config.encoder
-    if not c.gamma2:
-        return None
-    facts = data.facts(context)
-    build_classifier = classifier.named_builder(context.config, facts.num_classes)
-    state, _ = fit_classifier(
-        build_classifier,
-        original(),
-        data.split(context, "train")._asdict(),
-        classifier.schedule(context.config),
-        seed=c.seed,
-        directory=directory / "perceptual",
-        devices=context.devices[:1],
-        parallel="auto",
-        name="encoder: perceptual features",
-        say=context.say,
-    )
-    network = build_classifier(None)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return Partial(lambda variables, images: network.apply(variables, images, method="features"), variables)
+    return Reconstruction(c.gamma1, c.gamma2, c.pixel_loss)
+
+
+def measure(
+    context: Context, directory: epath.Path, encoder: tuple[inverse.InverseEncoder, Params], decoder: tuple[Generator, Params]
+) -> list[Record]:
+    """reconstruction_error, mean square, and perceptual_error on val_iid, which nothing is fitted to, as records of the piece."""
+    (encoder_, encoder_params), (generator_, generator_params) = encoder, decoder
+    images, features_fn, size = data.split(context, "val_iid").image, perceptual.load(context), context.config.encode.batch_size
+
+    @jax.jit
+    def errors(encoder_params, generator_params, features_fn, images):
+        decoded = generator_.synthesize(generator_params, encoder_.encode(encoder_params, images))
+        return Reconstruction().errors(features_fn, images, decoded)
+
+    parts = [to_float(images[i : i + size]) for i in range(0, len(images), size)]
+    measured = [errors(encoder_params, generator_params, features_fn, part) for part in parts]
+    names = ["reconstruction_error"] if features_fn is None else ["reconstruction_error", "perceptual_error"]
+    # zip leaves out the perceptual error where there is no network
+    found = {name: float(np.concatenate(of_parts).mean()) for name, of_parts in zip(names, zip(*measured, strict=True), strict=False)}
+    fingerprint = context.fingerprints[directory.name]
+    return [Record(directory.name, 0, "val_iid", name, value, len(images), None, None, fingerprint) for name, value in found.items()]

@@ -13,7 +13,7 @@ from natra_jax.classifiers import dual
 from natra_jax.evaluation.benchmark import LogitsFn, attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
-from natra_jax.stages import classifier, data, directions, encode, judge, train
+from natra_jax.stages import classifier, data, encode, judge, screen, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
 
@@ -98,7 +98,7 @@ def _on_images(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
 def _on_variations(context: Context, logits_fn: LogitsFn, record, seed: int) -> list[Record]:
     """latent_accuracy: still right under the latent attack. latent_label_kept: share of its images that the judge reads as labelled."""
     c = context.config.eval
-    space, judge_fn = directions.space(context), logits(context, judge.load(context))
+    space, judge_fn = screen.space(context), logits(context, judge.load(context))
     records = []
     for name in LATENT_SPLITS:
         split = data.split(context, name)

@@ -15,7 +15,7 @@ from etils import epath
 from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
-from natra_jax.stages import classifier, data, directions, encode, evaluate, train
+from natra_jax.stages import classifier, data, encode, evaluate, screen, train
 from natra_jax.stages.context import Context
 
 TABLE = "table.csv"
@@ -28,8 +28,8 @@ def run(context: Context, directory: epath.Path) -> None:
     trained = train.load(context, name, seed)
     logits_fn = classifier.logits_fn(c, data.facts(context).num_classes, trained.variables)
     labels = np.asarray(data.split(context, "train").label)
-    codes, names = encode.train_codes(context), directions.load(context).names
-    space = directions.space(context)
+    codes, names = encode.train_codes(context), screen.load(context).names
+    space = screen.space(context)
     search = attacks.best_of(attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start), c.natra.restarts)
     rows: list[tuple] = []
     for s, (direction, axis) in enumerate(zip(names, np.eye(len(names), dtype=codes.dtype), strict=True)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +14,8 @@ from natra_jax import trees
 from natra_jax.data import batches, to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.generators import GENERATORS, load_weights
-from natra_jax.latents import autoencoder
+from natra_jax.latents import adversarial, autoencoder
+from natra_jax.latents.discriminator import Discriminator, init_params, warm_started
 from natra_jax.latents.encoder import Encoder, fit_state
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
@@ -54,37 +57,90 @@ def load(context: Context) -> tuple[Generator, Params]:
 
 
 def _train(context: Context, directory: epath.Path) -> Params:
+    """The weights of the autoencoder's decoder or, where the config goes on adversarially, their average."""
     c = context.config.generator
     facts = data.facts(context)
     require_resolution(context.config, facts)
     generator = build(context.config)
     network = Encoder(2 * c.code_dim)
+    params = _train_autoencoder(context, directory, generator, network, facts)
+    if c.adversarial.steps:
+        error, _ = _reconstruction_error(context, generator, network, params)
+        context.say(f"generator: squared error of reconstruction on val_iid {error:.5f} before adversarial training")
+        params = _train_adversarially(context, directory, generator, network, params, facts)
+    error, images = _reconstruction_error(context, generator, network, params)
+    context.say(f"generator: squared error of reconstruction on val_iid {error:.5f} of a variance of {images.var():.4f}")
+    fingerprint = context.fingerprints["generator"]
+    record = Record("generator", 0, "val_iid", "reconstruction_error", error, len(images), None, None, fingerprint)
+    write_records(directory / "records.jsonl", [record])
+    return jax.device_get(params["generator"])
+
+
+def _train_autoencoder(context: Context, directory: epath.Path, generator: Generator, network: Encoder, facts: data.Facts) -> Params:
+    """Parameters {"generator", "network"} after the last step."""
+    c = context.config.generator
     optimizer = adamw(c.learning_rate, c.weight_decay, c.steps)
     key_init, key_train = jax.random.split(jax.random.key(c.seed))
     params = autoencoder.init_params(generator, network, facts.image_shape, key_init)
     step = compile_step(lambda axis: autoencoder.make_step(generator, network, optimizer, c.kl_weight), context.devices[:1])
+    state = fit_state(params, optimizer, key_train)
+    return _fit(context, directory / "checkpoints", step, state, c.steps, c.batch_size, "generator", "generator.batch_size").params
+
+
+def _train_adversarially(
+    context: Context, directory: epath.Path, generator: Generator, network: Encoder, params: Params, facts: data.Facts
+) -> Params:
+    """Averaged parameters {"generator", "network"}, gone on from those of a trained autoencoder."""
+    c = context.config.generator
+    a = c.adversarial
+    optimizers = adversarial.Optimizers(*(adversarial.adam(rate, a.steps) for rate in (a.learning_rate, a.discriminator_learning_rate)))
+    discriminator = Discriminator(group=a.group)
+    # the autoencoder's keys are of the same seed
+    key_init, key_train = jax.random.split(jax.random.fold_in(jax.random.key(c.seed), 1))
+    make_step = adversarial.make_step(
+        generator,
+        network,
+        discriminator,
+        optimizers,
+        kl_weight=c.kl_weight,
+        reconstruction=a.reconstruction,
+        r1=a.r1,
+        r1_every=a.r1_every,
+        decay=a.ema,
+        kinds=a.augment,
+    )
+    # the autoencoder's encoder has the same layers but for the last ones, and knows the images
+    opponent = warm_started(init_params(discriminator, facts.image_shape, key_init), params["network"])
+    state = adversarial.init_state(params, opponent, optimizers, key_train)
+    step = compile_step(lambda axis: make_step, context.devices[:1])
+    name, field = "generator: adversarial", "generator.adversarial.batch_size"
+    return _fit(context, directory / "adversarial", step, state, a.steps, a.batch_size, name, field).average
+
+
+def _fit(
+    context: Context, directory: epath.Path, step: Callable, state: Any, steps: int, batch_size: int, name: str, batch_size_field: str
+) -> Any:
+    """The state after `steps` steps on images of the generator's domain, with checkpoints in directory; says the minutes it took."""
     start = time.perf_counter()
-    with Checkpoints(directory / "checkpoints") as checkpoints:
+    with Checkpoints(directory) as checkpoints:
         state, _ = loop.run(
             step,
             None,
-            fit_state(params, optimizer, key_train),
-            batches({"image": data.wild(context)}, c.batch_size, c.seed, "generator.batch_size"),
-            c.steps,
+            state,
+            batches({"image": data.wild(context)}, batch_size, context.config.generator.seed, batch_size_field),
+            steps,
             checkpoints=checkpoints,
-            checkpoint_every=max(1, c.steps // 8),
-            log_every=max(1, c.steps // 8),
-            name="generator",
+            checkpoint_every=max(1, steps // 8),
+            log_every=max(1, steps // 8),
+            name=name,
             say=context.say,
         )
+    context.say(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
+    return state
+
+
+def _reconstruction_error(context: Context, generator: Generator, network: Encoder, params: Params) -> tuple[float, np.ndarray]:
+    """The mean squared error of the images of val_iid through the autoencoder, and those images."""
     images = to_float(data.split(context, "val_iid").image)
-    decoded = np.asarray(autoencoder.reconstruct(generator, network, state.params, images))
-    error = float(np.square(images - decoded).mean())
-    minutes = (time.perf_counter() - start) / 60
-    context.say(
-        f"generator: {minutes:.1f} minutes; squared error of reconstruction on val_iid {error:.5f} of a variance of {images.var():.4f}"
-    )
-    fingerprint = context.fingerprints["generator"]
-    record = Record("generator", 0, "val_iid", "reconstruction_error", error, len(images), None, None, fingerprint)
-    write_records(directory / "records.jsonl", [record])
-    return jax.device_get(state.params["generator"])
+    decoded = np.asarray(autoencoder.reconstruct(generator, network, params, images))
+    return float(np.square(images - decoded).mean()), images

@@ -10,8 +10,9 @@ from natra_jax.data import to_float
 from natra_jax.evaluation import escaped
 from natra_jax.evaluation.benchmark import attack, predict
 from natra_jax.evaluation.records import read_records
+from natra_jax.latents.editing import edit
 from natra_jax.report import Picture, Section
-from natra_jax.stages import data, directions, encode, evaluate, generator, judge, train
+from natra_jax.stages import data, encode, evaluate, judge, screen, shift, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
 
@@ -27,6 +28,7 @@ def run(context: Context, directory: epath.Path) -> None:
         *_differences(context, records),
         *report.thorough_sections(records, evaluate.rows(context.config.methods), evaluate.baseline(context.config)),
         _images(context),
+        report.screening_section(screen.table(context)),
         _directions(context),
         *_escaped(context),
         _training(context),
@@ -115,10 +117,11 @@ def _images(context: Context) -> Section:
 
 
 def _directions(context: Context) -> Section:
-    along = directions.load(context)
+    along = screen.load(context)
     codes = encode.encode_images(context, data.split(context, "test_iid").image[:1])
-    steps = np.asarray(_MULTIPLES, np.float32)[:, None, None] * along.sigma[:, None, None, None] * along.vectors[:, None]
-    moved = (codes + steps).reshape(-1, *codes.shape[1:])
+    # one row of images for each direction: its multiples along it, none along the others
+    r = np.eye(len(along.names))[:, None] * np.asarray(_MULTIPLES)[:, None]
+    moved = edit(codes, along, r.reshape(-1, len(along.names)))
     images = _decode(context, moved).reshape(len(along.names), len(_MULTIPLES), *data.facts(context).image_shape)
     strip = report.direction_strip(images, along.names, _MULTIPLES, along.useful)
     layers = ", ".join(map(str, np.flatnonzero(along.mask.any(0))))
@@ -143,7 +146,7 @@ def _escaped(context: Context) -> list[Section]:
     codes = encode.encode_images(context, split.image)
     decoded = _decode(context, codes)
     broken = evaluate.logits(context, train.load(context, baseline, seed))
-    space, settings = directions.space(context), {"seed": seed, "batch_size": c.batch_size}
+    space, settings = screen.space(context), {"seed": seed, "batch_size": c.batch_size}
     variations = attack(evaluate.search(context), space, broken, codes, labels, c.latent_epsilon, **settings).images
     answers = {
         baseline: predict(broken, variations, c.batch_size),
@@ -200,5 +203,5 @@ def _stages(records: list[Record], methods: list[str]) -> Section:
 
 
 def _decode(context: Context, codes: np.ndarray) -> np.ndarray:
-    generator_, params = generator.load(context)
+    generator_, params = shift.load(context)
     return np.asarray(generator_.synthesize(params, codes))

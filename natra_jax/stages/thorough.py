@@ -24,7 +24,7 @@ from natra_jax.evaluation.records import write_records
 from natra_jax.evaluation.thorough import worst_case
 from natra_jax.latents.directions import outside
 from natra_jax.methods import Latent, natra
-from natra_jax.stages import data, directions, encode, evaluate, generator, train
+from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
 
@@ -57,8 +57,10 @@ def _targets(context: Context) -> dict[str, _Target]:
     c = context.config
     split = data.split(context, _SPLIT)
     codes = encode.encode_images(context, split.image)
-    latent = Latent(*generator.load(context), directions.load(context))
-    others = latent._replace(directions=outside(encode.wild_codes(context), latent.directions))
+    latent = Latent(*shift.load(context), screen.load(context))
+    model, _ = encoder.load(context)
+    left_out = outside(np.asarray(model.single(encode.wild_codes(context))), screen.chosen(context))
+    others = latent._replace(directions=encoder.lifted(context, left_out))
     along = dict.fromkeys(("ce", "margin"), evaluate.latent_search(c.eval.worst_steps, c.eval.worst_restarts))
     in_pixels = dict.fromkeys(_pixel_losses(context), _pixel(c.eval.worst_steps))
     targets = {

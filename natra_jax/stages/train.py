@@ -9,12 +9,11 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import classifiers, methods, trees
+from natra_jax import classifiers, methods
 from natra_jax.classifiers import dual
 from natra_jax.methods import Latent
-from natra_jax.stages import classifier, data, directions, encode, generator
-from natra_jax.stages.context import Context, open_array, save_array
-from natra_jax.training import pretrained
+from natra_jax.stages import classifier, data, encode, screen, shift
+from natra_jax.stages.context import Context, open_array, save_array, single
 from natra_jax.training.checkpoint import History
 from natra_jax.training.fit import Schedule, fit_classifier, twinned
 from natra_jax.types import Method
@@ -27,7 +26,7 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     train = data.split(context, "train")
     arrays = train._asdict()
     if methods.find(method).latent:
-        arrays["codes"] = encode.train_codes(context)
+        arrays["codes"] = encode.train_codes(_of(context, method))
     built = _build(context, method)
     state, history = fit_classifier(
         classifier.builder(config, facts.num_classes),
@@ -97,15 +96,20 @@ def _initial(context: Context, source: str, seed: int) -> dict[str, Any] | None:
 
 def _read(context: Context, path: str) -> dict[str, Any]:
     """The variables in the user's file or directory."""
-    like, path = classifier.variables_like(context.config, data.facts(context)), epath.Path(path).expanduser()
-    return pretrained.read(path, like) if path.is_dir() else trees.load(path, like)
+    return classifier.read_weights(context.config, data.facts(context), path)
+
+
+def _of(context: Context, method: str) -> Context:
+    """The variant of encoder, codes and directions that the method trains on."""
+    return single(context) if methods.find(method).single_code else context
 
 
 def _build(context: Context, method: str) -> Method:
     spec, latent = methods.find(method), None
     if spec.latent:
-        along = directions.load(context) if spec.latent == "directions" else None
-        latent = Latent(*generator.load(context), along)
+        of_method = _of(context, method)
+        along = screen.load(of_method) if spec.latent == "directions" else None
+        latent = Latent(*shift.load(of_method), along)
     return spec.build(context.config, data.facts(context).num_classes, latent)
 
 

@@ -1,7 +1,7 @@
 """Spaces: what is inside, what projection does, and where the random starts lie, against NumPy versions of the specification."""
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import jax
 import numpy as np
@@ -25,15 +25,19 @@ B, S = 4, 3
 GENERATOR = linear_generator()
 PARAMS = linear_params(GENERATOR)
 ALONG = oblique_directions(GENERATOR, S)
+LIMITED = ALONG._replace(useful=np.array([0.5, np.inf, 1.25]))
 KINDS = [
-    ("linf", "sigma", 2.0),
-    ("l2", "sigma", 2.0),
-    ("linf", "raw", 1.5),
-    ("l2", "raw", 1.5),
-    ("linf", "sigma", None),
-    ("l2", "raw", None),
+    ("linf", "sigma", 2.0, ALONG),
+    ("l2", "sigma", 2.0, ALONG),
+    ("linf", "raw", 1.5, ALONG),
+    ("l2", "raw", 1.5, ALONG),
+    ("linf", "sigma", None, ALONG),
+    ("l2", "raw", None, ALONG),
+    ("linf", "sigma", 2.0, LIMITED),
+    ("linf", "raw", 1.5, LIMITED),
+    ("l2", "raw", None, LIMITED),
 ]
-every_kind = pytest.mark.parametrize(("norm", "units", "truncation"), KINDS)
+every_kind = pytest.mark.parametrize(("norm", "units", "truncation", "along"), KINDS)
 codes_near_and_far = floats32((B, 3, 4), -20.0, 20.0)
 radii = floats32((B,), 0.0, 5.0)
 
@@ -42,22 +46,21 @@ anchor = jax.jit(lambda space, keys, origin: space.anchor(keys, origin))
 start = jax.jit(lambda space, keys, center, epsilon: space.init(keys, center, epsilon))
 
 
-@cache
-def code_space(norm, units, truncation):
-    return attacks.directions(GENERATOR, PARAMS, ALONG, truncation=truncation, norm=norm, units=units)
+def code_space(norm, units, truncation, along=ALONG):
+    return attacks.directions(GENERATOR, PARAMS, along, truncation=truncation, norm=norm, units=units)
 
 
-def assert_inside(r, codes, epsilon, norm, units, truncation, tolerance=3e-5):
+def assert_inside(r, codes, epsilon, norm, units, truncation, along, tolerance=3e-5):
     r = np.asarray(r, np.float64)
-    low, high = population_box(codes, ALONG, truncation, units)
+    low, high = population_box(codes, along, truncation, units)
     length = np.abs(r).max(axis=1) if norm == "linf" else np.sqrt(np.square(r).sum(axis=1))
     assert np.all(length <= epsilon * (1 + 1e-6))
     assert np.all(r >= low - tolerance) and np.all(r <= high + tolerance)
 
 
-def numpy_projection(r, codes, epsilon, norm, units, truncation):
+def numpy_projection(r, codes, epsilon, norm, units, truncation, along):
     r = np.array(r, np.float64)
-    low, high = population_box(codes, ALONG, truncation, units)
+    low, high = population_box(codes, along, truncation, units)
     for b, radius in enumerate(epsilon):
         if norm == "linf":
             r[b] = np.minimum(np.maximum(r[b], -radius), radius)
@@ -69,23 +72,24 @@ def numpy_projection(r, codes, epsilon, norm, units, truncation):
 @every_kind
 @few_examples
 @given(codes=codes_near_and_far, r=floats32((B, S), -10.0, 10.0), epsilon=radii)
-def test_projection_onto_directions_agrees_with_numpy(norm, units, truncation, codes, r, epsilon):
-    space = code_space(norm, units, truncation)
+def test_projection_onto_directions_agrees_with_numpy(norm, units, truncation, along, codes, r, epsilon):
+    space = code_space(norm, units, truncation, along)
     center = anchor(space, example_keys(B), codes)
     once = project(space, r, center, epsilon)
-    np.testing.assert_allclose(once, numpy_projection(r, codes, epsilon, norm, units, truncation), atol=3e-5)
-    assert_inside(once, codes, epsilon, norm, units, truncation)
+    np.testing.assert_allclose(once, numpy_projection(r, codes, epsilon, norm, units, truncation, along), atol=3e-5)
+    assert_inside(once, codes, epsilon, norm, units, truncation, along)
     np.testing.assert_allclose(project(space, once, center, epsilon), once, rtol=1e-6, atol=0)
 
 
 @every_kind
 @few_examples
 @given(codes=codes_near_and_far, r=floats32((B, S), -10.0, 10.0), epsilon=radii)
-def test_no_move_along_directions_is_inside_wherever_the_example_lies(norm, units, truncation, codes, r, epsilon):
-    space = code_space(norm, units, truncation)
+def test_no_move_along_directions_is_inside_wherever_the_example_lies(norm, units, truncation, along, codes, r, epsilon):
+    space = code_space(norm, units, truncation, along)
     center = anchor(space, example_keys(B), codes)
     np.testing.assert_array_equal(project(space, np.zeros_like(r), center, epsilon), 0)
-    np.testing.assert_array_equal(project(space, r, center, np.zeros_like(epsilon)), 0)
+    # the length of a shorter r is 0 in float32
+    np.testing.assert_allclose(project(space, r, center, np.zeros_like(epsilon)), 0, atol=1e-19)
 
 
 @pytest.mark.parametrize(("norm", "units"), [("linf", "sigma"), ("l2", "raw")])
@@ -98,13 +102,29 @@ def test_random_starts_along_directions_fill_the_ball_and_lie_inside(norm, units
     space = code_space(norm, units, truncation)
     r = np.asarray(start(space, example_keys(2 * half), anchor(space, example_keys(2 * half), codes), epsilon), np.float64)
     some = slice(half - 200, half + 400)
-    assert_inside(r[some], codes[some], epsilon[some], norm, units, truncation)
+    assert_inside(r[some], codes[some], epsilon[some], norm, units, truncation, ALONG)
     np.testing.assert_array_equal(r[epsilon == 0], 0)
     free = r[:half]
     np.testing.assert_allclose(free.mean(axis=0), 0, atol=0.03)
     # variance of a coordinate of a uniform point: of the cube 1/3, of the ball in S dimensions 1/(S + 2)
     np.testing.assert_allclose(free.var(axis=0), radius**2 * (1 / 3 if norm == "linf" else 1 / (S + 2)), rtol=0.08)
     assert len(np.unique(free)) > 0.99 * free.size
+
+
+@pytest.mark.parametrize(("norm", "units"), [("linf", "sigma"), ("l2", "raw")])
+def test_random_starts_stay_in_useful_ranges_and_fill_them(norm, units):
+    count, truncation = 2000, 2.0
+    codes = np.random.default_rng(0).normal(scale=2, size=(count, 3, 4)).astype(np.float32)
+    epsilon = np.full(count, 6.0, np.float32)
+    center = anchor(code_space(norm, units, truncation), example_keys(count), codes)
+    r = np.asarray(start(code_space(norm, units, truncation, LIMITED), example_keys(count), center, epsilon), np.float64)
+    assert_inside(r[:300], codes[:300], epsilon[:300], norm, units, truncation, LIMITED)
+    reach = LIMITED.useful * (LIMITED.sigma if units == "raw" else 1)
+    for s in (0, 2):
+        assert r[:, s].min() < -0.9 * reach[s] and r[:, s].max() > 0.9 * reach[s]
+    assert np.abs(r[:, 1]).max() > 2
+    none = code_space(norm, units, truncation, LIMITED._replace(useful=np.zeros(S)))
+    np.testing.assert_array_equal(start(none, example_keys(count), center, epsilon), 0)
 
 
 def test_the_box_reaches_the_far_end_of_the_population_but_not_beyond():
@@ -233,6 +253,9 @@ def test_directions_names_the_argument_it_refuses():
         attacks.directions(GENERATOR, PARAMS, ALONG, norm="l1")
     with pytest.raises(ValueError, match="units .*'pixels'"):
         attacks.directions(GENERATOR, PARAMS, ALONG, units="pixels")
+    for useful in (-1.0, np.nan):
+        with pytest.raises(ValueError, match="useful must be at least 0"):
+            attacks.directions(GENERATOR, PARAMS, ALONG._replace(useful=np.array([1.0, useful, np.inf])))
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 4), (3, 3, 5), (0, 3, 4)])

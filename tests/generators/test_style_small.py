@@ -66,6 +66,19 @@ def test_head_depends_on_the_codes_before_the_cut_and_tail_on_those_after_it():
         np.testing.assert_allclose(mixed, synthesize(params(), coarse), rtol=1e-5, atol=1e-6)
 
 
+def test_advance_leads_from_one_head_to_another_by_the_codes_between_them():
+    pairs = [(0, 0), (0, 3), (2, 4), (4, L), (L, L)]
+
+    @jax.jit
+    def both(params, codes, others):
+        heads = {l: GENERATOR.head(params, codes, l) for pair in pairs for l in pair}
+        foreign = {(l, m): others.at[:, l:m].set(codes[:, l:m]) for l, m in pairs}
+        return [(GENERATOR.advance(params, heads[l], foreign[l, m], l, m), heads[m]) for l, m in pairs]
+
+    for advanced, expected in both(params(), codes(1), codes(2)):
+        np.testing.assert_allclose(advanced, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_every_layers_code_matters():
     whole = np.asarray(synthesize(params(), codes(1)))
     for l in range(L):

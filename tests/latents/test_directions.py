@@ -1,13 +1,11 @@
-"""Directions of a population whose factors are known: found, masked, measured, kept apart, saved and read back."""
+"""Directions of a population whose factors are known: found, masked, measured, kept apart and put together."""
 
-import json
-
+import jax
 import numpy as np
 import pytest
-from etils import epath
 
 from natra_jax.latents import directions
-from natra_jax.types import UserError
+from natra_jax.latents.sefa import sefa
 from tests.helpers import linear_generator
 
 L, D, FIRST, STOP = 4, 5, 1, 3
@@ -89,7 +87,7 @@ def test_the_regression_is_eq_11(monkeypatch):
     codes = population(500, noise=0.5)
     tangled = factors(500) @ np.array([[1.0, 0.6, 0.2], [0.0, 1.0, 0.5], [0.3, 0.0, 1.0]])
     tangled -= tangled.mean(0)
-    monkeypatch.setattr(directions, "reduce", lambda *_, **__: tangled.copy())
+    monkeypatch.setattr(directions.reduction, "reduce", lambda *_, **__: tangled.copy())
     each = discover(codes, codes, regression="per_coordinate").vectors
     for j, vector in enumerate(each):
         np.testing.assert_allclose(vector[FIRST:STOP], least_squares(tangled[:, [j]], codes)[0], atol=1e-5)
@@ -99,6 +97,15 @@ def test_the_regression_is_eq_11(monkeypatch):
     expected = least_squares(principal, codes)
     signs = np.sign(np.einsum("kld,kld->k", joint, expected))
     np.testing.assert_allclose(joint, signs[:, None, None] * expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("regression", directions.REGRESSIONS)
+def test_coordinates_that_are_the_factors_lead_to_the_true_directions(regression, monkeypatch):
+    codes = population()
+    monkeypatch.setattr(directions.reduction, "reduce", lambda *_, **__: factors(len(codes)) * [30.0, 2.0, 0.1])
+    found = discover(codes, codes, method="umap", regression=regression)
+    np.testing.assert_array_less(0.99, np.abs(np.diag(cosines(found.vectors, true_vectors()))))
+    np.testing.assert_allclose(found.sigma, SPREAD, rtol=0.05)
 
 
 @pytest.mark.parametrize("regression", directions.REGRESSIONS)
@@ -137,17 +144,51 @@ def test_no_more_directions_than_asked_for_and_the_widest_first():
     assert np.all(np.diff(many.sigma) <= 1e-6)
 
 
-def test_activations_differ_through_the_moved_layers_alone():
+@pytest.mark.parametrize("at", [0, STOP - 1, STOP, L])
+def test_activations_differ_through_the_moved_layers_alone(at):
     generator = linear_generator(L, D, resolution=3)
     params = {"constant": np.ones(9, np.float32), "layers": np.random.default_rng(5).normal(size=(L, D, 9)).astype(np.float32)}
     codes = population(23)
-    seen = directions.activations(generator, params, codes, (FIRST, STOP), batch_size=7)
-    expected = 1 + np.einsum("ld,ldp->p", codes.mean(0)[:FIRST], params["layers"][:FIRST])
-    expected = expected + np.einsum("kld,ldp->kp", codes[:, FIRST:STOP], params["layers"][FIRST:STOP])
+    seen = directions.activations(generator, params, codes, (FIRST, STOP), at, batch_size=7)
+    moved, up_to = np.repeat(codes.mean(0)[None], len(codes), axis=0), at or STOP
+    moved[:, FIRST:STOP] = codes[:, FIRST:STOP]
+    expected = 1 + np.einsum("kld,ldp->kp", moved[:, :up_to], params["layers"][:up_to])
     np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-4)
-    other = codes.copy()
-    other[:, STOP:] += 1
-    np.testing.assert_array_equal(directions.activations(generator, params, other, (FIRST, STOP), batch_size=7), seen)
+
+
+def test_activations_of_layers_that_are_not_reached_or_that_would_not_fit_are_refused():
+    generator = linear_generator(L, D, resolution=3)
+    params = generator.init(jax.random.key(0))
+    for at in (FIRST, L + 1):
+        with pytest.raises(ValueError, match=rf"at must be a layer behind the first that moves, in {FIRST + 1}..{L}, got {at}"):
+            directions.activations(generator, params, population(5), (FIRST, STOP), at)
+    with pytest.raises(ValueError, match="layers must be a range inside 0..4, got 3..2"):
+        directions.activations(generator, params, population(5), (3, 2))
+    many = np.broadcast_to(np.zeros(1, np.float32), (10**9, L, D))
+    with pytest.raises(ValueError, match="activations of 1000000000 codes after layer 3 are 34 GiB: see an earlier layer"):
+        directions.activations(generator, params, many, (FIRST, STOP))
+    with pytest.raises(ValueError, match="the codes do not vary in what is seen of them"):
+        discover(population(20), np.ones((20, 7)), method="umap")
+
+
+def white(count=300):
+    """Codes [K, 1, D] of which no direction stands out: their sample covariance is the identity."""
+    codes = np.random.default_rng(6).normal(size=(count, D))
+    codes -= codes.mean(0)
+    return np.linalg.solve(np.linalg.cholesky(codes.T @ codes / count), codes.T).T[:, None].astype(np.float32)
+
+
+def test_among_isotropic_codes_both_activations_and_weights_tell_the_directions_that_change_the_image_most():
+    # a generator without a mapping network: one layer of codes, whose activations the regression of eq. 11 starts from
+    generator, codes = linear_generator(1, D, resolution=4), white()
+    params = {"constant": np.ones(16, np.float32), "layers": np.random.default_rng(7).normal(size=(1, D, 16)).astype(np.float32)}
+    _, _, axes = np.linalg.svd(params["layers"][0].T)
+    seen = directions.activations(generator, params, codes, (0, 1), at=1)
+    from_activations = discover(codes, seen, layers=(0, 1), dim=D, num=D, regression="whitened")
+    from_weights = sefa(generator, params, codes, num=D, layers=(0, 1), fingerprint="made-for")
+    for found in (from_activations, from_weights):
+        np.testing.assert_allclose(np.abs(found.vectors[:, 0] @ axes.T), np.eye(D), atol=1e-3)
+        np.testing.assert_allclose(found.sigma, 1, rtol=1e-3)
 
 
 def test_umap_is_seeded_to_the_bit_and_leads_to_the_factors():
@@ -172,97 +213,6 @@ def test_unknown_methods_regressions_and_layers_are_refused_by_name():
     for layers in ((2, 2), (3, 1), (-1, 2), (0, L + 1)):
         with pytest.raises(ValueError, match=rf"layers must be a range inside 0..{L}, got {layers[0]}\.\.{layers[1]}"):
             discover(codes, codes, layers=layers)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """Directions, and the directory that they were saved in."""
-    codes = population(100)
-    found = discover(codes, codes[:, FIRST:STOP])._replace(useful=np.array([np.inf, 2.5, 1.0], np.float32))
-    directions.save(found, epath.Path(tmp_path))
-    return found, epath.Path(tmp_path)
-
-
-def test_saved_directions_come_back_whole(saved):
-    found, directory = saved
-    loaded = directions.load(directory, "made-for")
-    for name in found._fields:
-        expected = getattr(found, name)
-        if isinstance(expected, np.ndarray):
-            assert getattr(loaded, name).dtype == expected.dtype
-            np.testing.assert_array_equal(getattr(loaded, name), expected)
-        else:
-            assert getattr(loaded, name) == expected
-
-
-def test_a_person_can_read_and_rename_them(saved):
-    found, directory = saved
-    path = directory / "directions.json"
-    readable = json.loads(path.read_text())
-    assert readable["generator_fingerprint"] == "made-for"
-    assert [d["layers"] for d in readable["directions"]] == [[1, 2]] * 3
-    assert [d["useful"] for d in readable["directions"]] == [None, 2.5, 1.0]
-    np.testing.assert_allclose([d["sigma"] for d in readable["directions"]], found.sigma)
-    readable["directions"][1]["name"] = "hue of the stroke"
-    path.write_text(json.dumps(readable))
-    assert directions.load(directory, "made-for").names[1] == "hue of the stroke"
-
-
-def test_directions_of_another_generator_are_refused(saved):
-    with pytest.raises(UserError, match=r"belong to another generator \(made-for, not other\)"):
-        directions.load(saved[1], "other")
-
-
-def without(entry):
-    def damage(directory):
-        path = directory / "directions.json"
-        readable = json.loads(path.read_text())
-        del readable[entry]
-        path.write_text(json.dumps(readable))
-
-    return damage
-
-
-class Bomb:
-    """What a pickle would run when read."""
-
-    def __reduce__(self):
-        return (pytest.fail, ("the file was unpickled",))
-
-
-def objects(directory):
-    with (directory / "directions.npz").open("wb") as file:
-        np.savez(file, **{name: np.array([Bomb()] * 3, object) for name in ("vectors", "sigma", "mean", "mask", "useful")})
-
-
-def fewer_names(directory):
-    path = directory / "directions.json"
-    readable = json.loads(path.read_text())
-    readable["directions"].pop()
-    path.write_text(json.dumps(readable))
-
-
-DAMAGES = {
-    "no arrays": lambda directory: (directory / "directions.npz").unlink(),
-    "no names": lambda directory: (directory / "directions.json").unlink(),
-    "arrays cut off": lambda directory: (directory / "directions.npz").write_bytes((directory / "directions.npz").read_bytes()[:300]),
-    "arrays empty": lambda directory: (directory / "directions.npz").write_bytes(b""),
-    "names cut off": lambda directory: (directory / "directions.json").write_text('{"generator_fingerprint": "made-for", "dir'),
-    "names no object": lambda directory: (directory / "directions.json").write_text("[]"),
-    "no fingerprint": without("generator_fingerprint"),
-    "no directions": without("directions"),
-    "a name fewer": fewer_names,
-    "pickled objects": objects,
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_directions_are_a_users_error_of_one_line(saved, damage):
-    directory = saved[1]
-    DAMAGES[damage](directory)
-    with pytest.raises(UserError, match="run the directions stage again") as error:
-        directions.load(directory, "made-for")
-    assert str(directory) in str(error.value) and "\n" not in str(error.value)
 
 
 def residual(codes, vectors):
@@ -299,3 +249,47 @@ def test_directions_inside_and_outside_span_all_that_varies():
     out = directions.outside(codes, along, SIZE)
     np.testing.assert_allclose(residual(codes, np.concatenate([along.vectors, out.vectors])), 0, atol=1e-4)
     assert np.abs(residual(codes, along.vectors)).max() > 0.1
+
+
+def test_ranges_sought_apart_are_put_together():
+    codes = population(noise=0.3)
+    parts = [discover(codes, codes[:, slice(*layers)], layers=layers, num=2) for layers in directions.ranges(((1, 2), (2, 3)))]
+    both = directions.concatenate(parts)
+    assert both.names == parts[0].names + parts[1].names == ("pca0_layers1-1", "pca1_layers1-1", "pca0_layers2-2", "pca1_layers2-2")
+    np.testing.assert_array_equal(both.mask, np.repeat([[False, True, False, False], [False, False, True, False]], 2, axis=0))
+    for name in ("vectors", "sigma", "useful"):
+        np.testing.assert_array_equal(getattr(both, name), np.concatenate([getattr(part, name) for part in parts]))
+    assert both.generator_fingerprint == "made-for" and both.method == "pca"
+    np.testing.assert_array_equal(both.mean, parts[0].mean)
+
+
+def test_of_ranges_that_overlap_parallel_directions_are_kept_once():
+    codes = population()
+    wide, narrow = (discover(codes, codes[:, slice(*layers)], layers=layers, num=2) for layers in ((0, L), (0, 2)))
+    twice = directions.concatenate([wide, wide._replace(names=("again", "and again"), method="other")])
+    assert twice.names == wide.names and len(twice.vectors) == len(twice.sigma) == 2 and twice.method == "pca, other"
+    both = directions.concatenate([wide, narrow])
+    overlap = np.abs(cosines(both.vectors, both.vectors)) - np.eye(len(both.vectors))
+    assert 2 <= len(both.vectors) <= 4 and overlap.max() <= 0.9 + 1e-5
+
+
+def test_what_does_not_belong_together_is_not_put_together():
+    codes = population(100)
+    found = discover(codes, codes, num=1)
+    other_names = discover(codes, codes, num=2)._replace(names=("pca0_layers1-2", "pca0_layers1-2"))
+    for several, complaint in (
+        ([], "there are no directions"),
+        ([found, found._replace(generator_fingerprint="other")], "different generators or populations"),
+        ([found, found._replace(mean=found.mean + 1)], "different generators or populations"),
+        ([found, other_names], "the same name"),
+    ):
+        with pytest.raises(ValueError, match=f"concatenate: .*{complaint}"):
+            directions.concatenate(several)
+
+
+def test_layers_are_one_range_or_several():
+    assert directions.ranges((4, 6)) == directions.ranges(((4, 6),)) == directions.ranges([[4, 6]]) == ((4, 6),)
+    assert directions.ranges(((0, 2), (4, 6))) == ((0, 2), (4, 6))
+    for wrong in ((), (1,), (1, 2, 3), ((0, 1), 2), (0.5, 1), ((0, 1), (2,)), (True, 2)):
+        with pytest.raises(ValueError, match=r"layers must be \(first, stop\) or several of these, got"):
+            directions.ranges(wrong)

@@ -34,8 +34,8 @@ def exported(tmp_path, monkeypatch, weights):
     variables = {"params": {"weights": weights}, "batch_stats": {}}
     params = latent_small.cast(PARAMS, np.float32)
     monkeypatch.setattr(export.encode, "train_codes", lambda context: CODES)
-    monkeypatch.setattr(export.directions, "load", lambda context: ALONG)
-    monkeypatch.setattr(export.directions, "space", lambda context: attacks.directions(GENERATOR, params, ALONG))
+    monkeypatch.setattr(export.screen, "load", lambda context: ALONG)
+    monkeypatch.setattr(export.screen, "space", lambda context: attacks.directions(GENERATOR, params, ALONG))
     monkeypatch.setattr(export.train, "load", lambda context, method, seed: classifier.Trained(variables, None))
 
     def run(**fields):

@@ -1,0 +1,47 @@
+"""Encoding a whole data set: images in, codes out, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.tree_util import Partial
+
+from natra_jax.latents.encoder import InverseEncoder
+from natra_jax.types import Bound, Params
+
+EncodeFn = Callable[[jax.Array], jax.Array]
+"""images [B, H, W, C] -> codes [B, L, D]"""
+
+
+def encode(encoder: InverseEncoder, params: Params, images: np.ndarray, *, batch_size: int = 500) -> np.ndarray:
+    """Codes [N, L, D] (or expanded) of images [N, H, W, C] in [-1, 1]."""
+    return np.concatenate(list(in_batches(encode_fn(encoder, params), images, batch_size)))
+
+
+def encode_fn(encoder: InverseEncoder, params: Params) -> EncodeFn:
+    """The encoder with its parameters bound."""
+    return Partial(Bound(InverseEncoder.encode, encoder), params)
+
+
+def in_batches(encoder: EncodeFn, images: np.ndarray, batch_size: int, index: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The codes of images [N, H, W, C], or of images[index], batch by batch.
+
+    images may be memory-mapped. encoder is a jax.tree_util.Partial with its weights bound. While one batch is computed, the next is read
+    and the one before is handed out.
+    """
+    waiting = None
+    for i in range(0, len(images) if index is None else len(index), batch_size):
+        chosen = slice(i, i + batch_size)
+        coming = _run(encoder, np.asarray(images[chosen if index is None else index[chosen]]))
+        if waiting is not None:
+            yield np.asarray(waiting)
+        waiting = coming
+    if waiting is not None:
+        yield np.asarray(waiting)
+
+
+@jax.jit
+def _run(encoder: EncodeFn, images: jax.Array) -> jax.Array:
+    return encoder(images)

@@ -1,0 +1,155 @@
+"""Latent codes expansion (NaTra section 3.3): several codes an image, whose feature maps are weighed and summed at one layer.
+
+    x' = tail_l( sum_n head_l(codes_n) * importance_n ),        importance = softmax over n of logits [B, N, C_l]
+
+The paper prints the sum before the product; the importance of a code has to weigh that code's own features. The layers after l that
+still take codes receive the mean of the N codes.
+
+    layout = expansion(generator, num_codes=4, at=2)
+    expanded = expand(generator, layout)                        # a Generator like any other
+    codes = layout.pack(codes, logits)                          # [B, N, L, D], [B, N, C] -> [B, L, N * D + E]
+    images = expanded.synthesize(params, codes)
+
+An expanded code keeps, for every layer, the layer's N codes side by side, and in layer l - 1 the logits behind them. So whatever moves,
+mixes, stores or searches codes layer by layer does with expanded ones as with others. A direction moves all N codes alike (`lift`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from natra_jax.types import Bound, Directions, Generator, Params
+
+
+class Expansion(NamedTuple):
+    """How N codes [N, L, D] and the importance of their features lie in one array [L, N * D + E]. Made by `expansion`."""
+
+    num_codes: int  # N
+    at: int  # l, the layer after which features are summed
+    num_layers: int  # L
+    code_dim: int  # D of each code
+    channels: int  # C_l, of all the features there
+
+    @property
+    def extra(self) -> int:
+        """E = N * C_l: entries behind the codes of a layer, which hold logits in layer l - 1 and are zero in the others."""
+        return self.num_codes * self.channels
+
+    def pack(self, codes: jax.Array, logits: jax.Array) -> jax.Array:
+        """codes [B, N, L, D] and logits of importance [B, N, C_l] -> [B, L, N * D + E]."""
+        count = len(codes)
+        beside = jnp.moveaxis(codes, 1, 2).reshape(count, self.num_layers, -1)
+        behind = jnp.pad(logits.reshape(count, 1, -1), ((0, 0), (self.at - 1, self.num_layers - self.at), (0, 0)))
+        return jnp.concatenate([beside, behind], axis=2)
+
+    def unpack(self, packed: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """[B, L, N * D + E] -> codes [B, N, L, D], logits [B, N, C_l]."""
+        count, width = len(packed), self.num_codes * self.code_dim
+        codes = packed[:, :, :width].reshape(count, self.num_layers, self.num_codes, self.code_dim)
+        return codes.swapaxes(1, 2), packed[:, self.at - 1, width:].reshape(count, self.num_codes, self.channels)
+
+    def mean(self, packed: jax.Array) -> jax.Array:
+        """[B, L, N * D + E] -> [B, L, D], the mean of each image's codes."""
+        width = self.num_codes * self.code_dim
+        return packed[:, :, :width].reshape(len(packed), self.num_layers, self.num_codes, self.code_dim).mean(2)
+
+    def lift(self, along: Directions) -> Directions:
+        """The directions for expanded codes: along each, all N codes move alike, by as much as one code did before.
+
+        Their sigma is that of the mean of an image's codes, in the length that N equal moves have together: moves in multiples of sigma
+        are the same as of one code, moves in code units are longer by the square root of N.
+        """
+
+        def side_by_side(x):
+            return np.pad(np.tile(x, self.num_codes), ((0, 0),) * (x.ndim - 1) + ((0, self.extra),)).astype(np.float32)
+
+        length = np.sqrt(self.num_codes)
+        return along._replace(
+            vectors=side_by_side(along.vectors / length), sigma=(along.sigma * length).astype(np.float32), mean=side_by_side(along.mean)
+        )
+
+
+def expansion(generator: Generator, *, num_codes: int, at: int) -> Expansion:
+    """num_codes: N. at: l. Raises ValueError for no code, or for a layer that the generator does not have."""
+    if num_codes < 1 or not 1 <= at <= generator.num_layers:
+        raise ValueError(f"expansion: needs num_codes of at least 1 and at in 1..{generator.num_layers}, got {num_codes} and {at}")
+    codes = jax.ShapeDtypeStruct((1, generator.num_layers, generator.code_dim), jnp.float32)
+    features = jax.eval_shape(lambda key, codes: generator.head(generator.init(key), codes, at), jax.random.key(0), codes)
+    channels = sum(leaf.shape[-1] for leaf in jax.tree.leaves(features))
+    return Expansion(num_codes, at, generator.num_layers, generator.code_dim, channels)
+
+
+def expand(generator: Generator, layout: Expansion) -> Generator:
+    """The generator of expanded codes. Its parameters are the generator's; its prior's N codes are equal, so that it makes the same images.
+
+    The features before layer l are those of the N codes, [B, N, ...].
+    """
+    return dataclasses.replace(
+        generator,
+        code_dim=layout.num_codes * layout.code_dim + layout.extra,
+        map=Bound(_map, generator, layout),
+        synthesize=Bound(_synthesize, generator, layout),
+        head=Bound(_head, generator, layout),
+        advance=Bound(_advance, generator, layout),
+        tail=Bound(_tail, generator, layout),
+        style=None,
+    )
+
+
+def compose(features: Any, logits: jax.Array) -> Any:
+    """sum_n features_n * importance_n: a pytree of [B, N, ..., C'] -> [B, ..., C']. logits [B, N, C]: C channels in all of its leaves."""
+    importance = jax.nn.softmax(logits, axis=1)
+    leaves, structure = jax.tree.flatten(features)
+    ends = np.cumsum([leaf.shape[-1] for leaf in leaves])
+    shares = jnp.split(importance, ends[:-1], axis=-1)
+    summed = [
+        (leaf * share.reshape(*share.shape[:2], *(1,) * (leaf.ndim - 3), -1)).sum(1) for leaf, share in zip(leaves, shares, strict=True)
+    ]
+    return jax.tree.unflatten(structure, summed)
+
+
+def _map(generator: Generator, layout: Expansion, params: Params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
+    codes = generator.map(params, z, label, truncation_psi, truncation_cutoff)
+    repeated = jnp.repeat(codes[:, None], layout.num_codes, axis=1)
+    return layout.pack(repeated, jnp.zeros((len(codes), layout.num_codes, layout.channels), codes.dtype))
+
+
+def _head(generator: Generator, layout: Expansion, params: Params, packed, l):
+    start = generator.head(params, _together(layout, packed), 0)
+    return _advance(generator, layout, params, _apart(layout, start), packed, 0, l)
+
+
+def _advance(generator: Generator, layout: Expansion, params: Params, features, packed, l, m):
+    if l < layout.at:
+        stop = min(m, layout.at)
+        together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), features)
+        features = _apart(layout, generator.advance(params, together, _together(layout, packed), l, stop))
+        if stop == layout.at:
+            features = compose(features, layout.unpack(packed)[1])
+        l = stop
+    return generator.advance(params, features, layout.mean(packed), l, m) if m > l else features
+
+
+def _tail(generator: Generator, layout: Expansion, params: Params, features, packed, l):
+    summed = _advance(generator, layout, params, features, packed, l, max(l, layout.at))
+    return generator.tail(params, summed, layout.mean(packed), max(l, layout.at))
+
+
+def _synthesize(generator: Generator, layout: Expansion, params: Params, packed, label=None, noise="const", key=None):
+    return _tail(generator, layout, params, _head(generator, layout, params, packed, 0), packed, 0)
+
+
+def _together(layout: Expansion, packed: jax.Array) -> jax.Array:
+    """[B, L, N * D + E] -> [B * N, L, D]."""
+    codes, _ = layout.unpack(packed)
+    return codes.reshape(-1, *codes.shape[2:])
+
+
+def _apart(layout: Expansion, features: Any) -> Any:
+    """[B * N, ...] -> [B, N, ...], leaf by leaf."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, layout.num_codes, *leaf.shape[1:]), features)

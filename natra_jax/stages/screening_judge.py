@@ -1,0 +1,133 @@
+"""The judge of screening, by what screening.judge names; and piece folds, the classifiers of the cross-fitted one.
+
+Each of these is trained on all of the train split but one fold, and an example is judged by the one that has not seen it. They depend
+on data alone, so that other directions, or another choice of them, are screened by the same judge.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from etils import epath
+
+from natra_jax.classifiers import factory
+from natra_jax.evaluation.benchmark import predict
+from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE, Judge
+from natra_jax.methods.plain import original
+from natra_jax.stages import classifier, data
+from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.training.fit import fit_classifier
+from natra_jax.types import UserError
+
+NAME = "folds"
+_FOLDS = "fold.npy"
+
+
+class Rows:
+    """Some rows of an array that may be memory-mapped, read only where they are asked for."""
+
+    def __init__(self, array: np.ndarray, index: np.ndarray):
+        self.shape, self.dtype = (len(index), *array.shape[1:]), array.dtype
+        self._array, self._index = array, index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self._array[self._index[rows]]
+
+
+def run(context: Context, directory: epath.Path) -> None:
+    config, facts = context.config, data.facts(context)
+    train = data.split(context, "train")
+    fold = split(np.asarray(train.label), config.screening.folds, config.screening.seed)
+    for i in range(config.screening.folds):
+        others = np.flatnonzero(fold != i)
+        kept = directory / str(i)
+        state, _ = fit_classifier(
+            classifier.builder(config, facts.num_classes),
+            original(),
+            {name: Rows(array, others) for name, array in train._asdict().items()},
+            classifier.schedule(config),
+            seed=config.screening.seed,
+            directory=kept / "checkpoints",
+            devices=context.devices[:1],
+            parallel="auto",
+            name=f"screening's judge without fold {i}",
+            say=context.say,
+        )
+        classifier.save(kept, config, facts, state)
+    save_array(directory / _FOLDS, fold)
+
+
+def is_needed(config) -> bool:
+    """Whether the piece is."""
+    return config.screening.judge == CROSS_FITTED
+
+
+def split(labels: np.ndarray, num: int, seed: int) -> np.ndarray:
+    """[N], the fold 0..num - 1 of each example: every label's examples are dealt out in turn, in random order."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(len(labels), np.int32)
+    fold[order] = np.arange(len(labels)) % num
+    return fold
+
+
+def load(context: Context) -> Judge | None:
+    """None where nothing judges."""
+    named = context.config.screening.judge
+    if named == NO_JUDGE:
+        return None
+    if named == CROSS_FITTED:
+        return _cross_fitted(context)
+    if not epath.Path(named).expanduser().exists():
+        return _users_own(named)
+    facts = data.facts(context)
+    logits_fn = classifier.logits_fn(context.config, facts.num_classes, classifier.read_weights(context.config, facts, named))
+    return lambda images, index: predict(logits_fn, images, len(images))
+
+
+def check(context: Context) -> None:
+    """Raises UserError, before any time is spent on what it is to judge, if the user's own judge cannot be had or does not fit the data."""
+    if context.config.screening.judge not in (NO_JUDGE, CROSS_FITTED):
+        load(context)(np.zeros((2, *data.facts(context).image_shape), np.float32), np.arange(2))
+
+
+def _cross_fitted(context: Context) -> Judge:
+    config, facts, directory = context.config, data.facts(context), context.workdir / NAME
+    judges = [
+        classifier.logits_fn(config, facts.num_classes, classifier.load(directory / str(i), config, facts))
+        for i in range(config.screening.folds)
+    ]
+    fold = np.asarray(open_array(context, f"{NAME}/{_FOLDS}"))
+
+    def judge(images: np.ndarray, index: np.ndarray) -> np.ndarray:
+        answers = np.empty(len(index), np.int64)
+        for i, logits_fn in enumerate(judges):
+            rows = np.flatnonzero(fold[index] == i)
+            if len(rows):
+                answers[rows] = predict(logits_fn, images[rows], len(rows))
+        return answers
+
+    return judge
+
+
+def _users_own(named: str) -> Judge:
+    """The judge of a function () -> (images [B, H, W, C] in [-1, 1] -> logits [B, any number of classes])."""
+    field = "config field screening.judge"
+    try:
+        logits_fn = factory.find(named, field)()
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's function raises
+        raise UserError(f"{field} is {named!r}: calling it failed ({type(error).__name__}: {error})") from error
+    if not callable(logits_fn):
+        raise UserError(f"{field} is {named!r}: it returned {type(logits_fn).__name__}, expected a function from images to logits")
+
+    def judge(images: np.ndarray, index: np.ndarray) -> np.ndarray:
+        logits = np.asarray(logits_fn(images))
+        if logits.ndim != 2 or len(logits) != len(images):
+            raise UserError(f"{field} is {named!r}: for {len(images)} images its function returns shape {list(logits.shape)}, not logits")
+        return logits.argmax(1)
+
+    return judge

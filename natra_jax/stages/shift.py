@@ -1,0 +1,74 @@
+"""Stage shift: the synthesis network moved towards the train split (NaTra eq. 10), and undone where that does not carry over."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+from etils import epath
+
+from natra_jax import trees
+from natra_jax.evaluation.records import write_records
+from natra_jax.latents import shift
+from natra_jax.latents.encoder import fit_state
+from natra_jax.stages import data, encoder, generator, perceptual
+from natra_jax.stages.context import Context
+from natra_jax.training import loop
+from natra_jax.training.checkpoint import Checkpoints
+from natra_jax.training.fit import adamw
+from natra_jax.training.parallel import compile_step
+from natra_jax.types import Generator, Params
+
+NAME = "shift"
+_PARAMS, _ANSWER = "params.npz", "shift.json"
+
+
+def run(context: Context, directory: epath.Path) -> None:
+    if not context.config.shift.steps:
+        (directory / _ANSWER).write_text(json.dumps({"shifted": False}))
+        return
+    encoder_, (_, params) = encoder.load(context), generator.load(context)
+    _, generator_ = encoder.build(context)
+    shifted = params | _train(context, directory, encoder_, (generator_, params))
+    before = encoder.measure(context, directory, encoder_, (generator_, params))
+    after = encoder.measure(context, directory, encoder_, (generator_, shifted))
+    better = after[0].value <= before[0].value
+    said = f"squared error of reconstruction on val_iid {before[0].value:.5f} before, {after[0].value:.5f} after"
+    context.say(f"{directory.name}: {said}" + ("" if better else ": undone, the generator stays as it was"))
+    if better:
+        trees.save(directory / _PARAMS, shifted)
+    (directory / _ANSWER).write_text(json.dumps({"shifted": better}))
+    renamed = [r._replace(metric=f"{r.metric}_{when}") for when, records in (("before", before), ("after", after)) for r in records]
+    write_records(directory / "records.jsonl", renamed)
+
+
+def load(context: Context) -> tuple[Generator, Params]:
+    """The generator that everything after it decodes with: of expanded codes where an image has several, shifted where that helped."""
+    _, generator_ = encoder.build(context)
+    base, params = generator.load(context)
+    directory = context.workdir / context.place(NAME)
+    if json.loads((directory / _ANSWER).read_text())["shifted"]:
+        params = trees.load(directory / _PARAMS, jax.eval_shape(base.init, jax.random.key(0)))
+    return generator_, params
+
+
+def _train(context: Context, directory: epath.Path, encoder_: tuple, decoder: tuple[Generator, Params]) -> Params:
+    c = context.config.shift
+    (model, encoder_params), (generator_, params) = encoder_, decoder
+    optimizer = adamw(c.learning_rate, 0.0, c.steps)
+    make_step = shift.make_step(model, generator_, optimizer, encoder.reconstruction(context))
+    with Checkpoints(directory / "checkpoints") as checkpoints:
+        state, _ = loop.run(
+            compile_step(lambda axis: make_step, context.devices[:1]),
+            (encoder_params, params, perceptual.load(context)),
+            # its buffers are donated: they must not be those of the parameters themselves
+            fit_state(jax.tree.map(jax.numpy.array, shift.synthesis(params)), optimizer, jax.random.key(c.seed)),
+            data.domain_batches(context, c.domain, c.batch_size, c.seed, "shift.batch_size"),
+            c.steps,
+            checkpoints=checkpoints,
+            checkpoint_every=max(1, c.steps // 4),
+            log_every=max(1, c.steps // 4),
+            name=directory.name,
+            say=context.say,
+        )
+    return jax.device_get(state.params)

@@ -1,0 +1,54 @@
+"""A work directory as the encoder stage leaves it: `small`'s, with images of the generator's domain and a held-out split, a generator of
+8 pixels and an encoder of its codes, both with random weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from natra_jax import trees
+from natra_jax.stages import data, encoder, generator
+from natra_jax.stages.context import Context
+from tests.stages import small
+
+NUM_WILD, NUM_HELD_OUT = 30, 6
+
+
+def config(**fields):
+    """`small.config` of that generator and encoder; double underscores stand for dots."""
+    own = {"resolution": 8, "code_dim": 3, "base_channels": 2, "max_channels": 2}
+    encoder_ = {"widths": (2,), "hidden": 4, "gamma2": 0.0}
+    named = {f"generator__{name}": value for name, value in own.items()} | {f"encoder__{name}": value for name, value in encoder_.items()}
+    return small.config(**named | fields)
+
+
+def random_like(tree, seed: int):
+    """Random weights in every array, also where training starts from zeros."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: (0.5 * rng.normal(size=leaf.shape)).astype(leaf.dtype), tree)
+
+
+def context(workdir: Path, c, said: list[str] | None = None) -> Context:
+    """With everything that shift and encode read; what is said is appended to said."""
+    made = small.context(workdir, c)
+    # as the pipeline does, a fingerprint for each piece that measures
+    made = made._replace(say=(said if said is not None else []).append, fingerprints={"encoder": "of encoder", "shift": "of shift"})
+    rng = np.random.default_rng(1)
+    np.save(workdir / "data" / "wild_image.npy", rng.integers(0, 256, (NUM_WILD, *small.SHAPE), np.uint8))
+    np.save(workdir / "data" / "val_iid_image.npy", rng.integers(0, 256, (NUM_HELD_OUT, *small.SHAPE), np.uint8))
+    np.save(workdir / "data" / "val_iid_label.npy", np.arange(NUM_HELD_OUT) % small.CLASSES)
+    base = generator.build(made.config)
+    model, _ = encoder.build(made)
+    mean = np.zeros((base.num_layers, base.code_dim), np.float32)
+    shapes = {
+        "generator": jax.eval_shape(base.init, jax.random.key(0)),
+        "encoder": jax.eval_shape(lambda: model.init(jax.random.key(0), data.facts(made).image_shape, mean)),
+    }
+    for seed, (piece, like) in enumerate(shapes.items()):
+        for name in (piece, "shift", "encode"):
+            (made.workdir / name).mkdir(exist_ok=True)
+        trees.save(made.workdir / piece / "params.npz", random_like(like, seed))
+    return made
