@@ -35,14 +35,14 @@ def get_config() -> ConfigDict:
                 "adversarial": {  # training that goes on from the autoencoder's decoder, against a discriminator
                     "steps": 0,  # of each network; 0 keeps the autoencoder's decoder as it is
                     "batch_size": 32,  # real images and as many generated ones
-                    "learning_rate": 5e-4,  # of the generator: Adam without momentum, warmed up over 1/15 of the steps, then a cosine to 0
-                    "discriminator_learning_rate": 1e-3,  # likewise
-                    "group": 4,  # images whose spread the discriminator is shown (minibatch standard deviation); 0 for none
-                    "r1": 0.1,  # weight of the gradient penalty on real images; 0 leaves it out
+                    "learning_rate": 1e-3,  # of the generator: Adam without momentum, warmed up over 1/15 of the steps, then a cosine to 0
+                    "discriminator_learning_rate": 2e-3,  # likewise
+                    "group": 0,  # images whose spread the discriminator is shown (minibatch standard deviation); 0 for none
+                    "r1": 1.0,  # weight of the gradient penalty on real images; 0 leaves it out
                     "r1_every": 4,  # steps between two penalties, each weighed so many times
                     "ema": 0.999,  # decay a step of the averaged weights that are kept
                     "augment": ("translation",),  # of natra_jax.latents.augmentation.KINDS: what the discriminator sees is changed so
-                    "reconstruction": 1.0,  # weight of the autoencoder's loss, which goes on being trained; 0 leaves it out
+                    "reconstruction": 0.2,  # weight of the autoencoder's loss, which goes on being trained; 0 leaves it out
                 },
             },
             "encoder": {

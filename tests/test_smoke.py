@@ -15,6 +15,14 @@ from natra_jax.types import Record
 ROOT = Path(__file__).parents[1]
 METHODS = ("original", "random", "natra")
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # most of this test's time is compilation
+STAGES = [
+    ("generator", "val_iid", "reconstruction_error"),
+    ("encoder", "val_iid", "reconstruction_error"),
+    ("encoder", "val_iid", "perceptual_error"),
+    ("screening", "train", "chosen"),
+    ("directions", "val_iid", "image_moved"),
+    ("directions", "val_shift", "image_moved"),
+]
 SIZES = {"val_iid": 240, "val_shift": 240, "test_iid": 597, "test_shift": 597}
 
 
@@ -59,15 +67,16 @@ def test_smoke(tmp_path):
     # what was measured
     records = read_records(workdir / "records.jsonl")
     assert len(records) == len(files["records.jsonl"].splitlines())
-    stages = [record for record in records if record.method in ("generator", "encoder")]
-    assert {(record.method, record.metric) for record in stages} == {(s, "reconstruction_error") for s in ("generator", "encoder")}
-    assert all(0 < record.value < 1 and record.low is record.high is None for record in stages)
+    stages = [record for record in records if record.method in ("generator", "encoder", "screening") or record.metric == "image_moved"]
+    assert [(record.method, record.split, record.metric) for record in stages] == STAGES
+    assert all(0 < record.value <= config.directions.num and record.low is record.high is None for record in stages)
     evaluated = [record for record in records if record not in stages]
     for record in evaluated:
         check_record(record, commits)
     views = f"worst{config.data.renderings}"
     on_images = {(method, split, metric) for method in (*METHODS, "oracle") for split in SIZES for metric in ("accuracy", views)}
     latent = {(m, s, metric) for m in METHODS for s in ("val_iid", "test_iid") for metric in ("latent_accuracy", "latent_label_kept")}
+    latent |= {("directions", split, metric) for split in ("val_iid", "val_shift") for metric in ("label_kept", "label_kept_unmoved")}
     values = {(record.method, record.split, record.metric): record.value for record in evaluated}
     assert set(values) == on_images | latent and len(values) == len(evaluated)
     for method in METHODS:

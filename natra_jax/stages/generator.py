@@ -142,5 +142,5 @@ def _fit(
 def _reconstruction_error(context: Context, generator: Generator, network: Encoder, params: Params) -> tuple[float, np.ndarray]:
     """The mean squared error of the images of val_iid through the autoencoder, and those images."""
     images = to_float(data.split(context, "val_iid").image)
-    decoded = np.asarray(autoencoder.reconstruct(generator, network, params, images))
+    decoded = np.asarray(jax.jit(autoencoder.reconstruct, static_argnums=(0, 1))(generator, network, params, images))
     return float(np.square(images - decoded).mean()), images

@@ -33,7 +33,7 @@ def linear(weights, inputs):
 def alone(s):
     """Direction s without the others."""
     one = slice(s, s + 1)
-    return ALONG._replace(vectors=ALONG.vectors[one], sigma=ALONG.sigma[one], mask=ALONG.mask[one])
+    return ALONG._replace(vectors=ALONG.vectors[one], sigma=ALONG.sigma[one], mask=ALONG.mask[one], useful=ALONG.useful[one])
 
 
 def run(search, loss_fn, along, **options):

@@ -54,8 +54,8 @@ def directions(
         raise ValueError(f"directions: vectors must be [S, {expected[0]}, {expected[1]}] with S >= 1, got {along.vectors.shape}")
     if not along.mask.any() or not (along.sigma > 0).all():
         raise ValueError(f"directions: each needs a layer that it moves and a sigma above 0, got sigma {along.sigma}")
-    if not (along.useful >= 0).all():
-        raise ValueError(f"directions: useful must be at least 0, got {along.useful}")
+    if along.useful.shape != along.sigma.shape or not (along.useful >= 0).all():
+        raise ValueError(f"directions: useful must be at least 0, one for each, got {along.useful}")
     scale = along.sigma if units == "sigma" else np.ones_like(along.sigma)
     moves = along.vectors * scale[:, None, None]
     reach = jnp.asarray((np.inf if truncation is None else truncation) * along.sigma / scale)
