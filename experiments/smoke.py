@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
     config = digits.get_config()
     config.name = "smoke"
     config.generator.update(weights="", steps=20, base_channels=8, max_channels=16, code_dim=16)
+    config.generator.adversarial.steps = 0
     config.encoder.update(steps=20, widths=(8, 16, 16), hidden=32, gamma2=0.1)
     config.data.update(renderings=2, wild_per_image=2)
     config.directions.update(num_codes=300, num=4, dim=6)

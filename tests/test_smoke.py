@@ -45,8 +45,10 @@ def skipped(lines):
 
 def check_record(record, commits):
     """A record of a classifier: a share of known images, inside its interval, stamped by the piece that made it."""
-    assert isinstance(record, Record) and record.seed == 0 and record.n == SIZES[record.split]
-    assert 0 <= record.low <= record.value <= record.high <= 1 and 0 < record.high - record.low < 0.2
+    assert isinstance(record, Record) and record.seed == 0
+    # of the images that the judge cannot read, it cannot say whether they keep their label
+    assert record.n < SIZES[record.split] if record.metric == "label_kept" else record.n == SIZES[record.split]
+    assert 0 <= record.low <= record.value <= record.high <= 1 and 0 < record.high - record.low
     assert math.isclose(record.value * record.n, round(record.value * record.n), abs_tol=1e-6)
     assert record.fingerprint == commits[f"evaluate/{record.method}-0"]
 
@@ -76,7 +78,7 @@ def test_smoke(tmp_path):
     views = f"worst{config.data.renderings}"
     on_images = {(method, split, metric) for method in (*METHODS, "oracle") for split in SIZES for metric in ("accuracy", views)}
     latent = {(m, s, metric) for m in METHODS for s in ("val_iid", "test_iid") for metric in ("latent_accuracy", "latent_label_kept")}
-    latent |= {("directions", split, metric) for split in ("val_iid", "val_shift") for metric in ("label_kept", "label_kept_unmoved")}
+    latent |= {("directions", split, metric) for split in ("val_iid", "val_shift") for metric in ("label_read", "label_kept")}
     values = {(record.method, record.split, record.metric): record.value for record in evaluated}
     assert set(values) == on_images | latent and len(values) == len(evaluated)
     for method in METHODS:

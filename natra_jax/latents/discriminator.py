@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from natra_jax.convolution import Conv
+from natra_jax.latents.pyramid import pyramid
 from natra_jax.types import Params
 
 
@@ -26,11 +26,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        x = images
-        for stage, width in enumerate(self.widths):
-            if stage:
-                x = nn.avg_pool(x, (2, 2), (2, 2))
-            x = nn.leaky_relu(Conv(width)(x), 0.2)
+        x = pyramid(images, self.widths)
         if self.group:
             x = jnp.concatenate([x, _deviation(x, self.group)], axis=-1)
         x = nn.leaky_relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)), 0.2)

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from natra_jax.convolution import Conv
 from natra_jax.latents import discriminator as critic
 from natra_jax.latents.expansion import Expansion
+from natra_jax.latents.pyramid import pyramid
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.types import Generator, Params
 
@@ -29,11 +29,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        x = images
-        for stage, width in enumerate(self.widths):
-            if stage:
-                x = nn.avg_pool(x, (2, 2), (2, 2))
-            x = nn.leaky_relu(Conv(width)(x), 0.2)
+        x = pyramid(images, self.widths)
         x = nn.leaky_relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)), 0.2)
         # a small last layer starts every answer at the mean code
         return nn.Dense(self.outputs, kernel_init=nn.initializers.normal(0.01))(x)

@@ -15,10 +15,8 @@ from natra_jax.latents.expansion import expand, expansion
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.stages import data, generator, perceptual
 from natra_jax.stages.context import Context
-from natra_jax.training import loop
-from natra_jax.training.checkpoint import Checkpoints
+from natra_jax.stages.fit import fit
 from natra_jax.training.fit import adamw
-from natra_jax.training.parallel import compile_step
 from natra_jax.types import Directions, Generator, Params, Record
 
 NAME = "encoder"
@@ -36,7 +34,7 @@ def run(context: Context, directory: epath.Path) -> None:
     discriminator = Discriminator() if c.gamma_adversarial else None
     against = adamw(c.learning_rate, 0.0, c.steps)
     settings = {"discriminator": discriminator, "discriminator_optimizer": against, "gamma_adversarial": c.gamma_adversarial}
-    make_step = inverse.make_step(encoder, generator_, optimizer, reconstruction(context), gamma_codes=c.gamma_codes, **settings)
+    step = inverse.make_step(encoder, generator_, optimizer, reconstruction(context), gamma_codes=c.gamma_codes, **settings)
     key_mean, key_init, key_train = jax.random.split(jax.random.key(c.seed), 3)
     mean = base.map(generator_params, base.sample(key_mean, _MEAN_OF)).mean(0)
     params = encoder.init(key_init, facts.image_shape, mean)
@@ -44,20 +42,9 @@ def run(context: Context, directory: epath.Path) -> None:
     if discriminator is not None:
         opposed = init_params(discriminator, facts.image_shape, jax.random.fold_in(key_init, 1))
         state = state._replace(opponent=inverse.Opponent(opposed, against.init(opposed)))
-    with Checkpoints(directory / "checkpoints") as checkpoints:
-        state, _ = loop.run(
-            compile_step(lambda axis: make_step, context.devices[:1]),
-            (generator_params, perceptual.load(context)),
-            state,
-            data.domain_batches(context, c.domain, c.batch_size, c.seed, "encoder.batch_size"),
-            c.steps,
-            checkpoints=checkpoints,
-            checkpoint_every=max(1, c.steps // 4),
-            log_every=max(1, c.steps // 4),
-            name=directory.name,
-            say=context.say,
-        )
-    params = jax.device_get(state.params)
+    batch_at = data.domain_batches(context, c.domain, c.batch_size, c.seed, "encoder.batch_size")
+    frozen = (generator_params, perceptual.load(context))
+    params = jax.device_get(fit(context, directory / "checkpoints", step, frozen, state, batch_at, c.steps, name=directory.name).params)
     trees.save(directory / "params.npz", params)
     records = measure(context, directory, (encoder, params), (generator_, generator_params))
     write_records(directory / "records.jsonl", records)

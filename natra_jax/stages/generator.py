@@ -19,10 +19,8 @@ from natra_jax.latents.discriminator import Discriminator, init_params, warm_sta
 from natra_jax.latents.encoder import Encoder, fit_state
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
-from natra_jax.training import loop
-from natra_jax.training.checkpoint import Checkpoints
+from natra_jax.stages.fit import fit
 from natra_jax.training.fit import adamw
-from natra_jax.training.parallel import compile_step
 from natra_jax.types import Generator, Params, Record, UserError
 
 PACKAGE = "package:"
@@ -82,7 +80,7 @@ def _train_autoencoder(context: Context, directory: epath.Path, generator: Gener
     optimizer = adamw(c.learning_rate, c.weight_decay, c.steps)
     key_init, key_train = jax.random.split(jax.random.key(c.seed))
     params = autoencoder.init_params(generator, network, facts.image_shape, key_init)
-    step = compile_step(lambda axis: autoencoder.make_step(generator, network, optimizer, c.kl_weight), context.devices[:1])
+    step = autoencoder.make_step(generator, network, optimizer, c.kl_weight)
     state = fit_state(params, optimizer, key_train)
     return _fit(context, directory / "checkpoints", step, state, c.steps, c.batch_size, "generator", "generator.batch_size").params
 
@@ -97,7 +95,7 @@ def _train_adversarially(
     discriminator = Discriminator(group=a.group)
     # the autoencoder's keys are of the same seed
     key_init, key_train = jax.random.split(jax.random.fold_in(jax.random.key(c.seed), 1))
-    make_step = adversarial.make_step(
+    step = adversarial.make_step(
         generator,
         network,
         discriminator,
@@ -112,7 +110,6 @@ def _train_adversarially(
     # the autoencoder's encoder has the same layers but for the last ones, and knows the images
     opponent = warm_started(init_params(discriminator, facts.image_shape, key_init), params["network"])
     state = adversarial.init_state(params, opponent, optimizers, key_train)
-    step = compile_step(lambda axis: make_step, context.devices[:1])
     name, field = "generator: adversarial", "generator.adversarial.batch_size"
     return _fit(context, directory / "adversarial", step, state, a.steps, a.batch_size, name, field).average
 
@@ -122,19 +119,8 @@ def _fit(
 ) -> Any:
     """The state after `steps` steps on images of the generator's domain, with checkpoints in directory; says the minutes it took."""
     start = time.perf_counter()
-    with Checkpoints(directory) as checkpoints:
-        state, _ = loop.run(
-            step,
-            None,
-            state,
-            batches({"image": data.wild(context)}, batch_size, context.config.generator.seed, batch_size_field),
-            steps,
-            checkpoints=checkpoints,
-            checkpoint_every=max(1, steps // 8),
-            log_every=max(1, steps // 8),
-            name=name,
-            say=context.say,
-        )
+    batch_at = batches({"image": data.wild(context)}, batch_size, context.config.generator.seed, batch_size_field)
+    state = fit(context, directory, step, None, state, batch_at, steps, name=name, parts=8)
     context.say(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
     return state
 

@@ -18,10 +18,10 @@ NAME = "directions"
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    """label_kept: the share of validation images that the judge still reads as labelled once moved at random within natra.epsilon_max.
+    """label_read: the share of validation images that the judge reads as labelled when they are encoded and decoded.
 
-    label_kept_unmoved: the same of the images as encoded and decoded, which is what the moves can keep. image_moved: the root mean
-    square change of the pixels, images in [-1, 1].
+    label_kept: of these the share that it still does once they are moved at random within natra.epsilon_max. image_moved: the root
+    mean square change of the pixels, images in [-1, 1].
     """
     config, space = context.config, screen.space(context)
     judge_fn = evaluate.logits(context, judge.load(context))
@@ -31,14 +31,17 @@ def run(context: Context, directory: epath.Path) -> None:
             continue
         split = data.split(context, name)
         codes, index = encode.encode_images(context, split.image), np.arange(len(split.label))
-        answers, squares = {"label_kept": [], "label_kept_unmoved": []}, []
+        read, still_read, squares = [], [], []
         settings = {"epsilon": config.natra.epsilon_max, "seed": config.screening.seed, "batch_size": config.eval.batch_size}
-        for _, still, moved in draws(space, codes, index=index, **settings):
-            answers["label_kept"].append(predict(judge_fn, moved, len(moved)))
-            answers["label_kept_unmoved"].append(predict(judge_fn, still, len(still)))
+        for at, still, moved in draws(space, codes, index=index, **settings):
+            read.append(predict(judge_fn, still, len(still)) == split.label[at])
+            still_read.append(predict(judge_fn, moved, len(moved)) == split.label[at])
             squares.append(np.square(moved - still).mean((1, 2, 3)))
-        own = [record(name, metric, np.concatenate(found) == split.label) for metric, found in answers.items()]
-        moved = float(np.sqrt(np.concatenate(squares).mean()))
-        records += [*own, own[0]._replace(metric="image_moved", value=moved, low=None, high=None)]
-        context.say(f"evaluate: {own[0].value:.1%} of {name} keep their label under random moves, {own[1].value:.1%} without")
+        right, kept = np.concatenate(read), np.concatenate(still_read)
+        before, change = record(name, "label_read", right), float(np.sqrt(np.concatenate(squares).mean()))
+        records += [before, before._replace(metric="image_moved", value=change, low=None, high=None)]
+        if right.any():
+            after = record(name, "label_kept", kept[right])
+            records.append(after)
+            context.say(f"evaluate: moved at random, {after.value:.1%} of the {after.n} images of {name} that can be read keep their label")
     write_records(directory / "records.jsonl", records)

@@ -13,10 +13,8 @@ from natra_jax.latents import shift
 from natra_jax.latents.encoder import fit_state
 from natra_jax.stages import data, encoder, generator, perceptual
 from natra_jax.stages.context import Context
-from natra_jax.training import loop
-from natra_jax.training.checkpoint import Checkpoints
+from natra_jax.stages.fit import fit
 from natra_jax.training.fit import adamw
-from natra_jax.training.parallel import compile_step
 from natra_jax.types import Generator, Params
 
 NAME = "shift"
@@ -56,19 +54,9 @@ def _train(context: Context, directory: epath.Path, encoder_: tuple, decoder: tu
     c = context.config.shift
     (model, encoder_params), (generator_, params) = encoder_, decoder
     optimizer = adamw(c.learning_rate, 0.0, c.steps)
-    make_step = shift.make_step(model, generator_, optimizer, encoder.reconstruction(context))
-    with Checkpoints(directory / "checkpoints") as checkpoints:
-        state, _ = loop.run(
-            compile_step(lambda axis: make_step, context.devices[:1]),
-            (encoder_params, params, perceptual.load(context)),
-            # its buffers are donated: they must not be those of the parameters themselves
-            fit_state(jax.tree.map(jax.numpy.array, shift.synthesis(params)), optimizer, jax.random.key(c.seed)),
-            data.domain_batches(context, c.domain, c.batch_size, c.seed, "shift.batch_size"),
-            c.steps,
-            checkpoints=checkpoints,
-            checkpoint_every=max(1, c.steps // 4),
-            log_every=max(1, c.steps // 4),
-            name=directory.name,
-            say=context.say,
-        )
-    return jax.device_get(state.params)
+    step = shift.make_step(model, generator_, optimizer, encoder.reconstruction(context))
+    # its buffers are donated: they must not be those of the parameters themselves
+    state = fit_state(jax.tree.map(jax.numpy.array, shift.synthesis(params)), optimizer, jax.random.key(c.seed))
+    batch_at = data.domain_batches(context, c.domain, c.batch_size, c.seed, "shift.batch_size")
+    frozen = (encoder_params, params, perceptual.load(context))
+    return jax.device_get(fit(context, directory / "checkpoints", step, frozen, state, batch_at, c.steps, name=directory.name).params)
