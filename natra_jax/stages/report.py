@@ -198,7 +198,7 @@ def _curve(histories: list, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _stages(records: list[Record], methods: list[str]) -> Section:
     stages = list(dict.fromkeys(r.method for r in records if r.method not in methods))
-    rows = tuple((r.method, r.metric, r.split, f"{r.value:.5f}", str(r.n)) for r in records if r.method in stages)
+    rows = tuple((r.method, r.metric, r.split, f"{r.value:.5g}", str(r.n)) for r in records if r.method in stages)
     return Section("Stages", table=report.Plain(("stage", "metric", "split", "value", "n"), rows) if rows else None)
 
 
