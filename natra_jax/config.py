@@ -20,6 +20,7 @@ from natra_jax.generators import GENERATORS
 from natra_jax.latents import directions
 from natra_jax.latents.augmentation import KINDS as AUGMENTATIONS
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE
+from natra_jax.latents.selection import is_file
 from natra_jax.methods import natra
 from natra_jax.training.parallel import MODES
 from natra_jax.types import UserError
@@ -217,7 +218,7 @@ def _check_screening(fields: dict[str, object]) -> None:
     for name in ("screening.keep", "screening.confounded"):
         _require(name, fields[name], 0 <= fields[name] <= 1, "from 0 to 1")
     choose = fields["screening.choose"].strip()
-    found = not choose.endswith(".json") or epath.Path(choose).expanduser().exists()
+    found = not is_file(choose) or epath.Path(choose).expanduser().exists()
     _require("screening.choose", choose, found, "empty, names or numbers of directions, or a .json file that exists")
     if judge in (NO_JUDGE, CROSS_FITTED) or epath.Path(judge).expanduser().exists():
         return

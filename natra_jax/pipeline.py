@@ -22,6 +22,7 @@ from natra_jax import workdir as files
 from natra_jax.config import flatten, nearest, to_json, validate
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.generators.shipped import weights_path
+from natra_jax.latents import selection
 from natra_jax.stages import (
     data,
     directions,
@@ -197,9 +198,11 @@ def _latent(config: ConfigDict, fields: Callable, seen: tuple[str, ...], own: di
     of_space = fields("natra.epsilon_max", "natra.truncation", "natra.norm", "natra.units")
     by_folds = screening_judge.is_needed(config)
     folds = Piece(screening_judge.NAME, screening_judge.run, own | schedule | fields("screening.folds", "screening.seed"), ("data",))
-    of_screen = fields("screening", "encode.batch_size") | {name: _content(value) for name, value in fields(*_FILES).items()} | of_space
-    if not by_folds and epath.Path(config.screening.judge).expanduser().exists():
-        of_screen |= own
+    of_screen = fields("screening", "encode.batch_size") | of_space
+    if screening_judge.is_file(config):
+        of_screen |= own | {"screening.judge": _sha256(config.screening.judge)}
+    if selection.is_file(config.screening.choose):
+        of_screen["screening.choose"] = _sha256(config.screening.choose.strip())
     return [
         piece(encoder, of_encoder, ("data", "generator", *seen)),
         piece(shift, fields("shift"), ("data", "generator", "encoder", *seen)),
@@ -210,7 +213,6 @@ def _latent(config: ConfigDict, fields: Callable, seen: tuple[str, ...], own: di
     ]
 
 
-_FILES = ("screening.judge", "screening.choose")  # fields that may name a file, whose content then counts
 _VARIED = (encoder.NAME, shift.NAME, encode.NAME, directions.NAME, screen.NAME)
 
 
@@ -228,11 +230,6 @@ def _sources_first(config: ConfigDict) -> list[str]:
     for method in config.methods:
         add(method)
     return ordered
-
-
-def _content(value: str) -> str:
-    """The SHA-256 of what a field names, if that is a file or a directory, else the field as it is."""
-    return _sha256(value) if value and epath.Path(value).expanduser().exists() else value
 
 
 def _sha256(path: str | epath.Path) -> str:

@@ -30,7 +30,7 @@ def select(along: Directions, choice: str) -> Directions:
     """
     names: dict[int, str] = {}
     useful = along.useful.copy()
-    if choice.strip().endswith(".json"):
+    if is_file(choice):
         for number, name, reach in _from_file(along, epath.Path(choice.strip()).expanduser()):
             names[number] = name
             useful[number] = useful[number] if reach is None else reach
@@ -45,6 +45,11 @@ def select(along: Directions, choice: str) -> Directions:
     index = np.array(list(names))
     arrays = {field: getattr(along, field)[index] for field in ("vectors", "sigma", "mask")}
     return along._replace(names=tuple(names.values()), useful=useful[index], **arrays)
+
+
+def is_file(choice: str) -> bool:
+    """Whether a choice is the path of a file."""
+    return choice.strip().endswith(".json")
 
 
 def _number(along: Directions, word: str) -> int:

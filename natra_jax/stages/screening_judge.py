@@ -64,6 +64,12 @@ def is_needed(config) -> bool:
     return config.screening.judge == CROSS_FITTED
 
 
+def is_file(config) -> bool:
+    """Whether screening.judge is a path of weights."""
+    named = config.screening.judge
+    return named not in (NO_JUDGE, CROSS_FITTED) and epath.Path(named).expanduser().exists()
+
+
 def split(labels: np.ndarray, num: int, seed: int) -> np.ndarray:
     """[N], the fold 0..num - 1 of each example: every label's examples are dealt out in turn, in random order."""
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -80,7 +86,7 @@ def load(context: Context) -> Judge | None:
         return None
     if named == CROSS_FITTED:
         return _cross_fitted(context)
-    if not epath.Path(named).expanduser().exists():
+    if not is_file(context.config):
         return _users_own(named)
     facts = data.facts(context)
     logits_fn = classifier.logits_fn(context.config, facts.num_classes, classifier.read_weights(context.config, facts, named))
