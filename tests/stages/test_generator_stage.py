@@ -68,6 +68,7 @@ def run(workdir, **fields):
     return trees.read(directory / "params.npz"), read_records(directory / "records.jsonl"), lines
 
 
+@pytest.mark.slow
 def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_where_it_was_left(workdir):
     plain, (error,), lines = run(workdir)
     assert not any("adversarial" in line for line in lines)
