@@ -89,6 +89,7 @@ def test_without_reconstruction_the_autoencoders_network_stays():
     assert set(metrics) == {"discriminator_loss", "generator_loss"}
 
 
+@pytest.mark.slow
 def test_reconstruction_adds_the_autoencoders_gradient_so_many_times_and_leaves_the_discriminator():
     plain, _ = PLAIN(None, state_at(), {"image": IMAGES})
     once, metrics = step_with(reconstruction=1.0)(None, state_at(), {"image": IMAGES})
@@ -121,6 +122,7 @@ def test_the_average_follows_the_weights():
     assert np.abs(difference(state.average, state.params)["generator"]["constant"]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [(), ("translation",)])
 def test_a_generator_of_one_number_moves_towards_the_real_images(kinds):
     only = replace(

@@ -69,6 +69,7 @@ def test_the_same_key_does_the_same_to_other_images(kind):
     np.testing.assert_allclose(sum_made, MADE[kind] + np.asarray(augment(KEY, other, (kind,))), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [("translation",), ("cutout",), ("color",), tuple(KINDS)])
 def test_gradients_come_back_to_the_image(kinds):
     few = SAME[:8]

@@ -56,6 +56,7 @@ SMALL = Discriminator(widths=(4, 6), hidden=8)
 PARAMS = critic.init_params(SMALL, REAL.shape[1:], jax.random.key(1))
 
 
+@pytest.mark.slow
 def test_the_penalty_can_be_trained_on_through_convolutions(monkeypatch):
     gradients = jax.jit(jax.grad(lambda p: critic.gradient_penalty(SMALL, p, REAL)))(PARAMS)
     monkeypatch.setattr(
@@ -86,6 +87,7 @@ def test_one_logit_an_image_which_knows_no_other_unless_they_form_groups():
         critic.logits(grouped, params, REAL[:3])
 
 
+@pytest.mark.slow
 def test_a_warm_start_takes_what_an_encoder_of_the_same_sizes_has():
     encoder = Encoder(outputs=5, widths=(4, 6), hidden=8)
     trained = encoder.init(jax.random.key(2), REAL[:1])["params"]

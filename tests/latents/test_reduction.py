@@ -50,6 +50,7 @@ def test_principal_coordinates_are_those_of_the_singular_value_decomposition():
         np.testing.assert_allclose(np.abs(found), np.abs(left * spread)[:, :4], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_clusters_stay_apart_in_umaps_coordinates():
     rng = np.random.default_rng(2)
     label = np.repeat([0, 1, 2], 40)

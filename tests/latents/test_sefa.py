@@ -63,6 +63,7 @@ def test_generators_without_matrices_and_layers_that_are_not_there_are_refused()
         sefa(generator, params, population(), num=3, layers=(2, 5), fingerprint="")
 
 
+@pytest.mark.slow
 def test_style_small_receives_codes_through_the_matrices_that_it_names():
     # more numbers in a code than a layer takes up: what its matrix does not see changes nothing, and what it sees changes the image
     generator = style_small(resolution=8, code_dim=40, base_channels=2, max_channels=2)

@@ -142,6 +142,7 @@ def test_a_run_killed_while_parts_are_joined_or_removed_joins_them_again(tmp_pat
     assert files(context) == whole[2]
 
 
+@pytest.mark.slow
 def test_refined_codes_decode_better_under_the_settings_of_the_config(tmp_path, monkeypatch):
     fields = {"refine_steps": 3, "refine_learning_rate": 0.05, "gamma_domain": 0.2}
     context = context_of(tmp_path, encoder__gamma1=2.0, **{f"encode__{name}": value for name, value in fields.items()})

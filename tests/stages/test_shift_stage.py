@@ -34,6 +34,7 @@ def change(context):
     return {name: largest(before[name], after[name]) for name in before}
 
 
+@pytest.mark.slow
 def test_a_shift_towards_the_train_images_is_kept_and_leaves_the_mapping_alone(tmp_path):
     context, said = shifted(tmp_path, 230)
     largest = change(context)
