@@ -39,13 +39,6 @@ class State(NamedTuple):
     key: jax.Array
 
 
-def adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """Adam without momentum, as in StyleGAN2, warmed up linearly over 1/15 of the steps, then a cosine to 0."""
-    warmup = max(1, steps // 15)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
-    return optax.adam(schedule, b1=0.0, b2=0.99)
-
-
 def init_state(params: Params, discriminator: Params, optimizers: Optimizers, key: jax.Array) -> State:
     """A fresh state at step 0 of a trained autoencoder's params and a discriminator's."""
     # the step donates its state, and one buffer cannot be given away twice

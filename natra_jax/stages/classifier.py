@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +17,11 @@ from ml_collections import ConfigDict
 
 from natra_jax import classifiers, trees
 from natra_jax.classifiers import dual
+from natra_jax.methods.plain import original
+from natra_jax.stages.context import Context
 from natra_jax.stages.data import Facts
 from natra_jax.training import pretrained
-from natra_jax.training.fit import Schedule, adamw, sgd, twinned
+from natra_jax.training.fit import Schedule, adamw, fit_classifier, sgd, twinned
 from natra_jax.training.state import TrainState
 from natra_jax.types import Bound, UserError
 
@@ -78,6 +80,32 @@ def _schedule(config, steps: int, optimizer: optax.GradientTransformation) -> Sc
         checkpoint_every=c.checkpoint_every,
         log_every=c.log_every,
     )
+
+
+def fit_plainly(
+    context: Context,
+    build: Callable[[str | None], nn.Module],
+    arrays: Mapping[str, np.ndarray],
+    schedule: Schedule,
+    *,
+    seed: int,
+    directory: epath.Path,
+    name: str,
+) -> TrainState:
+    """A classifier that helps or judges and is compared with none: trained on arrays (image, label) alone, on one device, resumable."""
+    state, _ = fit_classifier(
+        build,
+        original(),
+        arrays,
+        schedule,
+        seed=seed,
+        directory=directory / "checkpoints",
+        devices=context.devices[:1],
+        parallel="auto",
+        name=name,
+        say=context.say,
+    )
+    return state
 
 
 def logits_fn(config, num_classes: int, variables, *, adversarial: bool = False) -> Callable[[jax.Array], jax.Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import numpy as np
 from etils import epath
@@ -87,16 +89,16 @@ def measure(
     """reconstruction_error, mean square, and perceptual_error on val_iid, which nothing is fitted to, as records of the piece."""
     (encoder_, encoder_params), (generator_, generator_params) = encoder, decoder
     images, features_fn, size = data.split(context, "val_iid").image, perceptual.load(context), context.config.encode.batch_size
-
-    @jax.jit
-    def errors(encoder_params, generator_params, features_fn, images):
-        decoded = generator_.synthesize(generator_params, encoder_.encode(encoder_params, images))
-        return Reconstruction().errors(features_fn, images, decoded)
-
     parts = [to_float(images[i : i + size]) for i in range(0, len(images), size)]
-    measured = [errors(encoder_params, generator_params, features_fn, part) for part in parts]
-    names = ["reconstruction_error"] if features_fn is None else ["reconstruction_error", "perceptual_error"]
-    # zip leaves out the perceptual error where there is no network
-    found = {name: float(np.concatenate(of_parts).mean()) for name, of_parts in zip(names, zip(*measured, strict=True), strict=False)}
+    measured = [_errors(encoder_, generator_, encoder_params, generator_params, features_fn, part) for part in parts]
+    pixels, features = (float(np.concatenate(of_parts).mean()) for of_parts in zip(*measured, strict=True))
+    found = {"reconstruction_error": pixels} | ({} if features_fn is None else {"perceptual_error": features})
     fingerprint = context.fingerprints[directory.name]
     return [Record(directory.name, 0, "val_iid", name, value, len(images), None, None, fingerprint) for name, value in found.items()]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _errors(encoder: inverse.InverseEncoder, generator_: Generator, encoder_params, generator_params, features_fn, images):
+    """Pixel and perceptual error of each image."""
+    decoded = generator_.synthesize(generator_params, encoder.encode(encoder_params, images))
+    return Reconstruction().errors(features_fn, images, decoded)

@@ -20,7 +20,7 @@ from natra_jax.latents.encoder import Encoder, fit_state
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
-from natra_jax.training.fit import adamw
+from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
 
 PACKAGE = "package:"
@@ -91,7 +91,10 @@ def _train_adversarially(
     """Averaged parameters {"generator", "network"}, gone on from those of a trained autoencoder."""
     c = context.config.generator
     a = c.adversarial
-    optimizers = adversarial.Optimizers(*(adversarial.adam(rate, a.steps) for rate in (a.learning_rate, a.discriminator_learning_rate)))
+    optimizers = adversarial.Optimizers(
+        generator=adam_without_momentum(a.learning_rate, a.steps),
+        discriminator=adam_without_momentum(a.discriminator_learning_rate, a.steps),
+    )
     discriminator = Discriminator(group=a.group)
     # the autoencoder's keys are of the same seed
     key_init, key_train = jax.random.split(jax.random.fold_in(jax.random.key(c.seed), 1))

@@ -8,28 +8,17 @@ from __future__ import annotations
 
 from etils import epath
 
-from natra_jax.methods.plain import original
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Context
-from natra_jax.training.fit import fit_classifier
 
 NAME = "oracle"
 
 
 def run(context: Context, directory: epath.Path) -> None:
     config, facts = context.config, data.facts(context)
-    state, _ = fit_classifier(
-        classifier.builder(config, facts.num_classes),
-        original(),
-        data.judge_split(context)._asdict(),
-        classifier.schedule(config, config.judge.steps),
-        seed=config.judge.seed,
-        directory=directory / "checkpoints",
-        devices=context.devices[:1],
-        parallel="auto",
-        name="judge",
-        say=context.say,
-    )
+    build, schedule = classifier.builder(config, facts.num_classes), classifier.schedule(config, config.judge.steps)
+    arrays = data.judge_split(context)._asdict()
+    state = classifier.fit_plainly(context, build, arrays, schedule, seed=config.judge.seed, directory=directory, name="judge")
     classifier.save(directory, config, facts, state)
 
 

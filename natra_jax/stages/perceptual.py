@@ -11,28 +11,17 @@ from jax.tree_util import Partial
 
 from natra_jax import trees
 from natra_jax.latents.reconstruction import FeaturesFn
-from natra_jax.methods.plain import original
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Context
-from natra_jax.training.fit import fit_classifier
 from natra_jax.types import Bound
 
 NAME = "perceptual"
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    state, _ = fit_classifier(
-        classifier.named_builder(context.config, data.facts(context).num_classes),
-        original(),
-        data.split(context, "train")._asdict(),
-        classifier.schedule(context.config),
-        seed=context.config.encoder.seed,
-        directory=directory / "checkpoints",
-        devices=context.devices[:1],
-        parallel="auto",
-        name=NAME,
-        say=context.say,
-    )
+    config, arrays = context.config, data.split(context, "train")._asdict()
+    build, schedule = classifier.named_builder(config, data.facts(context).num_classes), classifier.schedule(config)
+    state = classifier.fit_plainly(context, build, arrays, schedule, seed=config.encoder.seed, directory=directory, name=NAME)
     trees.save(directory / "params.npz", {"params": state.params, "batch_stats": state.batch_stats})
 
 

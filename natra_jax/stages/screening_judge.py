@@ -12,10 +12,8 @@ from etils import epath
 from natra_jax.classifiers import factory
 from natra_jax.evaluation.benchmark import predict
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE, Judge
-from natra_jax.methods.plain import original
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Context, open_array, save_array
-from natra_jax.training.fit import fit_classifier
 from natra_jax.types import UserError
 
 NAME = "folds"
@@ -40,21 +38,11 @@ def run(context: Context, directory: epath.Path) -> None:
     config, facts = context.config, data.facts(context)
     train = data.split(context, "train")
     fold = split(np.asarray(train.label), config.screening.folds, config.screening.seed)
+    build, schedule = classifier.builder(config, facts.num_classes), classifier.schedule(config)
     for i in range(config.screening.folds):
-        others = np.flatnonzero(fold != i)
-        kept = directory / str(i)
-        state, _ = fit_classifier(
-            classifier.builder(config, facts.num_classes),
-            original(),
-            {name: Rows(array, others) for name, array in train._asdict().items()},
-            classifier.schedule(config),
-            seed=config.screening.seed,
-            directory=kept / "checkpoints",
-            devices=context.devices[:1],
-            parallel="auto",
-            name=f"screening's judge without fold {i}",
-            say=context.say,
-        )
+        others, kept, name = np.flatnonzero(fold != i), directory / str(i), f"screening's judge without fold {i}"
+        arrays = {array_name: Rows(array, others) for array_name, array in train._asdict().items()}
+        state = classifier.fit_plainly(context, build, arrays, schedule, seed=config.screening.seed, directory=kept, name=name)
         classifier.save(kept, config, facts, state)
     save_array(directory / _FOLDS, fold)
 

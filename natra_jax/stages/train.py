@@ -73,7 +73,7 @@ def check(context: Context) -> None:
         jax.eval_shape(lambda variables: twinned(network, variables, facts.image_shape), like)
     for source in {start(config, method) for method in config.methods} - {""}:
         if not is_method(source):
-            _read(context, source)
+            classifier.read_weights(config, facts, source)
 
 
 def load(context: Context, method: str, seed: int) -> classifier.Trained:
@@ -91,12 +91,9 @@ def _initial(context: Context, source: str, seed: int) -> dict[str, Any] | None:
     """The variables that a training starts from; None for fresh ones."""
     if not source:
         return None
-    return dual.clean(load(context, source, seed).variables) if is_method(source) else _read(context, source)
-
-
-def _read(context: Context, path: str) -> dict[str, Any]:
-    """The variables in the user's file or directory."""
-    return classifier.read_weights(context.config, data.facts(context), path)
+    if is_method(source):
+        return dual.clean(load(context, source, seed).variables)
+    return classifier.read_weights(context.config, data.facts(context), source)
 
 
 def _of(context: Context, method: str) -> Context:

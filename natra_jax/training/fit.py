@@ -36,9 +36,17 @@ class Schedule(NamedTuple):
 
 def adamw(learning_rate: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
     """AdamW, warmed up linearly over 1/15 of the steps, then a cosine to 0."""
+    return optax.adamw(_warmed_up(learning_rate, steps), weight_decay=weight_decay)
+
+
+def adam_without_momentum(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam as StyleGAN2 trains adversarially, on the schedule of adamw."""
+    return optax.adam(_warmed_up(learning_rate, steps), b1=0.0, b2=0.99)
+
+
+def _warmed_up(learning_rate: float, steps: int) -> optax.Schedule:
     warmup = max(1, steps // 15)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
-    return optax.adamw(schedule, weight_decay=weight_decay)
+    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
 
 
 def sgd(learning_rate: float, momentum: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
