@@ -1,6 +1,7 @@
 """The types that cross module borders: generators, directions, batches and errors. Images are float32 in [-1, 1] everywhere.
 
-Shapes: images [B, H, W, C]; z [B, Z]; codes [B, L, D] (one code vector per generator layer, StyleGAN's w+); r [B, S].
+Shapes: images [B, H, W, C]; z [B, Z]; codes [B, L, D] (one code vector per generator layer, StyleGAN's w+); r [B, S]; labels [B] whole
+numbers, or [B, label_dim] distributions (soft labels).
 """
 
 from __future__ import annotations
@@ -39,27 +40,40 @@ class Bound:
         return hash(self._parts)
 
 
+class Features(NamedTuple):
+    """A generator's state behind a layer, where it has an image beside its feature maps. Others have a pytree of feature maps alone."""
+
+    x: Any  # a pytree of feature maps
+    rgb: jax.Array | None  # the image summed up so far: of several codes an image it is averaged, where features are weighed
+
+
 @dataclass(frozen=True)
 class Generator:
     """A generator as pure functions and a few numbers. `head`, `advance` and `tail` split it at layers:
 
-    tail(params, head(params, codes, l), codes, l) == synthesize(params, codes) for every l in 0..num_layers, and
+    tail(params, head(params, codes, l), codes, l) == synthesize(params, codes) for every l in 0..depth, and
     advance(params, head(params, codes, l), codes, l, m) == head(params, codes, m) for every m from l on.
+
+    Codes hold all that tells one image from another. In a family whose layers see the label (BigGAN), or whose first does (ProGAN), the
+    last class_dim entries of each code are what `map` makes of it. Elsewhere the label enters `map` alone.
     """
 
     family: str
     num_layers: int  # L
+    depth: int  # layers that it can be split behind: L, or more where layers follow that take no code
     code_dim: int  # D
     resolution: int  # H = W, pixels
-    label_dim: int  # 0: unconditional
+    label_dim: int  # number of classes; 0: unconditional
     init: Callable[[jax.Array], Params]
-    """(key) -> params, a dict; the mapping network's are under 'mapping'"""
+    """(key) -> params, a dict; the mapping network's are under 'mapping', what no training changes (noise maps, running statistics) under
+    'buffers'"""
     sample: Callable[[jax.Array, int], jax.Array]
     """(key, n) -> z [n, Z] from the prior"""
     map: Callable[..., jax.Array]
     """(params, z, label=None, truncation_psi=1., truncation_cutoff=None) -> codes [B, L, D]"""
     synthesize: Callable[..., jax.Array]
-    """(params, codes, label=None, noise='const'|'none'|'random', key=None) -> images [B, H, W, C], not clipped"""
+    """(params, codes, label=None, noise='const'|'none'|'random', key=None) -> images [B, H, W, C], not clipped. label: in place of the one
+    in the codes, where they have class_dim; nowhere else"""
     head: Callable[[Params, jax.Array, int], Any]
     """(params, codes, l) -> features: the state after the layer fed by codes[:, l - 1]; l = 0 gives the constant"""
     advance: Callable[[Params, Any, jax.Array, int, int], Any]
@@ -68,6 +82,12 @@ class Generator:
     """(params, features, codes, l) -> images: the layers fed by codes[:, l:]"""
     style: Callable[[Params, int], jax.Array] | None = None
     """(params, l) -> [outputs, D]: the matrix with which codes[:, l] enters layer l; None where there is none"""
+    class_dim: int = 0  # entries of each code, the last, that hold its class
+
+    def draw(self, params: Params, key: jax.Array, n: int, truncation_psi: float = 1.0) -> jax.Array:
+        """Codes [n, L, D] of prior samples; of classes drawn uniformly, where there are such."""
+        label = jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, self.label_dim) if self.label_dim else None
+        return self.map(params, self.sample(key, n), label, truncation_psi=truncation_psi)
 
 
 class Directions(NamedTuple):

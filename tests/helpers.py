@@ -53,6 +53,7 @@ def linear_generator(num_layers: int = 3, code_dim: int = 4, resolution: int = 2
     return Generator(
         family="linear",
         num_layers=num_layers,
+        depth=num_layers,
         code_dim=code_dim,
         resolution=resolution,
         label_dim=0,

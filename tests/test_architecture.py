@@ -16,7 +16,7 @@ LAYERS = [
     {"config", "stages", "benchmark"},
     {"training", "evaluation", "report"},
     {"methods"},
-    {"latents", "data"},
+    {"latents", "data", "weights"},
     {"attacks", "generators", "classifiers"},
     {"types", "losses", "convolution", "trees", "workdir", "experiments", "feature_statistics"},
 ]
@@ -26,6 +26,7 @@ ONLY = {
     "attacks": {"types", "losses", "feature_statistics"},
     "classifiers": {"types", "losses", "convolution", "feature_statistics"},
     "generators": {"types", "convolution", "trees"},
+    "weights": {"types", "trees", "workdir", "generators", "classifiers"},
     "methods": {"types", "losses", "attacks"},
     "training": {"types", "losses", "data", "workdir", "classifiers"},
 }

@@ -96,6 +96,7 @@ def style_small(
     return Generator(
         family="style_small",
         num_layers=num_layers,
+        depth=num_layers,
         code_dim=code_dim,
         resolution=resolution,
         label_dim=0,

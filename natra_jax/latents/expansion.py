@@ -3,7 +3,7 @@
     x' = tail_l( sum_n head_l(codes_n) * importance_n ),        importance = softmax over n of logits [B, N, C_l]
 
 The paper prints the sum before the product; the importance of a code has to weigh that code's own features. The layers after l that
-still take codes receive the mean of the N codes.
+still take codes receive the mean of the N codes. Where a generator sums up an image beside its features, that is averaged over the codes.
 
     layout = expansion(generator, num_codes=4, at=2)
     expanded = expand(generator, layout)                        # a Generator like any other
@@ -11,7 +11,8 @@ still take codes receive the mean of the N codes.
     images = expanded.synthesize(params, codes)
 
 An expanded code keeps, for every layer, the layer's N codes side by side, and in layer l - 1 the logits behind them. So whatever moves,
-mixes, stores or searches codes layer by layer does with expanded ones as with others. A direction moves all N codes alike (`lift`).
+mixes, stores or searches codes layer by layer does with expanded ones as with others. A direction moves all N codes alike (`lift`). Where l
+lies behind the last layer that takes a code, the logits are kept in that one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from natra_jax.types import Bound, Directions, Generator, Params
+from natra_jax.types import Bound, Directions, Features, Generator, Params
 
 
 class Expansion(NamedTuple):
@@ -40,18 +41,23 @@ class Expansion(NamedTuple):
         """E = N * C_l: entries behind the codes of a layer, which hold logits in layer l - 1 and are zero in the others."""
         return self.num_codes * self.channels
 
+    @property
+    def _keeps_logits(self) -> int:
+        """The index of the layer whose entries hold the logits."""
+        return min(self.at, self.num_layers) - 1
+
     def pack(self, codes: jax.Array, logits: jax.Array) -> jax.Array:
         """codes [B, N, L, D] and logits of importance [B, N, C_l] -> [B, L, N * D + E]."""
         count = len(codes)
         beside = jnp.moveaxis(codes, 1, 2).reshape(count, self.num_layers, -1)
-        behind = jnp.pad(logits.reshape(count, 1, -1), ((0, 0), (self.at - 1, self.num_layers - self.at), (0, 0)))
+        behind = jnp.pad(logits.reshape(count, 1, -1), ((0, 0), (self._keeps_logits, self.num_layers - 1 - self._keeps_logits), (0, 0)))
         return jnp.concatenate([beside, behind], axis=2)
 
     def unpack(self, packed: jax.Array) -> tuple[jax.Array, jax.Array]:
         """[B, L, N * D + E] -> codes [B, N, L, D], logits [B, N, C_l]."""
         count, width = len(packed), self.num_codes * self.code_dim
         codes = packed[:, :, :width].reshape(count, self.num_layers, self.num_codes, self.code_dim)
-        return codes.swapaxes(1, 2), packed[:, self.at - 1, width:].reshape(count, self.num_codes, self.channels)
+        return codes.swapaxes(1, 2), packed[:, self._keeps_logits, width:].reshape(count, self.num_codes, self.channels)
 
     def mean(self, packed: jax.Array) -> jax.Array:
         """[B, L, N * D + E] -> [B, L, D], the mean of each image's codes."""
@@ -76,11 +82,11 @@ class Expansion(NamedTuple):
 
 def expansion(generator: Generator, *, num_codes: int, at: int) -> Expansion:
     """num_codes: N. at: l. Raises ValueError for no code, or for a layer that the generator does not have."""
-    if num_codes < 1 or not 1 <= at <= generator.num_layers:
-        raise ValueError(f"expansion: needs num_codes of at least 1 and at in 1..{generator.num_layers}, got {num_codes} and {at}")
+    if num_codes < 1 or not 1 <= at <= generator.depth:
+        raise ValueError(f"expansion: needs num_codes of at least 1 and at in 1..{generator.depth}, got {num_codes} and {at}")
     codes = jax.ShapeDtypeStruct((1, generator.num_layers, generator.code_dim), jnp.float32)
     features = jax.eval_shape(lambda key, codes: generator.head(generator.init(key), codes, at), jax.random.key(0), codes)
-    channels = sum(leaf.shape[-1] for leaf in jax.tree.leaves(features))
+    channels = sum(leaf.shape[-1] for leaf in jax.tree.leaves(_weighed(features)))
     return Expansion(num_codes, at, generator.num_layers, generator.code_dim, channels)
 
 
@@ -102,7 +108,12 @@ def expand(generator: Generator, layout: Expansion) -> Generator:
 
 
 def compose(features: Any, logits: jax.Array) -> Any:
-    """sum_n features_n * importance_n: a pytree of [B, N, ..., C'] -> [B, ..., C']. logits [B, N, C]: C channels in all of its leaves."""
+    """sum_n features_n * importance_n: a pytree of [B, N, ..., C'] -> [B, ..., C']. logits [B, N, C]: C channels in all of its leaves.
+
+    The image beside the features, in `Features`, is averaged over n.
+    """
+    if isinstance(features, Features):
+        return Features(compose(features.x, logits), None if features.rgb is None else features.rgb.mean(1))
     importance = jax.nn.softmax(logits, axis=1)
     leaves, structure = jax.tree.flatten(features)
     ends = np.cumsum([leaf.shape[-1] for leaf in leaves])
@@ -111,6 +122,11 @@ def compose(features: Any, logits: jax.Array) -> Any:
         (leaf * share.reshape(*share.shape[:2], *(1,) * (leaf.ndim - 3), -1)).sum(1) for leaf, share in zip(leaves, shares, strict=True)
     ]
     return jax.tree.unflatten(structure, summed)
+
+
+def _weighed(features: Any) -> Any:
+    """What of the features importance weighs."""
+    return features.x if isinstance(features, Features) else features
 
 
 def _map(generator: Generator, layout: Expansion, params: Params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
@@ -141,6 +157,8 @@ def _tail(generator: Generator, layout: Expansion, params: Params, features, pac
 
 
 def _synthesize(generator: Generator, layout: Expansion, params: Params, packed, label=None, noise="const", key=None):
+    if label is not None or noise != "const":
+        raise ValueError("expanded codes hold their classes and are synthesized with constant noise: leave label and noise out")
     return _tail(generator, layout, params, _head(generator, layout, params, packed, 0), packed, 0)
 
 

@@ -13,12 +13,12 @@ from natra_jax.latents.encoder import FitState, InverseEncoder
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.types import Generator, Params
 
-MAPPING = "mapping"  # of a generator's parameters, those of the mapping network
+_KEPT = ("mapping", "buffers")  # of a generator's parameters: those of the mapping network, and what no training changes
 
 
 def synthesis(params: Params) -> Params:
     """The part of a generator's parameters that shifting updates."""
-    return {name: part for name, part in params.items() if name != MAPPING}
+    return {name: part for name, part in params.items() if name not in _KEPT}
 
 
 def make_step(encoder: InverseEncoder, generator: Generator, optimizer: optax.GradientTransformation, reconstruction: Reconstruction):

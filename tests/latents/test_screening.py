@@ -43,7 +43,7 @@ def unused(*_):
     raise AssertionError
 
 
-GENERATOR = Generator("painted", 3, 2, SIZE, 0, unused, unused, unused, unused, head, advance, tail)
+GENERATOR = Generator("painted", 3, 3, 2, SIZE, 0, unused, unused, unused, unused, head, advance, tail)
 
 
 def known_directions(*chosen):

@@ -1,0 +1,72 @@
+"""A foreign checkpoint's tensors, each of which a converter takes once: what is missing, left over or of another shape is said by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from natra_jax.types import Params, UserError
+
+
+class Checkpoint(NamedTuple):
+    """What a reader makes of a file: plain arrays under the names they have there."""
+
+    tensors: dict[str, np.ndarray]
+    config: dict | None = None  # the constructor arguments that the file carries: plain values, lists and dicts
+
+
+class Converted(NamedTuple):
+    """What a converter makes of a checkpoint."""
+
+    arguments: dict  # of the generator's function: plain values and lists, so that they can be written as JSON
+    params: Params  # NumPy float32, of the shapes that the generator's init gives
+    notes: tuple[str, ...] = ()  # what the user should know of the conversion, a line each
+
+
+class Tensors:
+    """Names and arrays of a state dict. Raises UserError, naming the tensor, for everything that does not fit."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray], family: str):
+        self._left, self._all, self._family = dict(tensors), dict(tensors), family
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._all
+
+    def names(self) -> list[str]:
+        """All names, taken or not."""
+        return list(self._all)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the tensor, without taking it."""
+        return self._get(name).shape
+
+    def take(self, name: str, *shape: int | None) -> np.ndarray:
+        """The tensor as float32. shape: what it has to be, None for a side of any length; left out, any shape will do."""
+        array = self._get(name)
+        if shape and (len(shape) != array.ndim or any(s not in (None, n) for s, n in zip(shape, array.shape, strict=True))):
+            wanted = ", ".join("any" if side is None else str(side) for side in shape)
+            raise UserError(f"{name} is {list(array.shape)}, expected [{wanted}]: this is no {self._family} checkpoint, or a damaged one")
+        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+            raise UserError(f"{name} is of type {array.dtype}, expected numbers")
+        self._left.pop(name, None)
+        array = np.asarray(array, np.float32)
+        if not np.isfinite(array).all():
+            raise UserError(f"{name} holds values that are not finite: the checkpoint is damaged")
+        return array
+
+    def drop(self, matches: Callable[[str], bool]) -> None:
+        """Tensors that are known and not needed."""
+        self._left = {name: array for name, array in self._left.items() if not matches(name)}
+
+    def close(self, known: Iterable[str] = ()) -> None:
+        """Raises UserError if any tensor was not taken: what it does would be missing."""
+        if left := sorted(set(self._left) - set(known)):
+            more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+            raise UserError(f"tensors that {self._family} has no place for: {left[0]}{more}")
+
+    def _get(self, name: str) -> np.ndarray:
+        if name not in self._all:
+            raise UserError(f"{name} is missing: this is no {self._family} checkpoint, or an incomplete one")
+        return self._all[name]
