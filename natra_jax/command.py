@@ -15,19 +15,27 @@ HELP = {"--help", "--helpfull", "--helpshort", "-help", "-h"}
 
 # What a file system says when the user's disk, path or permissions are at fault.
 _USERS_DISK = {
-    errno.ENOSPC: "free some space, or choose another --workdir",
-    errno.EDQUOT: "free some space, or choose another --workdir",
-    errno.EROFS: "choose another --workdir",
-    errno.EACCES: "check the permissions, or choose another --workdir",
-    errno.EPERM: "check the permissions, or choose another --workdir",
+    errno.ENOSPC: "free some space, or choose another {}",
+    errno.EDQUOT: "free some space, or choose another {}",
+    errno.EROFS: "choose another {}",
+    errno.EACCES: "check the permissions, or choose another {}",
+    errno.EPERM: "check the permissions, or choose another {}",
     errno.EIO: "check the disk",
 }
 
 
-def run(command: Callable[[], None], argv: Sequence[str], *, place: Callable[[], str | None], interrupted: str) -> None:
+def run(
+    command: Callable[[], None],
+    argv: Sequence[str],
+    *,
+    place: Callable[[], str | None],
+    interrupted: str,
+    directory: str = "--workdir",
+) -> None:
     """Runs the command and leaves the process with the exit code where that is not 0.
 
     place: where it was writing or reading, for an error of the file system that names no file. interrupted: what to say after Ctrl-C.
+    directory: what the user may choose anew where the disk is at fault.
     With --debug in argv a user's mistake shows its traceback.
     """
     try:
@@ -37,7 +45,7 @@ def run(command: Callable[[], None], argv: Sequence[str], *, place: Callable[[],
     except OSError as error:
         if error.errno not in _USERS_DISK:
             raise
-        _fail(f"{error.filename or place()}: {error.strerror}: {_USERS_DISK[error.errno]}", argv)
+        _fail(f"{error.filename or place()}: {error.strerror}: {_USERS_DISK[error.errno].format(directory)}", argv)
     except SystemExit as exit_:
         # absl leaves with 1 after showing the help that was asked for
         sys.exit(0 if HELP & set(argv) else exit_.code)

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from natra_jax import methods
+from natra_jax import methods, weights
 from natra_jax import workdir as files
 from natra_jax.config import flatten, nearest, to_json, validate
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.generators.shipped import weights_path
 from natra_jax.latents import selection
 from natra_jax.stages import (
+    classifier,
     data,
     directions,
     encode,
@@ -74,24 +75,32 @@ def pieces(config: ConfigDict) -> list[Piece]:
     def fields(*sections: str) -> dict[str, Any]:
         return {name: value for name, value in values.items() if any(name == s or name.startswith(f"{s}.") for s in sections)}
 
-    weights = config.generator.weights
-    architecture = fields(
-        "generator.family", "generator.resolution", "generator.code_dim", "generator.base_channels", "generator.max_channels"
-    )
-    if weights.startswith(generator.PACKAGE):
-        # weights that are given do not depend on how long a training would have been, nor on data
-        file = weights_path(weights.removeprefix(generator.PACKAGE))
-        make_generator = Piece("generator", generator.run, architecture | {"generator.weights": weights, "sha256": files.sha256(file)}, ())
+    named = config.generator.weights
+    trained = fields("generator")
+    architecture = {f"generator.{name}": trained[f"generator.{name}"] for name in generator.own_arguments(config)}
+    # weights that are given do not depend on how long a training would have been, nor on data
+    if generator.is_file(config):
+        given = fields(*(f"generator.{name}" for name in weights.FIELDS))
+        make_generator = Piece(generator.NAME, generator.run, given | {"generator.weights": _sha256(named)}, ())
+    elif named:
+        file = weights_path(named.removeprefix(generator.PACKAGE))
+        given = architecture | {"generator.weights": named, "sha256": files.sha256(file)}
+        make_generator = Piece(generator.NAME, generator.run, given, ())
     else:
-        make_generator = Piece("generator", generator.run, fields("generator"), ("data",))
-    named = fields("classifier.name", "classifier.widths", "classifier.norm")
+        of_files = {f"generator.{name}" for name in weights.FIELDS}  # none of which says anything of what is trained here
+        make_generator = Piece(generator.NAME, generator.run, {n: v for n, v in trained.items() if n not in of_files}, ("data",))
+    named = fields(*classifier.fields(config))
     factory = fields("classifier.factory")
     own = factory if config.classifier.factory else factory | named
     schedule = fields("train")
     del schedule["train.init_from"]
     work = [Piece("data", data.run, fields("data"), ()), make_generator]
     if seen := (perceptual.NAME,) if perceptual.is_needed(config) else ():
-        work.append(Piece(perceptual.NAME, perceptual.run, named | schedule | fields("encoder.perceptual", "encoder.seed"), ("data",)))
+        if perceptual.is_file(config):
+            of_network, needs = {"encoder.perceptual_weights": _sha256(config.encoder.perceptual_weights)}, ()
+        else:
+            of_network, needs = named | schedule | fields("encoder.seed"), ("data",)
+        work.append(Piece(perceptual.NAME, perceptual.run, of_network | fields("encoder.perceptual"), needs))
     work += _latent(config, fields, seen, own, schedule, "")
     if any(methods.find(method).single_code for method in config.methods) and not is_single(config):
         work += _latent(config, fields, seen, own, schedule, SINGLE)
@@ -166,6 +175,7 @@ def run(
                 continue
             if "data" in done and not checked:
                 train.check(context)
+                perceptual.check(context)
                 screening_judge.check(context)
                 checked = True
             directory, wanted = root / piece.name, fingerprints[piece.name]
@@ -192,6 +202,7 @@ def _latent(config: ConfigDict, fields: Callable, seen: tuple[str, ...], own: di
         return Piece(stage.NAME + variant, run, of_piece, varied)
 
     of_encoder = fields("encoder")
+    del of_encoder["encoder.perceptual_weights"]  # its content counts, by the piece perceptual
     if variant:
         of_encoder |= {"encoder.codes": "w", "encoder.num_codes": 1}
     sample = fields("directions.num_codes", "directions.seed")

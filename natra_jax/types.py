@@ -84,10 +84,19 @@ class Generator:
     """(params, l) -> [outputs, D]: the matrix with which codes[:, l] enters layer l; None where there is none"""
     class_dim: int = 0  # entries of each code, the last, that hold its class
 
+    class_entries: tuple[int, ...] = ()  # indices of the entries of each code that hold its class
+
+    def __post_init__(self):
+        if self.class_dim and not self.class_entries:
+            object.__setattr__(self, "class_entries", tuple(range(self.code_dim - self.class_dim, self.code_dim)))
+
+    def draw_label(self, key: jax.Array, n: int) -> jax.Array | None:
+        """Classes [n], each as likely as any other; None where there are none."""
+        return jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, self.label_dim) if self.label_dim else None
+
     def draw(self, params: Params, key: jax.Array, n: int, truncation_psi: float = 1.0) -> jax.Array:
-        """Codes [n, L, D] of prior samples; of classes drawn uniformly, where there are such."""
-        label = jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, self.label_dim) if self.label_dim else None
-        return self.map(params, self.sample(key, n), label, truncation_psi=truncation_psi)
+        """Codes [n, L, D] of prior samples, of all classes alike where there are such."""
+        return self.map(params, self.sample(key, n), self.draw_label(key, n), truncation_psi=truncation_psi)
 
 
 class Directions(NamedTuple):

@@ -20,7 +20,7 @@ from etils import epath
 
 from natra_jax.types import UserError
 
-FORMAT = 1  # of the files in a work directory; another one makes all work new
+FORMAT = 2  # of the files in a work directory; another one makes all work new
 _COMMIT, _PENDING = "COMMIT", "PENDING"
 
 

@@ -18,17 +18,17 @@ LAYERS = [
     {"methods"},
     {"latents", "data", "weights"},
     {"attacks", "generators", "classifiers"},
-    {"types", "losses", "convolution", "trees", "workdir", "experiments", "feature_statistics"},
+    {"types", "losses", "convolution", "trees", "orbax_tree", "workdir", "experiments", "feature_statistics"},
 ]
-BESIDE = {("trees", "types"), ("workdir", "types"), ("report", "evaluation")}
+BESIDE = {("trees", "types"), ("workdir", "types"), ("orbax_tree", "types"), ("report", "evaluation")}
 # Narrower than the layers would allow.
 ONLY = {
     "attacks": {"types", "losses", "feature_statistics"},
     "classifiers": {"types", "losses", "convolution", "feature_statistics"},
     "generators": {"types", "convolution", "trees"},
-    "weights": {"types", "trees", "workdir", "generators", "classifiers"},
+    "weights": {"types", "orbax_tree", "workdir", "generators", "classifiers"},
     "methods": {"types", "losses", "attacks"},
-    "training": {"types", "losses", "data", "workdir", "classifiers"},
+    "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }
 HEAVY = {"umap", "sklearn", "matplotlib", "tensorflow_datasets", "tensorflow", "gradio", "torch", "PIL", "tqdm"}
 
@@ -73,7 +73,8 @@ def arrows():
     """{(unit, imported unit): a file with such an import}, whether at once or in a function."""
     found = {}
     for path in files():
-        unit = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        # the command line of a package stands above it
+        unit = "main" if path.name == "__main__.py" else path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for module, _ in imports(path):
             if module.split(".")[0] == "natra_jax" and unit_of(module) not in ("", unit):
                 found[unit, unit_of(module)] = path.relative_to(ROOT)

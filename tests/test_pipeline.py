@@ -78,7 +78,8 @@ def test_every_field_that_shapes_a_result_belongs_to_a_piece():
     work = work_of(encoder__gamma2=0.1, eval__thorough=True)
     used = {field for piece in work.values() for field in piece.fields}
     unused = set(pipeline.flatten(config())) - used
-    assert unused == {"parallel"}, "on what it runs, but not what comes out"
+    of_checkpoints = {f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")}
+    assert unused == {"parallel"} | of_checkpoints, "on what it runs, but not what comes out; and what only a checkpoint has"
 
 
 @pytest.fixture
@@ -223,6 +224,20 @@ def test_given_weights_depend_on_their_file_and_on_nothing_that_made_them(run):
     run(generator__weights="package:digits")
     again = run(generator__weights="package:digits", generator__steps=99, generator__learning_rate=0.1, data__renderings=3)
     assert "generator" not in again and "data" in again
+
+
+def test_a_checkpoint_counts_by_its_content_and_by_how_it_is_read(tmp_path):
+    def piece(content, **fields):
+        (tmp_path / "file.pkl").write_bytes(content)
+        return work_of(generator__weights=str(tmp_path / "file.pkl"), **fields)["generator"]
+
+    made = piece(b"one")
+    assert made.needs == () and set(made.fields) == {f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")}
+    (tmp_path / "other.pkl").write_bytes(b"one")
+    same = work_of(generator__weights=str(tmp_path / "other.pkl"), generator__steps=7, generator__resolution=32)["generator"]
+    assert same.fields == made.fields
+    for other in (piece(b"two"), piece(b"one", generator__dtype="bfloat16"), piece(b"one", generator__truncation=0.5)):
+        assert other.fields != made.fields
 
 
 def test_a_users_own_classifier_depends_on_nothing_that_describes_ours(run):

@@ -9,9 +9,8 @@ z = generator.sample(jax.random.key(0), 4)
 images = generator.synthesize(params, generator.map(params, z))    # [4, 16, 16, 3]
 """
 
+from natra_jax.generators.built import GENERATORS, build
 from natra_jax.generators.shipped import load_weights
 from natra_jax.generators.style_small import style_small
 
-GENERATORS = {"style_small": style_small}
-
-__all__ = ["GENERATORS", "load_weights", "style_small"]
+__all__ = ["GENERATORS", "build", "load_weights", "style_small"]

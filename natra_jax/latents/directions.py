@@ -44,8 +44,8 @@ def activations(
     check_range(layers, codes)
     first, stop = layers
     at = at or stop
-    if not first < at <= generator.num_layers:
-        raise ValueError(f"at must be a layer behind the first that moves, in {first + 1}..{generator.num_layers}, got {at}")
+    if not first < at <= generator.depth:
+        raise ValueError(f"at must be a layer behind the first that moves, in {first + 1}..{generator.depth}, got {at}")
 
     def run(params, codes):
         return jnp.concatenate([leaf.reshape(len(codes), -1) for leaf in jax.tree.leaves(generator.head(params, codes, at))], axis=1)
@@ -58,6 +58,14 @@ def activations(
     moved[:, first:stop] = codes[:, first:stop]
     run = jax.jit(run)
     return np.concatenate([np.asarray(run(params, moved[i : i + batch_size])) for i in range(0, len(codes), batch_size)])
+
+
+def hold_class(generator: Generator, codes: np.ndarray) -> np.ndarray:
+    """Codes [K, L, D] whose entries that hold the class are the population's mean: what is discovered in these leaves the class alone."""
+    held = np.array(codes)
+    entries = list(generator.class_entries)
+    held[..., entries] = held[..., entries].mean(0)
+    return held
 
 
 def discover(

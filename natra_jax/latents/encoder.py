@@ -136,7 +136,7 @@ def make_step(
     """
 
     def codes_loss(params, generator_params, key, count):
-        codes = generator.map(generator_params, generator.sample(key, count))
+        codes = generator.draw(generator_params, key, count)
         images = generator.synthesize(generator_params, codes)
         error = jnp.square(encoder.single(codes) - encoder.single(encoder.encode(params, images))).mean()
         return gamma_codes * error, error

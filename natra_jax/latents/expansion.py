@@ -98,6 +98,7 @@ def expand(generator: Generator, layout: Expansion) -> Generator:
     return dataclasses.replace(
         generator,
         code_dim=layout.num_codes * layout.code_dim + layout.extra,
+        class_entries=tuple(n * layout.code_dim + entry for n in range(layout.num_codes) for entry in generator.class_entries),
         map=Bound(_map, generator, layout),
         synthesize=Bound(_synthesize, generator, layout),
         head=Bound(_head, generator, layout),

@@ -60,8 +60,8 @@ def random(space: Space, *, num_classes: int, epsilon: float) -> Method:
 
 
 def random_normal(generator: Generator, params: Params, *, num_classes: int) -> Method:
-    """N(0, 1) added to every coordinate of the codes, one-hot targets: "Random" as the paper words it."""
-    vary = Partial(partial(_random_normal, generator.synthesize, num_classes), params)
+    """N(0, 1) added to every coordinate of the codes, but for those that hold the class; one-hot targets: "Random" as the paper words it."""
+    vary = Partial(partial(_random_normal, generator, num_classes), params)
     return Method(vary, passes=1 + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy)
 
 
@@ -93,10 +93,11 @@ def _random(num_classes, radius, space, logits_fn, keys, batch, epsilon):
     return _drawn(inputs, num_classes, logits_fn, batch, epsilon)
 
 
-def _random_normal(synthesize, num_classes, params, logits_fn, keys, batch, epsilon):
+def _random_normal(generator, num_classes, params, logits_fn, keys, batch, epsilon):
     codes = batch["codes"]
     noise = jax.vmap(lambda key: jax.random.normal(key, codes.shape[1:], codes.dtype))(keys)
-    return _drawn(synthesize(params, codes + noise), num_classes, logits_fn, batch, epsilon)
+    noise = noise.at[..., jnp.asarray(generator.class_entries, int)].set(0)
+    return _drawn(generator.synthesize(params, codes + noise), num_classes, logits_fn, batch, epsilon)
 
 
 def _drawn(inputs, num_classes, logits_fn, batch, epsilon):

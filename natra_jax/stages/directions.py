@@ -17,9 +17,9 @@ NAME = "directions"
 
 def run(context: Context, directory: epath.Path) -> None:
     c = context.config.directions
-    generator_ = generator.build(context.config)
+    generator_ = generator.build(context)
     _, params = shift.load(context)
-    codes = _population(context, generator_, params)
+    codes = directions.hold_class(generator_, _population(context, generator_, params))
     try:
         ranges = directions.ranges(c.layers)
         found = directions.concatenate([_in_range(context, generator_, params, codes, layers) for layers in ranges])
@@ -41,8 +41,7 @@ def _population(context: Context, generator_: Generator, params: Params) -> np.n
     """[K, L, D]"""
     c = context.config.directions
     if c.codes == "prior":
-        z = generator_.sample(jax.random.key(c.seed), c.num_codes)
-        return np.asarray(generator_.map(params, z, truncation_psi=c.truncation_psi))
+        return np.asarray(generator_.draw(params, jax.random.key(c.seed), c.num_codes, c.truncation_psi))
     model, _ = encoder.load(context)
     return np.asarray(model.single(np.asarray(encode.wild_codes(context))))
 

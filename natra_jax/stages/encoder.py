@@ -28,8 +28,8 @@ _MEAN_OF = 10_000  # prior samples behind the mean code
 def run(context: Context, directory: epath.Path) -> None:
     c = context.config.encoder
     facts = data.facts(context)
-    generator.require_resolution(context.config, facts)
     base, generator_params = generator.load(context)
+    generator.require_fit(context.config, base, facts)
     encoder, generator_ = build(context)
     # each iteration makes two updates
     optimizer = adamw(c.learning_rate, c.weight_decay, 2 * c.steps)
@@ -38,7 +38,7 @@ def run(context: Context, directory: epath.Path) -> None:
     settings = {"discriminator": discriminator, "discriminator_optimizer": against, "gamma_adversarial": c.gamma_adversarial}
     step = inverse.make_step(encoder, generator_, optimizer, reconstruction(context), gamma_codes=c.gamma_codes, **settings)
     key_mean, key_init, key_train = jax.random.split(jax.random.key(c.seed), 3)
-    mean = base.map(generator_params, base.sample(key_mean, _MEAN_OF)).mean(0)
+    mean = base.draw(generator_params, key_mean, _MEAN_OF).mean(0)
     params = encoder.init(key_init, facts.image_shape, mean)
     state = inverse.fit_state(params, optimizer, key_train)
     if discriminator is not None:
@@ -57,7 +57,7 @@ def run(context: Context, directory: epath.Path) -> None:
 
 def build(context: Context) -> tuple[inverse.InverseEncoder, Generator]:
     """The encoder, and the generator of its codes: of expanded ones where an image has several."""
-    c, generator_ = context.config.encoder, generator.build(context.config)
+    c, generator_ = context.config.encoder, generator.build(context)
     layout = expansion(generator_, num_codes=c.num_codes, at=c.expand_at) if c.num_codes > 1 else None
     encoder = inverse.inverse_encoder(generator_, codes=c.codes, widths=c.widths, hidden=c.hidden, layout=layout)
     return encoder, generator_ if layout is None else expand(generator_, layout)
@@ -65,7 +65,7 @@ def build(context: Context) -> tuple[inverse.InverseEncoder, Generator]:
 
 def load(context: Context) -> tuple[inverse.InverseEncoder, Params]:
     encoder, _ = build(context)
-    base = generator.build(context.config)
+    base = generator.build(context)
     mean = np.zeros((base.num_layers, base.code_dim), np.float32)
     like = jax.eval_shape(lambda: encoder.init(jax.random.key(0), data.facts(context).image_shape, mean))
     return encoder, trees.load(context.workdir / context.place(NAME) / "params.npz", like)

@@ -1,7 +1,11 @@
-"""Stage generator: the generator's weights, taken from where the config says or trained from nothing."""
+"""Stage generator: a generator and its weights, taken from where the config says or trained from nothing.
+
+generator.json says what it is, so that later stages need not ask where it came from.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +14,9 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import trees
+from natra_jax import generators, trees, weights
 from natra_jax.data import batches, to_float
 from natra_jax.evaluation.records import write_records
-from natra_jax.generators import GENERATORS, load_weights
 from natra_jax.latents import adversarial, autoencoder
 from natra_jax.latents.discriminator import Discriminator, init_params, warm_started
 from natra_jax.latents.encoder import Encoder, fit_state
@@ -23,43 +26,74 @@ from natra_jax.stages.fit import fit
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
 
+NAME = "generator"
 PACKAGE = "package:"
+_PARAMS, _CARD = "params.npz", "generator.json"
 
 
-def build(config) -> Generator:
-    c = config.generator
-    return GENERATORS[c.family](resolution=c.resolution, code_dim=c.code_dim, base_channels=c.base_channels, max_channels=c.max_channels)
+def is_file(config) -> bool:
+    """Whether the config names a checkpoint of its user's."""
+    named = config.generator.weights
+    return bool(named) and not named.startswith(PACKAGE)
 
 
-def require_resolution(config, facts: data.Facts) -> None:
+def require_fit(config, generator: Generator, facts: data.Facts) -> None:
     """Raises UserError if the generator does not make images of the data's size."""
-    height, width, _ = facts.image_shape
-    if not height == width == config.generator.resolution:
-        resolution = config.generator.resolution
-        raise UserError(f"config field generator.resolution is {resolution}, but the images of {config.data.name} are {height}x{width}")
+    made = jax.eval_shape(
+        lambda key: generator.synthesize(params := generator.init(key), generator.draw(params, key, 1)), jax.random.key(0)
+    )
+    if made.shape[1:] != facts.image_shape:
+        found, wanted = (f"{height}x{width} with {channels} channels" for height, width, channels in (made.shape[1:], facts.image_shape))
+        field = "weights" if is_file(config) else "resolution"
+        value = config.generator[field]
+        raise UserError(f"config field generator.{field} is {value!r}: its images are {found}, those of {config.data.name} {wanted}")
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    weights = context.config.generator.weights
-    if weights.startswith(PACKAGE):
-        params = load_weights(weights.removeprefix(PACKAGE), build(context.config))
-        context.say(f"generator: the weights {weights} that come with natra_jax")
+    named = context.config.generator.weights
+    if is_file(context.config):
+        loaded = weights.from_config(context.config.generator)
+        function, arguments, params = loaded.function, loaded.arguments, loaded.params
+        for note in loaded.notes:
+            context.say(f"generator: {note}")
+        context.say(f"generator: {named}, a {loaded.family} of {loaded.generator.resolution} px, {loaded.generator.num_layers} layers")
     else:
-        params = _train(context, directory)
-    trees.save(directory / "params.npz", params)
+        function, arguments = "style_small", own_arguments(context.config)
+        if named:
+            params = generators.load_weights(named.removeprefix(PACKAGE), generators.build(function, arguments))
+            context.say(f"generator: the weights {named} that come with natra_jax")
+        else:
+            params = _train(context, directory, generators.build(function, arguments))
+    save(directory, function, arguments, params)
+
+
+def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
+    """Writes what `build` and `load` read."""
+    trees.save(directory / _PARAMS, params)
+    (directory / _CARD).write_text(json.dumps({"function": function, "arguments": arguments}, indent=1))
+
+
+def build(context: Context) -> Generator:
+    card = json.loads((context.workdir / NAME / _CARD).read_text())
+    return generators.build(card["function"], card["arguments"])
 
 
 def load(context: Context) -> tuple[Generator, Params]:
-    generator = build(context.config)
-    return generator, trees.load(context.workdir / "generator" / "params.npz", jax.eval_shape(generator.init, jax.random.key(0)))
+    generator = build(context)
+    return generator, trees.load(context.workdir / NAME / _PARAMS, jax.eval_shape(generator.init, jax.random.key(0)))
 
 
-def _train(context: Context, directory: epath.Path) -> Params:
+def own_arguments(config) -> dict[str, int]:
+    """Of style_small, which is what is trained from nothing."""
+    c = config.generator
+    return {"resolution": c.resolution, "code_dim": c.code_dim, "base_channels": c.base_channels, "max_channels": c.max_channels}
+
+
+def _train(context: Context, directory: epath.Path, generator: Generator) -> Params:
     """The weights of the autoencoder's decoder or, where the config goes on adversarially, their average."""
     c = context.config.generator
     facts = data.facts(context)
-    require_resolution(context.config, facts)
-    generator = build(context.config)
+    require_fit(context.config, generator, facts)
     network = Encoder(2 * c.code_dim)
     params = _train_autoencoder(context, directory, generator, network, facts)
     if c.adversarial.steps:

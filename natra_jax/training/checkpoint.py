@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import logging
 import shutil
-import sys
-import traceback
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from natra_jax.orbax_tree import hushed
 from natra_jax.types import UserError
 from natra_jax.workdir import local
 
@@ -74,29 +68,3 @@ class Checkpoints:
                 f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): delete {self.directory}"
             ) from error
         return restored["state"], restored["history"]["logged"]
-
-
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Where a read fails, keeps quiet what orbax's and tensorstore's other threads go on to say of it, also after the failure."""
-    log = logging.getLogger("asyncio")
-    level, report = log.level, sys.unraisablehook
-
-    def report_others(unraisable) -> None:
-        frames = traceback.extract_tb(unraisable.exc_traceback)
-        if not any("orbax" in frame.filename or "asyncio" in frame.filename for frame in frames):
-            report(unraisable)
-
-    log.setLevel(logging.CRITICAL + 1)
-    sys.unraisablehook = report_others
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
-        try:
-            yield
-        except BaseException:
-            gc.collect()  # a failed task speaks up when it is collected
-            raise
-        else:
-            sys.unraisablehook = report
-        finally:
-            log.setLevel(level)

@@ -80,7 +80,7 @@ def fit_classifier(
     if initial is not None or method.perturb is not None:
         fresh = {"params": state.params, "batch_stats": state.batch_stats}
         variables = fresh if initial is None else jax.tree.map(jnp.asarray, dict(initial))
-        if method.perturb is not None:
+        if method.perturb is not None and not dual.has_twins(variables):
             variables = twinned(network, variables, image_shape)
         state = state._replace(**variables, opt_state=optimizer.init(variables["params"]))
     settings = {"clean_ratio": schedule.clean_ratio, "failures_only": schedule.failures_only}

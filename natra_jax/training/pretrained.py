@@ -7,11 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
-import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.training.checkpoint import hushed
+from natra_jax import orbax_tree
 from natra_jax.types import UserError
 from natra_jax.workdir import local
 
@@ -31,20 +29,9 @@ def read(path: epath.Path, like: Any) -> Any:
     path = epath.Path(path).expanduser()
     path = path.resolve() if local(path) is not None else path
     directory = _find(path)
-    handler = ocp.PyTreeCheckpointHandler()
-    try:
-        with hushed():
-            stored = handler.metadata(directory).tree
-    except Exception as error:  # orbax and tensorstore raise many types for a damaged file
-        raise _damaged(path, error) from error
-    target, found, variables_of = _layout(stored, like)
-    _require_same(path, found, target)
-    as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target)
-    try:
-        with hushed():
-            return variables_of(handler.restore(directory, args=ocp.args.PyTreeRestore(target, as_numpy, partial_restore=True)))
-    except Exception as error:
-        raise _damaged(path, error) from error
+    target, found, variables_of = _layout(orbax_tree.stored(directory), like)
+    orbax_tree.require_same(path, found, target, "classifier")
+    return variables_of(orbax_tree.load(directory, target))
 
 
 def _find(path: epath.Path) -> epath.Path:
@@ -84,23 +71,3 @@ def _layout(stored: Any, like: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
         (name,) = params
         return params[name], stored, lambda tree: {"params": {name: tree}, "batch_stats": batch_stats}
     return params, stored, lambda tree: {"params": tree, "batch_stats": batch_stats}
-
-
-def _require_same(path: epath.Path, found: Any, target: Any) -> None:
-    """Raises UserError, naming the first leaf that differs in name or shape."""
-    there, wanted = _shapes(found), _shapes(target)
-    for name in sorted(there.keys() | wanted.keys()):
-        if there.get(name) != wanted.get(name):
-            has = f"{name} is {list(there[name])}" if name in there else f"{name} is missing"
-            expected = f"expected {list(wanted[name])}" if name in wanted else "which the classifier does not have"
-            raise UserError(f"{path}: {has}, {expected}: these are another classifier's weights")
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    return {jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape) for where, leaf in leaves}
-
-
-def _damaged(path: epath.Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
-    return UserError(f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged or incomplete")

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from natra_jax import trees
+from natra_jax import generators, trees
 from natra_jax.stages import data, encoder, generator
 from natra_jax.stages.context import Context
 from tests.stages import small
@@ -40,15 +40,13 @@ def context(workdir: Path, c, said: list[str] | None = None) -> Context:
     np.save(workdir / "data" / "wild_image.npy", rng.integers(0, 256, (NUM_WILD, *small.SHAPE), np.uint8))
     np.save(workdir / "data" / "val_iid_image.npy", rng.integers(0, 256, (NUM_HELD_OUT, *small.SHAPE), np.uint8))
     np.save(workdir / "data" / "val_iid_label.npy", np.arange(NUM_HELD_OUT) % small.CLASSES)
-    base = generator.build(made.config)
+    for name in ("generator", "encoder", "shift", "encode"):
+        (made.workdir / name).mkdir(exist_ok=True)
+    base = generators.build("style_small", generator.own_arguments(c))
+    shape = jax.eval_shape(base.init, jax.random.key(0))
+    generator.save(made.workdir / "generator", "style_small", generator.own_arguments(c), random_like(shape, 0))
     model, _ = encoder.build(made)
     mean = np.zeros((base.num_layers, base.code_dim), np.float32)
-    shapes = {
-        "generator": jax.eval_shape(base.init, jax.random.key(0)),
-        "encoder": jax.eval_shape(lambda: model.init(jax.random.key(0), data.facts(made).image_shape, mean)),
-    }
-    for seed, (piece, like) in enumerate(shapes.items()):
-        for name in (piece, "shift", "encode"):
-            (made.workdir / name).mkdir(exist_ok=True)
-        trees.save(made.workdir / piece / "params.npz", random_like(like, seed))
+    like = jax.eval_shape(lambda: model.init(jax.random.key(0), data.facts(made).image_shape, mean))
+    trees.save(made.workdir / "encoder" / "params.npz", random_like(like, 1))
     return made

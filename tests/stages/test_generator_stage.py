@@ -91,5 +91,5 @@ def test_images_of_another_size_are_refused(workdir):
     context = small.context(workdir, small.config(**SIZE))
     facts = workdir / "data" / "facts.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"image_shape": [16, 16, 3]}))
-    with pytest.raises(UserError, match="generator.resolution is 8, but the images of digits are 16x16"):
+    with pytest.raises(UserError, match="generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16"):
         generator.run(context, epath.Path(workdir) / "elsewhere")

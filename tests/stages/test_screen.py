@@ -8,7 +8,7 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import config as experiment
-from natra_jax import trees
+from natra_jax import generators, trees
 from natra_jax.evaluation.records import read_records
 from natra_jax.latents import saved
 from natra_jax.latents.screening import Screening
@@ -62,7 +62,9 @@ def workdir(tmp_path_factory):
     for stage in ("directions", "generator", "shift", "encode"):
         (context.workdir / stage).mkdir()
     saved.save(found, context.workdir / "directions")
-    trees.save(context.workdir / "generator" / "params.npz", generator.build(context.config).init(jax.random.key(0)))
+    arguments = generator.own_arguments(context.config)
+    params = generators.build("style_small", arguments).init(jax.random.key(0))
+    generator.save(context.workdir / "generator", "style_small", arguments, params)
     (context.workdir / "shift" / "shift.json").write_text('{"shifted": false}')
     np.save(workdir / "encode" / "train.npy", CODES)
     return workdir

@@ -72,11 +72,11 @@ def test_without_steps_the_generator_stays_and_nothing_is_measured(tmp_path):
 
 @pytest.mark.parametrize(("codes", "num_codes"), [("w+", 1), ("w", 2), ("w+", 2)])
 def test_the_single_variant_has_one_code_an_image_and_places_of_its_own(tmp_path, codes, num_codes):
-    context = small.context(tmp_path, latent_work.config(encoder__codes=codes, encoder__num_codes=num_codes))
+    context = latent_work.context(tmp_path, latent_work.config(encoder__codes=codes, encoder__num_codes=num_codes))
     variant = single(context)
     assert [made.place("encode") for made in (context, variant, single(variant))] == ["encode", "encode-ol", "encode-ol"]
     (model, generator_), (of_variant, plain) = encoder.build(context), encoder.build(variant)
-    base = generator.build(context.config)
+    base = generator.build(context)
     assert not of_variant.per_layer and of_variant.layout is None and plain == base
     assert model.per_layer == (codes == "w+") and (generator_ == base) == (num_codes == 1)
     own, of_variant = (flatten(c.config) for c in (context, variant))

@@ -29,7 +29,8 @@ def mixing(generator: Generator, params: Any, layers: Any, *, source: str = "pri
     layers: bool [L], True for the perpendicular (replaced) layers. source of perp_0, drawn anew at every restart:
     'prior': a fresh map(z); origin: codes [B, L, D].
     'other': the codes of other examples; origin: (codes [B, L, D], others [B, P, L, D]), of which one of the P is drawn.
-    delta: [B, number of perpendicular layers, D]. epsilon 0 is RandMix: mixed with perp_0 itself.
+    delta: [B, number of perpendicular layers, D]. epsilon 0 is RandMix: mixed with perp_0 itself. What a code says of the class (the
+    generator's class_entries) stays the example's own.
 
     Raises ValueError for layers that are not a mask over the generator's, or without a True, and for an unknown source.
     """
@@ -39,18 +40,19 @@ def mixing(generator: Generator, params: Any, layers: Any, *, source: str = "pri
     if source not in SOURCES:
         raise ValueError(f"mixing: source must be one of {', '.join(map(repr, SOURCES))}, got {source!r}")
     replaced = tuple(np.flatnonzero(layers).tolist())
-    draw = Bound(_prior, generator.sample, generator.map) if source == "prior" else Bound(_other)
+    draw = Bound(_prior, generator) if source == "prior" else Bound(_other)
     return Space(
-        anchor=Partial(Bound(_mix, draw, generator.head, replaced), params),
+        anchor=Partial(Bound(_mix, draw, generator.head, replaced, generator.class_entries), params),
         init=Partial(Bound(_uniform, replaced)),
-        project=Partial(_project),
+        project=Partial(Bound(_project, generator.class_entries)),
         decode=Partial(Bound(_decode, generator.tail, replaced), params),
     )
 
 
-def _prior(sample, map_, params, keys, codes):
-    z = jax.vmap(lambda key: sample(key, 1)[0])(keys)
-    return codes, map_(params, z).astype(codes.dtype)
+def _prior(generator, params, keys, codes):
+    z = jax.vmap(lambda key: generator.sample(key, 1)[0])(keys)
+    label = jax.vmap(lambda key: generator.draw_label(key, 1)[0])(keys) if generator.label_dim else None
+    return codes, generator.map(params, z, label).astype(codes.dtype)
 
 
 def _other(params, keys, origin):
@@ -59,11 +61,13 @@ def _other(params, keys, origin):
     return codes, jnp.take_along_axis(others, chosen[:, None, None, None], axis=1)[:, 0]
 
 
-def _mix(draw, head, replaced, params, keys, origin):
+def _mix(draw, head, replaced, class_entries, params, keys, origin):
     # the search draws its start from the same keys: what is drawn here has to be independent of it
     codes, others = draw(params, jax.vmap(jax.random.fold_in, (0, None))(keys, 0x6D69), origin)
     layers = np.asarray(replaced)
-    mixed = jnp.asarray(codes).at[:, layers].set(others[:, layers])
+    own = jnp.asarray(codes)[:, layers]
+    others = jnp.where(_holds_class(class_entries, codes), own, others[:, layers])
+    mixed = jnp.asarray(codes).at[:, layers].set(others)
     return MixCenter(mixed, head(params, mixed, replaced[0]))
 
 
@@ -72,8 +76,12 @@ def _uniform(replaced, keys, center, epsilon):
     return jax.vmap(lambda key, e: jax.random.uniform(key, shape, dtype, -e, e))(keys, epsilon.astype(dtype))
 
 
-def _project(delta, center, epsilon):
-    return in_cube(delta, epsilon)
+def _project(class_entries, delta, center, epsilon):
+    return jnp.where(_holds_class(class_entries, delta), 0, in_cube(delta, epsilon))
+
+
+def _holds_class(class_entries, codes):
+    return np.isin(np.arange(codes.shape[-1]), class_entries)
 
 
 def _decode(tail, replaced, params, center, delta):

@@ -1,0 +1,97 @@
+"""Trees of arrays in directories that orbax wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from natra_jax.types import UserError
+
+
+def save(directory: epath.Path, tree: Any) -> None:
+    """Writes the arrays of tree into the directory, which must not be there yet."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(directory, jax.tree.map(np.asarray, tree))
+
+
+def stored(path: epath.Path) -> Any:
+    """The tree at path with each array's shape in its place. Raises UserError if it is damaged."""
+    try:
+        with hushed():
+            return ocp.PyTreeCheckpointHandler().metadata(path).tree
+    except Exception as error:  # orbax and tensorstore raise many types for a damaged file
+        raise _damaged(path, error) from error
+
+
+def load(path: epath.Path, target: Any) -> Any:
+    """The arrays at path, or those of them that target has, as NumPy arrays of target's types. Shapes have to agree already.
+
+    Raises UserError if it is damaged.
+    """
+    as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target)
+    try:
+        with hushed():
+            wanted = ocp.args.PyTreeRestore(target, as_numpy, partial_restore=True)
+            return ocp.PyTreeCheckpointHandler().restore(path, args=wanted)
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def require_same(path: epath.Path, found: Any, target: Any, owner: str) -> None:
+    """Raises UserError, naming the first leaf, where the stored tree found differs from target in names or shapes.
+
+    owner: whose arrays target has, such as 'classifier'.
+    """
+    there, wanted = _shapes(found), _shapes(target)
+    for name in sorted(there.keys() | wanted.keys()):
+        if there.get(name) != wanted.get(name):
+            has = f"{name} is {list(there[name])}" if name in there else f"{name} is missing"
+            expected = f"expected {list(wanted[name])}" if name in wanted else f"which the {owner} does not have"
+            raise UserError(f"{path}: {has}, {expected}: these are another {owner}'s weights")
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Where a read fails, keeps quiet what orbax's and tensorstore's other threads go on to say of it, also after the failure."""
+    log = logging.getLogger("asyncio")
+    level, report = log.level, sys.unraisablehook
+
+    def report_others(unraisable) -> None:
+        frames = traceback.extract_tb(unraisable.exc_traceback)
+        if not any("orbax" in frame.filename or "asyncio" in frame.filename for frame in frames):
+            report(unraisable)
+
+    log.setLevel(logging.CRITICAL + 1)
+    sys.unraisablehook = report_others
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+        try:
+            yield
+        except BaseException:
+            gc.collect()  # a failed task speaks up when it is collected
+            raise
+        else:
+            sys.unraisablehook = report
+        finally:
+            log.setLevel(level)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape) for where, leaf in leaves}
+
+
+def _damaged(path: epath.Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged or incomplete")

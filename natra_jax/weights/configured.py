@@ -1,0 +1,37 @@
+"""The generator that an experiment's config names by its checkpoint."""
+
+from __future__ import annotations
+
+import inspect
+
+from ml_collections import ConfigDict
+
+from natra_jax.generators import GENERATORS, build
+from natra_jax.types import UserError
+from natra_jax.weights.families import Loaded
+from natra_jax.weights.loading import find
+
+FIELDS = ("weights", "family", "truncation", "dtype")  # of the config's section generator, that a checkpoint's generator depends on
+
+
+def from_config(c: ConfigDict) -> Loaded:
+    """c: the section generator. Raises UserError, naming the field, if its checkpoint cannot be used or does not go with the others."""
+    try:
+        loaded = find(c.weights, c.family)
+    except UserError as error:
+        raise UserError(f"config field generator.weights: {error}") from error
+    wanted = {"truncation": c.truncation or None, "dtype": c.dtype if c.dtype != "float32" else None}
+    taken = inspect.signature(GENERATORS[loaded.function]).parameters
+    arguments = dict(loaded.arguments)
+    for name, value in wanted.items():
+        if value is None:
+            continue
+        if name not in taken:
+            raise UserError(
+                f"config field generator.{name} is {value!r}: a {loaded.function}, which {c.weights} holds, has none: leave it out"
+            )
+        arguments[name] = value
+    try:
+        return loaded._replace(generator=build(loaded.function, arguments), arguments=arguments)
+    except UserError as error:
+        raise UserError(f"config fields of generator: {error}") from error

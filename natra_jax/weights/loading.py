@@ -1,0 +1,39 @@
+"""From a path to a generator: a directory that was converted before, or a foreign checkpoint in any format that is known here."""
+
+from __future__ import annotations
+
+import os
+
+from etils import epath
+
+from natra_jax.types import Generator, Params, UserError
+from natra_jax.weights import saved
+from natra_jax.weights.families import AUTO, Loaded, convert
+
+
+def find(path: str | os.PathLike, family: str = AUTO) -> Loaded:
+    """What path holds, with its description. Raises UserError, beginning with the path, for what `load` does."""
+    path = epath.Path(path).expanduser()
+    if saved.is_saved(path):
+        loaded = saved.load(path.resolve())
+        if family not in (AUTO, loaded.family):
+            raise UserError(f"{path}: is of the family {loaded.family}, not {family}")
+        return loaded
+    from natra_jax.weights.reading import read
+
+    checkpoint = read(path)
+    try:
+        return convert(checkpoint, family)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def load(path: str | os.PathLike, family: str = AUTO) -> tuple[Generator, Params]:
+    """(generator, params) of a checkpoint file, a Hugging Face folder, or a directory that `python -m natra_jax.weights` wrote.
+
+    family: of `natra_jax.weights.FAMILIES`, or 'auto' to recognise it from the names of the tensors. Nothing that a file says is run.
+
+    Raises UserError if there is nothing at path, if it is damaged or malicious, or if it is of no family or another one.
+    """
+    loaded = find(path, family)
+    return loaded.generator, loaded.params
