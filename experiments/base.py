@@ -20,10 +20,12 @@ def get_config() -> ConfigDict:
                 "wild_per_image": 32,  # images of the generator's domain made from each training example
             },
             "generator": {
-                "family": "style_small",  # of natra_jax.generators.GENERATORS
-                "resolution": 16,  # pixels
-                "seed": 0,  # of its training from nothing
-                "weights": "",  # '' trains from nothing; 'package:NAME' weights that come with natra_jax
+                "weights": "",  # '' trains one from nothing | package:NAME, that come with natra_jax | a checkpoint's file or directory
+                "family": "auto",  # of the checkpoint, of natra_jax.weights.FAMILIES; what is trained here is a style_small
+                "truncation": 0.0,  # of a BigGAN's prior and statistics; 0: as its checkpoint has it
+                "dtype": "float32",  # float32 | bfloat16 | float16: of a StyleGAN2's blocks of high resolution
+                "resolution": 16,  # pixels, of what is trained here, as all that follows
+                "seed": 0,
                 "code_dim": 64,  # D
                 "base_channels": 32,  # at full resolution; doubled at each lower one
                 "max_channels": 64,
@@ -62,7 +64,8 @@ def get_config() -> ConfigDict:
                 "gamma_codes": 0.1,  # weight of eq. 8
                 "gamma_adversarial": 0.0,  # weight of a discriminator that is trained beside; 0 leaves it out
                 "pixel_loss": "l2",  # l2 as eq. 9 prints | l1 as its text says
-                "perceptual": "classifier",  # whose features: a plain classifier trained on the task for train.steps
+                "perceptual": "classifier",  # whose features: a plain classifier's, trained on the task for train.steps | vgg16's
+                "perceptual_weights": "",  # of vgg16: a file with torchvision's weights, IMAGENET1K_V1
             },
             "shift": {
                 "steps": 0,  # of moving the synthesis network towards the train split (eq. 10); 0 leaves it as it is
@@ -157,12 +160,22 @@ def get_config() -> ConfigDict:
             },
             "classifier": {
                 "name": "cnn",  # of natra_jax.classifiers.CLASSIFIERS
-                "widths": (16, 32, 48),  # channels of its stages
-                "norm": "group",  # group | batch
-                "factory": "",  # package:function, a classifier of your own in place of name, widths and norm
+                "widths": (16, 32, 48),  # of cnn: channels of its stages
+                "norm": "group",  # of cnn: group | batch
+                "vgg16": {
+                    "widths": (64, 128, 256, 512, 512),  # channels of its blocks
+                    "dense": (4096, 4096),  # units of its hidden dense layers
+                },
+                "resnet50": {
+                    "widths": (64, 128, 256, 512),  # channels within the bottlenecks of its stages
+                    "blocks": (3, 4, 6, 3),  # bottlenecks of its stages
+                },
+                "factory": "",  # package:function, a classifier of your own in place of name and what describes it
             },
             "train": {
-                "init_from": "",  # '' fresh weights | a method's name: its classifier of the same seed | a directory or .npz to fine-tune
+                # '' fresh weights | a method's name: its classifier of the same seed | a directory or .npz to fine-tune | for vgg16 and
+                # resnet50 torchvision's file
+                "init_from": "",
                 "steps": 600,  # updates
                 "batch_size": 64,  # clean examples; a method's variations come on top
                 "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0

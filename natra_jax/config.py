@@ -16,7 +16,6 @@ from natra_jax.attacks.spaces.mixing import SOURCES as MIXING_SOURCES
 from natra_jax.classifiers import CLASSIFIERS, factory
 from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.data import SOURCES
-from natra_jax.generators import GENERATORS
 from natra_jax.latents import directions
 from natra_jax.latents.augmentation import KINDS as AUGMENTATIONS
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE
@@ -24,6 +23,8 @@ from natra_jax.latents.selection import is_file
 from natra_jax.methods import natra
 from natra_jax.training.parallel import MODES
 from natra_jax.types import UserError
+from natra_jax.weights import FAMILIES, from_config
+from natra_jax.weights.families import AUTO
 
 
 def find(path: str) -> str:
@@ -91,12 +92,13 @@ def validate(config: ConfigDict, device_count: int) -> None:
     choices = {
         "parallel": MODES,
         "data.name": SOURCES,
-        "generator.family": GENERATORS,
+        "generator.family": (AUTO, "style_small", *FAMILIES),
+        "generator.dtype": ("float32", "bfloat16", "float16"),
         "encoder.codes": ("w", "w+"),
         "encoder.domain": ("marginal", "target", "both"),
         "shift.domain": ("marginal", "target", "both"),
         "encoder.pixel_loss": ("l2", "l1"),
-        "encoder.perceptual": ("classifier",),
+        "encoder.perceptual": ("classifier", "vgg16"),
         "directions.method": directions.METHODS,
         "directions.space": ("activations", "codes"),
         "directions.codes": ("encoded", "prior"),
@@ -159,17 +161,18 @@ def validate(config: ConfigDict, device_count: int) -> None:
     _require("seeds", fields["seeds"], all(isinstance(s, int) and s >= 0 for s in fields["seeds"]), "whole numbers of at least 0")
     _require("directions.neighbors", fields["directions.neighbors"], fields["directions.neighbors"] >= 2, "at least 2")
     _require("train.clean_ratio", fields["train.clean_ratio"], 0 <= fields["train.clean_ratio"] <= 1, "from 0 to 1")
-    resolution = fields["generator.resolution"]
-    _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
-    num_layers = 2 * resolution.bit_length() - 4
-    for name, wanted in (("directions.layers", ", or a tuple of several such, none twice"), ("advmix.layers", "")):
+    num_layers, depth = _check_generator(config)
+    checked = {"directions.layers": ", or a tuple of several such, none twice"}
+    if any("advmix" in methods.find(method).fields for method in fields["methods"]):
+        checked["advmix.layers"] = ""
+    for name, wanted in checked.items():
         valid = _are_ranges(fields[name], num_layers, several=bool(wanted))
         _require(name, fields[name], valid, f"(first, last + 1) within 0..{num_layers}{wanted}")
     at, reached = fields["directions.at"], 1 + max(first for first, _ in directions.ranges(fields["directions.layers"]))
-    valid = at == 0 or reached <= at <= num_layers
-    _require("directions.at", at, valid, f"0, or a layer that all of directions.layers reach, {reached}..{num_layers}")
+    valid = at == 0 or reached <= at <= depth
+    _require("directions.at", at, valid, f"0, or a layer that all of directions.layers reach, {reached}..{depth}")
     at = fields["encoder.expand_at"]
-    _require("encoder.expand_at", at, 1 <= at <= num_layers, f"a layer in 1..{num_layers}")
+    _require("encoder.expand_at", at, 1 <= at <= depth, f"a layer in 1..{depth}")
     kind, several = fields["random.kind"], fields["encoder.num_codes"] > 1
     _require("random.kind", kind, kind == "box" or not several, "box where encoder.num_codes is above 1")
     widths = fields["classifier.widths"]
@@ -177,9 +180,14 @@ def validate(config: ConfigDict, device_count: int) -> None:
     if fields["classifier.norm"] == "group":
         divide = all(w % GroupNorm.groups == 0 for w in widths)
         _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
+    for name, count in {"vgg16.widths": 5, "vgg16.dense": 2, "resnet50.widths": 4, "resnet50.blocks": 4}.items():
+        sizes = fields[f"classifier.{name}"]
+        valid = len(sizes) == count and all(isinstance(n, int) and n > 0 for n in sizes)
+        _require(f"classifier.{name}", sizes, valid, f"{count} whole numbers above 0")
     if own := fields["classifier.factory"]:
         _require("classifier.factory", own, _names_function(own), "empty, or 'package.module:function'")
         factory.find(own)
+    _check_perceptual(fields)
     _check_screening(fields)
     source = fields["train.init_from"]
     known = source in ("", *fields["methods"]) or epath.Path(source).expanduser().exists()
@@ -196,6 +204,24 @@ def validate(config: ConfigDict, device_count: int) -> None:
         _require("advbn.group_size", group, share % group == 0, f"a divisor of the {share} examples of a batch that each device gets")
 
 
+def _check_generator(config: ConfigDict) -> tuple[int, int]:
+    """The generator's number of layers, and its depth."""
+    c = config.generator
+    _require("generator.truncation", c.truncation, 0 <= c.truncation <= 1, "from 0 to 1")
+    if c.weights and not c.weights.startswith("package:"):
+        _require("generator.family", c.family, c.family != "style_small", f"the family of {c.weights}, or {AUTO}")
+        generator = from_config(c).generator
+        return generator.num_layers, generator.depth
+    _require(
+        "generator.family", c.family, c.family in (AUTO, "style_small"), "auto or style_small where generator.weights is no checkpoint"
+    )
+    for name, default in (("truncation", 0.0), ("dtype", "float32")):
+        _require(f"generator.{name}", c[name], c[name] == default, f"{default!r} where generator.weights is no checkpoint")
+    resolution = c.resolution
+    _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
+    return (2 * resolution.bit_length() - 4,) * 2
+
+
 def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
     """Whether layers are (first, stop) within 0..num_layers, or where several may be, several of these, none twice."""
     try:
@@ -204,6 +230,18 @@ def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
         return False
     within = all(0 <= first < stop <= num_layers for first, stop in ranges)
     return within and len(set(ranges)) == len(ranges) and (several or layers == ranges[0])
+
+
+def _check_perceptual(fields: dict[str, object]) -> None:
+    name, weights = "encoder.perceptual_weights", fields["encoder.perceptual_weights"]
+    if fields["encoder.perceptual"] != "vgg16":
+        _require(name, weights, not weights, "empty unless encoder.perceptual is vgg16")
+        return
+    wanted = (
+        "a file with torchvision's weights where encoder.perceptual is vgg16: vgg16-397923af.pth, which "
+        "torchvision.models.vgg16(weights='IMAGENET1K_V1') leaves in ~/.cache/torch/hub/checkpoints"
+    )
+    _require(name, weights, bool(weights) and epath.Path(weights).expanduser().exists(), wanted)
 
 
 def _check_screening(fields: dict[str, object]) -> None:

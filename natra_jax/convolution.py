@@ -5,58 +5,68 @@ inside a scan, which is where the inner maximisation of adversarial training run
 forward convolutions, which take the fast path everywhere. On other backends the standard gradients are used: their libraries have
 kernels for them.
 
-    y = conv2d(x, kernel)                 # [B, H, W, C] * [kh, kw, C, K] -> [B, H, W, K], stride 1, 'SAME'
+    y = conv2d(x, kernel)                      # [B, H, W, C] * [kh, kw, C, K] -> [B, H, W, K], stride 1, 'SAME'
+    y = conv2d(x, kernel, ((1, 1), (1, 0)))    # any window and padding
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 from flax import linen as nn
 from jax import lax
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
+Padding = tuple[tuple[int, int], tuple[int, int]]  # rows, columns: zeros before and behind
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, padding) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     return lax.conv_general_dilated(x, kernel, window_strides=(1, 1), padding=padding, dimension_numbers=_NHWC)
 
 
-def _input_gradient(g: jax.Array, kernel: jax.Array) -> jax.Array:
+def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """dL/dx as a forward convolution of g with the spatially flipped, channel-swapped kernel; its own gradients are fast again."""
-    return _conv2d_by_forward_gradients(g, kernel[::-1, ::-1].swapaxes(2, 3))
+    rows, columns = ((k - 1 - before, k - 1 - behind) for k, (before, behind) in zip(kernel.shape, padding, strict=False))
+    return _conv2d_by_forward_gradients(g, kernel[::-1, ::-1].swapaxes(2, 3), (rows, columns))
 
 
-def _kernel_gradient(x: jax.Array, g: jax.Array, window: tuple[int, int]) -> jax.Array:
+def _kernel_gradient(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
     """dL/dkernel as a forward convolution of x with g, batch and channels exchanging roles."""
-    pads = [((k - 1) // 2, k // 2) for k in window]
-    return _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), pads).transpose(1, 2, 0, 3)
+    return _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
 
 
-@jax.custom_vjp
-def _conv2d_by_forward_gradients(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _convolve(x, kernel, "SAME")
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv2d_by_forward_gradients(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    return _convolve(x, kernel, padding)
 
 
-def _forward(x, kernel):
-    return _convolve(x, kernel, "SAME"), (x, kernel)
+def _forward(x, kernel, padding):
+    return _convolve(x, kernel, padding), (x, kernel)
 
 
-def _backward(residuals, g):
+def _backward(padding, residuals, g):
     x, kernel = residuals
-    return _input_gradient(g, kernel), _kernel_gradient(x, g, kernel.shape[:2])
+    return _input_gradient(g, kernel, padding), _kernel_gradient(x, g, padding)
 
 
 _conv2d_by_forward_gradients.defvjp(_forward, _backward)
 
 
-def conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Stride-1 'SAME' convolution, x [B, H, W, C] with kernel [kh, kw, C, K] (odd kh, kw) -> [B, H, W, K].
+def conv2d(x: jax.Array, kernel: jax.Array, padding: Padding | None = None) -> jax.Array:
+    """Stride-1 convolution, x [B, H, W, C] with kernel [kh, kw, C, K] -> [B, H', W', K].
 
-    Raises ValueError if the window has an even side: 'SAME' is then not symmetric and the gradient formulas do not hold.
+    padding: zeros before and behind the rows, and the columns, ((2, 1), (0, 0)) for instance; negative ones cut off. H' is then
+    H + before + behind - kh + 1. None: 'SAME', H' = H, for which kh and kw must be odd.
+    Raises ValueError for 'SAME' and a window with an even side: it would not be symmetric.
     """
-    if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
-        raise ValueError(f"conv2d needs an odd window, got kernel of shape {kernel.shape}")
-    return lax.platform_dependent(x, kernel, cpu=_conv2d_by_forward_gradients, default=lambda x, k: _convolve(x, k, "SAME"))
+    if padding is None:
+        if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
+            raise ValueError(f"conv2d needs an odd window, or explicit padding, got kernel of shape {kernel.shape}")
+        padding = tuple((k // 2, k // 2) for k in kernel.shape[:2])
+    return lax.platform_dependent(
+        x, kernel, cpu=lambda x, k: _conv2d_by_forward_gradients(x, k, padding), default=lambda x, k: _convolve(x, k, padding)
+    )
 
 
 class Conv(nn.Module):

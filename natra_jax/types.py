@@ -55,7 +55,7 @@ class Generator:
     advance(params, head(params, codes, l), codes, l, m) == head(params, codes, m) for every m from l on.
 
     Codes hold all that tells one image from another. In a family whose layers see the label (BigGAN), or whose first does (ProGAN), the
-    last class_dim entries of each code are what `map` makes of it. Elsewhere the label enters `map` alone.
+    class_entries of each code are what `map` makes of it. Elsewhere the label enters `map` alone.
     """
 
     family: str
@@ -73,7 +73,7 @@ class Generator:
     """(params, z, label=None, truncation_psi=1., truncation_cutoff=None) -> codes [B, L, D]"""
     synthesize: Callable[..., jax.Array]
     """(params, codes, label=None, noise='const'|'none'|'random', key=None) -> images [B, H, W, C], not clipped. label: in place of the one
-    in the codes, where they have class_dim; nowhere else"""
+    in the codes, where they have class_entries; nowhere else"""
     head: Callable[[Params, jax.Array, int], Any]
     """(params, codes, l) -> features: the state after the layer fed by codes[:, l - 1]; l = 0 gives the constant"""
     advance: Callable[[Params, Any, jax.Array, int, int], Any]
@@ -82,13 +82,7 @@ class Generator:
     """(params, features, codes, l) -> images: the layers fed by codes[:, l:]"""
     style: Callable[[Params, int], jax.Array] | None = None
     """(params, l) -> [outputs, D]: the matrix with which codes[:, l] enters layer l; None where there is none"""
-    class_dim: int = 0  # entries of each code, the last, that hold its class
-
     class_entries: tuple[int, ...] = ()  # indices of the entries of each code that hold its class
-
-    def __post_init__(self):
-        if self.class_dim and not self.class_entries:
-            object.__setattr__(self, "class_entries", tuple(range(self.code_dim - self.class_dim, self.code_dim)))
 
     def draw_label(self, key: jax.Array, n: int) -> jax.Array | None:
         """Classes [n], each as likely as any other; None where there are none."""

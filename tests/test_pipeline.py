@@ -74,9 +74,12 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
         assert not any(field.startswith(("judge.", "eval.", "report.", "export.")) for piece in read for field in work[piece].fields)
 
 
-def test_every_field_that_shapes_a_result_belongs_to_a_piece():
-    work = work_of(encoder__gamma2=0.1, eval__thorough=True)
-    used = {field for piece in work.values() for field in piece.fields}
+def test_every_field_that_shapes_a_result_belongs_to_a_piece(tmp_path):
+    (tmp_path / "vgg16.pth").write_text("weights")
+    perceptual = {"encoder__perceptual": "vgg16", "encoder__perceptual_weights": str(tmp_path / "vgg16.pth")}
+    variants = [{}, {"classifier__name": "vgg16"}, {"classifier__name": "resnet50"}, perceptual]
+    works = [work_of(encoder__gamma2=0.1, eval__thorough=True, **variant) for variant in variants]
+    used = {field for work in works for piece in work.values() for field in piece.fields}
     unused = set(pipeline.flatten(config())) - used
     of_checkpoints = {f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")}
     assert unused == {"parallel"} | of_checkpoints, "on what it runs, but not what comes out; and what only a checkpoint has"
@@ -87,6 +90,7 @@ def run(tmp_path, monkeypatch):
     """run(fields) -> names of the pieces that ran; each does nothing but write its name."""
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
+    monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
     real = pipeline.pieces
 
     def stubs(ran, experiment):
@@ -198,6 +202,32 @@ def test_an_encoder_with_perceptual_features_depends_on_the_classifiers_training
     assert {"perceptual", "encoder", "shift"} <= set(run(encoder__gamma2=0.1, train__steps=30))
 
 
+def test_perceptual_weights_count_by_their_content_and_nothing_that_trains_counts_beside_them(run, tmp_path):
+    def of(name, content):
+        (tmp_path / name).write_text(content)
+        return {"encoder__gamma2": 0.1, "encoder__perceptual": "vgg16", "encoder__perceptual_weights": str(tmp_path / name)}
+
+    run(**of("a.pth", "weights"))
+    assert run(**of("b.pth", "weights")) == []
+    assert "perceptual" not in run(**of("b.pth", "weights"), train__steps=30, data__seed=1)
+    assert {"perceptual", "encoder", "shift"} <= set(run(**of("b.pth", "others")))
+
+
+@pytest.mark.parametrize("name", ["cnn", "vgg16", "resnet50"])
+def test_a_classifier_depends_on_its_own_options_and_on_no_others(run, name):
+    changes = {
+        "cnn": {"classifier__widths": (8, 8, 8)},
+        "vgg16": {"classifier__vgg16__dense": (8, 8)},
+        "resnet50": {"classifier__resnet50__blocks": (1, 1, 1, 1)},
+    }
+    chosen = {"classifier__name": name}
+    run(**chosen)
+    for other, change in changes.items():
+        if other != name:
+            assert run(**chosen, **change) == []
+    assert {"judge", "train/original-0"} <= set(run(**chosen, **changes[name]))
+
+
 def test_a_method_with_a_single_code_has_an_encoder_of_its_own_unless_the_experiments_is_one():
     variant = [f"{stage}-ol" for stage in ("encoder", "shift", "encode", "directions", "screen")]
     work = work_of()
@@ -293,9 +323,10 @@ def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path)
     assert run() == ["encode"]
 
 
-def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(run, monkeypatch):
+@pytest.mark.parametrize("stage", ["train", "perceptual", "screening_judge"])
+def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(run, monkeypatch, stage):
     tried = []
-    monkeypatch.setattr(pipeline.train, "check", lambda context: tried.append(sorted(p.name for p in context.workdir.iterdir())))
+    monkeypatch.setattr(getattr(pipeline, stage), "check", lambda context: tried.append(sorted(p.name for p in context.workdir.iterdir())))
     run(stages=["data"])
     assert tried == []
     run()

@@ -14,8 +14,10 @@ from natra_jax.classifiers.advbn import AdvBN, Cut
 from natra_jax.classifiers.cnn import Cnn
 from natra_jax.classifiers.dual import add_twins, adversarial, clean, has_twins
 from natra_jax.classifiers.factory import from_factory, require_logits
+from natra_jax.classifiers.resnet import ResNet
+from natra_jax.classifiers.vgg import Vgg16
 
-CLASSIFIERS = {"cnn": Cnn}
+CLASSIFIERS = {"cnn": Cnn, "vgg16": Vgg16, "resnet50": ResNet}
 
 
 def build(name: str, num_classes: int, axis_name: str | None = None, **options) -> nn.Module:
@@ -28,6 +30,8 @@ __all__ = [
     "AdvBN",
     "Cnn",
     "Cut",
+    "ResNet",
+    "Vgg16",
     "add_twins",
     "adversarial",
     "build",

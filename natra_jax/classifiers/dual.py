@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-_TWINS = "adversarial"
+TWINS = "adversarial"  # the name that they are kept under
 Variables = dict[str, Any]  # params and batch_stats
 
 
@@ -30,19 +30,19 @@ def add_twins(variables: Variables, skip: Callable[[tuple[str, ...]], bool] = la
     def with_twins(tree):
         flat = flatten_dict(tree)
         # true copies: a training step donates its buffers, each of them once
-        return unflatten_dict(flat | {(_TWINS, *path): jnp.copy(leaf) for path, leaf in flat.items() if path[:-1] in norms})
+        return unflatten_dict(flat | {(TWINS, *path): jnp.copy(leaf) for path, leaf in flat.items() if path[:-1] in norms})
 
     return {collection: with_twins(tree) for collection, tree in variables.items()}
 
 
 def has_twins(variables: Variables) -> bool:
     # a BatchNorm without scale and bias has statistics alone
-    return any(_TWINS in tree for tree in variables.values())
+    return any(TWINS in tree for tree in variables.values())
 
 
 def adversarial(variables: Variables) -> Variables:
     """The variables with every BatchNorm's twin in its place, and no twins."""
-    return {name: _merged(_without(tree), tree.get(_TWINS, {})) for name, tree in variables.items()}
+    return {name: _merged(_without(tree), tree.get(TWINS, {})) for name, tree in variables.items()}
 
 
 def clean(variables: Variables) -> Variables:
@@ -52,14 +52,14 @@ def clean(variables: Variables) -> Variables:
 
 def with_stats(batch_stats: Any, of_clean: Any, of_adversarial: Any) -> Any:
     """The batch_stats of a classifier with twins after a step: each branch's own statistics, [tree] with twins."""
-    if _TWINS not in batch_stats:
+    if TWINS not in batch_stats:
         return of_clean
     updated = flatten_dict(of_adversarial)
-    return _without(of_clean) | {_TWINS: unflatten_dict({path: updated[path] for path in flatten_dict(batch_stats[_TWINS])})}
+    return _without(of_clean) | {TWINS: unflatten_dict({path: updated[path] for path in flatten_dict(batch_stats[TWINS])})}
 
 
 def _without(tree: Any) -> Any:
-    return {name: branch for name, branch in tree.items() if name != _TWINS}
+    return {name: branch for name, branch in tree.items() if name != TWINS}
 
 
 def _merged(tree: Any, over: Any) -> Any:

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from natra_jax.generators.biggan import biggan
+from natra_jax.generators.biggan_deep import biggan_deep
+from natra_jax.generators.dcgan import dcgan
+from natra_jax.generators.progan import progan
 from natra_jax.generators.style_small import style_small
+from natra_jax.generators.stylegan import stylegan
+from natra_jax.generators.stylegan2 import stylegan2
 from natra_jax.types import Generator, UserError
 
-GENERATORS = {"style_small": style_small}
+GENERATORS = {
+    "style_small": style_small,
+    "stylegan2": stylegan2,
+    "stylegan": stylegan,
+    "progan": progan,
+    "biggan": biggan,
+    "biggan_deep": biggan_deep,
+    "dcgan": dcgan,
+}
 
 
 def build(function: str, arguments: Mapping[str, Any]) -> Generator:

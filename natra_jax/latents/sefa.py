@@ -19,8 +19,8 @@ def sefa(generator: Generator, params: Params, codes: np.ndarray, *, num: int, l
 
     Fewer than num where the generator or the population does not vary along as many. codes [K, L, D]: the population that sigma and mean
     are taken from; the vectors do not depend on it. layers (first, stop): the directions move these alone, each layer by n / sqrt(stop -
-    first). fingerprint: of the generator. The authors' program also scales each row of A_l to unit length; their paper does not, nor is it
-    done here.
+    first). What a code says of its class is left alone. fingerprint: of the generator. The authors' program also scales each row of A_l to
+    unit length; their paper does not, nor is it done here.
 
     Raises ValueError for a generator without such matrices, and for layers that are no range of the codes'.
     """
@@ -28,7 +28,9 @@ def sefa(generator: Generator, params: Params, codes: np.ndarray, *, num: int, l
     if generator.style is None:
         raise ValueError(f"directions method sefa needs the matrices by which codes enter layers: {generator.family} has none")
     first, stop = layers
-    matrices = [np.asarray(generator.style(params, l), np.float64) for l in range(first, stop)]
+    matrices = [np.array(generator.style(params, l), np.float64) for l in range(first, stop)]
+    for matrix in matrices:
+        matrix[:, list(generator.class_entries)] = 0
     eigenvalues, axes = np.linalg.eigh(sum(matrix.T @ matrix for matrix in matrices))
     eigenvalues, axes = eigenvalues[::-1], axes.T[::-1]
     axes = axes[eigenvalues > _NEGLIGIBLE * eigenvalues[0]]

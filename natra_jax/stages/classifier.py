@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,8 +26,10 @@ from natra_jax.training import pretrained
 from natra_jax.training.fit import Schedule, adamw, fit_classifier, sgd, twinned
 from natra_jax.training.state import TrainState
 from natra_jax.types import Bound, UserError
+from natra_jax.weights import classifiers as foreign
 
 _WEIGHTS, _DESCRIPTION = "classifier.npz", "classifier.json"
+_LAST = "head"  # the name of the last layer in every network that others train too
 
 
 class Trained(NamedTuple):
@@ -53,8 +57,27 @@ def builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
 
 def named_builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
     """(axis_name) -> the classifier of classifier.name, which has a method features."""
+    return Bound(_named, config.classifier.name, num_classes, tuple(_options(config).items()))
+
+
+def fields(config) -> tuple[str, ...]:
+    """The config fields that say what the classifier of classifier.name is."""
+    section = _section(config)
+    return ("classifier.name", *(f"{section}.{option}" for option in _options(config)))
+
+
+def _section(config) -> str:
+    """Where its options are in the config: cnn's are beside its name."""
+    name = config.classifier.name
+    return "classifier" if name == "cnn" else f"classifier.{name}"
+
+
+def _options(config) -> dict[str, Any]:
+    """The fields of the module that classifier.name names."""
     c = config.classifier
-    return Bound(_named, c.name, num_classes, tuple(c.widths), c.norm)
+    given = {"widths": c.widths, "norm": c.norm} if c.name == "cnn" else c[c.name].to_dict()
+    # what is read from JSON has lists
+    return {option: tuple(value) if isinstance(value, list | tuple) else value for option, value in given.items()}
 
 
 def schedule(config, steps: int | None = None) -> Schedule:
@@ -146,9 +169,53 @@ def load(directory: epath.Path, config, facts: Facts | Description) -> dict[str,
 
 
 def read_weights(config, facts: Facts | Description, path: str) -> dict[str, Any]:
-    """The classifier's variables in the user's .npz file, or in a directory that orbax wrote. Raises UserError if they do not fit it."""
-    like, where = variables_like(config, facts), epath.Path(path).expanduser()
-    return pretrained.read(where, like) if where.is_dir() else trees.load(where, like)
+    """The classifier's variables in the user's .npz file, in a directory that orbax wrote, or for a classifier that others train too in a
+    file of theirs, then perhaps with adversarial twins. Raises UserError if they do not fit the classifier.
+    """
+    where = epath.Path(path).expanduser()
+    if not _is_foreign(config, where):
+        like = variables_like(config, facts)
+        return pretrained.read(where, like) if where.is_dir() else trees.load(where, like)
+    found = _read_foreign(config, where)
+    if found.arguments["num_classes"] != facts.num_classes:
+        raise UserError(f"{where}: tells {found.arguments['num_classes']} classes apart, the data have {facts.num_classes}")
+    return found.params
+
+
+def first_weights(config, facts: Facts | Description, path: str, seed: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """As `read_weights`, to train on from -> (variables, what the user should know of them, a line each).
+
+    Where a file of others is of another number of classes, the last layer is a fresh one.
+    """
+    where = epath.Path(path).expanduser()
+    if not _is_foreign(config, where):
+        return read_weights(config, facts, path), ()
+    arguments, variables, notes = _read_foreign(config, where)
+    params, classes = variables["params"], arguments["num_classes"]
+    if classes == facts.num_classes:
+        return variables, notes
+    inputs = params[_LAST]["kernel"].shape[0]
+    last = nn.Dense(facts.num_classes).init(jax.random.key(seed), jnp.zeros((1, inputs)))["params"]
+    fresh = f"the last layer is fresh, for {facts.num_classes} classes in place of {classes}"
+    return variables | {"params": params | {_LAST: last}}, (*notes, fresh)
+
+
+def _is_foreign(config, path: epath.Path) -> bool:
+    """Whether the classifier's variables at path are as others keep them. Ours are an .npz of arrays under 'params/'."""
+    if config.classifier.factory or config.classifier.name not in foreign.CLASSIFIERS or not path.is_file():
+        return False
+    # of what is no archive, or a damaged one, the reader says what is wrong
+    with contextlib.suppress(Exception), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        return not any(name.startswith("params/") and name.endswith(".npy") for name in archive.namelist())
+    return True
+
+
+def _read_foreign(config, path: epath.Path) -> foreign.Converted:
+    found = foreign.load(path, config.classifier.name)
+    for option, value in _options(config).items():
+        if (theirs := found.arguments[option]) != value:
+            raise UserError(f"{path}: is of a network with {option} {theirs}: set config field {_section(config)}.{option} to that")
+    return found
 
 
 def is_kept(directory: epath.Path) -> bool:
@@ -167,8 +234,8 @@ def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
     return ConfigDict({"classifier": description.classifier}), description
 
 
-def _named(name: str, num_classes: int, widths: tuple[int, ...], norm: str, axis_name: str | None) -> nn.Module:
-    return classifiers.build(name, num_classes, axis_name, widths=widths, norm=norm)
+def _named(name: str, num_classes: int, options: tuple[tuple[str, Any], ...], axis_name: str | None) -> nn.Module:
+    return classifiers.build(name, num_classes, axis_name, **dict(options))
 
 
 def _apply(network: nn.Module, variables, images: jax.Array) -> jax.Array:

@@ -39,7 +39,7 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
         parallel=config.parallel,
         name=directory.name,
         say=context.say,
-        initial=_initial(context, start(config, method), seed),
+        initial=_initial(context, method, seed),
     )
     save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))
@@ -73,7 +73,7 @@ def check(context: Context) -> None:
         jax.eval_shape(lambda variables: twinned(network, variables, facts.image_shape), like)
     for source in {start(config, method) for method in config.methods} - {""}:
         if not is_method(source):
-            classifier.read_weights(config, facts, source)
+            classifier.first_weights(config, facts, source, seed=0)
 
 
 def load(context: Context, method: str, seed: int) -> classifier.Trained:
@@ -87,13 +87,17 @@ def history(context: Context, method: str, seed: int) -> History:
     return json.loads((context.workdir / "train" / f"{method}-{seed}" / "history.json").read_text())
 
 
-def _initial(context: Context, source: str, seed: int) -> dict[str, Any] | None:
-    """The variables that a training starts from; None for fresh ones."""
+def _initial(context: Context, method: str, seed: int) -> dict[str, Any] | None:
+    """The variables that a training starts from; None for fresh ones. With adversarial twins where the method has a use for them."""
+    source = start(context.config, method)
     if not source:
         return None
     if is_method(source):
         return dual.clean(load(context, source, seed).variables)
-    return classifier.read_weights(context.config, data.facts(context), source)
+    variables, notes = classifier.first_weights(context.config, data.facts(context), source, seed)
+    for note in notes:
+        context.say(f"train/{method}-{seed}: {source}: {note}")
+    return variables if methods.find(method).perturbs else dual.clean(variables)
 
 
 def _of(context: Context, method: str) -> Context:

@@ -10,7 +10,7 @@ import numpy as np
 
 from natra_jax.generators import build
 from natra_jax.types import Generator, Params, UserError
-import importlib  # TEMPORARY, until all converters are there
+from natra_jax.weights import biggan, biggan_deep, biggan_deep_hf, dcgan, progan, stylegan1, stylegan2_nv, stylegan2_rosinality
 from natra_jax.weights.tensors import Checkpoint, Converted, Tensors
 
 AUTO = "auto"
@@ -22,13 +22,16 @@ class Family(NamedTuple):
     convert: Callable[[Tensors, dict], Converted]
 
 
-FAMILIES = {}
-for _n, _g in {"stylegan2_nv":"stylegan2","stylegan2_rosinality":"stylegan2","stylegan1":"stylegan","progan":"progan","biggan":"biggan","biggan_deep":"biggan_deep","biggan_deep_hf":"biggan_deep","dcgan":"dcgan"}.items():
-    try:
-        _m = importlib.import_module(f"natra_jax.weights.{_n}")
-        FAMILIES[_n] = Family(_g, _m.recognises, _m.convert)
-    except ImportError:
-        pass
+FAMILIES = {
+    "stylegan2_nv": Family("stylegan2", stylegan2_nv.recognises, stylegan2_nv.convert),
+    "stylegan2_rosinality": Family("stylegan2", stylegan2_rosinality.recognises, stylegan2_rosinality.convert),
+    "stylegan1": Family("stylegan", stylegan1.recognises, stylegan1.convert),
+    "progan": Family("progan", progan.recognises, progan.convert),
+    "biggan": Family("biggan", biggan.recognises, biggan.convert),
+    "biggan_deep": Family("biggan_deep", biggan_deep.recognises, biggan_deep.convert),
+    "biggan_deep_hf": Family("biggan_deep", biggan_deep_hf.recognises, biggan_deep_hf.convert),
+    "dcgan": Family("dcgan", dcgan.recognises, dcgan.convert),
+}
 
 
 class Loaded(NamedTuple):
@@ -57,9 +60,12 @@ def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
     elif family not in FAMILIES:
         raise UserError(f"--family={family}: must be one of {AUTO}, {', '.join(FAMILIES)}")
     config = checkpoint.config or {}
-    arguments, params, notes = FAMILIES[family].convert(Tensors(checkpoint.tensors, family), dict(config))
-    generator = build(FAMILIES[family].generator, arguments)
-    _require_fit(generator, params)
+    try:
+        arguments, params, notes = FAMILIES[family].convert(Tensors(checkpoint.tensors, family), dict(config))
+        generator = build(FAMILIES[family].generator, arguments)
+        _require_fit(generator, params)
+    except UserError as error:
+        raise UserError(f"as {family}: {error}") from error
     return Loaded(family, generator, arguments, params, notes)
 
 

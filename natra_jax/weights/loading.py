@@ -9,6 +9,7 @@ from etils import epath
 from natra_jax.types import Generator, Params, UserError
 from natra_jax.weights import saved
 from natra_jax.weights.families import AUTO, Loaded, convert
+from natra_jax.weights.reading import read
 
 
 def find(path: str | os.PathLike, family: str = AUTO) -> Loaded:
@@ -19,8 +20,6 @@ def find(path: str | os.PathLike, family: str = AUTO) -> Loaded:
         if family not in (AUTO, loaded.family):
             raise UserError(f"{path}: is of the family {loaded.family}, not {family}")
         return loaded
-    from natra_jax.weights.reading import read
-
     checkpoint = read(path)
     try:
         return convert(checkpoint, family)

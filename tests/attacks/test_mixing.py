@@ -126,6 +126,37 @@ def test_layers_below_the_first_replaced_one_are_computed_at_the_anchor_alone():
     assert splits == [("head", 1), ("tail", 1)]
 
 
+@pytest.mark.parametrize("source", ["prior", "other"])
+def test_what_codes_say_of_their_class_stays_the_examples_own(source):
+    origin = origin_of(source)
+    codes = origin[0] if source == "other" else origin
+    conditional = attacks.mixing(replace(GENERATOR, class_entries=(1, 3)), PARAMS, REPLACED, source=source)
+    result = jax.jit(attacks.pgd(STEPS))(Partial(nearness), example_keys(B), conditional, origin, RADIUS)
+    mixed = np.array(result.center.codes)
+    mixed[:, REPLACED] += np.asarray(result.delta)
+    np.testing.assert_array_equal(mixed[..., [1, 3]], codes[..., [1, 3]])
+    plain = jax.jit(attacks.pgd(STEPS))(Partial(nearness), example_keys(B), space(source), origin, RADIUS)
+    drawn = np.asarray(plain.center.codes)[..., [0, 2]]
+    np.testing.assert_array_equal(np.asarray(result.center.codes)[..., [0, 2]], drawn, "the rest is replaced as ever")
+    np.testing.assert_allclose(result.inputs, linear_images(PARAMS, mixed), atol=1e-4)
+
+
+def test_the_priors_codes_are_of_every_class_where_the_prior_has_classes():
+    seen = []
+
+    def of_class(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
+        seen.append(label.shape)
+        return jnp.broadcast_to(label[:, None, None].astype(float), (len(z), 4, 4))
+
+    conditional = replace(GENERATOR, map=of_class, label_dim=3)
+    count = 600
+    codes = np.full((count, 4, 4), 9.0, np.float32)
+    center = attacks.mixing(conditional, PARAMS, REPLACED).anchor(example_keys(count), codes)
+    labels = np.asarray(center.codes)[:, REPLACED]
+    assert seen and np.all(labels == labels[:, :1, :1])
+    np.testing.assert_allclose(np.bincount(labels[:, 0, 0].astype(int)) / count, 1 / 3, atol=0.07)
+
+
 @pytest.mark.parametrize("layers", [[True, True], np.zeros(4, bool), np.array([0, 1, 0, 1]), 2])
 def test_mixing_refuses_layers_that_are_no_mask_over_the_generators(layers):
     with pytest.raises(ValueError, match=r"mixing: layers must be bool \[4\] with at least one True, got"):

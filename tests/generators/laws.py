@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from natra_jax.latents import expansion
+from natra_jax.latents.expansion import expand, expansion
 from natra_jax.types import Features, Generator
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
@@ -15,11 +15,9 @@ CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 def random_params(generator: Generator, seed: int = 0, scale: float = 0.3):
     """Parameters with noise in every array, also where training starts from zeros or ones; variances stay positive."""
     rng = np.random.default_rng(seed)
-    params = jax.jit(generator.init)(jax.random.key(seed))
+    params = jax.tree.map(np.asarray, jax.jit(generator.init)(jax.random.key(seed)))  # arithmetic of JAX would be compiled for each shape
     return jax.tree.map(
-        lambda leaf: (np.abs if (np.asarray(leaf) == 1).all() else np.asarray)(leaf + scale * rng.normal(size=leaf.shape)).astype(
-            np.float32
-        ),
+        lambda leaf: (np.abs if (leaf == 1).all() else np.asarray)(leaf + scale * rng.normal(size=leaf.shape)).astype(np.float32),
         params,
     )
 
@@ -111,22 +109,27 @@ def _check_gradient(generator, params, codes):
 
 def _check_expansion(generator, params, codes, whole):
     for at in {1, generator.depth // 2 + 1, generator.depth}:
-        layout = expansion.expansion(generator, num_codes=2, at=at)
-        expanded = expansion.expand(generator, layout)
+        layout = expansion(generator, num_codes=2, at=at)
+        expanded = expand(generator, layout)
         channels = layout.channels
-        features = jax.eval_shape(generator.head, params, codes, at)
+        features = jax.eval_shape(lambda p, c: generator.head(p, c, at), params, codes)  # noqa: B023
         weighed = features.x if isinstance(features, Features) else features
         assert channels == sum(leaf.shape[-1] for leaf in jax.tree.leaves(weighed))
         equal = layout.pack(np.stack([codes, codes], 1), np.zeros((2, 2, channels), np.float32))
-        np.testing.assert_allclose(jax.jit(expanded.synthesize)(params, equal), whole, **CLOSE)
         # all of the importance on the first code: the features are the first's alone
         logits = np.stack([np.full((2, channels), 60.0), np.full((2, channels), -60.0)], 1).astype(np.float32)
         first = layout.pack(np.stack([codes, codes[::-1]], 1), logits)
-        composed = jax.jit(lambda p, c: expanded.head(p, c, at))(params, first)  # noqa: B023
-        alone = generator.head(params, codes, at)
+        images, composed, alone, other = jax.jit(_expanded_and_alone, static_argnums=(0, 1, 2))(
+            generator, expanded, at, params, equal, first, codes
+        )
+        np.testing.assert_allclose(images, whole, **CLOSE)
         if isinstance(composed, Features):
-            other = generator.head(params, codes[::-1], at)
             if alone.rgb is not None:
                 np.testing.assert_allclose(composed.rgb, (np.asarray(alone.rgb) + np.asarray(other.rgb)) / 2, **CLOSE)
             composed, alone = composed.x, alone.x
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), composed, alone)
+
+
+def _expanded_and_alone(generator, expanded, at, params, equal, first, codes):
+    heads = [generator.head(params, c, at) for c in (codes, codes[::-1])]
+    return expanded.synthesize(params, equal), expanded.head(params, first, at), *heads

@@ -1,5 +1,7 @@
 """Directions of a population whose factors are known: found, masked, measured, kept apart and put together."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -97,6 +99,18 @@ def test_the_regression_is_eq_11(monkeypatch):
     expected = least_squares(principal, codes)
     signs = np.sign(np.einsum("kld,kld->k", joint, expected))
     np.testing.assert_allclose(joint, signs[:, None, None] * expected, atol=1e-5)
+
+
+def test_what_is_held_varies_in_nothing_but_the_class_less_part():
+    generator = dataclasses.replace(linear_generator(3, 4), class_entries=(0, 3))
+    codes = np.random.default_rng(0).normal(size=(50, 3, 4)).astype(np.float32)
+    held = directions.hold_class(generator, codes)
+    np.testing.assert_array_equal(held[..., [1, 2]], codes[..., [1, 2]])
+    np.testing.assert_allclose(held[..., [0, 3]], np.broadcast_to(codes[..., [0, 3]].mean(0), (50, 3, 2)), atol=1e-6)
+    found = directions.discover(held, held, method="pca", num=3, layers=(0, 2), seed=0, fingerprint="", dim=4)
+    assert len(found.names) == 3
+    np.testing.assert_allclose(found.vectors[..., [0, 3]], 0, atol=1e-6)
+    np.testing.assert_array_equal(directions.hold_class(linear_generator(3, 4), codes), codes)
 
 
 @pytest.mark.parametrize("regression", directions.REGRESSIONS)

@@ -55,6 +55,19 @@ def test_axes_that_the_generator_or_the_population_does_not_have_are_left_out():
     np.testing.assert_allclose(found.vectors[:, FIRST] @ axes[0], 0, atol=1e-5)
 
 
+def test_what_a_code_says_of_its_class_is_left_alone():
+    generator, params, _ = made()
+    conditional = dataclasses.replace(generator, class_entries=(1, 4))
+    found = sefa(conditional, params, population(), num=9, layers=(FIRST, STOP), fingerprint="")
+    assert len(found.names) == 3
+    np.testing.assert_allclose(found.vectors[..., [1, 4]], 0, atol=1e-7)
+    # the strongest of what is left: no other direction of the free entries makes more of the layers
+    free = params["layers"][FIRST:STOP][:, [0, 2, 3]].astype(np.float64)
+    strength = np.linalg.eigvalsh(np.einsum("lap,lbp->ab", free, free))[::-1]
+    reached = np.square(np.einsum("kd,ldp->klp", found.vectors[:, FIRST], params["layers"][FIRST:STOP])).sum((1, 2)) * 2
+    np.testing.assert_allclose(reached, strength, rtol=1e-4)
+
+
 def test_generators_without_matrices_and_layers_that_are_not_there_are_refused():
     generator, params, _ = made()
     with pytest.raises(ValueError, match="needs the matrices by which codes enter layers: linear has none"):

@@ -1,5 +1,7 @@
 """natra's searches and losses, its random twins and adv where generator and classifier are linear: what is worst has a closed form."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -141,6 +143,19 @@ def test_random_normal_w_adds_noise_of_unit_variance_to_every_coordinate_of_the_
     np.testing.assert_allclose(noise @ matrix, moved, atol=1e-3)
     assert stats.kstest(noise.ravel(), "norm").pvalue > 0.001
     assert np.abs(np.corrcoef(noise.T) - np.eye(12)).max() < 0.25
+
+
+def test_random_normal_w_leaves_the_class_in_the_codes_alone():
+    generator = dataclasses.replace(linear_generator(3, 4, resolution=4), class_entries=(1, 3))
+    params = linear_params(generator)
+    noisy = made.method("random", Latent(generator, params, oblique_directions(generator, S)), random__kind="normal_w")
+    keys = jax.random.split(jax.random.key(0), N)
+    batch = {"label": LABELS, "codes": CODES}
+    inputs = jax.jit(noisy.vary)(Partial(linear, np.ones((16, CLASSES), np.float32)), keys, batch, np.zeros(N, np.float32)).inputs
+    moved = (np.asarray(inputs, np.float64) - linear_images(params, CODES, 4)).reshape(N, -1)
+    free = params["layers"][:, [0, 2]].reshape(6, 16).astype(np.float64)
+    assert np.abs(moved).max() > 0.1
+    np.testing.assert_allclose(moved @ np.linalg.pinv(free) @ free, moved, atol=1e-3)
 
 
 def test_adv_ends_in_the_corner_of_its_ball_that_the_range_of_images_leaves():

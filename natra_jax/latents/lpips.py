@@ -1,0 +1,35 @@
+"""LPIPS (Zhang et al. 2018): how different two images look, by the features of VGG-16 and weights learnt from people's judgements.
+
+heads = weights.lpips.convert(Tensors(state_dict, "LPIPS"), {}).params
+features_fn = partial(vgg16.apply, variables, method="features")
+far = lpips.distance(features_fn, heads, images, others)     # [B]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from natra_jax.latents.reconstruction import FeaturesFn
+
+_EPSILON = 1e-10  # added to the length of a pixel's features
+
+
+def distance(features_fn: FeaturesFn, heads: Sequence[jax.Array], images: jax.Array, others: jax.Array) -> jax.Array:
+    """Distance [B] between images and others, [B, H, W, C] in [-1, 1].
+
+    features_fn: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 of VGG-16, whose standardisation is LPIPS's own scaling. heads: for each of
+    these the weights [channels]. Raises ValueError unless there are as many of one as of the other.
+    """
+    layers = zip(features_fn(images), features_fn(others), heads, strict=True)
+    return sum((jnp.square(_unit(a) - _unit(b)) @ head).mean((1, 2)) for a, b, head in layers)
+
+
+def _unit(features: jax.Array) -> jax.Array:
+    """[B, H, W, C], each pixel's features over their length."""
+    squared = jnp.square(features).sum(-1, keepdims=True)
+    # the length of all zeros has no gradient
+    length = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
+    return features / (length + _EPSILON)

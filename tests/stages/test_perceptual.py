@@ -1,0 +1,58 @@
+"""The network whose features eq. 9 compares: the user's VGG-16, kept by the piece, that an encoder is fitted with."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from natra_jax.evaluation.records import read_records
+from natra_jax.stages import encoder, perceptual
+from natra_jax.types import UserError
+from tests.classifiers import torchvision_nets as theirs
+from tests.stages import latent_work
+
+TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+
+
+@pytest.fixture
+def context(tmp_path):
+    """With a small VGG-16 of the user's, and its piece done."""
+    np.savez(tmp_path / "vgg16.npz", **theirs.of_golden())
+    fields = {"perceptual": "vgg16", "perceptual_weights": str(tmp_path / "vgg16.npz"), "gamma2": 0.5, "steps": 2, "batch_size": 4}
+    c = latent_work.config(**{f"encoder__{name}": value for name, value in fields.items()})
+    context = latent_work.context(tmp_path / "work", c)
+    directory = context.workdir / perceptual.NAME
+    directory.mkdir()
+    perceptual.check(context)
+    perceptual.run(context, directory)
+    (tmp_path / "vgg16.npz").unlink()  # the piece has all that is needed of it
+    return context
+
+
+def test_its_features_are_the_first_four_taps_and_an_encoder_is_fitted_and_measured_with_them(context):
+    golden, features_fn = theirs.golden(), perceptual.load(context)
+    assert not any("dense" in jax.tree_util.keystr(path) for path, _ in jax.tree.flatten_with_path(features_fn)[0])
+    features = jax.jit(lambda f, x: f(x))(features_fn, 2 * theirs.nhwc(golden["in/image01"]) - 1)
+    for name, found in zip(TAPS, features, strict=True):
+        np.testing.assert_allclose(found, theirs.nhwc(golden[f"out/{name}"]), atol=1e-4, err_msg=name)
+
+    directory = context.workdir / "encoder"
+    before = (directory / "params.npz").read_bytes()
+    encoder.run(context, directory)
+    assert (directory / "params.npz").read_bytes() != before
+    found = {record.metric: record.value for record in read_records(directory / "records.jsonl")}
+    assert found["perceptual_error"] > 0.01 and np.isfinite(found["perceptual_error"])
+
+
+def test_what_is_not_there_or_no_vgg16_is_refused_before_anything_is_trained(context, tmp_path):
+    with pytest.raises(UserError, match="vgg16.npz: "):
+        perceptual.check(context)
+    np.savez(tmp_path / "vgg16.npz", **theirs.resnet_state())
+    with pytest.raises(UserError, match="are no VGG-16's"):
+        perceptual.check(context)
+    damaged = context.workdir / perceptual.NAME / "vgg16.json"
+    for text in ("{", "[]", json.dumps({"widths": 3})):
+        damaged.write_text(text)
+        with pytest.raises(UserError, match="vgg16.json: cannot be read"):
+            perceptual.load(context)

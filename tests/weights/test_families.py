@@ -1,0 +1,43 @@
+"""Which family a state dict is of, and what is said where it is of none, of several, or does not fit."""
+
+import numpy as np
+import pytest
+
+from natra_jax import weights
+from natra_jax.generators import GENERATORS
+from natra_jax.types import UserError
+from natra_jax.weights.families import FAMILIES
+from tests.weights import made
+
+
+def test_every_family_has_its_generator():
+    assert set(FAMILIES) == {
+        "stylegan2_nv", "stylegan2_rosinality", "stylegan1", "progan", "biggan", "biggan_deep", "biggan_deep_hf", "dcgan",
+    }  # fmt: skip
+    assert {family.generator for family in FAMILIES.values()} == set(GENERATORS) - {"style_small"}
+
+
+def test_a_state_dict_becomes_a_generator_and_its_parameters():
+    generator, params = weights.from_state_dict(made.dcgan())
+    assert (generator.family, generator.resolution, generator.num_layers) == ("dcgan", 16, 1)
+    images = generator.synthesize(params, np.zeros((2, 1, 5), np.float32))
+    assert images.shape == (2, 16, 16, 3)
+    assert weights.from_state_dict(made.dcgan(), family="dcgan")[0] is generator
+
+
+@pytest.mark.parametrize("tensors", [{}, {"a": np.zeros(3)}, {"conv1.weight": np.zeros((3, 3)), "fc.bias": np.zeros(3)}])
+def test_names_that_no_family_has_are_refused(tensors):
+    with pytest.raises(UserError, match="of no generator known here: there are stylegan2_nv, "):
+        weights.from_state_dict(tensors)
+
+
+def test_an_unknown_family_is_refused():
+    with pytest.raises(UserError, match="--family=dcgam: must be one of auto, "):
+        weights.from_state_dict(made.dcgan(), family="dcgam")
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_checkpoint_of_another_family_is_refused_by_name(family):
+    if family != "dcgan":
+        with pytest.raises(UserError, match=f"as {family}: "):
+            weights.from_state_dict(made.dcgan(), family=family)
