@@ -14,10 +14,12 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
+_TINY = 2  # pixels of a side up to which XLA's CPU convolution leaves most of the machine idle
 Padding = tuple[tuple[int, int], tuple[int, int]]  # rows, columns: zeros before and behind
 
 
@@ -53,6 +55,15 @@ def _backward(padding, residuals, g):
 _conv2d_by_forward_gradients.defvjp(_forward, _backward)
 
 
+def _by_patches(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """As one matrix product."""
+    kh, kw, _, outputs = kernel.shape
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((before, behind, 0) for before, behind in padding), (0, 0, 0)])
+    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    patches = [x[:, i : i + height, j : j + width] for i in range(kh) for j in range(kw)]
+    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, outputs)
+
+
 def conv2d(x: jax.Array, kernel: jax.Array, padding: Padding | None = None) -> jax.Array:
     """Stride-1 convolution, x [B, H, W, C] with kernel [kh, kw, C, K] -> [B, H', W', K].
 
@@ -64,9 +75,8 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: Padding | None = None) -> j
         if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
             raise ValueError(f"conv2d needs an odd window, or explicit padding, got kernel of shape {kernel.shape}")
         padding = tuple((k // 2, k // 2) for k in kernel.shape[:2])
-    return lax.platform_dependent(
-        x, kernel, cpu=lambda x, k: _conv2d_by_forward_gradients(x, k, padding), default=lambda x, k: _convolve(x, k, padding)
-    )
+    on_cpu = _by_patches if max(x.shape[1:3]) <= _TINY else _conv2d_by_forward_gradients
+    return lax.platform_dependent(x, kernel, cpu=lambda x, k: on_cpu(x, k, padding), default=lambda x, k: _convolve(x, k, padding))
 
 
 class Conv(nn.Module):

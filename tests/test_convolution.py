@@ -53,7 +53,7 @@ def test_value_and_gradients_equal_xlas_inside_and_outside_a_scan(window):
         assert_all_close([array[i] for array in inside], theirs(x[i], kernel[i], cotangent[i]))
 
 
-@pytest.mark.parametrize(("window", "size"), [((3, 3), (4, 6)), ((5, 5), (3, 2))])
+@pytest.mark.parametrize(("window", "size"), [((3, 3), (4, 6)), ((5, 5), (3, 2)), ((3, 3), (2, 2)), ((5, 5), (2, 1)), ((1, 1), (1, 1))])
 def test_gradients_hold_for_even_sizes_and_images_smaller_than_the_window(window, size):
     arrays = random_arrays(window, size)
     ours, theirs = jax.jit(lambda *a: [value_and_gradients(convolve, *a) for convolve in (conv2d, reference)])(*arrays)

@@ -1,5 +1,7 @@
 """Generators: pure functions from codes to images, behind the type `natra_jax.types.Generator`.
 
+`style_small` is ours, for small images; the others are families that people have checkpoints of, which `natra_jax.weights` reads.
+
 import jax
 from natra_jax import generators
 
@@ -9,8 +11,25 @@ z = generator.sample(jax.random.key(0), 4)
 images = generator.synthesize(params, generator.map(params, z))    # [4, 16, 16, 3]
 """
 
+from natra_jax.generators.biggan import biggan
+from natra_jax.generators.biggan_deep import biggan_deep
 from natra_jax.generators.built import GENERATORS, build
+from natra_jax.generators.dcgan import dcgan
+from natra_jax.generators.progan import progan
 from natra_jax.generators.shipped import load_weights
 from natra_jax.generators.style_small import style_small
+from natra_jax.generators.stylegan import stylegan
+from natra_jax.generators.stylegan2 import stylegan2
 
-__all__ = ["GENERATORS", "build", "load_weights", "style_small"]
+__all__ = [
+    "GENERATORS",
+    "biggan",
+    "biggan_deep",
+    "build",
+    "dcgan",
+    "load_weights",
+    "progan",
+    "style_small",
+    "stylegan",
+    "stylegan2",
+]

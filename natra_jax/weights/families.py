@@ -11,6 +11,7 @@ import numpy as np
 from natra_jax.generators import build
 from natra_jax.types import Generator, Params, UserError
 from natra_jax.weights import biggan, biggan_deep, biggan_deep_hf, dcgan, progan, stylegan1, stylegan2_nv, stylegan2_rosinality
+from natra_jax.weights.classifiers import CLASSIFIERS
 from natra_jax.weights.tensors import Checkpoint, Converted, Tensors
 
 AUTO = "auto"
@@ -85,6 +86,11 @@ def _recognise(names: set[str]) -> str:
         return found[0]
     if found:
         raise UserError(f"the tensors may be of any of {', '.join(found)}: choose with --family")
+    for network in CLASSIFIERS.values():
+        if network.recognises(names):
+            raise UserError(
+                f"the tensors are a {network.NAME}'s, no generator's: config fields train.init_from and encoder.perceptual_weights take it"
+            )
     some = ", ".join(sorted(names)[:3]) or "none at all"
     raise UserError(f"the tensors ({some}, ...) are of no generator known here: there are {', '.join(FAMILIES)}")
 

@@ -6,7 +6,6 @@ that is added to their bias, and its first program embeds labels in another way 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from natra_jax.weights.tensors import Converted, Tensors
 
 _FAMILY = "StyleGAN2"
 _MOST_TAPS = 32
+_LARGEST = 1e30  # of a setting: beyond, float32 overflows
 
 
 def recognises(names: set[str]) -> bool:
@@ -110,7 +110,7 @@ def _section(config: dict, name: str) -> dict:
 
 def _positive(config: dict, *names: str) -> float | None:
     value = setting(config, *names)
-    if value is not None and (type(value) not in (int, float) or not 0 < value < math.inf):
+    if value is not None and (type(value) not in (int, float) or not 0 < value < _LARGEST):
         raise UserError(f"the checkpoint's setting {names[0]} is {str(value)[:20]}, expected a positive number: it is damaged")
     return value
 
@@ -119,7 +119,7 @@ def _taps(found: list[float] | None, said: object) -> list[float]:
     """Of the tensors, or else of the setting, or else NVIDIA's default. Raises UserError if the setting is no filter, or another one."""
     if said is None:
         return found or [1, 3, 3, 1]
-    if not isinstance(said, list) or not 1 <= len(said) <= _MOST_TAPS or not math.isfinite(sum(said)) or sum(said) == 0:
+    if not isinstance(said, list) or not 1 <= len(said) <= _MOST_TAPS or not all(abs(tap) < _LARGEST for tap in said) or sum(said) == 0:
         raise UserError(f"the checkpoint's resampling filter must be at most {_MOST_TAPS} numbers: it is damaged")
     if found and (len(found) != len(said) or not np.allclose(np.divide(found, sum(found)), np.divide(said, sum(said)), atol=1e-4)):
         raise UserError(f"the checkpoint's setting resample_filter is {said}, but its tensors say {found}: it is damaged")

@@ -7,6 +7,7 @@ from natra_jax import weights
 from natra_jax.generators import GENERATORS
 from natra_jax.types import UserError
 from natra_jax.weights.families import FAMILIES
+from tests.classifiers import torchvision_nets
 from tests.weights import made
 
 
@@ -29,6 +30,11 @@ def test_a_state_dict_becomes_a_generator_and_its_parameters():
 def test_names_that_no_family_has_are_refused(tensors):
     with pytest.raises(UserError, match="of no generator known here: there are stylegan2_nv, "):
         weights.from_state_dict(tensors)
+
+
+def test_a_classifier_is_told_where_it_belongs():
+    with pytest.raises(UserError, match="are a VGG-16's, no generator's: config fields train.init_from and "):
+        weights.from_state_dict(torchvision_nets.of_golden())
 
 
 def test_an_unknown_family_is_refused():

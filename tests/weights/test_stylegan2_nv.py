@@ -5,15 +5,16 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.generators import laws
 from natra_jax.generators.stylegan2 import stylegan2
 from natra_jax.types import UserError
 from natra_jax.weights import stylegan2_nv, stylegan2_rosinality
 from natra_jax.weights.reading import read
 from natra_jax.weights.tensors import Converted, Tensors
+from tests.generators import laws
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXACT = {"rtol": 0, "atol": 5e-5}
@@ -105,16 +106,16 @@ def test_codes_images_activations_and_gradients_are_those_of_nvidias_program(nam
     def everything(params, z, codes):
         drawn = generator.map(params, z)
         truncated = generator.map(params, z, truncation_psi=0.7)
-        images = {
-            "out/img_const": generator.synthesize(params, drawn),
-            "out/img_none": generator.synthesize(params, drawn, noise="none"),
-            "out/img_psi0.7_const": generator.synthesize(params, truncated),
-            "out/img_plus_const": generator.synthesize(params, codes),
-            "out/img_plus_none": generator.synthesize(params, codes, noise="none"),
-        }
+        const = generator.synthesize(params, jnp.concatenate([drawn, truncated, codes]))
+        none = generator.synthesize(params, jnp.concatenate([drawn, codes]), noise="none")
+        images = dict(zip(["out/img_const", "out/img_psi0.7_const", "out/img_plus_const"], jnp.split(const, 3), strict=True))
+        images |= dict(zip(["out/img_none", "out/img_plus_none"], jnp.split(none, 2), strict=True))
         cut = generator.map(params, z, truncation_psi=0.7, truncation_cutoff=cutoff)
         mapped = {"out/w": drawn[:, 0], "out/ws": drawn, "out/ws_psi0.7": truncated, "out/ws_psi0.7_cut": cut}
-        return mapped, images, [generator.head(params, codes, l + 1) for l in range(layers)]
+        features = [generator.head(params, codes, 1)]
+        for l in range(1, layers):
+            features.append(generator.advance(params, features[-1], codes, l, l + 1))
+        return mapped, images, features
 
     with jax.default_matmul_precision("highest"):
         mapped, images, features = everything(params, arrays["in/z"], arrays["in/ws_plus"])
@@ -258,6 +259,8 @@ def test_a_damaged_checkpoint_is_a_users_error_whatever_the_damage(tensorflow):
         ({"synthesis_kwargs": {"resample_filter": [1, 2, 4, 3]}}, "resample_filter"),
         ({"synthesis_kwargs": {"resample_filter": "none"}}, "filter"),
         ({"synthesis_kwargs": {"resample_filter": [1, -1]}}, "filter"),
+        ({"synthesis_kwargs": {"resample_filter": [10**400, 1]}}, "filter"),
+        ({"synthesis_kwargs": {"conv_clamp": 10**400}}, "conv_clamp"),
     ],
 )
 def test_a_setting_that_contradicts_the_tensors_or_makes_no_sense_is_named(config, named):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -55,15 +56,15 @@ def test_codes_images_and_activations_are_those_of_rosinalitys_program(golden, s
     @jax.jit
     def everything(params, z, mixed, codes, noise):
         drawn, truncated = generator.map(params, z), generator.map(params, z, truncation_psi=0.7)
-        images = {
-            "out/img_const": generator.synthesize(params, drawn),
-            "out/img_psi0.7_const": generator.synthesize(params, truncated),
-            "out/img_mix3_const": generator.synthesize(params, mixed),
-            "out/img_plus_const": generator.synthesize(params, codes),
-            "out/img_plus_noise": generator.synthesize(params, codes, noise=noise),
-        }
+        const = generator.synthesize(params, jnp.concatenate([drawn, truncated, mixed, codes]))
+        names = ["out/img_const", "out/img_psi0.7_const", "out/img_mix3_const", "out/img_plus_const"]
+        images = dict(zip(names, jnp.split(const, 4), strict=True))
+        images["out/img_plus_noise"] = generator.synthesize(params, codes, noise=noise)
         mapped = {"out/w": drawn[:, 0], "out/ws": drawn, "out/ws_psi0.7": truncated}
-        return mapped, images, [generator.head(params, codes, l + 1).x for l in range(generator.num_layers - 1)]
+        features = [generator.head(params, codes, 1)]
+        for l in range(1, generator.num_layers - 1):
+            features.append(generator.advance(params, features[-1], codes, l, l + 1))
+        return mapped, images, [feature.x for feature in features]
 
     with jax.default_matmul_precision("highest"):
         mapped, images, activations = everything(params, golden["in/z"], golden["out/ws_mix3"], golden["in/ws_plus"], noise)

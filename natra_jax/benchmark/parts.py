@@ -1,13 +1,9 @@
-"""The speeds that matter here, side by side in one run, as ratios.
-
-python -m natra_jax.benchmark
-"""
+"""What is measured side by side: for each part the candidates, as functions that are called without arguments."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -15,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from natra_jax import attacks, classifiers, generators, latents
+from natra_jax.benchmark import torch_stylegan2
 from natra_jax.convolution import conv2d
+from natra_jax.generators import resampling
 from natra_jax.methods import advbn, mixing, natra, plain
 from natra_jax.training.fit import adamw
 from natra_jax.training.parallel import compile_step, cpu_options
@@ -24,19 +22,6 @@ from natra_jax.training.step import make_step
 from natra_jax.types import Directions
 
 _BATCH, _CLASSES, _ATTACK_STEPS = 64, 10, 5
-
-
-def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of each, called in turn, round after round, so that whatever else the machine does meets all alike."""
-    for call in candidates.values():
-        jax.block_until_ready(call())
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
-        for name, call in candidates.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(s) for name, s in seconds.items()}
 
 
 def convolutions() -> dict[str, Callable[[], object]]:
@@ -111,17 +96,36 @@ def encoding() -> dict[str, Callable[[], object]]:
     }
 
 
-def main() -> None:
-    device = jax.devices()[0]
-    print(f"{device.platform} ({device.device_kind}), JAX {jax.__version__}, medians of alternated runs")
-    parts = {"attack of 5 steps in one scan": convolutions, "one training step": training_steps, "10,000 images encoded": encoding}
-    for title, candidates in parts.items():
-        seconds = measure(candidates())
-        first = next(iter(seconds.values()))
-        print(f"\n{title}")
-        for name, value in seconds.items():
-            print(f"  {name:32} {1e3 * value:9.1f} ms   {value / first:7.3f} of the first")
+def upsampling() -> dict[str, Callable[[], object]]:
+    """StyleGAN2's up-convolution, 64 to 128 px and 256 to 128 channels, four examples, in either form."""
+    keys = jax.random.split(jax.random.key(0))
+    x, kernel = jax.random.normal(keys[0], (4, 64, 64, 256)), jax.random.normal(keys[1], (3, 3, 256, 128))
+    forms = {"dilated, then filtered": resampling.up_by_dilation, "four phases": resampling.up_by_phases}
+
+    def gradient(form, x, kernel):
+        return jax.grad(lambda x: jnp.square(form(x, kernel, (1, 3, 3, 1))).sum())(x)
+
+    calls = {name: jax.jit(lambda x, kernel, form=form: form(x, kernel, (1, 3, 3, 1))) for name, form in forms.items()}
+    calls |= {f"{name}, and its gradient": jax.jit(partial(gradient, form)) for name, form in forms.items()}
+    return {name: partial(call, x, kernel) for name, call in calls.items()}
 
 
-if __name__ == "__main__":
-    main()
+def stylegan2() -> dict[str, Callable[[], object]]:
+    """Synthesis of four images by a StyleGAN2 of 256 px at full width; by PyTorch too, where it is installed."""
+    generator = generators.stylegan2(resolution=256)
+    params = jax.jit(generator.init)(jax.random.key(0))
+    codes = generator.draw(params, jax.random.key(1), 4)
+    synthesize = jax.jit(generator.synthesize)
+    candidates = {"natra_jax": partial(synthesize, params, codes)}
+    if importlib.util.find_spec("torch"):
+        candidates |= torch_stylegan2.candidates(jax.device_get(params), np.asarray(codes))
+    return candidates
+
+
+PARTS = {
+    "attack": ("attack of 5 steps in one scan", convolutions),
+    "training": ("one training step", training_steps),
+    "encoding": ("10,000 images encoded", encoding),
+    "upsampling": ("an up-convolution", upsampling),
+    "stylegan2": ("StyleGAN2 at 256 px, four images", stylegan2),
+}

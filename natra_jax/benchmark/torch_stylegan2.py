@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,20 @@ def synthesis(
         return image
 
     return images
+
+
+def candidates(params: Params, codes: np.ndarray) -> dict[str, Callable[[], object]]:
+    """The synthesis of images from codes in the ways that are common, without gradients, for natra_jax's benchmark."""
+    import torch
+
+    ways = {
+        "PyTorch, grouped convolutions": {"grouped": True},
+        "PyTorch, activations scaled, channels last": {"grouped": False, "channels_last": True},
+    }
+    given = torch.from_numpy(np.array(codes))
+
+    def without_gradients(images):
+        with torch.no_grad():
+            return images(given).numpy()
+
+    return {name: partial(without_gradients, synthesis(params, **way)) for name, way in ways.items()}

@@ -1,0 +1,60 @@
+"""The speeds that matter here, side by side in one run, as ratios.
+
+    python -m natra_jax.benchmark [attack] [training] [encoding] [upsampling] [stylegan2]
+
+All of them where none is named. stylegan2 also measures a PyTorch module of the same architecture where PyTorch is installed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+
+from natra_jax import command
+from natra_jax.benchmark.parts import PARTS
+from natra_jax.types import UserError
+
+
+def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
+    """Median seconds of each, called in turn, round after round, so that whatever else the machine does meets all alike."""
+    for call in candidates.values():
+        jax.block_until_ready(call())
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(s) for name, s in seconds.items()}
+
+
+def main(names: Sequence[str]) -> None:
+    """Prints the named parts. Raises UserError for a name that is none."""
+    if command.HELP & set(names):
+        print(__doc__)
+        return
+    for name in names:
+        if name not in PARTS:
+            raise UserError(f"there is no part {name!r}: python -m natra_jax.benchmark [{'] ['.join(PARTS)}]")
+    device = jax.devices()[0]
+    print(f"{device.platform} ({device.device_kind}), JAX {jax.__version__}, medians of alternated runs")
+    for name in names or PARTS:
+        title, candidates = PARTS[name]
+        seconds = measure(candidates())
+        first = next(iter(seconds.values()))
+        print(f"\n{title}")
+        for candidate, value in seconds.items():
+            print(f"  {candidate:42} {1e3 * value:9.1f} ms   {value / first:7.3f} of the first", flush=True)
+
+
+def run() -> None:
+    """The entry point: exit codes and one-line errors around `main`."""
+    command.run(lambda: main(sys.argv[1:]), sys.argv, place=lambda: "standard output", interrupted="interrupted")
+
+
+if __name__ == "__main__":
+    run()
