@@ -75,8 +75,14 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: Padding | None = None) -> j
         if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
             raise ValueError(f"conv2d needs an odd window, or explicit padding, got kernel of shape {kernel.shape}")
         padding = tuple((k // 2, k // 2) for k in kernel.shape[:2])
-    on_cpu = _by_patches if max(x.shape[1:3]) <= _TINY else _conv2d_by_forward_gradients
-    return lax.platform_dependent(x, kernel, cpu=lambda x, k: on_cpu(x, k, padding), default=lambda x, k: _convolve(x, k, padding))
+    return lax.platform_dependent(x, kernel, cpu=lambda x, k: conv2d_on_cpu(x, k, padding), default=lambda x, k: _convolve(x, k, padding))
+
+
+def conv2d_on_cpu(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """`conv2d` in the form that it has on a CPU, for what is chosen there alone: with half as much to trace."""
+    if max(x.shape[1:3]) <= _TINY:
+        return _by_patches(x, kernel, padding)
+    return _conv2d_by_forward_gradients(x, kernel, padding)
 
 
 class Conv(nn.Module):

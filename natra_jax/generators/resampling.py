@@ -4,7 +4,7 @@
     image = upsample2d(image, taps=(1, 3, 3, 1))     # [B, H, W, 3] -> [B, 2H, 2W, 3]
 
 A transposed convolution of stride 2 writes each of the four phases of its output, (even, even) to (odd, odd) rows and columns, with taps
-of its own. As four small convolutions it does nothing in vain, and its gradients are those of `conv2d`, fast on a CPU. Accelerators'
+of its own. As four small convolutions it does nothing in vain, and its gradients are those of `conv2d` on a CPU, fast there. Accelerators'
 libraries have the dilated form at hand. Filters run along one axis after the other, on phases where there are such, as sums of shifted
 arrays. What is chosen on which backend is said in `transposed_conv2d` and `up_conv2d`; the forms agree to rounding.
 
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from natra_jax.convolution import conv2d
+from natra_jax.convolution import conv2d_on_cpu
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 Taps = Sequence[float]
@@ -138,7 +138,7 @@ def _phases(x: jax.Array, kernel: jax.Array, padding: int) -> list[list[jax.Arra
 
     def convolved(a: int, b: int) -> jax.Array:
         (rows, row_padding), (columns, column_padding) = along(x.shape[1], a), along(x.shape[2], b)
-        return conv2d(x, kernel[rows, columns][::-1, ::-1], (row_padding, column_padding))
+        return conv2d_on_cpu(x, kernel[rows, columns][::-1, ::-1], (row_padding, column_padding))
 
     return [[convolved(a, b) for b in (0, 1)] for a in (0, 1)]
 

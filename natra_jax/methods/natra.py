@@ -60,7 +60,7 @@ def random(space: Space, *, num_classes: int, epsilon: float) -> Method:
 
 
 def random_normal(generator: Generator, params: Params, *, num_classes: int) -> Method:
-    """N(0, 1) added to every coordinate of the codes, but for those that hold the class; one-hot targets: "Random" as the paper words it."""
+    """N(0, 1) added to every coordinate of the codes, but those of the class; one-hot targets: "Random" as the paper words it."""
     vary = Partial(partial(_random_normal, generator, num_classes), params)
     return Method(vary, passes=1 + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy)
 

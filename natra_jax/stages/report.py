@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 from etils import epath
 
@@ -204,4 +205,4 @@ def _stages(records: list[Record], methods: list[str]) -> Section:
 
 def _decode(context: Context, codes: np.ndarray) -> np.ndarray:
     generator_, params = shift.load(context)
-    return np.asarray(generator_.synthesize(params, codes))
+    return np.asarray(jax.jit(generator_.synthesize)(params, codes))

@@ -20,6 +20,7 @@ def params():
     return laws.random_params(GENERATOR, scale=0.1)
 
 
+@pytest.mark.slow
 def test_a_generator_with_attention_and_several_statistics_keeps_the_laws():
     laws.check(GENERATOR, params())
 

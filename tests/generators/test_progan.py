@@ -11,6 +11,7 @@ TINY = {"resolution": 8, "channels": (4, 3), "z_dim": 5}
 CONDITIONAL = progan(**TINY, label_dim=2, fused_from=8, normalize_z=True, lod=0.4)
 
 
+@pytest.mark.slow
 def test_with_classes_fused_doubling_and_half_grown_it_keeps_the_laws():
     laws.check(CONDITIONAL)
 

@@ -132,7 +132,12 @@ def test_the_mapping_network_equals_one_written_out_in_numpy(joint_norm):
 
 @pytest.mark.parametrize(
     "options",
-    [{"channels": (4, 3)}, {"channels": (4, 3), "architecture": "resnet", "label_dim": 2, "conv_clamp": 2.0, "embed_features": 3}],
+    [
+        {"channels": (4, 3)},
+        pytest.param(
+            {"channels": (4, 3), "architecture": "resnet", "label_dim": 2, "conv_clamp": 2.0, "embed_features": 3}, marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_it_keeps_the_laws_of_generators(options):
     laws.check(stylegan2(resolution=8, **SMALL, **options))

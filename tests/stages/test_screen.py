@@ -8,7 +8,7 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import config as experiment
-from natra_jax import generators, trees
+from natra_jax import generators
 from natra_jax.evaluation.records import read_records
 from natra_jax.latents import saved
 from natra_jax.latents.screening import Screening
