@@ -70,7 +70,7 @@ def check(config, workdir):
     assert again == [piece.name for piece in pipeline.pieces(config) if piece.stage in pipeline.STAGES]
 
 
-@pytest.mark.parametrize("family", ["biggan", "dcgan"])
+@pytest.mark.parametrize("family", ["stylegan2_nv", "biggan"])
 def test_from_a_file_to_the_report(family, tmp_path):
     check(experiment(made.file(family, tmp_path)), tmp_path / "work")
 

@@ -49,7 +49,7 @@ def workdir(tmp_path, monkeypatch):
     """Of a stage whose networks are linear, so that compiling them takes no time."""
     linear = linear_generator(2, 3, resolution=8, channels=3)
     shape = {"constant": jnp.zeros(192), "layers": jnp.full((2, 3, 192), 0.1)}
-    monkeypatch.setattr(generator, "build", lambda config: replace(linear, init=lambda key: shape))
+    monkeypatch.setattr(generator.generators, "build", lambda function, arguments: replace(linear, init=lambda key: shape))
     monkeypatch.setattr(generator, "Encoder", lambda outputs: Zeros(6))
     monkeypatch.setattr(generator, "Discriminator", Opponent)
     return tmp_path
