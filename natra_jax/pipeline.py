@@ -174,6 +174,7 @@ def run(
                 say(f"{piece.name}: up to date")
                 continue
             if "data" in done and not checked:
+                generator.check(context)
                 train.check(context)
                 perceptual.check(context)
                 screening_judge.check(context)

@@ -1,8 +1,8 @@
 """The speeds that matter here, side by side in one run, as ratios.
 
-    python -m natra_jax.benchmark [attack] [training] [encoding] [upsampling] [stylegan2]
+    python -m natra_jax.benchmark [attack] [training] [encoding] [upsampling] [stylegan2] [stylegan2_gradient]
 
-All of them where none is named. stylegan2 also measures a PyTorch module of the same architecture where PyTorch is installed.
+All of them where none is named. The last two also measure a PyTorch module of the same architecture where PyTorch is installed.
 """
 
 from __future__ import annotations

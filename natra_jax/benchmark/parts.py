@@ -110,15 +110,25 @@ def upsampling() -> dict[str, Callable[[], object]]:
     return {name: partial(call, x, kernel) for name, call in calls.items()}
 
 
-def stylegan2() -> dict[str, Callable[[], object]]:
-    """Synthesis of four images by a StyleGAN2 of 256 px at full width; by PyTorch too, where it is installed."""
+def stylegan2(*, gradient: bool = False) -> dict[str, Callable[[], object]]:
+    """Synthesis of four images by a StyleGAN2 of 256 px at full width; by PyTorch too, where it is installed.
+
+    gradient: also that of the sum of squared pixels with respect to the codes.
+    """
     generator = generators.stylegan2(resolution=256)
     params = jax.jit(generator.init)(jax.random.key(0))
     codes = generator.draw(params, jax.random.key(1), 4)
-    synthesize = jax.jit(generator.synthesize)
-    candidates = {"natra_jax": partial(synthesize, params, codes)}
+
+    def run(params, codes):
+        return generator.synthesize(params, codes)
+
+    def run_back(params, codes):
+        return jax.grad(lambda codes: jnp.square(generator.synthesize(params, codes)).sum())(codes)
+
+    options = {"natra_jax": None, "natra_jax, compiled as in training": cpu_options()}
+    candidates = {name: partial(jax.jit(run_back if gradient else run, compiler_options=o), params, codes) for name, o in options.items()}
     if importlib.util.find_spec("torch"):
-        candidates |= torch_stylegan2.candidates(jax.device_get(params), np.asarray(codes))
+        candidates |= torch_stylegan2.candidates(jax.device_get(params), np.asarray(codes), gradient=gradient)
     return candidates
 
 
@@ -128,4 +138,5 @@ PARTS = {
     "encoding": ("10,000 images encoded", encoding),
     "upsampling": ("an up-convolution", upsampling),
     "stylegan2": ("StyleGAN2 at 256 px, four images", stylegan2),
+    "stylegan2_gradient": ("the same, and the gradient with respect to the codes", partial(stylegan2, gradient=True)),
 }

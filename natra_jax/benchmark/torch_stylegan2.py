@@ -33,7 +33,8 @@ def synthesis(
 
     def tensor(array, *order):
         array = np.asarray(array, np.float32)
-        return torch.from_numpy(np.ascontiguousarray(array.transpose(order) if order else array)).to(device)
+        # a copy: PyTorch wants to own what it is given
+        return torch.from_numpy(np.array(array.transpose(order) if order else array, order="C")).to(device)
 
     def affine(layer):
         kernel = layer["affine"]["kernel"]
@@ -93,18 +94,25 @@ def synthesis(
     return images
 
 
-def candidates(params: Params, codes: np.ndarray) -> dict[str, Callable[[], object]]:
-    """The synthesis of images from codes in the ways that are common, without gradients, for natra_jax's benchmark."""
+def candidates(params: Params, codes: np.ndarray, *, gradient: bool) -> dict[str, Callable[[], object]]:
+    """The synthesis of images from codes in the ways that are common, for natra_jax's benchmark.
+
+    gradient: also that of the sum of squared pixels with respect to the codes.
+    """
     import torch
 
     ways = {
         "PyTorch, grouped convolutions": {"grouped": True},
         "PyTorch, activations scaled, channels last": {"grouped": False, "channels_last": True},
     }
-    given = torch.from_numpy(np.array(codes))
 
-    def without_gradients(images):
-        with torch.no_grad():
-            return images(given).numpy()
+    def call(images):
+        given = torch.from_numpy(np.array(codes)).requires_grad_(gradient)
+        with torch.set_grad_enabled(gradient):
+            made = images(given)
+        if not gradient:
+            return made.numpy()
+        made.square().sum().backward()
+        return given.grad.numpy()
 
-    return {name: partial(without_gradients, synthesis(params, **way)) for name, way in ways.items()}
+    return {name: partial(call, synthesis(params, **way)) for name, way in ways.items()}

@@ -29,7 +29,6 @@ def run(context: Context, directory: epath.Path) -> None:
     c = context.config.encoder
     facts = data.facts(context)
     base, generator_params = generator.load(context)
-    generator.require_fit(context.config, base, facts)
     encoder, generator_ = build(context)
     # each iteration makes two updates
     optimizer = adamw(c.learning_rate, c.weight_decay, 2 * c.steps)

@@ -28,6 +28,7 @@ from natra_jax.types import Generator, Params, Record, UserError
 
 NAME = "generator"
 PACKAGE = "package:"
+_OWN = "style_small"  # what is trained from nothing
 _PARAMS, _CARD = "params.npz", "generator.json"
 
 
@@ -37,8 +38,13 @@ def is_file(config) -> bool:
     return bool(named) and not named.startswith(PACKAGE)
 
 
-def require_fit(config, generator: Generator, facts: data.Facts) -> None:
-    """Raises UserError if the generator does not make images of the data's size."""
+def check(context: Context) -> None:
+    """Raises UserError, before any time is spent on what comes before it, if the generator does not make images of the data's size."""
+    config, facts = context.config, data.facts(context)
+    if is_file(config):
+        generator = weights.from_config(config.generator).generator
+    else:
+        generator = generators.build(_OWN, own_arguments(config))
     made = jax.eval_shape(
         lambda key: generator.synthesize(params := generator.init(key), generator.draw(params, key, 1)), jax.random.key(0)
     )
@@ -58,7 +64,7 @@ def run(context: Context, directory: epath.Path) -> None:
             context.say(f"generator: {note}")
         context.say(f"generator: {named}, a {loaded.family} of {loaded.generator.resolution} px, {loaded.generator.num_layers} layers")
     else:
-        function, arguments = "style_small", own_arguments(context.config)
+        function, arguments = _OWN, own_arguments(context.config)
         if named:
             params = generators.load_weights(named.removeprefix(PACKAGE), generators.build(function, arguments))
             context.say(f"generator: the weights {named} that come with natra_jax")
@@ -84,7 +90,7 @@ def load(context: Context) -> tuple[Generator, Params]:
 
 
 def own_arguments(config) -> dict[str, int]:
-    """Of style_small, which is what is trained from nothing."""
+    """Of the generator that is trained from nothing."""
     c = config.generator
     return {"resolution": c.resolution, "code_dim": c.code_dim, "base_channels": c.base_channels, "max_channels": c.max_channels}
 
@@ -93,7 +99,6 @@ def _train(context: Context, directory: epath.Path, generator: Generator) -> Par
     """The weights of the autoencoder's decoder or, where the config goes on adversarially, their average."""
     c = context.config.generator
     facts = data.facts(context)
-    require_fit(context.config, generator, facts)
     network = Encoder(2 * c.code_dim)
     params = _train_autoencoder(context, directory, generator, network, facts)
     if c.adversarial.steps:

@@ -15,6 +15,7 @@ from natra_jax.stages import generator
 from natra_jax.types import UserError
 from tests.helpers import linear_generator
 from tests.stages import small
+from tests.weights import made
 
 SIZE = {
     "generator__resolution": 8,
@@ -87,9 +88,16 @@ def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_wher
         np.testing.assert_array_equal(again[name], moved[name])
 
 
+def test_a_checkpoint_of_another_size_is_refused_before_anything_is_trained(tmp_path):
+    file = made.file("dcgan", tmp_path)
+    context = small.context(tmp_path, small.config(**SIZE, generator__weights=str(file)))
+    with pytest.raises(UserError, match="generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits 8x8"):
+        generator.check(context)
+
+
 def test_images_of_another_size_are_refused(workdir):
     context = small.context(workdir, small.config(**SIZE))
     facts = workdir / "data" / "facts.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"image_shape": [16, 16, 3]}))
     with pytest.raises(UserError, match="generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16"):
-        generator.run(context, epath.Path(workdir) / "elsewhere")
+        generator.check(context)
