@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from natra_jax.convolution import conv2d
 from natra_jax.generators import ops
+from natra_jax.generators.layered import layered
 from natra_jax.types import Generator, Params
 
 _kernel = jax.nn.initializers.lecun_normal()
@@ -134,7 +135,7 @@ def assemble(
         parts = spread(z)
         return with_class(params, ops.truncate(parts, jnp.zeros(chunk), truncation_psi, truncation_cutoff), label)
 
-    def apply_layer(params, x, code, layer):
+    def apply(params, x, code, layer, noise):
         p = params["layers"][layer]
         if layer:
             x = apply_block(params, x, code, layer)
@@ -143,18 +144,8 @@ def assemble(
             x = x + (code[:, : len(kernel)] @ kernel).reshape(x.shape)
         return attention(p["attention"], x) if "attention" in p else x
 
-    def head(params, codes, l):
-        constant = params["layers"][0]["bias"].reshape(4, 4, channels)
-        return advance(params, jnp.broadcast_to(constant, (codes.shape[0], *constant.shape)), codes, 0, l)
-
-    def advance(params, features, codes, l, m):
-        x = features
-        for layer in range(l, m):
-            x = apply_layer(params, x, codes[:, layer], layer)
-        return x
-
-    def tail(params, features, codes, l):
-        return to_images(params, advance(params, features, codes, l, num_layers))
+    def start(params, count):
+        return jnp.broadcast_to(params["layers"][0]["bias"].reshape(4, 4, channels), (count, 4, 4, channels))
 
     def style_(params, l):
         if l:
@@ -162,29 +153,21 @@ def assemble(
         matrix = params["layers"][0]["kernel"].T
         return jnp.pad(matrix, ((0, 0), (0, chunk + class_dim - matrix.shape[1])))
 
-    def synthesize(params, codes, label=None, noise="const", key=None):
-        if noise not in ("const", "none"):
-            raise ValueError(f"{family}: noise must be 'const' or 'none', there is none to draw; got {noise!r}")
-        if label is not None:
-            codes = with_class(params, codes[..., :chunk], label)
-        return tail(params, head(params, codes, 0), codes, 0)
-
-    return Generator(
+    return layered(
         family=family,
         num_layers=num_layers,
-        depth=num_layers,
         code_dim=chunk + class_dim,
-        class_entries=tuple(range(chunk, chunk + class_dim)),
         resolution=resolution,
         label_dim=label_dim,
         init=init,
         sample=sample,
         map=map_,
-        synthesize=synthesize,
-        head=head,
-        advance=advance,
-        tail=tail,
+        start=start,
+        apply=apply,
+        finish=to_images,
         style=style_,
+        class_entries=tuple(range(chunk, chunk + class_dim)),
+        with_label=lambda params, codes, label: with_class(params, codes[..., :chunk], label),
     )
 
 

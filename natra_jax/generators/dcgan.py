@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from natra_jax.generators import ops
+from natra_jax.generators.layered import layered
 from natra_jax.generators.resampling import transposed_conv2d
 from natra_jax.types import Generator, Params
 
@@ -49,8 +50,8 @@ def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3)
         ops.distributions(label, 0)
         return ops.truncate(z[:, None], jnp.zeros(z_dim), truncation_psi, truncation_cutoff)
 
-    def apply_layer(params, codes, layer, x):
-        x, padding = (codes[:, 0, None, None], 0) if layer == 0 else (x, 1)
+    def apply(params, x, code, layer, noise):
+        x, padding = (code[:, None, None], 0) if layer == 0 else (x, 1)
         x = transposed_conv2d(x, params["synthesis"]["kernels"][layer], padding)
         if layer == depth - 1:
             return x
@@ -58,38 +59,20 @@ def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3)
         scale = norm["scale"] * jax.lax.rsqrt(statistics["var"] + _EPSILON)
         return jax.nn.relu((x - statistics["mean"]) * scale + norm["bias"])
 
-    def head(params, codes, l):
-        return advance(params, (), codes, 0, l)
-
-    def advance(params, features, codes, l, m):
-        for layer in range(l, m):
-            features = apply_layer(params, codes, layer, features)
-        return features
-
-    def tail(params, features, codes, l):
-        return jnp.tanh(advance(params, features, codes, l, depth))
-
-    def synthesize(params, codes, label=None, noise="const", key=None):
-        if noise not in ("const", "none"):
-            raise ValueError(f"dcgan has no noise: 'const' and 'none' are the same, {noise!r} there is not")
-        return tail(params, head(params, codes, 0), codes, 0)
-
     def style(params, l):
         return jnp.moveaxis(params["synthesis"]["kernels"][0], 2, -1).reshape(-1, z_dim)
 
-    return Generator(
+    return layered(
         family="dcgan",
         num_layers=1,
         depth=depth,
         code_dim=z_dim,
         resolution=4 * 2 ** (depth - 1),
-        label_dim=0,
         init=init,
         sample=sample,
         map=map_,
-        synthesize=synthesize,
-        head=head,
-        advance=advance,
-        tail=tail,
+        start=lambda params, count: (),
+        apply=apply,
+        finish=lambda params, x: jnp.tanh(x),
         style=style,
     )

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from natra_jax.generators import ops, progressive
+from natra_jax.generators.layered import layered
 from natra_jax.types import Generator, Params
 
 
@@ -67,10 +68,10 @@ def progan(
         z = ops.truncate(z[:, None], jnp.zeros(z_dim), truncation_psi, truncation_cutoff)
         return z if label is None else jnp.concatenate([z, label[:, None]], -1)
 
-    def apply_layer(params, codes, layer, x):
+    def apply_layer(params, x, code, layer):
         p = params["synthesis"]["layers"][layer]
         if layer == 0:
-            x = ops.dense({"kernel": p["kernel"]}, ops.pixel_norm(codes[:, 0]), gain=dense_gain).reshape(-1, 4, 4, widths[0])
+            x = ops.dense({"kernel": p["kernel"]}, ops.pixel_norm(code), gain=dense_gain).reshape(-1, 4, 4, widths[0])
         elif layer % 2 == 0:
             fused = fused_from is not None and growth.resolution(layer) >= fused_from
             x = progressive.convolve_up(ops.pixel_norm(x), p["kernel"], fused)
@@ -81,27 +82,16 @@ def progan(
     def to_rgb(params, block, x):
         return progressive.to_rgb(params["synthesis"]["rgb"], growth, block, ops.pixel_norm(x))
 
-    def head(params, codes, l):
-        return advance(params, growth.start(()), codes, 0, l)
+    def apply(params, features, code, layer, noise):
+        return growth.apply(features, layer, lambda x: apply_layer(params, x, code, layer), functools.partial(to_rgb, params))
 
-    def advance(params, features, codes, l, m):
-        return growth.advance(features, l, m, functools.partial(apply_layer, params, codes), functools.partial(to_rgb, params))
-
-    def tail(params, features, codes, l):
-        return growth.image(advance(params, features, codes, l, depth), functools.partial(to_rgb, params))
-
-    def synthesize(params, codes, label=None, noise="const", key=None):
-        if noise not in ("const", "none"):
-            raise ValueError(f"progan has no noise: 'const' and 'none' are the same, {noise!r} there is not")
-        if label is not None:
-            label = ops.distributions(label, label_dim)
-            codes = jnp.concatenate([codes[..., :z_dim], label[:, None]], -1)
-        return tail(params, head(params, codes, 0), codes, 0)
+    def with_label(params, codes, label):
+        return jnp.concatenate([codes[..., :z_dim], ops.distributions(label, label_dim)[:, None]], -1)
 
     def style(params, l):
         return params["synthesis"]["layers"][0]["kernel"].T * (dense_gain / math.sqrt(code_dim))
 
-    return Generator(
+    return layered(
         family="progan",
         num_layers=1,
         depth=depth,
@@ -111,10 +101,10 @@ def progan(
         init=init,
         sample=sample,
         map=map_,
-        synthesize=synthesize,
-        head=head,
-        advance=advance,
-        tail=tail,
+        start=lambda params, count: growth.start(()),
+        apply=apply,
+        finish=lambda params, features: growth.image(features, functools.partial(to_rgb, params)),
         style=style,
         class_entries=tuple(range(z_dim, z_dim + label_dim)),
+        with_label=with_label,
     )

@@ -51,19 +51,14 @@ class Growth(NamedTuple):
         """The state before layer 0."""
         return Features(x, None) if self.lod else x
 
-    def advance(self, features: Any, l: int, m: int, layer_fn: Callable, rgb_fn: Callable) -> Any:
-        """The state behind layer m - 1 from that behind layer l - 1. layer_fn: (layer, x) -> x. rgb_fn: (block, x) -> image."""
+    def apply(self, features: Any, layer: int, layer_fn: Callable[[Any], Any], rgb_fn: Callable[[int, jax.Array], jax.Array]) -> Any:
+        """The state behind the layer from that before it. layer_fn: x -> x. rgb_fn: (block, x) -> image."""
         if not self.lod:
-            for layer in range(l, m):
-                features = layer_fn(layer, features)
-            return features
+            return layer_fn(features)
         x, rgb = features
-        for layer in range(l, m):
-            if layer > 0 and layer % 2 == 0:
-                rgb = self._paint(layer // 2 - 1, x, rgb, rgb_fn)
-            if layer < self.layers:
-                x = layer_fn(layer, x)
-        return Features(x, rgb)
+        if layer > 0 and layer % 2 == 0:
+            rgb = self._paint(layer // 2 - 1, x, rgb, rgb_fn)
+        return Features(layer_fn(x) if layer < self.layers else x, rgb)
 
     def image(self, features: Any, rgb_fn: Callable) -> jax.Array:
         """[B, H, W, C], from the state behind the last layer."""

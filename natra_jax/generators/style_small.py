@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from natra_jax.convolution import conv2d
+from natra_jax.generators.layered import layered
 from natra_jax.types import Generator, Params
 
 
@@ -64,7 +65,7 @@ def style_small(
         centre = _affine(params["mapping"][1], jax.nn.leaky_relu(params["mapping"][0]["bias"], 0.2))
         return jnp.where(truncated[:, None], centre + truncation_psi * (codes - centre), codes)
 
-    def apply_layer(params, x, code, layer):
+    def apply(params, x, code, layer, noise):
         p = params["layers"][layer]
         if layer == 0:
             return jax.nn.leaky_relu(x + _affine(p["dense"], code), 0.2)
@@ -73,39 +74,23 @@ def style_small(
         scale, shift = jnp.moveaxis(_affine(p["style"], code), 1, 0)
         return jax.nn.leaky_relu((1 + scale[:, None, None]) * conv2d(x, p["kernel"]) + shift[:, None, None], 0.2)
 
-    def head(params, codes, l):
-        x = jnp.broadcast_to(params["layers"][0]["constant"], (codes.shape[0], 4, 4, widths[0]))
-        return advance(params, x, codes, 0, l)
-
-    def advance(params, features, codes, l, m):
-        x = features
-        for layer in range(l, m):
-            x = apply_layer(params, x, codes[:, layer], layer)
-        return x
-
-    def tail(params, features, codes, l):
-        return _affine(params["rgb"], advance(params, features, codes, l, num_layers))
+    def start(params, count):
+        return jnp.broadcast_to(params["layers"][0]["constant"], (count, 4, 4, widths[0]))
 
     def style(params, l):
         kernel = params["layers"][l]["dense" if l == 0 else "style"]["kernel"]
         return kernel.reshape(code_dim, -1).T
 
-    def synthesize(params, codes, label=None, noise="const", key=None):
-        return tail(params, head(params, codes, 0), codes, 0)
-
-    return Generator(
+    return layered(
         family="style_small",
         num_layers=num_layers,
-        depth=num_layers,
         code_dim=code_dim,
         resolution=resolution,
-        label_dim=0,
         init=init,
         sample=sample,
         map=map_,
-        synthesize=synthesize,
-        head=head,
-        advance=advance,
-        tail=tail,
+        start=start,
+        apply=apply,
+        finish=lambda params, x: _affine(params["rgb"], x),
         style=style,
     )

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from natra_jax.generators import ops, progressive
+from natra_jax.generators.layered import layered
 from natra_jax.generators.resampling import filter2d
 from natra_jax.types import Generator, Params
 
@@ -104,7 +105,7 @@ def stylegan(
             w = ops.leaky_relu(ops.dense(layer, w, gain=progressive.GAIN, lr_mul=_MAPPING_LR_MUL))
         return ops.truncate(jnp.repeat(w[:, None], num_layers, axis=1), mapping["mean"], truncation_psi, truncation_cutoff)
 
-    def apply_layer(params, noise, codes, layer, x):
+    def apply_layer(params, x, code, layer, noise):
         p = params["synthesis"]["layers"][layer]
         if layer == 0:
             pass  # x is the constant
@@ -115,66 +116,54 @@ def stylegan(
         else:
             x = progressive.convolve(x, p["kernel"])
         if noise is not None:
-            x = x + noise[layer][..., None] * p["noise"]
+            x = x + noise[..., None] * p["noise"]
         x = _instance_norm(ops.leaky_relu(x + p["bias"]))
-        scale, shift = jnp.split(ops.dense(p["style"], codes[:, layer])[:, None, None], 2, -1)
+        scale, shift = jnp.split(ops.dense(p["style"], code)[:, None, None], 2, -1)
         return x * (scale + 1) + shift
 
     def to_rgb(params, block, x):
         return progressive.to_rgb(params["synthesis"]["rgb"], growth, block, x)
 
-    def run(params, features, codes, l, m, noise):
-        layer_fn = functools.partial(apply_layer, params, noise, codes)
-        return growth.advance(features, l, m, layer_fn, functools.partial(to_rgb, params))
-
-    def start(params, codes):
+    def start(params, count):
         constant = params["synthesis"]["constant"]
-        return growth.start(jnp.broadcast_to(constant, (len(codes), *constant.shape)))
+        return growth.start(jnp.broadcast_to(constant, (count, *constant.shape)))
 
-    def head(params, codes, l):
-        return advance(params, start(params, codes), codes, 0, l)
+    def apply(params, features, code, layer, noise):
+        return growth.apply(features, layer, lambda x: apply_layer(params, x, code, layer, noise), functools.partial(to_rgb, params))
 
-    def advance(params, features, codes, l, m):
-        return run(params, features, codes, l, m, params["buffers"]["noise"])
-
-    def tail(params, features, codes, l):
-        return growth.image(advance(params, features, codes, l, num_layers), functools.partial(to_rgb, params))
-
-    def synthesize(params, codes, label=None, noise="const", key=None):
-        maps = _noise_maps(params, noise, key, len(codes))
-        features = run(params, start(params, codes), codes, 0, num_layers, maps)
-        return growth.image(features, functools.partial(to_rgb, params))
+    def noise_maps(params, noise, key, count):
+        # layers above the level of detail have none
+        return [*_noise_maps(params, noise, key, count), *[None] * (num_layers - growth.layers)]
 
     def style(params, l):
         if l >= growth.layers:
             return jnp.zeros((1, code_dim))
         return params["synthesis"]["layers"][l]["style"]["kernel"].T / math.sqrt(code_dim)
 
-    return Generator(
+    return layered(
         family="stylegan",
         num_layers=num_layers,
-        depth=num_layers,
         code_dim=code_dim,
         resolution=resolution,
         label_dim=label_dim,
         init=init,
         sample=sample,
         map=map_,
-        synthesize=synthesize,
-        head=head,
-        advance=advance,
-        tail=tail,
+        start=start,
+        apply=apply,
+        finish=lambda params, features: growth.image(features, functools.partial(to_rgb, params)),
         style=style,
+        noise_maps=noise_maps,
     )
 
 
-def _noise_maps(params: Params, noise: str, key: jax.Array | None, count: int) -> list[jax.Array] | None:
+def _noise_maps(params: Params, noise: str, key: jax.Array | None, count: int) -> list[jax.Array | None]:
     """What is added at each layer: [H, W], or [B, H, W] if drawn; None for nothing."""
     maps = params["buffers"]["noise"]
     if noise == "const":
         return maps
     if noise == "none":
-        return None
+        return [None] * len(maps)
     if noise != "random":
         raise ValueError(f"noise must be 'const', 'none' or 'random', got {noise!r}")
     if key is None:

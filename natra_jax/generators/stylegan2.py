@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from natra_jax.convolution import conv2d
 from natra_jax.generators import style_mapping
+from natra_jax.generators.layered import layered
 from natra_jax.generators.ops import dense, distributions, leaky_relu, truncate
 from natra_jax.generators.resampling import Taps, up_conv2d, upsample2d
 from natra_jax.types import Features, Generator, Params
@@ -143,11 +143,12 @@ def stylegan2(
         return truncate(codes, params["mapping"]["mean"], truncation_psi, truncation_cutoff)
 
     def noise_maps(params, noise, key, count: int) -> list[jax.Array | None]:
-        """[B or 1, H, W, 1] for each convolution, None for none."""
+        """[B or 1, H, W, 1] for each layer, None for none."""
         entries = [noise] * (num_layers - 1) if isinstance(noise, str) else list(noise)
         if len(entries) != num_layers - 1:
             raise ValueError(f"noise must be one of {', '.join(NOISES)}, or {num_layers - 1} such or arrays, got {len(entries)}")
-        return [noise_map(params, entry, key, count, layer) for layer, entry in enumerate(entries)]
+        # the last layer is no convolution
+        return [*(noise_map(params, entry, key, count, layer) for layer, entry in enumerate(entries)), None]
 
     def noise_map(params, entry, key, count: int, layer: int) -> jax.Array | None:
         size = side(layer)
@@ -182,7 +183,7 @@ def stylegan2(
         kernels = (styles[:, :, None] * p["kernel"]).astype(x.dtype)
         return clamp(jnp.einsum("bhwc,bck->bhwk", x, kernels) + p["bias"].astype(x.dtype), 1.0).astype(jnp.float32)
 
-    def apply_layer(params, features, code, layer, noise):
+    def apply(params, features, code, layer, noise):
         x, rgb = features
         level = (layer + 1) // 2
         if layer == 0:
@@ -204,27 +205,9 @@ def stylegan2(
             y = (y, upsample2d(x @ kernel.astype(x.dtype), resample_filter))
         return Features(y, rgb)
 
-    def run(params, features, codes, l, m, noises: Sequence[jax.Array | None]):
-        for layer in range(l, m):
-            features = apply_layer(params, features, codes[:, layer], layer, (*noises, None)[layer])
-        return features
-
-    def head(params, codes, l):
+    def start(params, count):
         constant = params["synthesis"]["constant"]
-        start = Features(jnp.broadcast_to(constant, (codes.shape[0], *constant.shape)), None)
-        return advance(params, start, codes, 0, l)
-
-    def advance(params, features, codes, l, m):
-        return run(params, features, codes, l, m, noise_maps(params, "const", None, codes.shape[0]))
-
-    def tail(params, features, codes, l):
-        return advance(params, features, codes, l, num_layers).rgb
-
-    def synthesize(params, codes, label=None, noise="const", key=None):
-        if label is not None:
-            raise ValueError("stylegan2: the label enters map alone: leave it out")
-        noises = noise_maps(params, noise, key, codes.shape[0])
-        return run(params, head(params, codes, 0), codes, 0, num_layers, noises).rgb
+        return Features(jnp.broadcast_to(constant, (count, *constant.shape)), None)
 
     def style(params, l):
         fed = [] if l == num_layers - 1 else [params["synthesis"]["convs"][l]]
@@ -232,19 +215,18 @@ def stylegan2(
             fed.append(params["synthesis"]["rgbs"][(l - 1) // 2 - rgb_levels[0]])
         return jnp.concatenate([layer["affine"]["kernel"].T for layer in fed]) / math.sqrt(code_dim)
 
-    return Generator(
+    return layered(
         family="stylegan2",
         num_layers=num_layers,
-        depth=num_layers,
         code_dim=code_dim,
         resolution=resolution,
         label_dim=label_dim,
         init=init,
         sample=sample,
         map=map_,
-        synthesize=synthesize,
-        head=head,
-        advance=advance,
-        tail=tail,
+        start=start,
+        apply=apply,
+        finish=lambda params, features: features.rgb,
         style=style,
+        noise_maps=noise_maps,
     )

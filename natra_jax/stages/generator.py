@@ -41,16 +41,14 @@ def is_file(config) -> bool:
 def check(context: Context) -> None:
     """Raises UserError, before any time is spent on what comes before it, if the generator does not make images of the data's size."""
     config, facts = context.config, data.facts(context)
-    if is_file(config):
-        generator = weights.from_config(config.generator).generator
-    else:
-        generator = generators.build(_OWN, own_arguments(config))
+    own = not is_file(config)
+    generator = generators.build(_OWN, own_arguments(config)) if own else weights.from_config(config.generator).generator
     made = jax.eval_shape(
         lambda key: generator.synthesize(params := generator.init(key), generator.draw(params, key, 1)), jax.random.key(0)
     )
     if made.shape[1:] != facts.image_shape:
         found, wanted = (f"{height}x{width} with {channels} channels" for height, width, channels in (made.shape[1:], facts.image_shape))
-        field = "weights" if is_file(config) else "resolution"
+        field = "resolution" if own else "weights"
         value = config.generator[field]
         raise UserError(f"config field generator.{field} is {value!r}: its images are {found}, those of {config.data.name} {wanted}")
 

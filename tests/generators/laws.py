@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from natra_jax.latents.expansion import expand, expansion
 from natra_jax.types import Features, Generator
@@ -65,6 +66,9 @@ def _check_prior(generator, params):
             except ValueError:
                 continue
             raise AssertionError(f"a label of shape {np.shape(wrong)} was taken")
+    if not generator.class_entries:
+        with pytest.raises(ValueError, match="the label enters map alone"):
+            generator.synthesize(params, full, label=np.zeros(6, int))
     centre = np.asarray(generator.map(params, z, label, truncation_psi=0.0))
     half = np.asarray(generator.map(params, z, label, truncation_psi=0.5))
     np.testing.assert_allclose(half, (centre + full) / 2, **CLOSE)
