@@ -29,6 +29,8 @@ _MAPPING_LR_MUL = 0.01
 
 def _instance_norm(x: jax.Array) -> jax.Array:
     x = x - x.mean((1, 2), keepdims=True)
+    # of a map that is nearly flat, as the constant is at first, the mean's rounding is much of what varies: a second one takes it out
+    x = x - x.mean((1, 2), keepdims=True)
     return x * jax.lax.rsqrt(jnp.square(x).mean((1, 2), keepdims=True) + 1e-8)
 
 

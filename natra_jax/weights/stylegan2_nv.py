@@ -245,4 +245,7 @@ class _Network:
 
     def filter_taps(self) -> list[float] | None:
         """Of PyTorch's buffers; None where there are none."""
-        return one_filter(self.tensors, sorted(name for name in self.tensors.names() if name.endswith(".resample_filter")))
+        # a convolution that keeps the resolution has a filter too, NVIDIA's default whatever the others are, and no use for it
+        self.tensors.drop(lambda name: name.endswith(".conv1.resample_filter"))
+        names = (name for name in self.tensors.names() if name.endswith(".resample_filter") and ".conv1." not in name)
+        return one_filter(self.tensors, sorted(names))
