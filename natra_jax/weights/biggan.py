@@ -18,6 +18,7 @@ import numpy as np
 
 from natra_jax.types import Params, UserError
 from natra_jax.weights import biggan_common as common
+from natra_jax.weights.settings import agree
 from natra_jax.weights.tensors import Converted, Tensors
 
 _NAMES = {"linear.weight", "output_layer.0.gain", "output_layer.2.weight", "blocks.0.0.conv1.weight", "blocks.0.0.conv2.weight"}
@@ -43,8 +44,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     attention = [4 * 2 ** (i + 1) for i in range(count) if source.has_attention(i)]
     _check_z(config, chunk, count + 1, hierarchical)
     source.check_common(resolution, label_dim, embed_dim, attention)
-    for name, value in {"hier": hierarchical, "G_shared": shared}.items():
-        common.agree(config, name, value)
+    agree(config, {("hier",): hierarchical, ("G_shared",): shared})
 
     def condition(name: str, width: int) -> np.ndarray:
         """The kernel from [chunk, class], or from the class, to a gain or bias."""
@@ -96,7 +96,7 @@ def _check_z(config: dict, chunk: int, slots: int, hierarchical: bool) -> None:
         if common.whole(config, "dim_z", 1) // slots != chunk:
             raise UserError(f"config: dim_z does not agree with the tensors, by which it is {chunk * slots} or little more")
     else:
-        common.agree(config, "dim_z", chunk)
+        agree(config, {("dim_z",): chunk})
 
 
 class Source:
@@ -113,7 +113,7 @@ class Source:
         self._sn_eps = common.epsilon(config, "SN_eps", 1e-4 if hub else 1e-12)
         common.one_of(config, "norm_style", ("bn", "in"))  # with stored statistics both are the same
         common.one_of(config, "G_nl", ("relu", "inplace_relu"))
-        common.agree(config, "bottom_width", 4)
+        agree(config, {("bottom_width",): 4})
         hub_eps = hub and config.get("BN_eps") is None
         self.notes = ("taken for a TF Hub module, which has BN_eps 1e-4, since no sv0 is there",) if hub_eps else ()
 
@@ -127,11 +127,11 @@ class Source:
 
     def check_common(self, resolution: int, label_dim: int, embed_dim: int, attention: list[int]) -> None:
         """Holds the configuration's values against what the tensors show. attention: resolutions."""
-        common.agree(self._config, "resolution", resolution)
-        common.agree(self._config, "n_classes", label_dim)
+        agree(self._config, {("resolution",): resolution})
+        agree(self._config, {("n_classes",): label_dim})
         said = self._config.get("shared_dim")
         if embed_dim and not (type(said) is int and said == 0):  # 0 says: as long as z
-            common.agree(self._config, "shared_dim", embed_dim)
+            agree(self._config, {("shared_dim",): embed_dim})
         found = self._config.get("G_attn")
         if found is not None:
             if not isinstance(found, str) or not re.fullmatch(r"[0-9]{1,4}(_[0-9]{1,4}){0,9}", found):

@@ -3,8 +3,6 @@ the tensors."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from natra_jax.types import UserError
@@ -80,13 +78,6 @@ def sides(tensors: Tensors, name: str, rank: int) -> tuple[int, ...]:
     if len(shape) != rank:
         raise UserError(f"{name} is {list(shape)}, expected {rank} sides")
     return shape
-
-
-def agree(config: dict, name: str, expected: Any) -> None:
-    """Raises UserError if the configuration has another value than the tensors show."""
-    found = config.get(name)
-    if found is not None and (type(found) is not type(expected) or found != expected):
-        raise UserError(f"config: {name} does not agree with the tensors, by which it is {expected}")
 
 
 def whole(config: dict, name: str, default: int) -> int:

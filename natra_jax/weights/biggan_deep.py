@@ -11,6 +11,7 @@ import numpy as np
 from natra_jax.types import UserError
 from natra_jax.weights import biggan_common as common
 from natra_jax.weights.biggan import Source
+from natra_jax.weights.settings import agree
 from natra_jax.weights.tensors import Converted, Tensors
 
 _NAMES = {"shared.weight", "linear.weight", "output_layer.0.gain", "output_layer.2.weight"}
@@ -38,8 +39,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         raise UserError(f"linear.weight takes {code_dim} numbers, of which shared.weight gives {embed_dim}: none are left for z")
     attention = [i + 1 for i in range(count) if source.has_attention(i)]
     source.check_common(resolution, label_dim, embed_dim, sorted({4 * 2 ** ((layer - 1) // depth + 1) for layer in attention}))
-    for name, value in {"dim_z": code_dim - embed_dim, "hier": True, "G_shared": True}.items():
-        common.agree(config, name, value)
+    agree(config, {("dim_z",): code_dim - embed_dim, ("hier",): True, ("G_shared",): True})
 
     def z_first(kernel: np.ndarray) -> np.ndarray:
         """The file has the class first."""

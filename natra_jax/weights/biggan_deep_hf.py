@@ -12,6 +12,7 @@ import numpy as np
 
 from natra_jax.types import Params, UserError
 from natra_jax.weights import biggan_common as common
+from natra_jax.weights.settings import agree, setting
 from natra_jax.weights.tensors import Converted, Tensors
 
 _NAMES = {"embeddings.weight", "generator.gen_z.bias", "generator.conv_to_rgb.bias", "generator.bn.running_means"}
@@ -22,7 +23,10 @@ def recognises(names: set[str]) -> bool:
 
 
 def convert(tensors: Tensors, config: dict) -> Converted:
-    """config: config.json. Of it are read layers and eps; what else it says has to agree with the tensors. Raises UserError."""
+    """config: config.json. Of it are read layers and eps; what else it says has to agree with the tensors. Beside these it may have
+    truncation, which the original takes with every call; else that is 1. Raises UserError.
+    """
+    truncation = _truncation(config)
     common.require_filled(tensors)
     modules = 0
     while any(f"generator.layers.{modules}.{part}" in tensors for part in ("gamma", "conv_0.bias")):
@@ -40,8 +44,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     resolution = 4 * 2 ** sum(upsample)
     _check(config, filters, channels)
     shown = {"z_dim": code_dim - embed_dim, "class_embed_dim": embed_dim, "num_classes": label_dim, "output_dim": resolution}
-    for name, value in {**shown, "channel_width": filters, "n_stats": n_stats}.items():
-        common.agree(config, name, value)
+    agree(config, {(name,): value for name, value in (shown | {"channel_width": filters, "n_stats": n_stats}).items()})
 
     layers: list[Params] = [_convolution(tensors, "generator.gen_z", 16 * channels[0], code_dim)]
     norms: list[Params] = [{}]
@@ -57,7 +60,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         else:
             layers[-1]["attention"] = _attention(tensors, name, before)
             attention.append(len(layers) - 1)
-            common.agree(config, "attention_layer_position", i)
+            agree(config, {("attention_layer_position",): i})
     width = channels[-1]
     output = _convolution(tensors, "generator.conv_to_rgb", filters, width, 3, 3)
     params = {
@@ -83,10 +86,23 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         "eps": eps,
         "output_eps": eps,
         "n_stats": n_stats,
-        "truncation": 1.0,
+        "truncation": truncation,
     }
-    notes = (f"BatchNorm statistics of {n_stats} truncations are there; the generator is made for truncation 1.0",) if n_stats > 1 else ()
+    notes = (
+        (f"BatchNorm statistics of {n_stats} truncations are there; the generator is made for truncation {truncation}",)
+        if n_stats > 1
+        else ()
+    )
     return Converted(arguments, params, notes)
+
+
+def _truncation(config: dict) -> float:
+    said = setting(config, "truncation")
+    if said is None:
+        return 1.0
+    if type(said) not in (int, float) or not 0 < said <= 1:
+        raise UserError(f"the checkpoint's setting truncation is {str(said)[:20]}, expected a number above 0 and at most 1")
+    return float(said)
 
 
 def _upsampling(config: dict, blocks: int) -> list[bool]:

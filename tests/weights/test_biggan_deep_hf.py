@@ -126,13 +126,16 @@ def layers(**changed):
         ({"layers": layers(at0=[False, 16, 8])}, "layers do not agree with the tensors"),
         ({"layers": layers(at0=[False, 10**400, 16])}, "layers do not agree with the tensors"),
         ({"layers": [[False, *layer[1:]] for layer in layers()]}, "must upsample, not 0"),
-        ({"layers": layers(at0=[True, 16, 16])}, "output_dim does not agree"),
-        ({"z_dim": 13}, "z_dim does not agree"),
-        ({"class_embed_dim": 128}, "class_embed_dim does not agree"),
-        ({"num_classes": True}, "num_classes does not agree"),
-        ({"channel_width": 4.0}, "channel_width does not agree"),
-        ({"n_stats": 51}, "n_stats does not agree"),
-        ({"attention_layer_position": 3}, "attention_layer_position does not agree"),
+        ({"layers": layers(at0=[True, 16, 16])}, "setting output_dim is .*, but its tensors say"),
+        ({"truncation": 0}, "setting truncation is 0"),
+        ({"truncation": True}, "setting truncation is True"),
+        ({"truncation": 10**400}, "setting truncation is 1000"),
+        ({"z_dim": 13}, "setting z_dim is .*, but its tensors say"),
+        ({"class_embed_dim": 128}, "setting class_embed_dim is .*, but its tensors say"),
+        ({"num_classes": True}, "setting num_classes is .*, but its tensors say"),
+        ({"channel_width": 4.5}, "setting channel_width is .*, but its tensors say"),
+        ({"n_stats": 51}, "setting n_stats is .*, but its tensors say"),
+        ({"attention_layer_position": 3}, "setting attention_layer_position is .*, but its tensors say"),
         ({"eps": 1}, "eps must be a number between 0 and 1"),
         ({"eps": [1e-4]}, "eps must be a number between 0 and 1"),
     ],
@@ -154,3 +157,8 @@ def test_a_state_dict_that_is_not_whole_is_a_users_error():
         else:
             raise AssertionError(f"a changed {name} was taken")
     assert count > 300
+
+
+def test_a_truncation_beside_the_config_is_the_generators():
+    generator, _ = made(state(), config(truncation=0.4))
+    assert generator is made(state(), config(), truncation=0.4)[0]
