@@ -63,7 +63,7 @@ def layered(
     def synthesize(params, codes, label=None, noise="const", key=None):
         if label is not None:
             if with_label is None:
-                raise ValueError(f"{family}: codes hold no class, the label enters map alone: leave it out")
+                raise ValueError(f"{family}: codes hold no class, a label has no place there: leave it out")
             codes = with_label(params, codes, label)
         noises = maps_of(params, noise, key, len(codes))
         return finish(params, run(params, start(params, len(codes)), codes, 0, depth, noises))

@@ -106,5 +106,5 @@ def progan(
         finish=lambda params, features: growth.image(features, functools.partial(to_rgb, params)),
         style=style,
         class_entries=tuple(range(z_dim, z_dim + label_dim)),
-        with_label=with_label,
+        with_label=with_label if label_dim else None,
     )

@@ -67,7 +67,7 @@ def _check_prior(generator, params):
                 continue
             raise AssertionError(f"a label of shape {np.shape(wrong)} was taken")
     if not generator.class_entries:
-        with pytest.raises(ValueError, match="the label enters map alone"):
+        with pytest.raises(ValueError, match="codes hold no class"):
             generator.synthesize(params, full, label=np.zeros(6, int))
     centre = np.asarray(generator.map(params, z, label, truncation_psi=0.0))
     half = np.asarray(generator.map(params, z, label, truncation_psi=0.5))
