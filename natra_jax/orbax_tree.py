@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import shutil
 import sys
 import traceback
 import warnings
@@ -17,12 +18,24 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from natra_jax.types import UserError
+from natra_jax.workdir import local
+
+_OVERHEAD = 1_000_000  # bytes of metadata beside a checkpoint's arrays, generously
 
 
 def save(directory: epath.Path, tree: Any) -> None:
     """Writes the arrays of tree into the directory, which must not be there yet."""
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(directory, jax.tree.map(np.asarray, tree))
+
+
+def require_room(directory: epath.Path, tree: Any, choice: str) -> None:
+    """Raises UserError if the disk has no room for tree's arrays in the directory, which is there. choice: what names another place."""
+    if (on_disk := local(directory)) is not None:
+        free, needed = shutil.disk_usage(on_disk).free, 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD
+        if free < needed:
+            room = f"{needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
+            raise UserError(f"{directory}: a checkpoint needs {room}: free some space, or choose another {choice}")
 
 
 def stored(path: epath.Path) -> Any:

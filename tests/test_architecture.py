@@ -20,7 +20,7 @@ LAYERS = [
     {"attacks", "generators", "classifiers"},
     {"types", "losses", "convolution", "trees", "orbax_tree", "workdir", "experiments", "feature_statistics"},
 ]
-BESIDE = {("trees", "types"), ("workdir", "types"), ("orbax_tree", "types"), ("report", "evaluation")}
+BESIDE = {("trees", "types"), ("workdir", "types"), ("orbax_tree", "types"), ("orbax_tree", "workdir"), ("report", "evaluation")}
 # Narrower than the layers would allow.
 ONLY = {
     "attacks": {"types", "losses", "feature_statistics"},

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.orbax_tree import hushed
+from natra_jax.orbax_tree import hushed, require_room
 from natra_jax.types import UserError
-from natra_jax.workdir import local
 
-_OVERHEAD = 1_000_000  # bytes of metadata beside a checkpoint's arrays, generously
 History = list[dict[str, float]]  # the metrics logged so far, with their step
 
 
@@ -37,17 +34,10 @@ class Checkpoints:
         late and in many lines.
         """
         if self._manager.latest_step() != step:
-            self._require_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+            require_room(self.directory, state, "--workdir")
             logged = list(history)  # the caller's list grows while this is being written
             items = {"state": ocp.args.StandardSave(state), "history": ocp.args.JsonSave({"logged": logged})}
             self._manager.save(step, args=ocp.args.Composite(**items))
-
-    def _require_room(self, size: int) -> None:
-        if (on_disk := local(self.directory)) is not None:
-            free, needed = shutil.disk_usage(on_disk).free, 2 * size + _OVERHEAD
-            if free < needed:
-                room = f"{needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
-                raise UserError(f"{self.directory}: a checkpoint needs {room}: free some space, or choose another --workdir")
 
     def restore(self, like: Any) -> tuple[Any, History] | None:
         """The newest state and its history, None if there is none yet. like: a state of the same structure, shapes and types.

@@ -67,9 +67,7 @@ def main(argv: Sequence[str]) -> None:
 
 def run() -> None:
     """The entry point: exit codes and one-line errors around `main`."""
-    command.run(
-        lambda: main(sys.argv), sys.argv, place=lambda: "DEST", interrupted="interrupted: what DEST holds is not complete", directory="DEST"
-    )
+    command.run(lambda: main(sys.argv), sys.argv, place=lambda: "DEST", interrupted="interrupted: nothing was written", directory="DEST")
 
 
 if __name__ == "__main__":

@@ -25,12 +25,29 @@ def is_saved(path: epath.Path) -> bool:
 def save(destination: epath.Path, loaded: Loaded, source: str) -> None:
     """Writes the generator into a new directory, or an empty one. source: where it is from, for people to read.
 
-    Raises UserError if something is there already.
+    Raises UserError if something is there already, or if it cannot be written; then nothing is left of it.
     """
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise UserError(f"{destination}: is there already: name a new directory")
-    destination.mkdir(parents=True, exist_ok=True)
-    orbax_tree.save(destination / _PARAMS, loaded.params)
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{destination}: cannot be made ({error.strerror or error}): name another directory") from error
+    try:
+        orbax_tree.require_room(destination, loaded.params, "DEST")
+        _write(destination, loaded, source)
+    except BaseException:
+        destination.rmtree()
+        raise
+
+
+def _write(destination: epath.Path, loaded: Loaded, source: str) -> None:
+    try:
+        with orbax_tree.hushed():
+            orbax_tree.save(destination / _PARAMS, loaded.params)
+    except Exception as error:  # orbax and tensorstore raise many types for a disk that fails them
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{destination}: cannot be written ({type(error).__name__}: {reason}): name another directory") from error
     card = {
         "format": _FORMAT,
         "family": loaded.family,

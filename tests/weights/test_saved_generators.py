@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -62,6 +63,34 @@ def test_nothing_is_written_over(loaded, directory, tmp_path):
         with pytest.raises(UserError, match="is there already: name a new directory"):
             saved.save(epath.Path(taken), loaded, "net.pth")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_is_found_out_before_anything_is_written(loaded, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved.orbax_tree.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match="a checkpoint needs 1 MB, and 0 MB are free: free some space, or choose another DEST"):
+        saved.save(epath.Path(tmp_path / "dest"), loaded, "net.pth")
+    assert not (tmp_path / "dest").exists()
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "No space left on device"), ValueError("RESOURCE_EXHAUSTED: in a\nthread"), KeyboardInterrupt()]
+)
+def test_nothing_is_left_of_what_could_not_be_written(loaded, tmp_path, monkeypatch, fault):
+    def fail(directory, tree):
+        directory.mkdir()
+        (directory / "half").write_text("written")
+        raise fault
+
+    monkeypatch.setattr(saved.orbax_tree, "save", fail)
+    with pytest.raises(KeyboardInterrupt if isinstance(fault, KeyboardInterrupt) else UserError) as error:
+        saved.save(epath.Path(tmp_path / "dest"), loaded, "net.pth")
+    assert not (tmp_path / "dest").exists() and "\n" not in str(error.value)
+
+
+def test_a_place_where_no_directory_can_be_is_refused(loaded, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="cannot be made"):
+        saved.save(epath.Path(tmp_path / "file" / "dest"), loaded, "net.pth")
 
 
 def change_card(directory, **fields):
