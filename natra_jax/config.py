@@ -22,8 +22,10 @@ from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE
 from natra_jax.latents.selection import is_file
 from natra_jax.methods import natra
 from natra_jax.training.parallel import MODES
-from natra_jax.types import UserError
-from natra_jax.weights import FAMILIES, from_config
+from natra_jax.types import Generator, UserError
+from natra_jax.weights import FAMILIES
+from natra_jax.weights.configured import OWN, describe
+from natra_jax.weights.configured import is_file as names_checkpoint
 from natra_jax.weights.families import AUTO
 
 
@@ -75,8 +77,8 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2) + "\n"
 
 
-def validate(config: ConfigDict, device_count: int) -> None:
-    """Raises UserError, naming the field, for the first value that cannot work."""
+def validate(config: ConfigDict, device_count: int) -> Generator:
+    """The generator that config describes. Raises UserError, naming the field, for the first value that cannot work."""
     from natra_jax.experiments import base
 
     defaults = flatten(base.get_config())
@@ -92,7 +94,7 @@ def validate(config: ConfigDict, device_count: int) -> None:
     choices = {
         "parallel": MODES,
         "data.name": SOURCES,
-        "generator.family": (AUTO, "style_small", *FAMILIES),
+        "generator.family": (AUTO, OWN, *FAMILIES),
         "generator.dtype": ("float32", "bfloat16", "float16"),
         "encoder.codes": ("w", "w+"),
         "encoder.domain": ("marginal", "target", "both"),
@@ -161,7 +163,9 @@ def validate(config: ConfigDict, device_count: int) -> None:
     _require("seeds", fields["seeds"], all(isinstance(s, int) and s >= 0 for s in fields["seeds"]), "whole numbers of at least 0")
     _require("directions.neighbors", fields["directions.neighbors"], fields["directions.neighbors"] >= 2, "at least 2")
     _require("train.clean_ratio", fields["train.clean_ratio"], 0 <= fields["train.clean_ratio"] <= 1, "from 0 to 1")
-    num_layers, depth = _check_generator(config)
+    _check_generator(config.generator)
+    generator = describe(config.generator)
+    num_layers, depth = generator.num_layers, generator.depth
     checked = {"directions.layers": ", or a tuple of several such, none twice"}
     if any("advmix" in methods.find(method).fields for method in fields["methods"]):
         checked["advmix.layers"] = ""
@@ -202,24 +206,20 @@ def validate(config: ConfigDict, device_count: int) -> None:
     if any(methods.find(method).perturbs for method in fields["methods"]):
         share, group = batch_size // device_count, fields["advbn.group_size"]
         _require("advbn.group_size", group, share % group == 0, f"a divisor of the {share} examples of a batch that each device gets")
+    return generator
 
 
-def _check_generator(config: ConfigDict) -> tuple[int, int]:
-    """The generator's number of layers, and its depth."""
-    c = config.generator
+def _check_generator(c: ConfigDict) -> None:
+    """c: the section generator."""
     _require("generator.truncation", c.truncation, 0 <= c.truncation <= 1, "from 0 to 1")
-    if c.weights and not c.weights.startswith("package:"):
-        _require("generator.family", c.family, c.family != "style_small", f"the family of {c.weights}, or {AUTO}")
-        generator = from_config(c).generator
-        return generator.num_layers, generator.depth
-    _require(
-        "generator.family", c.family, c.family in (AUTO, "style_small"), "auto or style_small where generator.weights is no checkpoint"
-    )
+    if names_checkpoint(c):
+        _require("generator.family", c.family, c.family != OWN, f"the family of {c.weights}, or {AUTO}")
+        return
+    _require("generator.family", c.family, c.family in (AUTO, OWN), f"{AUTO} or {OWN} where generator.weights is no checkpoint")
     for name, default in (("truncation", 0.0), ("dtype", "float32")):
         _require(f"generator.{name}", c[name], c[name] == default, f"{default!r} where generator.weights is no checkpoint")
     resolution = c.resolution
     _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
-    return (2 * resolution.bit_length() - 4,) * 2
 
 
 def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from natra_jax import methods, weights
+from natra_jax import methods
 from natra_jax import workdir as files
 from natra_jax.config import flatten, nearest, to_json, validate
 from natra_jax.evaluation.records import read_records, write_records
@@ -44,6 +44,7 @@ from natra_jax.stages import (
 )  # fmt: skip
 from natra_jax.stages.context import SINGLE, Context, is_single, single
 from natra_jax.types import UserError
+from natra_jax.weights import configured
 
 STAGES = ("data", "generator", "encoder", "shift", "encode", "directions", "screen", "train", "judge", "evaluate", "report")
 ON_REQUEST = ("export",)
@@ -77,17 +78,17 @@ def pieces(config: ConfigDict) -> list[Piece]:
 
     named = config.generator.weights
     trained = fields("generator")
-    architecture = {f"generator.{name}": trained[f"generator.{name}"] for name in generator.own_arguments(config)}
+    architecture = {f"generator.{name}": trained[f"generator.{name}"] for name in configured.own_arguments(config.generator)}
     # weights that are given do not depend on how long a training would have been, nor on data
-    if generator.is_file(config):
-        given = fields(*(f"generator.{name}" for name in weights.FIELDS))
+    if configured.is_file(config.generator):
+        given = fields(*(f"generator.{name}" for name in configured.FIELDS))
         make_generator = Piece(generator.NAME, generator.run, given | {"generator.weights": _sha256(named)}, ())
     elif named:
-        file = weights_path(named.removeprefix(generator.PACKAGE))
+        file = weights_path(named.removeprefix(configured.PACKAGE))
         given = architecture | {"generator.weights": named, "sha256": files.sha256(file)}
         make_generator = Piece(generator.NAME, generator.run, given, ())
     else:
-        of_files = {f"generator.{name}" for name in weights.FIELDS}  # none of which says anything of what is trained here
+        of_files = {f"generator.{name}" for name in configured.FIELDS}  # none of which says anything of what is trained here
         make_generator = Piece(generator.NAME, generator.run, {n: v for n, v in trained.items() if n not in of_files}, ("data",))
     named = fields(*classifier.fields(config))
     factory = fields("classifier.factory")
@@ -153,7 +154,7 @@ def run(
     for stage in stages:
         if stage not in (*STAGES, *ON_REQUEST):
             raise UserError(f"--stages: unknown stage {stage!r} ({nearest(stage, (*STAGES, *ON_REQUEST))})")
-    validate(config, len(devices))
+    described = validate(config, len(devices))
     root = epath.Path(workdir).expanduser().resolve() if "://" not in workdir else epath.Path(workdir)
     work = pieces(config)
     fingerprints = _fingerprints(work)
@@ -174,7 +175,7 @@ def run(
                 say(f"{piece.name}: up to date")
                 continue
             if "data" in done and not checked:
-                generator.check(context)
+                generator.check(context, described)
                 train.check(context)
                 perceptual.check(context)
                 screening_judge.check(context)

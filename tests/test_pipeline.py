@@ -90,7 +90,7 @@ def run(tmp_path, monkeypatch):
     """run(fields) -> names of the pieces that ran; each does nothing but write its name."""
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
+    monkeypatch.setattr(pipeline.generator, "check", lambda context, described: None)
     monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
     real = pipeline.pieces
 
@@ -327,7 +327,9 @@ def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path)
 @pytest.mark.parametrize("stage", ["generator", "train", "perceptual", "screening_judge"])
 def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(run, monkeypatch, stage):
     tried = []
-    monkeypatch.setattr(getattr(pipeline, stage), "check", lambda context: tried.append(sorted(p.name for p in context.workdir.iterdir())))
+    monkeypatch.setattr(
+        getattr(pipeline, stage), "check", lambda context, *_: tried.append(sorted(p.name for p in context.workdir.iterdir()))
+    )
     run(stages=["data"])
     assert tried == []
     run()
@@ -364,7 +366,7 @@ class Killed(BaseException):
 
 def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
+    monkeypatch.setattr(pipeline.generator, "check", lambda context, described: None)
     ran, seen = [], []
 
     def whole(context, directory):

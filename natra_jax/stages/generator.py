@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import generators, trees, weights
+from natra_jax import generators, trees
 from natra_jax.data import batches, to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.latents import adversarial, autoencoder
@@ -25,44 +25,36 @@ from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
+from natra_jax.weights.configured import OWN, PACKAGE, from_config, is_file, own_arguments
 
 NAME = "generator"
-PACKAGE = "package:"
-_OWN = "style_small"  # what is trained from nothing
 _PARAMS, _CARD = "params.npz", "generator.json"
 
 
-def is_file(config) -> bool:
-    """Whether the config names a checkpoint of its user's."""
-    named = config.generator.weights
-    return bool(named) and not named.startswith(PACKAGE)
-
-
-def check(context: Context) -> None:
-    """Raises UserError, before any time is spent on what comes before it, if the generator does not make images of the data's size."""
+def check(context: Context, generator: Generator) -> None:
+    """Raises UserError, before any time is spent on what comes before it, if the config's generator makes no images of the data's size."""
     config, facts = context.config, data.facts(context)
-    own = not is_file(config)
-    generator = generators.build(_OWN, own_arguments(config)) if own else weights.from_config(config.generator).generator
     made = jax.eval_shape(
         lambda key: generator.synthesize(params := generator.init(key), generator.draw(params, key, 1)), jax.random.key(0)
     )
     if made.shape[1:] != facts.image_shape:
         found, wanted = (f"{height}x{width} with {channels} channels" for height, width, channels in (made.shape[1:], facts.image_shape))
-        field = "resolution" if own else "weights"
+        field = "weights" if is_file(config.generator) else "resolution"
         value = config.generator[field]
         raise UserError(f"config field generator.{field} is {value!r}: its images are {found}, those of {config.data.name} {wanted}")
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    named = context.config.generator.weights
-    if is_file(context.config):
-        loaded = weights.from_config(context.config.generator)
+    c = context.config.generator
+    named = c.weights
+    if is_file(c):
+        loaded = from_config(c)
         function, arguments, params = loaded.function, loaded.arguments, loaded.params
         for note in loaded.notes:
             context.say(f"generator: {note}")
         context.say(f"generator: {named}, a {loaded.family} of {loaded.generator.resolution} px, {loaded.generator.num_layers} layers")
     else:
-        function, arguments = _OWN, own_arguments(context.config)
+        function, arguments = OWN, own_arguments(c)
         if named:
             params = generators.load_weights(named.removeprefix(PACKAGE), generators.build(function, arguments))
             context.say(f"generator: the weights {named} that come with natra_jax")
@@ -85,12 +77,6 @@ def build(context: Context) -> Generator:
 def load(context: Context) -> tuple[Generator, Params]:
     generator = build(context)
     return generator, trees.load(context.workdir / NAME / _PARAMS, jax.eval_shape(generator.init, jax.random.key(0)))
-
-
-def own_arguments(config) -> dict[str, int]:
-    """Of the generator that is trained from nothing."""
-    c = config.generator
-    return {"resolution": c.resolution, "code_dim": c.code_dim, "base_channels": c.base_channels, "max_channels": c.max_channels}
 
 
 def _train(context: Context, directory: epath.Path, generator: Generator) -> Params:

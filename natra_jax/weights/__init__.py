@@ -10,10 +10,9 @@ images = generator.synthesize(params, generator.draw(params, jax.random.key(0), 
 FILE itself may stand there too.
 """
 
-from natra_jax.weights.configured import FIELDS, from_config
 from natra_jax.weights.families import FAMILIES, Loaded, from_state_dict
 from natra_jax.weights.loading import find, load
 from natra_jax.weights.reading import read
 from natra_jax.weights.tensors import Checkpoint
 
-__all__ = ["FAMILIES", "FIELDS", "Checkpoint", "Loaded", "find", "from_config", "from_state_dict", "load", "read"]
+__all__ = ["FAMILIES", "Checkpoint", "Loaded", "find", "from_state_dict", "load", "read"]

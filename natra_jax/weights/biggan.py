@@ -34,12 +34,12 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     source = Source(tensors, config)
     count = source.count_blocks(common.MAX_DOUBLINGS)
     resolution = 4 * 2**count
-    channels = [common.sides(tensors, "blocks.0.0.conv1.weight", 4)[1]]
-    channels += [common.sides(tensors, f"blocks.{i}.0.conv1.weight", 4)[0] for i in range(count)]
-    chunk = common.sides(tensors, "linear.weight", 2)[1]
-    first_gain = common.sides(tensors, "blocks.0.0.bn1.gain.weight", 2)
+    channels = [tensors.shape("blocks.0.0.conv1.weight", 4)[1]]
+    channels += [tensors.shape(f"blocks.{i}.0.conv1.weight", 4)[0] for i in range(count)]
+    chunk = tensors.shape("linear.weight", 2)[1]
+    first_gain = tensors.shape("blocks.0.0.bn1.gain.weight", 2)
     shared = "shared.weight" in tensors
-    label_dim, embed_dim = common.sides(tensors, "shared.weight", 2) if shared else (first_gain[0], 0)
+    label_dim, embed_dim = tensors.shape("shared.weight", 2) if shared else (first_gain[0], 0)
     hierarchical = shared and first_gain[1] != embed_dim
     attention = [4 * 2 ** (i + 1) for i in range(count) if source.has_attention(i)]
     _check_z(config, chunk, count + 1, hierarchical)
@@ -180,7 +180,7 @@ class Source:
         """(params, statistics). filters: of the last convolution; None: any number, of which the image is the first three."""
         name = "output_layer.2"
         if filters is None:
-            filters = common.sides(self._tensors, f"{name}.weight", 4)[0]
+            filters = self._tensors.shape(f"{name}.weight", 4)[0]
         if filters < 3:
             raise UserError(f"{name}.weight makes {filters} channels, expected the three of an image or more")
         convolution = self.convolution(name, filters, channels, 3, 3)

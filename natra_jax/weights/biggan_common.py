@@ -72,14 +72,6 @@ def scalar(tensors: Tensors, name: str) -> np.ndarray:
     return array.reshape(())
 
 
-def sides(tensors: Tensors, name: str, rank: int) -> tuple[int, ...]:
-    """The tensor's shape. Raises UserError for one of another rank."""
-    shape = tensors.shape(name)
-    if len(shape) != rank:
-        raise UserError(f"{name} is {list(shape)}, expected {rank} sides")
-    return shape
-
-
 def whole(config: dict, name: str, default: int) -> int:
     """A whole number of at least 1."""
     found = config.get(name, default)

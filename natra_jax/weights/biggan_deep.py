@@ -31,10 +31,10 @@ def convert(tensors: Tensors, config: dict) -> Converted:
             f"{count} blocks are not {depth} at each resolution: config must have the G_depth that the network was trained with"
         )
     resolution = 4 * 2 ** (count // depth)
-    channels = [common.sides(tensors, "blocks.0.0.conv1.weight", 4)[1]]
-    channels += [common.sides(tensors, f"blocks.{i}.0.conv4.weight", 4)[0] for i in range(count)]
-    label_dim, embed_dim = common.sides(tensors, "shared.weight", 2)
-    code_dim = common.sides(tensors, "linear.weight", 2)[1]
+    channels = [tensors.shape("blocks.0.0.conv1.weight", 4)[1]]
+    channels += [tensors.shape(f"blocks.{i}.0.conv4.weight", 4)[0] for i in range(count)]
+    label_dim, embed_dim = tensors.shape("shared.weight", 2)
+    code_dim = tensors.shape("linear.weight", 2)[1]
     if code_dim <= embed_dim:
         raise UserError(f"linear.weight takes {code_dim} numbers, of which shared.weight gives {embed_dim}: none are left for z")
     attention = [i + 1 for i in range(count) if source.has_attention(i)]

@@ -33,14 +33,14 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         modules += 1
     blocks = [i for i in range(modules) if f"generator.layers.{i}.gamma" not in tensors]
     upsample = _upsampling(config, len(blocks))
-    embed_dim, label_dim = common.sides(tensors, "embeddings.weight", 2)
-    code_dim = common.sides(tensors, _stored(tensors, "generator.gen_z"), 2)[1]
+    embed_dim, label_dim = tensors.shape("embeddings.weight", 2)
+    code_dim = tensors.shape(_stored(tensors, "generator.gen_z"), 2)[1]
     if code_dim <= embed_dim:
         raise UserError(f"generator.gen_z takes {code_dim} numbers, of which embeddings.weight gives {embed_dim}: none are left for z")
-    channels = [common.sides(tensors, _stored(tensors, f"generator.layers.{blocks[0]}.conv_0"), 4)[1]]
-    channels += [common.sides(tensors, _stored(tensors, f"generator.layers.{i}.conv_3"), 4)[0] for i in blocks]
-    n_stats = common.sides(tensors, "generator.bn.running_means", 2)[0]
-    filters = common.sides(tensors, _stored(tensors, "generator.conv_to_rgb"), 4)[0]
+    channels = [tensors.shape(_stored(tensors, f"generator.layers.{blocks[0]}.conv_0"), 4)[1]]
+    channels += [tensors.shape(_stored(tensors, f"generator.layers.{i}.conv_3"), 4)[0] for i in blocks]
+    n_stats = tensors.shape("generator.bn.running_means", 2)[0]
+    filters = tensors.shape(_stored(tensors, "generator.conv_to_rgb"), 4)[0]
     resolution = 4 * 2 ** sum(upsample)
     _check(config, filters, channels)
     shown = {"z_dim": code_dim - embed_dim, "class_embed_dim": embed_dim, "num_classes": label_dim, "output_dim": resolution}

@@ -1,4 +1,4 @@
-"""The generator that an experiment's config names by its checkpoint."""
+"""The generator that an experiment's config describes: by a checkpoint, or by the numbers of the one that is trained here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import inspect
 from ml_collections import ConfigDict
 
 from natra_jax.generators import GENERATORS, build
-from natra_jax.types import UserError
+from natra_jax.types import Generator, UserError
 from natra_jax.weights.families import Loaded
 from natra_jax.weights.loading import find
 
+OWN = "style_small"  # what is trained here
+PACKAGE = "package:"  # before the name of weights that come with natra_jax
 FIELDS = ("weights", "family", "truncation", "dtype")  # of the config's section generator, that a checkpoint's generator depends on
 
 
@@ -35,3 +37,18 @@ def from_config(c: ConfigDict) -> Loaded:
         return loaded._replace(generator=build(loaded.function, arguments), arguments=arguments)
     except UserError as error:
         raise UserError(f"config fields of generator: {error}") from error
+
+
+def is_file(c: ConfigDict) -> bool:
+    """Whether the section names a checkpoint of its user's."""
+    return bool(c.weights) and not c.weights.startswith(PACKAGE)
+
+
+def own_arguments(c: ConfigDict) -> dict[str, int]:
+    """Of the generator that is trained here."""
+    return {name: c[name] for name in ("resolution", "code_dim", "base_channels", "max_channels")}
+
+
+def describe(c: ConfigDict) -> Generator:
+    """The section's generator, without its parameters. Raises UserError as `from_config` does."""
+    return from_config(c).generator if is_file(c) else build(OWN, own_arguments(c))

@@ -49,7 +49,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     def block_name(block: int) -> str:
         return f"ToRGB_lod{blocks - 1 - block}" if tensorflow else f"output{block}"
 
-    channels = [progressive.width(tensors, layer_name(2 * block) + "bias") for block in range(blocks)]
+    channels = [tensors.shape(layer_name(2 * block) + "bias", 1)[0] for block in range(blocks)]
     if tensorflow:
         fused, fused_notes = "8x8/Conv0_up/weight" in tensors, ()
     else:

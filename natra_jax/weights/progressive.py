@@ -28,14 +28,6 @@ def require_blocks(blocks: int, family: str) -> None:
         raise UserError(f"the tensors are of {blocks} resolutions, from 4 px on: {family} has 2 to {_MOST_BLOCKS}")
 
 
-def width(tensors: Tensors, name: str) -> int:
-    """Of a layer, from its bias. Raises UserError if that is no vector."""
-    shape = tensors.shape(name)
-    if len(shape) != 1 or shape[0] < 1:
-        raise UserError(f"{name} is {list(shape)}, expected a vector: the checkpoint is damaged")
-    return shape[0]
-
-
 def growth(tensors: Tensors, name: str, blocks: int) -> tuple[Growth, tuple[str, ...]]:
     """How far the network had grown, by its tensor of that name, and a note if there is none. Raises UserError for an impossible value."""
     if name not in tensors:
@@ -65,7 +57,7 @@ def rgb(
 
     Those of the other blocks are dropped. Raises UserError if they do not fit.
     """
-    img_channels = width(tensors, f"{name(grown.painted.start)}{separator}bias")
+    img_channels = tensors.shape(f"{name(grown.painted.start)}{separator}bias", 1)[0]
     layers = []
     for block in grown.painted:
         weight = kernel(tensors, f"{name(block)}{separator}weight", 1, channels[block], img_channels, tensorflow)

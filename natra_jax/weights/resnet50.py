@@ -18,7 +18,6 @@ from flax.traverse_util import unflatten_dict
 
 from natra_jax.classifiers.dual import TWINS
 from natra_jax.classifiers.resnet import EXPANSION
-from natra_jax.types import UserError
 from natra_jax.weights.tensors import Converted, Tensors
 
 NAME = "ResNet-50"
@@ -76,7 +75,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
                 for ours, theirs in leaves.items():
                     flat[collection, *branch, *path, "BatchNorm_0", ours] = tensors.take(f"{source}.{theirs}", outputs)
 
-    widths = [_width(tensors, f"{block.format(0)}.conv1.weight") for block in names.block]
+    widths = [tensors.shape(f"{block.format(0)}.conv1.weight", 4)[0] for block in names.block]
     blocks = [_count(tensors, block) for block in names.block]
     inputs = widths[0]
     take(("stem",), names.stem, names.stem_norm, inputs, 3, 7)
@@ -93,7 +92,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
                 conv, norm = (f"{theirs}.{name}" for name in names.shortcut)
                 take((ours, "shortcut"), conv, norm, outputs, inputs, 1, twin and f"{theirs}.{names.twin_shortcut}")
             inputs = outputs
-    classes = _width(tensors, f"{names.head}.weight", rank=2)
+    classes = tensors.shape(f"{names.head}.weight", 2)[0]
     flat["params", "head", "kernel"] = tensors.take(f"{names.head}.weight", classes, inputs).T
     flat["params", "head", "bias"] = tensors.take(f"{names.head}.bias", classes)
     tensors.drop(lambda name: name.endswith(".num_batches_tracked"))
@@ -109,13 +108,6 @@ def _lineage(names: set[str]) -> _Names:
     if "feature_x.0.weight" not in names:
         return _TORCHVISION
     return _advbn(cut=max(stage for stage in range(STAGES + 1) if not stage or f"feature_x.{stage + 3}.0.conv1.weight" in names))
-
-
-def _width(tensors: Tensors, name: str, rank: int = 4) -> int:
-    shape = tensors.shape(name)
-    if len(shape) != rank or not all(shape):
-        raise UserError(f"{name} is {list(shape)}: this is no {NAME} checkpoint, or a damaged one")
-    return int(shape[0])
 
 
 def _count(tensors: Tensors, block: str) -> int:

@@ -85,7 +85,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     progressive.require_blocks(blocks, _FAMILY)
     grown, notes = progressive.growth(tensors, f"{names.synthesis}lod", blocks)
     tensors.drop(lambda name: name == "lod" or name.endswith("/lod"))  # TensorFlow's whole network keeps one beside the synthesis network's
-    channels = [progressive.width(tensors, names.of_layer(2 * block, "bias")) for block in range(blocks)]
+    channels = [tensors.shape(names.of_layer(2 * block, "bias"), 1)[0] for block in range(blocks)]
     style_shape = tensors.shape(names.of_layer(0, "style.weight"))
     if len(style_shape) != 2:
         raise UserError(f"{names.of_layer(0, 'style.weight')} is {list(style_shape)}, expected two sides: the checkpoint is damaged")
@@ -153,7 +153,7 @@ def _mapping(tensors: Tensors, config: dict, names: _Names, code_dim: int) -> tu
     """(parameters, arguments that they tell)."""
     pattern = re.escape(names.mapping) + (r"Dense(\d{1,4})/weight" if names.tensorflow else r"dense(\d{1,4})\.weight")
     depth = progressive.highest(tensors.names(), pattern) + 1
-    widths = [progressive.width(tensors, names.dense(index, "bias")) for index in range(max(1, depth))]
+    widths = [tensors.shape(names.dense(index, "bias"), 1)[0] for index in range(max(1, depth))]
     first = tensors.shape(names.dense(0, "weight"))
     inputs = first[0 if names.tensorflow else -1] if len(first) == 2 else 0
     dense = []

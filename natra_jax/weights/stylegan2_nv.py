@@ -37,7 +37,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     require(for_mapping, {"activation": "lrelu", "mapping_nonlinearity": "lrelu", "normalize_latents": True}, _FAMILY)
     require(for_synthesis, {"activation": "lrelu", "nonlinearity": "lrelu"}, _FAMILY)
     mapping, sizes = network.mapping()
-    channels = [progressive.width(tensors, network.layer(layer, "bias")) for layer in range(0, network.num_convs, 2)]
+    channels = [tensors.shape(network.layer(layer, "bias"), 1)[0] for layer in range(0, network.num_convs, 2)]
     synthesis, buffers, rest = network.synthesis(channels, sizes["code_dim"])
     taps = _taps(network.filter_taps(), setting(for_synthesis, "resample_filter", "resample_kernel"))
     tensors.close()
@@ -169,7 +169,7 @@ class _Network:
         tensors = self.tensors
         prefix, end = ("mapping/Dense", "/") if self.tensorflow else ("mapping.fc", ".")
         depth = progressive.highest(tensors.names(), prefix.replace(".", r"\.") + r"(\d{1,4})[./]weight") + 1
-        widths = [progressive.width(tensors, f"{prefix}{index}{end}bias") for index in range(max(1, depth))]
+        widths = [tensors.shape(f"{prefix}{index}{end}bias", 1)[0] for index in range(max(1, depth))]
         first = tensors.shape(f"{prefix}0{end}weight")
         inputs = first[0 if self.tensorflow else -1] if len(first) == 2 else 0
         embed, joint = self._embed()
@@ -193,7 +193,7 @@ class _Network:
         prefix = "mapping/LabelEmbed/" if self.tensorflow else "mapping.embed."
         if f"{prefix}weight" not in tensors:
             return None, False
-        features = progressive.width(tensors, f"{prefix}bias")
+        features = tensors.shape(f"{prefix}bias", 1)[0]
         kernel = tensors.take(f"{prefix}weight", *((None, features) if self.tensorflow else (features, None)))
         return {"kernel": kernel if self.tensorflow else kernel.T, "bias": tensors.take(f"{prefix}bias", features)}, False
 
@@ -209,7 +209,7 @@ class _Network:
         use_noise = self.layer(0, "noise_strength") in tensors
         const = "synthesis/4x4/Const/const" if self.tensorflow else "synthesis.b4.const"
         const = tensors.take(const, *((1,) if self.tensorflow else ()), channels[0], 4, 4).reshape(channels[0], 4, 4)
-        img_channels = progressive.width(tensors, self.block(pixels[-1], rgb, "bias"))
+        img_channels = tensors.shape(self.block(pixels[-1], rgb, "bias"), 1)[0]
         params = {"constant": const.transpose(1, 2, 0), "convs": [], "rgbs": []}
         noises = []
         for layer in range(self.num_convs):
@@ -246,6 +246,7 @@ class _Network:
     def filter_taps(self) -> list[float] | None:
         """Of PyTorch's buffers; None where there are none."""
         # a convolution that keeps the resolution has a filter too, NVIDIA's default whatever the others are, and no use for it
-        self.tensors.drop(lambda name: name.endswith(".conv1.resample_filter"))
-        names = (name for name in self.tensors.names() if name.endswith(".resample_filter") and ".conv1." not in name)
-        return one_filter(self.tensors, sorted(names))
+        filters = {name for name in self.tensors.names() if name.endswith(".resample_filter")}
+        unused = {name for name in filters if name.endswith(".conv1.resample_filter")}
+        self.tensors.drop(unused.__contains__)
+        return one_filter(self.tensors, sorted(filters - unused))

@@ -34,7 +34,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     blocks = progressive.highest(tensors.names(), r"to_rgbs\.(\d{1,4})\..*") + 2
     progressive.require_blocks(blocks, _FAMILY)
     names = ["conv1", *(f"convs.{n}" for n in range(2 * blocks - 2))]
-    channels = [progressive.width(tensors, f"{name}.activate.bias") for name in names[::2]]
+    channels = [tensors.shape(f"{name}.activate.bias", 1)[0] for name in names[::2]]
     layers, notes = _mapping(tensors), []
     code_dim = layers[-1]["kernel"].shape[1]
     sides = [4 * 2 ** ((layer + 1) // 2) for layer in range(len(names))]
@@ -82,7 +82,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
 
 def _mapping(tensors: Tensors) -> list[dict]:
     depth = progressive.highest(tensors.names(), r"style\.(\d{1,4})\.weight")
-    width = progressive.width(tensors, "style.1.bias")
+    width = tensors.shape("style.1.bias", 1)[0]
     return [
         {
             "kernel": progressive.dense(tensors, f"style.{n}.weight", width, width, False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -38,9 +38,13 @@ class Tensors:
         """All names, taken or not."""
         return list(self._all)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Of the tensor, without taking it."""
-        return self._get(name).shape
+    def shape(self, name: str, rank: int | None = None) -> tuple[int, ...]:
+        """Of the tensor, without taking it. rank: how many sides it has to have, none of them empty."""
+        shape = self._get(name).shape
+        if rank is not None and (len(shape) != rank or 0 in shape):
+            sides = "one side" if rank == 1 else f"{rank} sides"
+            raise UserError(f"{name} is {list(shape)}, expected {sides}: this is no {self._family} checkpoint, or a damaged one")
+        return shape
 
     def take(self, name: str, *shape: int | None) -> np.ndarray:
         """The tensor as float32. shape: what it has to be, None for a side of any length; left out, any shape will do."""
@@ -60,9 +64,9 @@ class Tensors:
         """Tensors that are known and not needed."""
         self._left = {name: array for name, array in self._left.items() if not matches(name)}
 
-    def close(self, known: Iterable[str] = ()) -> None:
+    def close(self) -> None:
         """Raises UserError if any tensor was not taken: what it does would be missing."""
-        if left := sorted(set(self._left) - set(known)):
+        if left := sorted(self._left):
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
             raise UserError(f"tensors that {self._family} has no place for: {left[0]}{more}")
 

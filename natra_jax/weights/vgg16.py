@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from natra_jax.classifiers.vgg import CONVOLUTIONS, POOLED
-from natra_jax.types import UserError
 from natra_jax.weights.tensors import Converted, Tensors
 
 NAME = "VGG-16"
@@ -34,13 +33,13 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     params, widths, inputs = {}, [], 3
     for name, ours, block in _convolutions():
         if block == len(widths):
-            widths.append(_outputs(tensors, name, 4))
+            widths.append(tensors.shape(f"{name}.weight", 4)[0])
         kernel = tensors.take(f"{name}.weight", widths[-1], inputs, 3, 3).transpose(2, 3, 1, 0)
         params[ours] = {"kernel": kernel, "bias": tensors.take(f"{name}.bias", widths[-1])}
         inputs = widths[-1]
     units, inputs = [], inputs * POOLED**2
     for name, ours in _DENSE.items():
-        units.append(_outputs(tensors, name, 2))
+        units.append(tensors.shape(f"{name}.weight", 2)[0])
         kernel = tensors.take(f"{name}.weight", units[-1], inputs).T
         if ours == "dense1":
             # its inputs are one channel after another there, one pixel after another here
@@ -60,10 +59,3 @@ def _convolutions() -> Iterator[tuple[str, str, int]]:
             yield f"features.{number}", f"conv{block + 1}_{layer + 1}", block
             number += 2
         number += 1
-
-
-def _outputs(tensors: Tensors, name: str, rank: int) -> int:
-    shape = tensors.shape(f"{name}.weight")
-    if len(shape) != rank or not all(shape):
-        raise UserError(f"{name}.weight is {list(shape)}: this is no {NAME} checkpoint, or a damaged one")
-    return int(shape[0])

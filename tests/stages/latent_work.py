@@ -12,6 +12,7 @@ import numpy as np
 from natra_jax import generators, trees
 from natra_jax.stages import data, encoder, generator
 from natra_jax.stages.context import Context
+from natra_jax.weights import configured
 from tests.stages import small
 
 NUM_WILD, NUM_HELD_OUT = 30, 6
@@ -42,9 +43,9 @@ def context(workdir: Path, c, said: list[str] | None = None) -> Context:
     np.save(workdir / "data" / "val_iid_label.npy", np.arange(NUM_HELD_OUT) % small.CLASSES)
     for name in ("generator", "encoder", "shift", "encode"):
         (made.workdir / name).mkdir(exist_ok=True)
-    base = generators.build("style_small", generator.own_arguments(c))
+    base = generators.build("style_small", configured.own_arguments(c.generator))
     shape = jax.eval_shape(base.init, jax.random.key(0))
-    generator.save(made.workdir / "generator", "style_small", generator.own_arguments(c), random_like(shape, 0))
+    generator.save(made.workdir / "generator", "style_small", configured.own_arguments(c.generator), random_like(shape, 0))
     model, _ = encoder.build(made)
     mean = np.zeros((base.num_layers, base.code_dim), np.float32)
     like = jax.eval_shape(lambda: model.init(jax.random.key(0), data.facts(made).image_shape, mean))

@@ -13,6 +13,7 @@ from natra_jax import trees
 from natra_jax.evaluation.records import read_records
 from natra_jax.stages import generator
 from natra_jax.types import UserError
+from natra_jax.weights import configured
 from tests.helpers import linear_generator
 from tests.stages import small
 from tests.weights import made
@@ -92,7 +93,7 @@ def test_a_checkpoint_of_another_size_is_refused_before_anything_is_trained(tmp_
     file = made.file("dcgan", tmp_path)
     context = small.context(tmp_path, small.config(**SIZE, generator__weights=str(file)))
     with pytest.raises(UserError, match="generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits 8x8"):
-        generator.check(context)
+        generator.check(context, configured.describe(context.config.generator))
 
 
 def test_images_of_another_size_are_refused(workdir):
@@ -100,4 +101,4 @@ def test_images_of_another_size_are_refused(workdir):
     facts = workdir / "data" / "facts.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"image_shape": [16, 16, 3]}))
     with pytest.raises(UserError, match="generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16"):
-        generator.check(context)
+        generator.check(context, configured.describe(context.config.generator))

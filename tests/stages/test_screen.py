@@ -14,6 +14,7 @@ from natra_jax.latents import saved
 from natra_jax.latents.screening import Screening
 from natra_jax.stages import classifier, data, evaluate, generator, judge, labels, screen, screening_judge, shift
 from natra_jax.types import Directions, UserError
+from natra_jax.weights import configured
 from tests.stages import small
 
 N, LAYERS, DIM = small.NUM_EXAMPLES, 4, 4
@@ -62,7 +63,7 @@ def workdir(tmp_path_factory):
     for stage in ("directions", "generator", "shift", "encode"):
         (context.workdir / stage).mkdir()
     saved.save(found, context.workdir / "directions")
-    arguments = generator.own_arguments(context.config)
+    arguments = configured.own_arguments(context.config.generator)
     params = generators.build("style_small", arguments).init(jax.random.key(0))
     generator.save(context.workdir / "generator", "style_small", arguments, params)
     (context.workdir / "shift" / "shift.json").write_text('{"shifted": false}')
