@@ -1,6 +1,10 @@
-"""State dicts that are wrong in one place each: a converter may refuse them with a UserError, or not mind, but fail in no other way."""
+"""Damage: files that are wrong somewhere, and state dicts that are wrong in one place each. A reader or converter may refuse them with a
+UserError, or not mind, but fail in no other way.
+"""
 
 from __future__ import annotations
+
+import random
 
 import numpy as np
 
@@ -44,3 +48,19 @@ def taken_all_the_same(convert, tensors, config):
 def try_odd_settings(convert, tensors, config, names):
     """Every setting of those names at odd values, one at a time: returns those that were not refused."""
     return {(name, repr(value)[:20]) for name in names for value in ODD_VALUES if not refused(convert, tensors, {**config, name: value})}
+
+
+def count_refused(read, good: bytes, rng: random.Random, times: int, path: str) -> int:
+    """How many of so many damaged versions of the file are refused, each by a UserError of one short line that begins with path."""
+    said = 0
+    for _ in range(times):
+        data = bytearray(good)
+        for _ in range(rng.choice((1, 3))):
+            at = rng.randrange(len(data))
+            data[at : at + rng.choice((0, 1, 4))] = rng.randbytes(rng.choice((0, 1, 4)))
+        try:
+            read(bytes(data))
+        except UserError as error:
+            said += 1
+            assert str(error).startswith(f"{path}: ") and str(error).isprintable() and len(str(error)) < 400
+    return said

@@ -1,34 +1,20 @@
 """DCGAN checkpoints against the original's values: images, features, BatchNorm with running statistics."""
 
-import json
-from functools import cache
-from pathlib import Path
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 
-from natra_jax.generators.dcgan import dcgan
 from natra_jax.types import UserError
 from natra_jax.weights import dcgan as checkpoints
 from natra_jax.weights import progan, stylegan1
 from natra_jax.weights.tensors import Tensors
-from tests.weights import damage
+from tests.weights import damage, originals
+from tests.weights.originals import nhwc
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 CLOSE = {"rtol": 0, "atol": 5e-5}
-
-
-@cache
-def golden():
-    data = dict(np.load(GOLDEN / "dcgan_64.npz"))
-    return data, {name[2:]: array for name, array in data.items() if name.startswith("p/")}, json.loads(str(data["config"]))
-
-
-def converted(tensors, config):
-    arguments, params, _ = checkpoints.convert(Tensors(tensors, "dcgan"), config)
-    assert json.loads(json.dumps(arguments)) == arguments
-    return dcgan(**{name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}), params
+golden, converted = partial(originals.golden, "dcgan_64"), partial(originals.converted, "dcgan")
 
 
 def chain(*widths):
@@ -40,10 +26,6 @@ def chain(*widths):
             for name in ("weight", "bias", "running_mean", "running_var"):
                 tensors[f"main.{3 * layer + 1}.{name}"] = rng.uniform(0.5, 1, width)
     return tensors
-
-
-def nhwc(array):
-    return array.transpose(0, 2, 3, 1)
 
 
 def test_images_and_features_are_those_of_the_original():

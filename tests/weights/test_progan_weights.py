@@ -1,46 +1,22 @@
 """ProGAN checkpoints under PyTorch's and TensorFlow's names, against the original's values and NumPy on TensorFlow's variables."""
 
-import json
-from functools import cache
-from pathlib import Path
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 
 from natra_jax.generators import ops
-from natra_jax.generators.progan import progan
 from natra_jax.types import UserError
-from natra_jax.weights import dcgan, stylegan1, tensorflow_pickles
+from natra_jax.weights import dcgan, stylegan1
 from natra_jax.weights import progan as checkpoints
 from natra_jax.weights.tensors import Tensors
-from tests.weights import damage, tensorflow_networks
+from tests.weights import damage, originals, tensorflow_networks
+from tests.weights.originals import nhwc
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 CLOSE = {"rtol": 0, "atol": 5e-5}
-
-
-@cache
-def golden():
-    data = dict(np.load(GOLDEN / "progan_genforce_32.npz"))
-    return data, {name[2:]: array for name, array in data.items() if name.startswith("p/")}, json.loads(str(data["config"]))
-
-
-@cache
-def tensorflow():
-    path = GOLDEN / "tfpkl_progan_16.pkl"
-    with path.open("rb") as file:
-        return tensorflow_pickles.read(file, path)
-
-
-def converted(tensors, config):
-    arguments, params, _ = checkpoints.convert(Tensors(tensors, "progan"), config)
-    assert json.loads(json.dumps(arguments)) == arguments
-    return progan(**{name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}), params
-
-
-def nhwc(array):
-    return array.transpose(0, 2, 3, 1)
+golden, converted = partial(originals.golden, "progan_genforce_32"), partial(originals.converted, "progan")
+tensorflow = partial(originals.tensorflow, "tfpkl_progan_16")
 
 
 def in_tensorflow(tensors, names):

@@ -1,44 +1,20 @@
 """StyleGAN checkpoints under PyTorch's and TensorFlow's names, against the original's values and NumPy on TensorFlow's variables."""
 
-import json
-from functools import cache
-from pathlib import Path
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 
-from natra_jax.generators.stylegan import stylegan
 from natra_jax.types import UserError
-from natra_jax.weights import dcgan, progan, stylegan1, tensorflow_pickles
+from natra_jax.weights import dcgan, progan, stylegan1
 from natra_jax.weights.tensors import Tensors
-from tests.weights import damage, tensorflow_networks
+from tests.weights import damage, originals, tensorflow_networks
+from tests.weights.originals import nhwc
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 CLOSE = {"rtol": 0, "atol": 5e-5}
-
-
-@cache
-def golden():
-    data = dict(np.load(GOLDEN / "stylegan1_genforce_32.npz"))
-    return data, {name[2:]: array for name, array in data.items() if name.startswith("p/")}, json.loads(str(data["config"]))
-
-
-@cache
-def tensorflow():
-    path = GOLDEN / "tfpkl_stylegan1_16.pkl"
-    with path.open("rb") as file:
-        return tensorflow_pickles.read(file, path)
-
-
-def converted(tensors, config):
-    arguments, params, _ = stylegan1.convert(Tensors(tensors, "stylegan1"), config)
-    assert json.loads(json.dumps(arguments)) == arguments
-    return stylegan(**{name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}), params
-
-
-def nhwc(array):
-    return array.transpose(0, 2, 3, 1)
+golden, converted = partial(originals.golden, "stylegan1_genforce_32"), partial(originals.converted, "stylegan1")
+tensorflow = partial(originals.tensorflow, "tfpkl_stylegan1_16")
 
 
 def in_tensorflow(tensors, names, prefixes=("", "")):
