@@ -8,6 +8,10 @@ from natra_jax.weights.tensors import Converted, Tensors
 _NAMES = tuple(f"lin{layer}.model.1.weight" for layer in range(5))
 
 
+def recognises(names: set[str]) -> bool:
+    return set(_NAMES) <= names
+
+
 def convert(tensors: Tensors, config: dict) -> Converted:
     """The heads for `natra_jax.latents.lpips.distance`, a list of [C], finest layer first. Raises UserError for other tensors."""
     heads = []
