@@ -13,18 +13,40 @@ def get_config() -> ConfigDict:
             "seeds": (0,),  # one training of every method for each
             "methods": ("original", "random", "natra"),  # of natra_jax.methods.METHODS
             "parallel": "auto",  # auto | pmap | shard_map: how several devices are used
+            "obtain": {  # said where something is not there: from whom it is had, and the command that brings it in place
+                "data": "",
+                "weights": "",  # of the generator
+                "classifier": "",  # the weights in train.init_from
+            },
             "data": {
-                "name": "digits",  # of natra_jax.data.SOURCES
+                "name": "digits",  # digits | folder | tfds:NAME | arrays, which are handed over in Python
+                "path": "",  # of folder: the folder of classes; of tfds: the directory that the prepared data set NAME is in
+                "label": "",  # of tfds: the feature that is the label, or attributes 'a,b'; '' the data set's own
+                "resolution": 0,  # pixels that photos are scaled to; 0: the generator's, else what suits their number
+                "channels": 0,  # 3: RGB | 1: grey; 0: grey where all images are and the generator is trained on them
+                "fit": "crop",  # crop | pad | stretch: how what is not square becomes so
+                "own_splits": True,  # False: splits are drawn anew from all that the data set has
+                "validation_share": 0.1,  # of each class, where there is no such split
+                "test_share": 0.2,
+                "min_per_class": 0,  # images to train on; classes of fewer are left out, 0 takes one without any for a mistake
+                "unlabelled": "",  # folder of images without labels, or of tfds another split: generator and classifiers see them too
+                "covers": (),  # names of the classes whose images the generator makes; () all: others are trained on as they are
+                "decoded_gigabytes": 2.0,  # of a split, up to which images are kept decoded; larger ones are decoded when they are read
+                "threads": 2,  # that read ahead while a step is computed
+                "workers": 0,  # processes that do so instead
                 "seed": 0,  # of the split and of what the source draws
-                "renderings": 16,  # true variations rendered for each held-out example (metric worst16)
-                "wild_per_image": 32,  # images of the generator's domain made from each training example
+                "renderings": 16,  # of digits: true variations rendered for each held-out example (metric worst16)
+                "wild_per_image": 32,  # of digits: images of the generator's domain made from each training example
             },
             "generator": {
                 "weights": "",  # '' trains one from nothing | package:NAME, that come with natra_jax | a checkpoint's file or directory
-                "family": "auto",  # of the checkpoint, of natra_jax.weights.FAMILIES; what is trained here is a style_small
+                # of the checkpoint, of natra_jax.weights.FAMILIES; what is trained here is a style_small | none: no generator, for methods
+                # that need none
+                "family": "auto",
                 "truncation": 0.0,  # of a BigGAN's prior and statistics; 0: as its checkpoint has it
                 "dtype": "float32",  # float32 | bfloat16 | float16: of a StyleGAN2's blocks of high resolution
-                "resolution": 16,  # pixels, of what is trained here, as all that follows
+                "resolution": 0,  # pixels, of what is trained here, as all that follows; 0: the data's
+                "channels_out": 0,  # of its images, 3 or 1; 0: the data's
                 "seed": 0,
                 "code_dim": 64,  # D
                 "base_channels": 32,  # at full resolution; doubled at each lower one
@@ -50,7 +72,7 @@ def get_config() -> ConfigDict:
             "encoder": {
                 "seed": 0,  # of its training
                 "codes": "w+",  # w: one code an image; w+: one a layer (latent codes expansion with N = 1)
-                "widths": (32, 64, 128),  # channels of its convolutions
+                "widths": (32, 64, 128),  # channels of its convolutions, the image halved between two; () so many that 4x4 pixels are left
                 "hidden": 128,  # units of its dense layer
                 "num_codes": 1,  # N codes an image, whose feature maps are summed (latent codes expansion)
                 "expand_at": 1,  # l, the layer after which they are summed, for num_codes above 1
@@ -83,13 +105,16 @@ def get_config() -> ConfigDict:
             "directions": {
                 "method": "umap",  # umap | pca | sefa
                 "space": "activations",  # activations | codes: where the reduction looks
-                "codes": "encoded",  # encoded: codes of images of the generator's domain | prior: of prior samples
+                # encoded: codes of images of the generator's domain | prior: of prior samples | within_classes: of the train split less the
+                # mean of their class, so that what varies does so at one label
+                "codes": "encoded",
                 "num_codes": 5000,  # K, sampled codes
                 "dim": 16,  # d, coordinates of the reduction
                 "neighbors": 15,  # UMAP's n_neighbors
                 "regression": "principal",  # principal | whitened | per_coordinate: how eq. 11 is fitted and read
                 "num": 8,  # directions kept, of the largest spread
-                "layers": (0, 1),  # (first, last + 1): the directions move these layers' codes; or several such ranges, num in each
+                # (first, last + 1): the directions move these layers' codes; (first, 0): to the last; (): all; or several ranges, num in each
+                "layers": (0, 1),
                 "at": 0,  # the layer whose activations are seen; 0: the last that moves; 1 for generators without w
                 "truncation_psi": 1.0,  # of the prior's codes
                 "seed": 0,  # of UMAP and of the sampling
@@ -160,21 +185,32 @@ def get_config() -> ConfigDict:
             },
             "classifier": {
                 "name": "cnn",  # of natra_jax.classifiers.CLASSIFIERS
+                "dtype": "float32",  # float32 | bfloat16: of all that is computed before the last layer; weights stay float32
                 "widths": (16, 32, 48),  # of cnn: channels of its stages
                 "norm": "group",  # of cnn: group | batch
                 "vgg16": {
                     "widths": (64, 128, 256, 512, 512),  # channels of its blocks
-                    "dense": (4096, 4096),  # units of its hidden dense layers
+                    "dense": (4096, 4096),  # units of its hidden dense layers; () for none, behind the mean over space
+                    "norm": "none",  # none | batch
+                },
+                "resnet18": {
+                    "widths": (64, 128, 256, 512),  # channels of its stages
+                    "blocks": (2, 2, 2, 2),  # residual blocks of its stages
                 },
                 "resnet50": {
                     "widths": (64, 128, 256, 512),  # channels within the bottlenecks of its stages
                     "blocks": (3, 4, 6, 3),  # bottlenecks of its stages
                 },
+                "wide_resnet": {  # of Madry et al. (2018)
+                    "depth": 32,  # layers, 6 n + 2
+                    "width": 10,  # times 16, 32 and 64 channels of its stages
+                    "norm": "batch",  # batch | group
+                },
                 "factory": "",  # package:function, a classifier of your own in place of name and what describes it
             },
             "train": {
-                # '' fresh weights | a method's name: its classifier of the same seed | a directory or .npz to fine-tune | for vgg16 and
-                # resnet50 torchvision's file
+                # '' fresh weights | a method's name: its classifier of the same seed | a directory or .npz to fine-tune | for vgg16,
+                # resnet18 and resnet50 torchvision's file
                 "init_from": "",
                 "steps": 600,  # updates
                 "batch_size": 64,  # clean examples; a method's variations come on top
@@ -182,6 +218,7 @@ def get_config() -> ConfigDict:
                 "weight_decay": 1e-4,
                 "clean_ratio": 0.5,  # weight of the clean images' loss; the variations' has the rest
                 "failures_only": False,  # True: only variations that the classifier gets wrong count (eq. 7); not for mixi and mixl
+                "pseudo_confidence": 0.9,  # at which an image without a label counts, by the label that the classifier gives it
                 "checkpoint_every": 200,  # steps
                 "log_every": 100,  # steps
             },
@@ -191,6 +228,8 @@ def get_config() -> ConfigDict:
             },
             "eval": {
                 "batch_size": 500,  # images
+                "extra_splits": (),  # 'name=folder' of images of the same classes, at any depth: measured as split test_name
+                "examples": 1000,  # of a split that attacks and corruptions are measured on, drawn by data.seed; 0: all
                 "latent_steps": 20,  # of the latent attack behind latent_accuracy
                 "latent_restarts": 1,
                 "latent_epsilon": 2.0,  # its radius, in natra.units

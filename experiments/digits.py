@@ -11,8 +11,9 @@ from natra_jax.experiments import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "digits"
+    config.data.update(resolution=16, channels=3)
     # the weights that training from nothing, with weights="", ends in
-    config.generator.update(weights="package:digits", steps=8000)
+    config.generator.update(weights="package:digits", resolution=16, channels_out=3, steps=8000)
     config.generator.adversarial.steps = 5000
     # What the user states here: neither colour nor light carries the label. They live in the layers of the full resolution. The training
     # labels are tied to both, so that no judge trained on them could tell.

@@ -15,7 +15,7 @@ from natra_jax import methods
 from natra_jax.attacks.spaces.mixing import SOURCES as MIXING_SOURCES
 from natra_jax.classifiers import CLASSIFIERS, factory
 from natra_jax.classifiers.norm import GroupNorm
-from natra_jax.data import SOURCES
+from natra_jax.data import ARRAYS, FITS, PREFIX, SOURCES
 from natra_jax.latents import directions
 from natra_jax.latents.augmentation import KINDS as AUGMENTATIONS
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE
@@ -24,7 +24,7 @@ from natra_jax.methods import natra
 from natra_jax.training.parallel import MODES
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import FAMILIES
-from natra_jax.weights.configured import OWN, describe
+from natra_jax.weights.configured import NONE, OWN, describe, has_generator
 from natra_jax.weights.configured import is_file as names_checkpoint
 from natra_jax.weights.families import AUTO
 
@@ -77,8 +77,8 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2) + "\n"
 
 
-def validate(config: ConfigDict, device_count: int) -> Generator:
-    """The generator that config describes. Raises UserError, naming the field, for the first value that cannot work."""
+def check_names(config: ConfigDict) -> None:
+    """Raises UserError, naming the field, if config has one that no experiment has, lacks one, or has one of another type."""
     from natra_jax.experiments import base
 
     defaults = flatten(base.get_config())
@@ -91,10 +91,17 @@ def validate(config: ConfigDict, device_count: int) -> Generator:
             raise UserError(f"config field {name} is missing: start from base.get_config()")
         _check_type(name, fields[name], default)
 
+
+def validate(config: ConfigDict, device_count: int) -> Generator | None:
+    """The generator that config describes, None where it does without. Raises UserError, naming the field, for the first value that
+    cannot work.
+    """
+    check_names(config)
+    fields = flatten(config)
     choices = {
         "parallel": MODES,
-        "data.name": SOURCES,
-        "generator.family": (AUTO, OWN, *FAMILIES),
+        "data.fit": FITS,
+        "generator.family": (AUTO, OWN, NONE, *FAMILIES),
         "generator.dtype": ("float32", "bfloat16", "float16"),
         "encoder.codes": ("w", "w+"),
         "encoder.domain": ("marginal", "target", "both"),
@@ -103,7 +110,7 @@ def validate(config: ConfigDict, device_count: int) -> Generator:
         "encoder.perceptual": ("classifier", "vgg16"),
         "directions.method": directions.METHODS,
         "directions.space": ("activations", "codes"),
-        "directions.codes": ("encoded", "prior"),
+        "directions.codes": ("encoded", "prior", "within_classes"),
         "directions.regression": directions.REGRESSIONS,
         "natra.norm": ("linf", "l2"),
         "natra.units": ("sigma", "raw"),
@@ -112,7 +119,10 @@ def validate(config: ConfigDict, device_count: int) -> Generator:
         "random.kind": natra.RANDOM_KINDS,
         "advmix.source": MIXING_SOURCES,
         "classifier.name": CLASSIFIERS,
+        "classifier.dtype": ("float32", "bfloat16"),
         "classifier.norm": ("group", "batch"),
+        "classifier.vgg16.norm": ("none", "batch"),
+        "classifier.wide_resnet.norm": ("batch", "group"),
     }
     for name, valid in choices.items():
         if fields[name] not in valid:
@@ -128,7 +138,7 @@ def validate(config: ConfigDict, device_count: int) -> Generator:
         "natra.restarts", "eval.latent_restarts", "train.checkpoint_every", "train.log_every", "report.examples", "generator.code_dim",
         "generator.base_channels", "generator.max_channels", "encoder.hidden", "encoder.num_codes", "shift.batch_size", "encode.batch_size",
         "generator.adversarial.batch_size", "generator.adversarial.r1_every", "advmix.restarts", "advbn.group_size", "advbn.steps",
-        "eval.worst_steps", "eval.worst_restarts", "eval.worst_samples",
+        "eval.worst_steps", "eval.worst_restarts", "eval.worst_samples", "data.threads",
     ]  # fmt: skip
     positive = ["generator.learning_rate", "encoder.learning_rate", "train.learning_rate", "natra.epsilon_max", "natra.truncation"]
     positive += ["shift.learning_rate", "encode.refine_learning_rate"]
@@ -142,7 +152,8 @@ def validate(config: ConfigDict, device_count: int) -> Generator:
         "directions.seed", "judge.seed", "natra.kappa", "advmix.epsilon", "advmix.num_steps", "augment.crop", "augment.brightness",
         "augment.contrast", "augment.saturation", "augment.hue", "augment.cutout", "advbn.num_steps", "advbn.step_size", "advbn.epsilon",
         "advbn.momentum", "advbn.weight_decay", "eval.pixel_epsilon", "export.epsilon", "encoder.gamma_adversarial", "shift.steps",
-        "shift.seed", "encode.refine_steps", "encode.gamma_domain",
+        "shift.seed", "encode.refine_steps", "encode.gamma_domain", "data.workers", "data.min_per_class", "data.decoded_gigabytes",
+        "eval.examples",
     ]  # fmt: skip
     for name in counts:
         _require(name, fields[name], fields[name] >= 1, "at least 1")
@@ -162,35 +173,14 @@ def validate(config: ConfigDict, device_count: int) -> Generator:
         _require(name, fields[name], unique, "a tuple of at least one entry, none twice")
     _require("seeds", fields["seeds"], all(isinstance(s, int) and s >= 0 for s in fields["seeds"]), "whole numbers of at least 0")
     _require("directions.neighbors", fields["directions.neighbors"], fields["directions.neighbors"] >= 2, "at least 2")
+    confidence = fields["train.pseudo_confidence"]
+    _require("train.pseudo_confidence", confidence, 0 <= confidence <= 1, "from 0 to 1")
     _require("train.clean_ratio", fields["train.clean_ratio"], 0 <= fields["train.clean_ratio"] <= 1, "from 0 to 1")
+    _check_data(fields)
     _check_generator(config.generator)
-    generator = describe(config.generator)
-    num_layers, depth = generator.num_layers, generator.depth
-    checked = {"directions.layers": ", or a tuple of several such, none twice"}
-    if any("advmix" in methods.find(method).fields for method in fields["methods"]):
-        checked["advmix.layers"] = ""
-    for name, wanted in checked.items():
-        valid = _are_ranges(fields[name], num_layers, several=bool(wanted))
-        _require(name, fields[name], valid, f"(first, last + 1) within 0..{num_layers}{wanted}")
-    at, reached = fields["directions.at"], 1 + max(first for first, _ in directions.ranges(fields["directions.layers"]))
-    valid = at == 0 or reached <= at <= depth
-    _require("directions.at", at, valid, f"0, or a layer that all of directions.layers reach, {reached}..{depth}")
-    at = fields["encoder.expand_at"]
-    _require("encoder.expand_at", at, 1 <= at <= depth, f"a layer in 1..{depth}")
-    kind, several = fields["random.kind"], fields["encoder.num_codes"] > 1
-    _require("random.kind", kind, kind == "box" or not several, "box where encoder.num_codes is above 1")
-    widths = fields["classifier.widths"]
-    _require("classifier.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
-    if fields["classifier.norm"] == "group":
-        divide = all(w % GroupNorm.groups == 0 for w in widths)
-        _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
-    for name, count in {"vgg16.widths": 5, "vgg16.dense": 2, "resnet50.widths": 4, "resnet50.blocks": 4}.items():
-        sizes = fields[f"classifier.{name}"]
-        valid = len(sizes) == count and all(isinstance(n, int) and n > 0 for n in sizes)
-        _require(f"classifier.{name}", sizes, valid, f"{count} whole numbers above 0")
-    if own := fields["classifier.factory"]:
-        _require("classifier.factory", own, _names_function(own), "empty, or 'package.module:function'")
-        factory.find(own)
+    generator = describe(config.generator) if has_generator(config.generator) else None
+    _check_latents(fields, generator)
+    _check_classifier(fields)
     _check_perceptual(fields)
     _check_screening(fields)
     source = fields["train.init_from"]
@@ -215,11 +205,55 @@ def _check_generator(c: ConfigDict) -> None:
     if names_checkpoint(c):
         _require("generator.family", c.family, c.family != OWN, f"the family of {c.weights}, or {AUTO}")
         return
-    _require("generator.family", c.family, c.family in (AUTO, OWN), f"{AUTO} or {OWN} where generator.weights is no checkpoint")
+    families = (AUTO, OWN) if c.weights else (AUTO, OWN, NONE)
+    _require("generator.family", c.family, c.family in families, f"{' or '.join(families)} where generator.weights is no checkpoint")
+    if c.family == NONE:
+        return
     for name, default in (("truncation", 0.0), ("dtype", "float32")):
         _require(f"generator.{name}", c[name], c[name] == default, f"{default!r} where generator.weights is no checkpoint")
     resolution = c.resolution
     _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
+
+
+def _check_data(fields: dict[str, object]) -> None:
+    name = fields["data.name"]
+    prefix, colon, prepared = name.partition(":")
+    known = name == ARRAYS or (prefix in SOURCES and bool(colon and prepared) == (f"{prefix}:" == PREFIX))
+    valid = [f"{PREFIX}NAME" if f"{source}:" == PREFIX else source for source in SOURCES]
+    _require("data.name", name, known, f"one of {', '.join([*valid, ARRAYS])}")
+    shares = {share: fields[f"data.{share}"] for share in ("validation_share", "test_share")}
+    for share, value in shares.items():
+        _require(f"data.{share}", value, 0 < value < 1, "above 0 and below 1")
+    _require("data.test_share", shares["test_share"], sum(shares.values()) < 1, "below 1 together with data.validation_share")
+    _require("data.resolution", fields["data.resolution"], fields["data.resolution"] >= 8, "at least 8 pixels, or 0 for what suits")
+    apart = name == "digits" or fields["judge.seed"] not in fields["seeds"]
+    _require("judge.seed", fields["judge.seed"], apart, "none of seeds, which the judge is independent of")
+    for field in ("data.channels", "generator.channels_out"):
+        _require(field, fields[field], fields[field] in (0, 1, 3), "3 for RGB, 1 for grey, or 0 for what suits")
+    covers = fields["data.covers"]
+    _require("data.covers", covers, all(isinstance(c, str) for c in covers) and len(set(covers)) == len(covers), "names of classes")
+
+
+def _check_latents(fields: dict[str, object], generator: Generator | None) -> None:
+    """What takes a generator: refused where there is none, in range where there is one."""
+    for method in fields["methods"] if generator is None else ():
+        _require("methods", fields["methods"], not methods.find(method).latent, f"without {method}, or generator.family not {NONE}")
+    if generator is None:
+        return
+    num_layers, depth = generator.num_layers, generator.depth
+    checked = {"directions.layers": ", or a tuple of several such, none twice"}
+    if any("advmix" in methods.find(method).fields for method in fields["methods"]):
+        checked["advmix.layers"] = ""
+    for name, wanted in checked.items():
+        valid = _are_ranges(fields[name], num_layers, several=bool(wanted))
+        _require(name, fields[name], valid, f"(first, last + 1) within 0..{num_layers}{wanted}")
+    at, reached = fields["directions.at"], 1 + max(first for first, _ in directions.ranges(fields["directions.layers"]))
+    valid = at == 0 or reached <= at <= depth
+    _require("directions.at", at, valid, f"0, or a layer that all of directions.layers reach, {reached}..{depth}")
+    at = fields["encoder.expand_at"]
+    _require("encoder.expand_at", at, 1 <= at <= depth, f"a layer in 1..{depth}")
+    kind, several = fields["random.kind"], fields["encoder.num_codes"] > 1
+    _require("random.kind", kind, kind == "box" or not several, "box where encoder.num_codes is above 1")
 
 
 def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
@@ -230,6 +264,29 @@ def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
         return False
     within = all(0 <= first < stop <= num_layers for first, stop in ranges)
     return within and len(set(ranges)) == len(ranges) and (several or layers == ranges[0])
+
+
+def _check_classifier(fields: dict[str, object]) -> None:
+    sizes = {"widths": 0, "vgg16.widths": 5, "resnet18.widths": 4, "resnet18.blocks": 4, "resnet50.widths": 4, "resnet50.blocks": 4}
+    for name, count in sizes.items():  # 0: any number of them but none
+        value = fields[f"classifier.{name}"]
+        valid = len(value) == (count or max(1, len(value))) and _are_counts(value)
+        _require(f"classifier.{name}", value, valid, f"{count} whole numbers above 0" if count else "whole numbers above 0")
+    widths, dense = fields["classifier.widths"], fields["classifier.vgg16.dense"]
+    if fields["classifier.norm"] == "group":
+        divide = all(w % GroupNorm.groups == 0 for w in widths)
+        _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
+    _require("classifier.vgg16.dense", dense, _are_counts(dense), "whole numbers above 0, or empty")
+    depth, width = fields["classifier.wide_resnet.depth"], fields["classifier.wide_resnet.width"]
+    _require("classifier.wide_resnet.depth", depth, depth >= 8 and depth % 6 == 2, "6 n + 2 for a whole n above 0, such as 32")
+    _require("classifier.wide_resnet.width", width, width >= 1, "at least 1")
+    if own := fields["classifier.factory"]:
+        _require("classifier.factory", own, _names_function(own), "empty, or 'package.module:function'")
+        factory.find(own)
+
+
+def _are_counts(values: tuple) -> bool:
+    return all(isinstance(n, int) and n > 0 for n in values)
 
 
 def _check_perceptual(fields: dict[str, object]) -> None:

@@ -20,9 +20,11 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from natra_jax import methods
 from natra_jax import workdir as files
 from natra_jax.config import flatten, nearest, to_json, validate
+from natra_jax.data import Source
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.generators.shipped import weights_path
 from natra_jax.latents import selection
+from natra_jax.settle import settle
 from natra_jax.stages import (
     classifier,
     data,
@@ -31,6 +33,7 @@ from natra_jax.stages import (
     encoder,
     evaluate,
     export,
+    extra_splits,
     generator,
     judge,
     labels,
@@ -65,17 +68,18 @@ class Piece(NamedTuple):
 
 
 # pieces that are run with a stage, but do not depend on what the others of it do
-_PART_OF = {perceptual.NAME: encoder.NAME, screening_judge.NAME: screen.NAME}
+_PART_OF = {extra_splits.NAME: "data", perceptual.NAME: encoder.NAME, screening_judge.NAME: screen.NAME}
 
 
-def pieces(config: ConfigDict) -> list[Piece]:
-    """The work of an experiment, in an order in which everything comes after what it needs."""
+def pieces(config: ConfigDict, source: Source | None = None) -> list[Piece]:
+    """The work of an experiment, in an order in which everything comes after what it needs. source: data handed over in Python."""
 
     values = flatten(config)
 
     def fields(*sections: str) -> dict[str, Any]:
         return {name: value for name, value in values.items() if any(name == s or name.startswith(f"{s}.") for s in sections)}
 
+    has_generator = configured.has_generator(config.generator)
     named = config.generator.weights
     trained = fields("generator")
     architecture = {f"generator.{name}": trained[f"generator.{name}"] for name in configured.own_arguments(config.generator)}
@@ -95,14 +99,18 @@ def pieces(config: ConfigDict) -> list[Piece]:
     own = factory if config.classifier.factory else factory | named
     schedule = fields("train")
     del schedule["train.init_from"]
-    work = [Piece("data", data.run, fields("data"), ()), make_generator]
-    if seen := (perceptual.NAME,) if perceptual.is_needed(config) else ():
+    of_data = {name: value for name, value in fields("data").items() if name not in data.READING} | data.identity(config.data, source)
+    work = [Piece("data", data.run, of_data, ())]
+    if has_generator:
+        work.append(make_generator)
+    if seen := (perceptual.NAME,) if has_generator and perceptual.is_needed(config) else ():
         if perceptual.is_file(config):
             of_network, needs = {"encoder.perceptual_weights": _sha256(config.encoder.perceptual_weights)}, ()
         else:
             of_network, needs = named | schedule | fields("encoder.seed"), ("data",)
         work.append(Piece(perceptual.NAME, perceptual.run, of_network | fields("encoder.perceptual"), needs))
-    work += _latent(config, fields, seen, own, schedule, "")
+    if has_generator:
+        work += _latent(config, fields, seen, own, schedule, "")
     if any(methods.find(method).single_code for method in config.methods) and not is_single(config):
         work += _latent(config, fields, seen, own, schedule, SINGLE)
     needs_of = {"": (), "codes": ("shift", "encode"), "directions": ("shift", "encode", "screen")}
@@ -117,10 +125,15 @@ def pieces(config: ConfigDict) -> list[Piece]:
             needs = ("data", *latent, *([f"train/{source}-{seed}"] if from_method else []))
             work.append(Piece(f"train/{method}-{seed}", run, own | schedule | start | fields(*spec.fields), needs))
     work.append(Piece("judge", judge.run, own | schedule | fields("judge"), ("data",)))
-    evaluated = ("data", "encode", "screen", "judge")
-    of_space = fields("natra.truncation", "natra.norm", "natra.units")
+    if config.eval.extra_splits:
+        of_extra = fields("eval.extra_splits", "data.resolution", "data.fit") | extra_splits.identity(config.eval.extra_splits)
+        work.append(Piece(extra_splits.NAME, extra_splits.run, of_extra, ("data",)))
+    extra = (extra_splits.NAME,) if config.eval.extra_splits else ()
+    evaluated = ("data", *extra, *(("encode", "screen") if has_generator else ()), "judge")
+    of_space = fields("natra.truncation", "natra.norm", "natra.units") if has_generator else {}
     settings = {name: fields("eval")[name] for name in evaluate.FIELDS} | of_space
-    work.append(Piece(f"evaluate/{labels.NAME}-0", labels.run, settings | fields("natra.epsilon_max"), evaluated))
+    if has_generator:
+        work.append(Piece(f"evaluate/{labels.NAME}-0", labels.run, settings | fields("natra.epsilon_max"), evaluated))
     for method in config.methods:
         for seed in config.seeds:
             needs = (*evaluated, f"train/{method}-{seed}")
@@ -129,9 +142,18 @@ def pieces(config: ConfigDict) -> list[Piece]:
             if config.eval.thorough:
                 run = partial(thorough.run, method=method, seed=seed)
                 work.append(Piece(f"evaluate/{method}-{seed}-thorough", run, fields("eval") | of_space, needs))
-    work.append(Piece(f"evaluate/{judge.NAME}-0", partial(evaluate.run, method=judge.NAME, seed=0), settings, ("data", "judge")))
+    work.append(
+        Piece(
+            f"evaluate/{judge.name(config)}-0",
+            partial(evaluate.run, method=judge.name(config), seed=0),
+            settings,
+            ("data", *extra, "judge"),
+        )
+    )
     everything = tuple(piece.name for piece in work if piece.stage not in ("data", "judge"))
     work.append(Piece("report", report.run, fields("report", "name", "methods", "seeds"), everything))
+    if not has_generator:
+        return work
     searched = of_space | fields("natra.num_steps", "natra.restarts", "natra.random_start", "directions.seed", "eval.batch_size")
     needs = ("data", "shift", "encode", "screen", f"train/{export.method(config)}-{config.seeds[0]}")
     work.append(Piece("export", export.run, fields("export") | searched, needs))
@@ -146,17 +168,20 @@ def run(
     stages: Sequence[str] = STAGES,
     scratch: str | None = None,
     say: Callable[[str], None] = print,
+    source: Source | None = None,
 ) -> None:
     """Runs the chosen stages of the experiment in workdir, skipping what is done there and continuing what was interrupted.
 
+    source: data handed over in Python, where config.data.name is 'arrays' (`natra_jax.data.from_arrays`).
     Raises UserError for a wrong config field, an unknown stage, a workdir that cannot be used, or a stage whose inputs are missing.
     """
     for stage in stages:
         if stage not in (*STAGES, *ON_REQUEST):
             raise UserError(f"--stages: unknown stage {stage!r} ({nearest(stage, (*STAGES, *ON_REQUEST))})")
+    config = settle(config, source)
     described = validate(config, len(devices))
     root = epath.Path(workdir).expanduser().resolve() if "://" not in workdir else epath.Path(workdir)
-    work = pieces(config)
+    work = pieces(config, source)
     fingerprints = _fingerprints(work)
     done = {piece.name for piece in work if files.is_done(root / piece.name, fingerprints[piece.name])}
     chosen = [piece for piece in work if piece.stage in stages]
@@ -167,7 +192,7 @@ def run(
             raise UserError(f"--stages={','.join(stages)}: {piece.name} needs {missing[0]}, which is not done: add {stage}")
     files.claim(root, config.name, to_json(config))
     with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
-        context = Context(FrozenConfigDict(config), root, Path(scratch or temporary), devices, say, fingerprints)
+        context = Context(FrozenConfigDict(config), root, Path(scratch or temporary), devices, say, fingerprints, source)
         _collect(root, work, done)
         checked = False
         for piece in chosen:
@@ -175,10 +200,11 @@ def run(
                 say(f"{piece.name}: up to date")
                 continue
             if "data" in done and not checked:
-                generator.check(context, described)
                 train.check(context)
-                perceptual.check(context)
-                screening_judge.check(context)
+                if described is not None:
+                    generator.check(context, described)
+                    perceptual.check(context)
+                    screening_judge.check(context)
                 checked = True
             directory, wanted = root / piece.name, fingerprints[piece.name]
             for change in files.changes(directory, piece.fields):

@@ -2,8 +2,8 @@
 
     python -m natra_jax.predict --workdir=DIR [--method=natra] [--seed=0] [--resize] IMAGES...
 
-IMAGES are files in any format that Pillow reads. They are turned as their EXIF orientation says, and have to be of the size that was
-trained on unless --resize is given.
+IMAGES are JPEG, PNG, WebP, PGM, PPM or BMP files. They are turned as their EXIF orientation says, and brought to the size that was trained
+on as the training images were; where these all came in one size, images have to be of it unless --resize is given.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def parse_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
     flags.DEFINE_string("workdir", None, "Directory or bucket of the experiment.", flag_values=values)
     flags.DEFINE_string("method", "natra", "The method that the classifier was trained by.", flag_values=values)
     flags.DEFINE_integer("seed", 0, "The seed that it was trained from.", lower_bound=0, flag_values=values)
-    flags.DEFINE_bool("resize", False, "Scale images of another size, bicubically and whatever their proportions.", flag_values=values)
+    flags.DEFINE_bool("resize", False, "Scale images of another size, whatever their proportions.", flag_values=values)
     flags.DEFINE_bool("debug", False, "Show the traceback of errors that the user can put right, too.", flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     try:
@@ -55,46 +55,29 @@ def main(argv: Sequence[str]) -> None:
     from natra_jax.stages import trained
 
     classifier = trained.load(chosen.workdir, chosen.method, chosen.seed)
+    fit = "stretch" if chosen.resize else classifier.fit
     probabilities = jax.jit(lambda logits_fn, images: jax.nn.softmax(logits_fn(images)))
     for i in range(0, len(paths), _BATCH):
         names = paths[i : i + _BATCH]
-        images = np.stack([read_image(name, classifier.image_shape, chosen.resize) for name in names])
+        images = np.stack([read_image(name, classifier.image_shape, fit) for name in names])
         for name, of_image in zip(names, np.asarray(probabilities(classifier.logits_fn, images)), strict=True):
-            print(f"{name}\t{of_image.argmax()}\t{of_image.max():.4f}", flush=True)
+            print(f"{name}\t{classifier.classes[of_image.argmax()]}\t{of_image.max():.4f}", flush=True)
 
 
-def read_image(path: str, image_shape: tuple[int, int, int], resize: bool) -> np.ndarray:
+def read_image(path: str, image_shape: tuple[int, int, int], fit: str) -> np.ndarray:
     """The image file as float32 [H, W, C] in [-1, 1], in RGB, or in grey for one channel.
 
-    Raises UserError if it cannot be read, or is of another size and not to be resized.
+    fit: of natra_jax.data.FITS, how an image of another size is brought to H = W; '' takes none. Raises UserError if it cannot be read, or
+    is of another size and not to be scaled.
     """
-    from PIL import Image, ImageOps
+    from natra_jax.data import decoding, to_float
 
-    from natra_jax.data import to_float
-
-    height, width, channels = image_shape
-    try:
-        with Image.open(Path(path).expanduser()) as file:
-            image = ImageOps.exif_transpose(file)
-            image = _to_8_bits(image).convert("L" if channels == 1 else "RGB")
-    except Exception as error:  # Pillow raises many types for a damaged file
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read as an image ({reason})") from error
-    if image.size != (width, height):
-        if not resize:
-            found = f"{image.height}x{image.width}"
-            raise UserError(f"{path}: is {found} pixels, and the classifier was trained on {height}x{width}: give --resize to scale it")
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return to_float(np.asarray(image).reshape(image_shape))
-
-
-def _to_8_bits(image):
-    """A grey image of 16 bits in 8, where Pillow's own conversion would cut off all above 255; others as they are."""
-    from PIL import Image
-
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    (height, width, channels), file = image_shape, Path(path).expanduser()
+    size = decoding.size(file, path)
+    if size != (width, height) and not fit:
+        found = f"{size[1]}x{size[0]}"
+        raise UserError(f"{path}: is {found} pixels, and the classifier was trained on {height}x{width}: give --resize to scale it")
+    return to_float(decoding.decode(file, decoding.Form(height, fit, channels), path))
 
 
 def run() -> None:

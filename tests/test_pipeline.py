@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from natra_jax import methods, pipeline
+from natra_jax.classifiers import CLASSIFIERS
 from natra_jax.experiments import smoke
 from natra_jax.pipeline import Piece
 from natra_jax.types import Record, UserError
@@ -77,12 +78,14 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
 def test_every_field_that_shapes_a_result_belongs_to_a_piece(tmp_path):
     (tmp_path / "vgg16.pth").write_text("weights")
     perceptual = {"encoder__perceptual": "vgg16", "encoder__perceptual_weights": str(tmp_path / "vgg16.pth")}
-    variants = [{}, {"classifier__name": "vgg16"}, {"classifier__name": "resnet50"}, perceptual]
+    variants = [*({"classifier__name": name} for name in CLASSIFIERS), perceptual, {"eval__extra_splits": (f"more={tmp_path}",)}]
     works = [work_of(encoder__gamma2=0.1, eval__thorough=True, **variant) for variant in variants]
     used = {field for work in works for piece in work.values() for field in piece.fields}
     unused = set(pipeline.flatten(config())) - used
     of_checkpoints = {f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")}
-    assert unused == {"parallel"} | of_checkpoints, "on what it runs, but not what comes out; and what only a checkpoint has"
+    on_what_it_runs = {"parallel", *pipeline.data.READING}
+    said = {f"obtain.{what}" for what in ("data", "weights", "classifier")}
+    assert unused == on_what_it_runs | said | of_checkpoints
 
 
 @pytest.fixture
@@ -94,12 +97,12 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
     real = pipeline.pieces
 
-    def stubs(ran, experiment):
+    def stubs(ran, experiment, source=None):
         def work(context, directory, name):
             ran.append(name)
             (directory / "made").write_text(context.fingerprints[name])
 
-        return [piece._replace(run=partial(work, name=piece.name)) for piece in real(experiment)]
+        return [piece._replace(run=partial(work, name=piece.name)) for piece in real(experiment, source)]
 
     def run(stages=pipeline.STAGES, said=None, **fields):
         ran = []
@@ -386,7 +389,7 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(t
             Piece("generator", partial(halting, dies=dies), {"steps": steps}, ("data",)),
             Piece("encode", whole, {}, ("generator",)),
         ]
-        monkeypatch.setattr(pipeline, "pieces", lambda config: work)
+        monkeypatch.setattr(pipeline, "pieces", lambda *_: work)
         ran.clear()
         pipeline.run(config(), str(tmp_path / "work"), devices=jax.devices()[:1], say=lambda line: None)
         return list(ran)
@@ -414,7 +417,7 @@ def evaluated(tmp_path, monkeypatch):
         pipeline.write_records(directory / "records.jsonl", [record])
 
     def run(names=("a", "b")):
-        monkeypatch.setattr(pipeline, "pieces", lambda _: [Piece(f"evaluate/{n}", partial(work, name=n), {}, ()) for n in names])
+        monkeypatch.setattr(pipeline, "pieces", lambda *_: [Piece(f"evaluate/{n}", partial(work, name=n), {}, ()) for n in names])
         pipeline.run(config(), str(tmp_path / "work"), devices=jax.devices()[:1], say=lambda line: None)
 
     top = tmp_path / "work" / "records.jsonl"

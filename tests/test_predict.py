@@ -61,14 +61,14 @@ def answer(pixels):
 def check(line, path, pixels):
     name, label, probability = line.split("\t")
     expected_label, expected = answer(pixels)
-    assert name == str(path) and int(label) == expected_label and abs(float(probability) - expected) < 1e-4
+    assert name == str(path) and label == "abc"[expected_label] and abs(float(probability) - expected) < 1e-4
 
 
 GREY = RNG.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 FORMS = {
     "colours.png": (Image.fromarray(COLOURS), COLOURS),
     "colours.bmp": (Image.fromarray(COLOURS), COLOURS),
-    "transparent.png": (Image.fromarray(np.dstack([COLOURS, np.full((HEIGHT, WIDTH), 128, np.uint8)])), COLOURS),
+    "opaque.png": (Image.fromarray(np.dstack([COLOURS, np.full((HEIGHT, WIDTH), 255, np.uint8)])), COLOURS),
     "grey.png": (Image.fromarray(GREY), np.dstack([GREY] * 3)),
     "grey16.png": (Image.fromarray(GREY.astype(np.uint16) * 257), np.dstack([GREY] * 3)),
     "palette.png": (Image.fromarray(COLOURS).quantize(256), COLOURS),
@@ -102,11 +102,24 @@ def test_resize_scales_an_image_of_another_size(said, tmp_path):
     check(out.rstrip("\n"), tmp_path / "large.png", constant[:HEIGHT, :WIDTH])
 
 
+def test_photos_of_any_size_are_seen_as_the_training_photos_were(tmp_path, said):
+    context = small.context(tmp_path / "work", small.config(data__name="folder", data__fit="pad"))
+    directory = context.workdir / "train" / "natra-0"
+    directory.mkdir(parents=True)
+    classifier.save(directory, context.config, data.facts(context), SimpleNamespace(params={"weights": WEIGHTS}, batch_stats={}))
+    constant = np.full((4 * HEIGHT, 2 * WIDTH, 3), (10, 200, 90), np.uint8)
+    Image.fromarray(constant).save(tmp_path / "tall.png")
+    _, out, _ = said("--workdir={tmp}/work", "{tmp}/tall.png")
+    padded = np.zeros(small.SHAPE, np.uint8)
+    padded[:, WIDTH // 4 : 3 * WIDTH // 4] = (10, 200, 90)
+    check(out.rstrip("\n"), tmp_path / "tall.png", padded)
+
+
 MISTAKES = {
-    ("--workdir={work}", "{tmp}/missing.png"): ["missing.png", "No such file"],
-    ("--workdir={work}", "{tmp}"): ["directory"],
-    ("--workdir={work}", "{tmp}/text.png"): ["text.png", "cannot be read as an image"],
-    ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "cannot be read as an image"],
+    ("--workdir={work}", "{tmp}/missing.png"): ["missing.png", "is not there"],
+    ("--workdir={work}", "{tmp}"): ["is damaged", "directory"],
+    ("--workdir={work}", "{tmp}/text.png"): ["text.png", "is no image that can be read"],
+    ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "is damaged"],
     ("--workdir={work}", "{tmp}/large.png"): ["large.png", "20x30", "8x8", "--resize"],
     ("--workdir={work}", "--method=adv", "{tmp}/large.png"): ["'adv'", "natra (seeds 0, 2), original (seed 0)"],
     ("--workdir={work}", "--seed=1", "{tmp}/large.png"): ["'natra' from seed 1", "natra (seeds 0, 2)"],

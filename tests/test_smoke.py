@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 METHODS = ("original", "random", "natra")
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # most of this test's time is compilation
 STAGES = [
+    *(("data", split, "majority_share") for split in ("train", "val_iid", "val_shift", "test_iid", "test_shift")),
     ("generator", "val_iid", "reconstruction_error"),
     ("encoder", "val_iid", "reconstruction_error"),
     ("encoder", "val_iid", "perceptual_error"),
@@ -69,7 +70,9 @@ def test_smoke(tmp_path):
     # what was measured
     records = read_records(workdir / "records.jsonl")
     assert len(records) == len(files["records.jsonl"].splitlines())
-    stages = [record for record in records if record.method in ("generator", "encoder", "screening") or record.metric == "image_moved"]
+    stages = [
+        record for record in records if record.method in ("data", "generator", "encoder", "screening") or record.metric == "image_moved"
+    ]
     assert [(record.method, record.split, record.metric) for record in stages] == STAGES
     assert all(0 < record.value <= config.directions.num and record.low is record.high is None for record in stages)
     evaluated = [record for record in records if record not in stages]

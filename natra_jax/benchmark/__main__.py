@@ -1,35 +1,21 @@
 """The speeds that matter here, side by side in one run, as ratios.
 
-    python -m natra_jax.benchmark [attack] [training] [encoding] [upsampling] [stylegan2] [stylegan2_gradient]
+    python -m natra_jax.benchmark [attack] [training] [encoding] [upsampling] [loading] [waiting] [stylegan2] [stylegan2_gradient]
 
 All of them where none is named. The last two also measure a PyTorch module of the same architecture where PyTorch is installed.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 
 from natra_jax import command
 from natra_jax.benchmark.parts import PARTS
+from natra_jax.benchmark.timing import measure
 from natra_jax.types import UserError
-
-
-def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of each, called in turn, round after round, so that whatever else the machine does meets all alike."""
-    for call in candidates.values():
-        jax.block_until_ready(call())
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
-        for name, call in candidates.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(s) for name, s in seconds.items()}
 
 
 def main(names: Sequence[str]) -> None:

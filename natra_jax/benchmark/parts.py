@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from natra_jax import attacks, classifiers, generators, latents
-from natra_jax.benchmark import torch_stylegan2
+from natra_jax.benchmark import loading, torch_stylegan2
 from natra_jax.convolution import conv2d
 from natra_jax.generators import resampling
 from natra_jax.methods import advbn, mixing, natra, plain
@@ -137,6 +137,8 @@ PARTS = {
     "training": ("one training step", training_steps),
     "encoding": ("10,000 images encoded", encoding),
     "upsampling": ("an up-convolution", upsampling),
+    "loading": ("512 JPEGs of 256 px decoded", loading.decoding),
+    "waiting": ("100 steps of training, and the time of them without data", loading.waiting),
     "stylegan2": ("StyleGAN2 at 256 px, four images", stylegan2),
     "stylegan2_gradient": ("the same, and the gradient with respect to the codes", partial(stylegan2, gradient=True)),
 }

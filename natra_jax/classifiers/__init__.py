@@ -8,6 +8,8 @@ variables = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros([1, 16, 16, 3]
 
 from __future__ import annotations
 
+from functools import partial
+
 from flax import linen as nn
 
 from natra_jax.classifiers.advbn import AdvBN, Cut
@@ -16,8 +18,15 @@ from natra_jax.classifiers.dual import add_twins, adversarial, clean, has_twins
 from natra_jax.classifiers.factory import from_factory, require_logits
 from natra_jax.classifiers.resnet import ResNet
 from natra_jax.classifiers.vgg import Vgg16
+from natra_jax.classifiers.wide_resnet import WideResNet
 
-CLASSIFIERS = {"cnn": Cnn, "vgg16": Vgg16, "resnet50": ResNet}
+CLASSIFIERS = {
+    "cnn": Cnn,
+    "vgg16": Vgg16,
+    "resnet18": partial(ResNet, blocks=(2, 2, 2, 2), bottleneck=False),
+    "resnet50": ResNet,
+    "wide_resnet": WideResNet,
+}
 
 
 def build(name: str, num_classes: int, axis_name: str | None = None, **options) -> nn.Module:
@@ -32,6 +41,7 @@ __all__ = [
     "Cut",
     "ResNet",
     "Vgg16",
+    "WideResNet",
     "add_twins",
     "adversarial",
     "build",

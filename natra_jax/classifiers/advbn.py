@@ -33,12 +33,17 @@ Variables = dict[str, Any]  # params, and batch_stats where there are any
 
 
 class AdvBN(nn.Module):
-    """features [B, ..., C] -> the same, unless the collection 'advbn' says otherwise. relu: whether features are a ReLU's output."""
+    """features [B, ..., C] -> the same, unless the collection 'advbn' says otherwise. relu: whether features are a ReLU's output.
+
+    What the collection has of features of fewer digits, such as bfloat16, is float32.
+    """
 
     relu: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        x = jnp.asarray(x)
+        kept, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if self.is_mutable_collection(_COLLECTION) and not self.is_initializing():
             self.put_variable(_COLLECTION, "features", x)
         elif self.has_variable(_COLLECTION, "features"):
@@ -46,7 +51,7 @@ class AdvBN(nn.Module):
         if self.has_variable(_COLLECTION, "m"):
             m, s = self.get_variable(_COLLECTION, "m"), self.get_variable(_COLLECTION, "s")
             x = perturb(x, channel_means(x, m.shape[0]), m, s, self.relu)
-        return x
+        return x.astype(kept)
 
 
 class Cut(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from natra_jax.classifiers.advbn import AdvBN
@@ -13,20 +14,22 @@ from natra_jax.convolution import Conv
 class Cnn(nn.Module):
     """Images [B, H, W, C] -> logits [B, num_classes]. Every stage but the first starts by halving the resolution.
 
-    widths: channels of each stage. norm: 'group' or 'batch'. axis_name: the device axis over which BatchNorm averages. The place of AdvBN
-    is behind the first stage.
+    widths: channels of each stage. norm: 'group' or 'batch'. axis_name: the device axis over which BatchNorm averages. dtype: what is
+    computed with up to the last layer, 'float32' or 'bfloat16'; weights, statistics and logits are float32. The place of AdvBN is behind
+    the first stage.
     """
 
     num_classes: int
     widths: tuple[int, ...] = (16, 32, 48)
     norm: str = "group"
     axis_name: str | None = None
+    dtype: str = "float32"
 
     @nn.compact
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """The output of every stage, finest first: the perceptual features V_l of NaTra eq. 9."""
         outputs = []
-        x = Conv(self.widths[0])(x)
+        x = Conv(self.widths[0])(x.astype(self.dtype))
         for stage, width in enumerate(self.widths):
             if stage:
                 x = nn.avg_pool(x, (2, 2), (2, 2))
@@ -44,4 +47,4 @@ class Cnn(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         y = self.features(x, train)[-1]
         y = nn.relu(normalise(y, self.norm, train, self.axis_name))
-        return nn.Dense(self.num_classes)(y.mean((1, 2)))
+        return nn.Dense(self.num_classes)(y.astype(jnp.float32).mean((1, 2)))

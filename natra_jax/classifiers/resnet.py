@@ -1,17 +1,19 @@
-"""ResNet-50 (He et al. 2016) as torchvision has it: bottlenecks whose 3x3 convolution takes the stride ("v1.5").
+"""ResNet-50 and ResNet-18 (He et al. 2016) as torchvision has them: in bottlenecks the 3x3 convolution takes the stride ("v1.5").
 
-`natra_jax.weights.classifiers` reads torchvision's weights, and AdvBN's, for it.
+    from natra_jax.classifiers import ResNet
+    resnet50, resnet18 = ResNet(1000), ResNet(1000, blocks=(2, 2, 2, 2), bottleneck=False)
+
+`natra_jax.weights.classifiers` reads torchvision's weights for both, and AdvBN's for ResNet-50.
 """
 
 from __future__ import annotations
-
-from functools import reduce
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from natra_jax.classifiers import pooling
 from natra_jax.classifiers.advbn import AdvBN
 from natra_jax.classifiers.imagenet import standardise
 from natra_jax.classifiers.norm import normalise
@@ -23,28 +25,33 @@ EXPANSION = 4  # channels that leave a bottleneck over those within
 class ResNet(nn.Module):
     """Images [B, H, W, 3] or [B, H, W, 1] in [-1, 1], of any size -> logits [B, num_classes].
 
-    widths: channels within the bottlenecks of each stage, the first also of the stem. blocks: bottlenecks of each stage; (3, 4, 6, 3) is
-    ResNet-50. standardised: whether the images are already as ImageNet's networks expect them. axis_name: the device axis over which
-    BatchNorm averages. The place of AdvBN is behind the first stage.
+    widths: channels within the blocks of each stage, the first also of the stem. blocks: residual blocks of each stage. bottleneck: whether
+    these are bottlenecks of 1x1, 3x3 and 1x1 convolutions, with four times as many channels outside, or of two 3x3 ones. standardised:
+    whether the images are already as ImageNet's networks expect them. axis_name: the device axis over which BatchNorm averages. dtype:
+    what is computed with up to the last layer, 'float32' or 'bfloat16'; weights, statistics and logits are float32. The place of AdvBN is
+    behind the first stage.
     """
 
     num_classes: int
     widths: tuple[int, ...] = (64, 128, 256, 512)
     blocks: tuple[int, ...] = (3, 4, 6, 3)
+    bottleneck: bool = True
     standardised: bool = False
     axis_name: str | None = None
+    dtype: str = "float32"
 
     @nn.compact
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """The output of every stage, finest first, at 1/4, 1/8, ... of the resolution."""
         outputs = []
-        x = x if self.standardised else standardise(x)
+        x = (x if self.standardised else standardise(x)).astype(self.dtype)
+        residual = _Bottleneck if self.bottleneck else _Basic
         x = nn.relu(_ConvNorm(self.widths[0], 7, 2, self.axis_name, name="stem")(x, train))
-        x = _halve(x)
+        x = pooling.max_of_3(x)
         for stage, (width, count) in enumerate(zip(self.widths, self.blocks, strict=True), start=1):
             for block in range(count):
                 stride = 2 if stage > 1 and block == 0 else 1
-                x = _Bottleneck(width, stride, self.axis_name, name=f"stage{stage}_{block}")(x, train)
+                x = residual(width, stride, self.axis_name, name=f"stage{stage}_{block}")(x, train)
             if stage == 1:
                 x = AdvBN()(x)
             outputs.append(x)
@@ -52,7 +59,8 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        return nn.Dense(self.num_classes, name="head")(self.features(x, train)[-1].mean((1, 2)))
+        y = self.features(x, train)[-1].astype(jnp.float32)
+        return nn.Dense(self.num_classes, name="head")(y.mean((1, 2)))
 
 
 class _Bottleneck(nn.Module):
@@ -68,6 +76,20 @@ class _Bottleneck(nn.Module):
         y = _ConvNorm(outputs, 1, 1, self.axis_name, name="expand")(y, train)
         if self.stride > 1 or x.shape[-1] != outputs:
             x = _ConvNorm(outputs, 1, self.stride, self.axis_name, name="shortcut")(x, train)
+        return nn.relu(x + y)
+
+
+class _Basic(nn.Module):
+    width: int
+    stride: int
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        y = nn.relu(_ConvNorm(self.width, 3, self.stride, self.axis_name, name="first")(x, train))
+        y = _ConvNorm(self.width, 3, 1, self.axis_name, name="second")(y, train)
+        if self.stride > 1 or x.shape[-1] != self.width:
+            x = _ConvNorm(self.width, 1, self.stride, self.axis_name, name="shortcut")(x, train)
         return nn.relu(x + y)
 
 
@@ -94,12 +116,3 @@ def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     half = kernel.shape[0] // 2
     # 'SAME' would pad an even side by one pixel more at its end than at its beginning
     return lax.conv_general_dilated(x, kernel, (stride, stride), [(half, half)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def _halve(x: jax.Array) -> jax.Array:
-    """Maxima of 3x3 pixels around every other one, of what a ReLU leaves. On a CPU faster to differentiate than a window reduction."""
-    # beyond the border 0 wins over nothing
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    height, width = x.shape[1] - 2, x.shape[2] - 2
-    x = reduce(jnp.maximum, (x[:, i : i + height : 2] for i in range(3)))
-    return reduce(jnp.maximum, (x[:, :, i : i + width : 2] for i in range(3)))

@@ -11,7 +11,8 @@ import numpy as np
 
 from natra_jax.data.source import Source, Split
 
-NUM_CLASSES = 10
+RESOLUTION = 16  # pixels
+CLASSES = tuple(map(str, range(10)))
 _SHARES = {"train": 960, "val": 240, "test": 597}  # of the 1,797 digits, stratified
 
 
@@ -77,4 +78,4 @@ def load(*, seed: int, renderings: int, wild_per_image: int, **_) -> Source:
             rendered[f"{part}_{kind}"] = views.reshape(len(chosen), renderings, *views.shape[1:])
     again = np.tile(train, wild_per_image)
     wild = Split(paint(gray[again], uniform_factors(rng, label[again])), label[again])
-    return Source(NUM_CLASSES, splits, rendered, wild)
+    return Source(CLASSES, splits, rendered, wild)

@@ -1,47 +1,186 @@
-"""Batches as a function of the step: shuffled anew each epoch, the same for the same seed, so that resuming needs the step alone."""
+"""Batches as a function of the step, shuffled anew each epoch, the same for the same seed; and the same batches read ahead of their use.
+
+    batch_at = batches({"image": images, "label": labels}, 64, seed=0)
+    with ahead(batch_at, 0, 1000) as reader:
+        for batch in reader: ...
+
+Resuming needs the step alone.
+"""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
 
-from natra_jax.data.source import to_float
+from natra_jax.data.source import Images, to_float
+from natra_jax.data.workers import by_workers, forget_frames
 from natra_jax.types import Batch, Partners, UserError
 
 
 def batches(
-    arrays: Mapping[str, np.ndarray], batch_size: int, seed: int, field: str = "batch_size", partners: Partners | None = None
+    arrays: Mapping[str, Images],
+    batch_size: int,
+    seed: int,
+    field: str = "batch_size",
+    partners: Partners | None = None,
+    *,
+    partners_of: int | None = None,
+    host: tuple[int, int] = (0, 1),
 ) -> Callable[[int], Batch]:
     """(step) -> {name: arrays[name][index], 'index': index}, with uint8 images converted to float32 in [-1, 1].
 
-    Arrays share their leading axis N and may be memory-mapped. An epoch is N // batch_size batches; what is left over changes each
-    epoch. partners: adds partner_<name> [B, count, ...] of other examples, drawn over the whole data set from (seed, step, index) alone, so
-    that they do not depend on how a batch is split over devices. Raises UserError, naming the config field, if there are fewer
-    examples than a batch holds.
+    Arrays share their leading axis N and may be memory-mapped or decoded on demand. An epoch is N // batch_size batches; what is left over
+    changes each epoch. partners: adds partner_<name> [B, count, ...] of other examples, drawn from (seed, step, index) alone, so that they
+    do not depend on how a batch is split over devices. partners_of: they are among the first so many examples, which are those with
+    labels; by default among all. host: (its number, how many there are): of each batch this host's rows alone, which are read nowhere else;
+    joined in the order of the hosts they are the batch of one host.
+
+    Raises UserError, naming the config field, if there are fewer examples than a batch holds or the hosts cannot share it equally.
     """
-    count = len(next(iter(arrays.values())))
+    count, (this_host, hosts) = len(next(iter(arrays.values()))), host
+    if not 0 <= this_host < hosts:
+        raise ValueError(f"there is no host {this_host} of {hosts}")
     if count < batch_size:
         raise UserError(f"config field {field} is {batch_size}, but there are only {count} examples to draw a batch from: lower it")
-    order = grain.MapDataset.range(count).seed(seed).shuffle().batch(batch_size, drop_remainder=True).repeat()
+    if batch_size % hosts:
+        raise UserError(f"config field {field} is {batch_size}, which {hosts} hosts cannot share equally: make it a multiple of {hosts}")
+    candidates = count if partners_of is None else partners_of
+    if partners is not None and not 0 < candidates <= count:
+        raise ValueError(f"partners cannot be drawn from the first {candidates} of {count} examples")
+    order = grain.MapDataset.range(count).seed(seed).shuffle().repeat()
+    share = batch_size // hosts
 
     def taken(name: str, index: np.ndarray) -> np.ndarray:
         array = np.asarray(arrays[name][index.ravel()]).reshape(*index.shape, *arrays[name].shape[1:])
         return to_float(array) if array.dtype == np.uint8 else array
 
     def batch_at(step: int) -> Batch:
-        index = np.asarray(order[step], np.int32)
+        epoch, within = divmod(step, count // batch_size)
+        first = epoch * count + within * batch_size + this_host * share
+        index = np.asarray([order[i] for i in range(first, first + share)], np.int32)
         batch = {name: taken(name, index) for name in arrays} | {"index": index}
         if partners is not None:
-            others = np.stack([_others(seed, step, i, count, partners.count) for i in index])
+            others = np.stack([_others(seed, step, i, candidates, partners.count) for i in index])
             batch |= {f"partner_{name}": taken(name, others) for name in partners.arrays}
         return batch
 
     return batch_at
 
 
-def _others(seed: int, step: int, index: int, count: int, draws: int) -> np.ndarray:
-    """Indices [draws] of other examples than index, of a data set of count; of itself where it is alone."""
-    offsets = np.random.default_rng((seed, step, index)).integers(1, max(count, 2), draws)
-    return (index + offsets) % count
+def labelled(label: np.ndarray) -> int:
+    """How many examples have a label, which is 0 or more. Raises ValueError if one of them stands behind one without."""
+    has_label = np.asarray(label) >= 0
+    count = int(has_label.sum())
+    if not has_label[:count].all():
+        raise ValueError("examples without a label must stand behind those with one")
+    return count
+
+
+def _others(seed: int, step: int, index: int, candidates: int, draws: int) -> np.ndarray:
+    """Indices [draws] of other examples than index, of the first so many candidates; of itself where it is alone."""
+    rng = np.random.default_rng((seed, step, index))
+    if index >= candidates:
+        return rng.integers(0, candidates, draws)
+    offsets = rng.integers(1, max(candidates, 2), draws)
+    return (index + offsets) % candidates
+
+
+class Reading(NamedTuple):
+    """Who reads ahead. What is read does not depend on it."""
+
+    threads: int = 2  # of this process; 0 where there are no workers: a batch is read when it is asked for
+    workers: int = 0  # processes, in place of the threads
+
+
+def ahead(
+    batch_at: Callable[[int], Batch],
+    start: int,
+    stop: int,
+    *,
+    threads: int = Reading().threads,
+    workers: int = Reading().workers,
+    place: Callable[[Batch], Any] | None = None,
+) -> Ahead:
+    """place(batch_at(step)) for the steps from start to stop - 1, in order, read and placed while the caller does something else.
+
+    threads: read a batch each; no more than threads + 1 batches lie ready or are being read. workers: processes that read in place of the
+    threads, each a few batches ahead. They take seconds to start, and pay where threads wait for one another because of what batch_at does
+    in Python. It travels to them by cloudpickle, memory-mapped arrays in it by the names of their files. place: moves a batch to the
+    devices, as jax.device_put does; called in a thread of this process.
+
+    What batch_at or place raises is raised where its batch is asked for. Leave the iterator's `with` block, or close it, to stop reading.
+    Raises ValueError for threads or workers below 0.
+    """
+    if min(threads, workers) < 0:
+        raise ValueError(f"threads and workers must be 0 or more, got {threads} and {workers}")
+
+    def opened(step: int) -> grain.IterDataset:
+        steps = grain.MapDataset.range(step, stop)
+        if workers:
+            return by_workers(steps, batch_at, workers, place)
+        placed = batch_at if place is None else lambda at: place(batch_at(at))
+        # grain takes a buffer of 0 for no reading ahead
+        return steps.map(placed).to_iter_dataset(grain.ReadOptions(threads, threads and threads + 1))
+
+    return Ahead(opened, start, stop, shared=workers > 0)
+
+
+class Ahead(grain.DatasetIterator):
+    """What `ahead` returns. Its state is the step of the batch that comes next, whoever reads: grain.checkpoint saves and restores it."""
+
+    def __init__(self, opened: Callable[[int], grain.IterDataset], start: int, stop: int, shared: bool):
+        super().__init__()
+        self._opened, self._step, self._stop, self._source, self._shared = opened, start, stop, None, shared
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __next__(self) -> Any:
+        try:
+            batch = next(self._reading())
+        except BaseException as error:
+            if self._shared:
+                forget_frames(error)
+            self._drop()  # what was read beyond a failure is out of step
+            raise
+        self._step += 1
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        return {"step": self._step}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        if not 0 <= state["step"] <= self._stop:
+            raise ValueError(f"step {state['step']} is not among the {self._stop} of this iterator")
+        self._drop()
+        self._step = int(state["step"])
+
+    def start_prefetch(self) -> None:
+        self._reading().start_prefetch()
+
+    def close(self) -> None:
+        super().close()
+        self._drop()
+
+    def _reading(self) -> grain.DatasetIterator:
+        if self._closed:
+            raise ValueError("this iterator is closed")
+        if self._source is None:
+            self._source = iter(self._opened(self._step))
+        return self._source
+
+    def _drop(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
+            if self._shared:
+                # grain's iterators hang on to batches in memory shared with the workers, which has to be given back before Python ends
+                del source
+                gc.collect()

@@ -68,6 +68,21 @@ def hold_class(generator: Generator, codes: np.ndarray) -> np.ndarray:
     return held
 
 
+def within_classes(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Codes [K, L, D] less the mean of their class, labels [K], plus that of all: what is discovered in these varies at one label.
+
+    The scatter within classes of discriminant analysis (Fisher 1936): where images of one class differ in light or pose, that these
+    leave the label alone is seen in the data, and classes may differ in whatever else. Raises ValueError where no class has two codes.
+    """
+    _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
+    if count.max() < 2:
+        raise ValueError("no class has two images: there is nothing that varies within one")
+    sums = np.zeros((len(count), *codes.shape[1:]))
+    np.add.at(sums, place, codes)
+    means = (sums / count[:, None, None]).astype(codes.dtype)
+    return codes - means[place] + codes.mean(0)
+
+
 def discover(
     codes: np.ndarray,
     seen: np.ndarray,

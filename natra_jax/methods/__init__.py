@@ -9,8 +9,9 @@ from importlib import import_module
 
 from natra_jax.methods.advbn import both
 from natra_jax.methods.spec import Latent, MethodSpec
+from natra_jax.methods.within import within
 
-__all__ = ["METHODS", "Latent", "MethodSpec", "find"]
+__all__ = ["METHODS", "Latent", "MethodSpec", "find", "within"]
 
 
 def _spec(file: str, name: str) -> MethodSpec:

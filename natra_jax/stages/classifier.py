@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from natra_jax import classifiers, trees
 from natra_jax.classifiers import dual
+from natra_jax.data import scales
 from natra_jax.methods.plain import original
 from natra_jax.stages.context import Context
 from natra_jax.stages.data import Facts
@@ -40,12 +41,17 @@ class Trained(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What it takes to build a trained classifier again: its config section and the data's shape."""
+    """What it takes to build a trained classifier again, and to show it an image: its config section, and what the data are."""
 
     classifier: dict[str, Any]
-    num_classes: int
+    classes: tuple[str, ...]  # names of the labels
     image_shape: tuple[int, int, int]  # [H, W, C]
+    fit: str  # of natra_jax.data.FITS, by which photos of any size were brought to that; '' where they came so
     twins: bool  # whether its BatchNorm has adversarial twins
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
 
 
 def builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
@@ -57,13 +63,14 @@ def builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
 
 def named_builder(config, num_classes: int) -> Callable[[str | None], nn.Module]:
     """(axis_name) -> the classifier of classifier.name, which has a method features."""
-    return Bound(_named, config.classifier.name, num_classes, tuple(_options(config).items()))
+    options = _options(config) | {"dtype": config.classifier.dtype}
+    return Bound(_named, config.classifier.name, num_classes, tuple(options.items()))
 
 
 def fields(config) -> tuple[str, ...]:
     """The config fields that say what the classifier of classifier.name is."""
     section = _section(config)
-    return ("classifier.name", *(f"{section}.{option}" for option in _options(config)))
+    return ("classifier.name", "classifier.dtype", *(f"{section}.{option}" for option in _options(config)))
 
 
 def _section(config) -> str:
@@ -73,7 +80,7 @@ def _section(config) -> str:
 
 
 def _options(config) -> dict[str, Any]:
-    """The fields of the module that classifier.name names."""
+    """The fields of the module that classifier.name names, but for how it is computed."""
     c = config.classifier
     given = {"widths": c.widths, "norm": c.norm} if c.name == "cnn" else c[c.name].to_dict()
     # what is read from JSON has lists
@@ -100,6 +107,7 @@ def _schedule(config, steps: int, optimizer: optax.GradientTransformation) -> Sc
         optimizer=optimizer,
         clean_ratio=c.clean_ratio,
         failures_only=c.failures_only,
+        pseudo_confidence=c.pseudo_confidence,
         checkpoint_every=c.checkpoint_every,
         log_every=c.log_every,
     )
@@ -155,7 +163,8 @@ def save(directory: epath.Path, config, facts: Facts, state: TrainState) -> None
     """Keeps what was trained: classifier.npz, the variables, and classifier.json, what they are the variables of."""
     trees.save(directory / _WEIGHTS, {"params": state.params, "batch_stats": state.batch_stats})
     twins = dual.has_twins({"params": state.params, "batch_stats": state.batch_stats})
-    description = Description(config.classifier.to_dict(), facts.num_classes, facts.image_shape, twins)
+    fit = config.data.fit if scales(config.data.name) else ""
+    description = Description(config.classifier.to_dict(), facts.classes, facts.image_shape, fit, twins)
     (directory / _DESCRIPTION).write_text(json.dumps(description._asdict(), indent=1))
 
 
@@ -228,10 +237,12 @@ def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
     path = directory / _DESCRIPTION
     try:
         read = json.loads(path.read_text())
-        description = Description(read["classifier"], read["num_classes"], tuple(read["image_shape"]), read["twins"])
+        classes, image_shape = tuple(read["classes"]), tuple(read["image_shape"])
+        description = Description(read["classifier"], classes, image_shape, read["fit"], read["twins"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}): run the stage train again") from error
-    return ConfigDict({"classifier": description.classifier}), description
+    # what was kept before there was a choice is float32
+    return ConfigDict({"classifier": {"dtype": "float32"} | description.classifier}), description
 
 
 def _named(name: str, num_classes: int, options: tuple[tuple[str, Any], ...], axis_name: str | None) -> nn.Module:

@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from natra_jax.data import Source
 from natra_jax.types import UserError
 from natra_jax.workdir import local
 
@@ -24,6 +25,7 @@ class Context(NamedTuple):
     devices: Sequence[Any]
     say: Callable[[str], None]
     fingerprints: dict[str, str]  # piece -> fingerprint
+    source: Source | None = None  # of data that were handed over in Python; None: as config.data says
     variant: str = ""  # behind the names of the pieces from encoder to screen: '' the experiment's own, or SINGLE
 
     def place(self, piece: str) -> str:

@@ -8,7 +8,7 @@ from etils import epath
 
 from natra_jax.latents import directions, saved
 from natra_jax.latents.sefa import sefa
-from natra_jax.stages import encode, encoder, generator, shift
+from natra_jax.stages import data, encode, encoder, generator, shift
 from natra_jax.stages.context import Context
 from natra_jax.types import Directions, Generator, Params, UserError
 
@@ -19,8 +19,8 @@ def run(context: Context, directory: epath.Path) -> None:
     c = context.config.directions
     generator_ = generator.build(context)
     _, params = shift.load(context)
-    codes = directions.hold_class(generator_, _population(context, generator_, params))
     try:
+        codes = directions.hold_class(generator_, _population(context, generator_, params))
         ranges = directions.ranges(c.layers)
         found = directions.concatenate([_in_range(context, generator_, params, codes, layers) for layers in ranges])
     except ValueError as error:
@@ -40,6 +40,11 @@ def load(context: Context) -> Directions:
 def _population(context: Context, generator_: Generator, params: Params) -> np.ndarray:
     """[K, L, D]"""
     c = context.config.directions
+    if c.codes == "within_classes":
+        labels = np.asarray(data.split(context, "train").label)
+        index = data.covered(context, labels)
+        model, _ = encoder.load(context)
+        return directions.within_classes(np.asarray(model.single(encode.train_codes(context)[index])), labels[index])
     if c.codes == "prior":
         return np.asarray(generator_.draw(params, jax.random.key(c.seed), c.num_codes, c.truncation_psi))
     model, _ = encoder.load(context)

@@ -25,14 +25,14 @@ _PART = 10_000  # images whose codes are kept together until all are there
 def run(context: Context, directory: epath.Path) -> None:
     wild = data.wild(context)
     count = min(len(wild), context.config.directions.num_codes)
-    train = data.split(context, "train").image
+    train = data.training(context).image
     sample = np.sort(np.random.default_rng(context.config.directions.seed).choice(len(wild), count, replace=False))
     _encode(context, train, np.arange(len(train)), directory, "train")
     _encode(context, wild, sample, directory, "wild")
 
 
 def train_codes(context: Context) -> np.ndarray:
-    """[N_examples, L, D] (or expanded), by the index of the training example."""
+    """[N_examples, L, D] (or expanded), by the index of the training example; behind them those of images without labels."""
     return open_array(context, f"{context.place(NAME)}/train.npy")
 
 

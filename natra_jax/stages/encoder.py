@@ -49,7 +49,7 @@ def run(context: Context, directory: epath.Path) -> None:
     trees.save(directory / "params.npz", params)
     records = measure(context, directory, (encoder, params), (generator_, generator_params))
     write_records(directory / "records.jsonl", records)
-    error, variance = records[0].value, to_float(data.split(context, "val_iid").image).var()
+    error, variance = records[0].value, to_float(data.varied(context, "val_iid").image[:]).var()
     explained = 1 - error / variance
     context.say(f"{directory.name}: squared error of reconstruction on val_iid {error:.5f}: {explained:.1%} of the variance explained")
 
@@ -87,7 +87,7 @@ def measure(
 ) -> list[Record]:
     """reconstruction_error, mean square, and perceptual_error on val_iid, which nothing is fitted to, as records of the piece."""
     (encoder_, encoder_params), (generator_, generator_params) = encoder, decoder
-    images, features_fn, size = data.split(context, "val_iid").image, perceptual.load(context), context.config.encode.batch_size
+    images, features_fn, size = data.varied(context, "val_iid").image, perceptual.load(context), context.config.encode.batch_size
     parts = [to_float(images[i : i + size]) for i in range(0, len(images), size)]
     measured = [_errors(encoder_, generator_, encoder_params, generator_params, features_fn, part) for part in parts]
     pixels, features = (float(np.concatenate(of_parts).mean()) for of_parts in zip(*measured, strict=True))

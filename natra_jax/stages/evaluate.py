@@ -13,24 +13,31 @@ from natra_jax.classifiers import dual
 from natra_jax.evaluation.benchmark import LogitsFn, attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
-from natra_jax.stages import classifier, data, encode, judge, screen, train
+from natra_jax.stages import classifier, data, encode, extra_splits, judge, screen, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
+from natra_jax.weights.configured import has_generator
 
-FIELDS = ("eval.batch_size", "eval.latent_steps", "eval.latent_restarts", "eval.latent_epsilon")  # what the figures here depend on
+FIELDS = (
+    "eval.batch_size",
+    "eval.examples",
+    "eval.latent_steps",
+    "eval.latent_restarts",
+    "eval.latent_epsilon",
+)  # what the figures here depend on
 LATENT_SPLITS = ("val_iid", "test_iid")
 _ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier with the adversarial twins of its BatchNorm
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
-    """Evaluates one trained classifier, or the judge for method judge.NAME, into directory/records.jsonl."""
-    is_judge = method == judge.NAME
+    """Evaluates one trained classifier, or the judge for the method of its name, into directory/records.jsonl."""
+    is_judge = method == judge.name(context.config)
     trained = judge.load(context) if is_judge else train.load(context, method, seed)
     records = []
     for name, logits_fn in branches(context, trained, method).items():
         record = recorder(context, directory, name, seed)
         records += _on_images(context, logits_fn, record)
-        if not is_judge:
+        if not is_judge and has_generator(context.config.generator):
             records += _on_variations(context, logits_fn, record, seed)
     write_records(directory / "records.jsonl", records)
     shown = {(r.split, r.metric): r.value for r in records if r.method == method}
@@ -85,10 +92,11 @@ def latent_search(num_steps: int, restarts: int) -> attacks.Attack:
 def _on_images(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
     facts, size = data.facts(context), context.config.eval.batch_size
     records = []
-    for name in facts.splits:
-        if name != "train":
-            split = data.split(context, name)
-            records.append(record(name, "accuracy", predict(logits_fn, split.image, size) == split.label))
+    splits = {name: data.split(context, name) for name in facts.splits if name != "train"}
+    splits |= {name: extra_splits.split(context, name) for name in extra_splits.names(context)}
+    for name, split in splits.items():
+        answers = predict(logits_fn, split.image, size)
+        records.append(record(name, "accuracy", answers == split.label))
     for name in facts.rendered:
         views = data.renderings(context, name)
         records.append(record(name, f"worst{views.shape[1]}", right_in_all(logits_fn, views, data.split(context, name).label, size)))
@@ -101,7 +109,7 @@ def _on_variations(context: Context, logits_fn: LogitsFn, record, seed: int) -> 
     space, judge_fn = screen.space(context), logits(context, judge.load(context))
     records = []
     for name in LATENT_SPLITS:
-        split = data.split(context, name)
+        split = data.varied(context, name)
         codes, labels = encode.encode_images(context, split.image), np.asarray(split.label)
         found = attack(search(context), space, logits_fn, codes, labels, c.latent_epsilon, seed=seed, batch_size=c.batch_size)
         records.append(record(name, "latent_accuracy", ~found.failed))

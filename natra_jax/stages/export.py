@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 
 import numpy as np
 from etils import epath
@@ -19,6 +20,7 @@ from natra_jax.stages import classifier, data, encode, evaluate, screen, train
 from natra_jax.stages.context import Context
 
 TABLE = "table.csv"
+_PART = 1000  # images that are searched for together
 _COLUMNS = ("file", "index", "label", "direction", "r", "failed")
 
 
@@ -27,26 +29,27 @@ def run(context: Context, directory: epath.Path) -> None:
     name, seed = method(c), c.seeds[0]
     trained = train.load(context, name, seed)
     logits_fn = classifier.logits_fn(c, data.facts(context).num_classes, trained.variables)
-    labels = np.asarray(data.split(context, "train").label)
-    codes, names = encode.train_codes(context), screen.load(context).names
+    all_labels = np.asarray(data.split(context, "train").label)
+    covered, all_codes, names = data.covered(context, all_labels), encode.train_codes(context), screen.load(context).names
+    parts = np.split(covered, range(_PART, len(covered), _PART))
     space = screen.space(context)
     search = attacks.best_of(attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start), c.natra.restarts)
     rows: list[tuple] = []
-    for s, (direction, axis) in enumerate(zip(names, np.eye(len(names), dtype=codes.dtype), strict=True)):
-        one = attacks.along(space, axis)
-        settings = {"loss": "margin", "seed": c.directions.seed, "batch_size": c.eval.batch_size}
+    for (s, axis), (part, index) in itertools.product(enumerate(np.eye(len(names), dtype=all_codes.dtype)), enumerate(parts)):
+        one, codes, labels = attacks.along(space, axis), all_codes[index], all_labels[index]
+        settings = {"loss": "margin", "seed": c.directions.seed + part, "batch_size": c.eval.batch_size}
         found = attack(search, one, logits_fn, codes, labels, c.export.epsilon, **settings)
         pixels = to_uint8(found.images)
         failed = predict(logits_fn, pixels, c.eval.batch_size) != labels
-        for i in np.flatnonzero(failed) if c.export.failures_only else range(len(labels)):
-            file = f"images/{labels[i]}/{i:06d}_{s:03d}.png"
-            _write_image(directory / file, pixels[i])
-            rows.append((file, i, labels[i], direction, f"{found.delta[i, s]:.6g}", int(failed[i])))
+        for k in np.flatnonzero(failed) if c.export.failures_only else range(len(labels)):
+            file = f"images/{labels[k]}/{index[k]:06d}_{s:03d}.png"
+            _write_image(directory / file, pixels[k])
+            rows.append((file, index[k], labels[k], names[s], f"{found.delta[k, s]:.6g}", int(failed[k])))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
     (directory / TABLE).write_text(text.getvalue())
     which = "that it gets wrong" if c.export.failures_only else "in all"
-    context.say(f"export: {len(rows)} variations of {len(labels)} images for {name} seed {seed} {which}, in {directory / TABLE}")
+    context.say(f"export: {len(rows)} variations of {len(covered)} images for {name} seed {seed} {which}, in {directory / TABLE}")
 
 
 def method(config) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epath
 
+from natra_jax.data.loader import Reading
 from natra_jax.stages.context import Context
 from natra_jax.training import loop
 from natra_jax.training.checkpoint import Checkpoints
@@ -32,6 +33,12 @@ def fit(
     """
     every = max(1, steps // parts)
     compiled = compile_step(lambda axis: step, context.devices[:1])
+    read = {"reading": reading(context), "place": compiled.place}
     with Checkpoints(directory) as checkpoints:
         settings = {"checkpoints": checkpoints, "checkpoint_every": every, "log_every": every, "name": name, "say": context.say}
-        return loop.run(compiled, constant, state, batch_at, steps, **settings)[0]
+        return loop.run(compiled, constant, state, batch_at, steps, **settings, **read)[0]
+
+
+def reading(context: Context) -> Reading:
+    """Who reads batches ahead, as config.data has it."""
+    return Reading(context.config.data.threads, context.config.data.workers)

@@ -153,6 +153,8 @@ def _fit(
 
 def _reconstruction_error(context: Context, generator: Generator, network: Encoder, params: Params) -> tuple[float, np.ndarray]:
     """The mean squared error of the images of val_iid through the autoencoder, and those images."""
-    images = to_float(data.split(context, "val_iid").image)
-    decoded = np.asarray(jax.jit(autoencoder.reconstruct, static_argnums=(0, 1))(generator, network, params, images))
+    images = to_float(data.varied(context, "val_iid").image[:])
+    reconstruct, size = jax.jit(autoencoder.reconstruct, static_argnums=(0, 1)), context.config.encode.batch_size
+    parts = [np.asarray(reconstruct(generator, network, params, images[i : i + size])) for i in range(0, len(images), size)]
+    decoded = np.concatenate(parts)
     return float(np.square(images - decoded).mean()), images

@@ -1,7 +1,8 @@
-"""Stage judge: the independent judge of labels, trained on uniformly varied labelled images of the generator's domain.
+"""Stage judge: the independent judge of labels. It serves evaluation and documents alone; nothing that training reads depends on it.
 
-It serves evaluation and documents alone; nothing that training reads depends on it. On digits it is also the ceiling: what the
-classifier reaches when it is shown, with labels, the variation that the other methods have to find.
+Where the source has labelled images of the generator's domain, it is trained on these. On digits, whose colours and light are then
+uniform, it is also the ceiling: what the classifier reaches when it is shown, with labels, the variation that the other methods have to
+find. Elsewhere it is another classifier of the train split, from a seed that no method has.
 """
 
 from __future__ import annotations
@@ -11,7 +12,20 @@ from etils import epath
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Context
 
-NAME = "oracle"
+
+def name(config) -> str:
+    """In records and reports: it is an oracle only where it has seen the true variation, with labels."""
+    return "oracle" if config.data.name == "digits" else "judge"
+
+
+def describe(config) -> str:
+    """For the report."""
+    if name(config) == "oracle":
+        return (
+            "oracle is the independent judge, trained on labelled images with the variation removed from the label: a ceiling, not a "
+            "competitor."
+        )
+    return "judge is an independent classifier of the same training images, from another seed: it says whether variations keep the label."
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -29,7 +29,7 @@ def run(context: Context, directory: epath.Path) -> None:
     for name in data.facts(context).splits:
         if not name.startswith("val"):
             continue
-        split = data.split(context, name)
+        split = data.varied(context, name)
         codes, index = encode.encode_images(context, split.image), np.arange(len(split.label))
         read, still_read, squares = [], [], []
         settings = {"epsilon": config.natra.epsilon_max, "seed": config.screening.seed, "batch_size": config.eval.batch_size}

@@ -50,7 +50,7 @@ def is_file(config) -> bool:
 def check(context: Context) -> None:
     """Raises UserError, before any time is spent on what comes before it, if the user's network cannot be read."""
     if is_needed(context.config) and is_file(context.config):
-        foreign.load(context.config.encoder.perceptual_weights, _VGG16)
+        _read(context.config.encoder.perceptual_weights)
 
 
 def load(context: Context) -> FeaturesFn | None:
@@ -69,10 +69,17 @@ def load(context: Context) -> FeaturesFn | None:
 
 def _convert(weights: str, directory: epath.Path) -> None:
     """Keeps the convolutions: what is behind them is most of the weights, and gives no features."""
-    arguments, variables, _ = foreign.load(weights, _VGG16)
+    arguments, variables, _ = _read(weights)
     convolutions = {name: layer for name, layer in variables["params"].items() if name.startswith("conv")}
     trees.save(directory / _PARAMS, {"params": convolutions})
     (directory / _OPTIONS).write_text(json.dumps({"widths": arguments["widths"]}))
+
+
+def _read(weights: str) -> foreign.Converted:
+    found = foreign.load(weights, _VGG16)
+    if found.arguments["norm"] != "none":
+        raise UserError(f"{weights}: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes vgg16-397923af.pth")
+    return found
 
 
 def _vgg16(directory: epath.Path) -> Vgg16:
@@ -85,4 +92,5 @@ def _vgg16(directory: epath.Path) -> Vgg16:
 
 def _features(network, variables, images):
     features = network.apply(variables, images, method="features")
-    return features[:_TAPS] if isinstance(network, Vgg16) else features
+    # errors are added up in float32, whatever the network computes with
+    return tuple(f.astype(jnp.float32) for f in (features[:_TAPS] if isinstance(network, Vgg16) else features))

@@ -9,29 +9,30 @@ from etils import epath
 from natra_jax import report
 from natra_jax.data import to_float
 from natra_jax.evaluation import escaped
-from natra_jax.evaluation.benchmark import attack, predict
+from natra_jax.evaluation.benchmark import attack, even_batches, predict
 from natra_jax.evaluation.records import read_records
 from natra_jax.latents.editing import edit
 from natra_jax.report import Picture, Section
 from natra_jax.stages import data, encode, evaluate, judge, screen, shift, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
+from natra_jax.weights.configured import has_generator
 
 _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, shown for each direction
 
 
 def run(context: Context, directory: epath.Path) -> None:
     records = read_records(context.workdir / "records.jsonl")
-    rows = [*evaluate.rows(context.config.methods), judge.NAME]
+    rows = [*evaluate.rows(context.config.methods), judge.name(context.config)]
     table = _table(context, records)
+    varied = has_generator(context.config.generator)
     sections = [
         _results(context, records, table),
         *_differences(context, records),
         *report.thorough_sections(records, evaluate.rows(context.config.methods), evaluate.baseline(context.config)),
-        _images(context),
-        report.screening_section(screen.table(context)),
-        _directions(context),
-        *_escaped(context),
+        _data(context),
+        *([_reconstructions(context), report.screening_section(screen.table(context)), _directions(context)] if varied else []),
+        *(_escaped(context) if varied else []),
         _training(context),
         _stages(records, rows),
     ]
@@ -56,9 +57,9 @@ def summary(context: Context) -> str:
 
 def _table(context: Context, records: list[Record]) -> report.Table:
     measured = {r.method for r in records}
-    rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + [judge.NAME]
+    rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + [judge.name(context.config)]
     shown = [r for r in records if r.method in rows and not report.is_thorough(r.metric)]
-    return report.build(shown, rows, baseline=evaluate.baseline(context.config), references=[judge.NAME])
+    return report.build(shown, rows, baseline=evaluate.baseline(context.config), references=[judge.name(context.config)])
 
 
 def _best(context: Context) -> str:
@@ -69,21 +70,31 @@ def _best(context: Context) -> str:
 
 def _lead(context: Context, records: list[Record]) -> str:
     method, baseline = _best(context), evaluate.baseline(context.config)
-    split = "test_shift" if "test_shift" in data.facts(context).splits else "test_iid"
-    return report.compare(records, method, baseline, split, "accuracy") if method != baseline else ""
+    return report.compare(records, method, baseline, _hardest(context), "accuracy") if method != baseline else ""
+
+
+def _hardest(context: Context) -> str:
+    """The split that comparisons are made on: the shifted one where there is one."""
+    return "test_shift" if "test_shift" in data.facts(context).splits else "test_iid"
 
 
 def _results(context: Context, records: list[Record], table: report.Table) -> Section:
-    text = [
-        "In the iid splits what varies in nature is tied to the label as it was in training; in the shifted splits it is not. "
-        "worstN counts an image as right only if all N of its true variations are classified correctly: no generator takes part in it.",
-        "latent_accuracy is measured along the very directions that natra trains on, so it flatters natra; read it as a check that "
-        f"training did what it was meant to do. {judge.NAME} is the independent judge, trained on labelled images with the variation "
-        "removed from the label: a ceiling, not a competitor.",
-    ]
+    measured, text = {r.metric for r in records}, []
+    if any(r.split.endswith("_shift") for r in records):
+        text.append("In the iid splits what varies in nature is tied to the label as it was in training; in the shifted splits it is not.")
+    if any(metric.startswith("worst") for metric in measured):
+        text.append(
+            "worstN counts an image as right only if all N of its true variations are classified correctly: no generator takes part in it."
+        )
+    if "latent_accuracy" in measured:
+        text.append(
+            "latent_accuracy is measured along the very directions that natra trains on, so it flatters natra; read it as a check that "
+            "training did what it was meant to do."
+        )
+    text.append(judge.describe(context.config))
     methods = [m for m in context.config.methods if m != evaluate.baseline(context.config)]
     if "random" in methods and "natra" in methods:
-        text.append(report.compare(records, "natra", "random", "test_shift", "accuracy"))
+        text.append(report.compare(records, "natra", "random", _hardest(context), "accuracy"))
     on_test = report.select(table, lambda column: column.split.startswith("test"))
     caption = "The test splits: means and 95 % intervals; dashed: the baseline."
     dots = Picture(report.metric_dots(on_test), caption, "Dot chart of every metric on the test splits, a row for each method.")
@@ -101,25 +112,44 @@ def _differences(context: Context, records: list[Record]) -> list[Section]:
     return [Section(f"Differences to {best}", text, report.build_differences(on_test, rows, best))]
 
 
-def _images(context: Context) -> Section:
+def _data(context: Context) -> Section:
+    """What there is, how unevenly, and what it looks like."""
     count, facts = context.config.report.examples, data.facts(context)
-    shown = [to_float(data.split(context, name).image[:count]) for name in facts.splits]
-    grid = Picture(report.image_grid(shown, facts.splits), "The first images of each split.", "A row of images for each split.")
-    real = data.split(context, "test_iid").image[: 2 * count]
+    shown = [to_float(data.split(context, name).image[_spread(facts.counts[name], count)]) for name in facts.splits]
+    grid = Picture(report.image_grid(shown, facts.splits), "Images of each split.", "A row of images for each split.")
+    rows = []
+    for name, of_split in facts.counts.items():
+        total, most, least = sum(of_split), int(np.argmax(of_split)), int(np.argmin(of_split))
+        ends = (f"{facts.classes[i]}: {of_split[i]}" for i in (most, least))
+        rows.append((name, str(total), str(sum(n > 0 for n in of_split)), *ends, f"{of_split[most] / total:.1%}"))
+    columns = ("split", "images", "classes", "most images", "fewest", "always the largest class: accuracy")
+    text = [f"Beside these, {facts.unlabelled} images without labels are trained on."] if facts.unlabelled else []
+    return Section("Data", text, report.Plain(columns, tuple(rows)), [grid])
+
+
+def _spread(counts: list[int], num: int) -> np.ndarray:
+    """Indices of some examples, from all over a split: photos of a folder come class by class."""
+    total = sum(counts)
+    return np.linspace(0, total - 1, min(num, total)).astype(int)
+
+
+def _reconstructions(context: Context) -> Section:
+    count = context.config.report.examples
+    real = data.varied(context, "test_iid").image[: 2 * count]
     decoded = _decode(context, encode.encode_images(context, real))
     pairs = report.reconstruction_grid(to_float(real), decoded, columns=count)
     error = float(np.square(to_float(real) - decoded).mean())
     caption = f"Test images above what encoder and generator make of them (mean squared error of these {error:.4f})."
     return Section(
-        "Images and reconstructions",
+        "Reconstructions",
         ["Everything natra varies is first encoded into the generator's codes; what the reconstruction loses, no variation can show."],
-        figures=[grid, Picture(pairs, caption, "Pairs of a test image and its reconstruction.")],
+        figures=[Picture(pairs, caption, "Pairs of a test image and its reconstruction.")],
     )
 
 
 def _directions(context: Context) -> Section:
     along = screen.load(context)
-    codes = encode.encode_images(context, data.split(context, "test_iid").image[:1])
+    codes = encode.encode_images(context, data.varied(context, "test_iid").image[:1])
     # one row of images for each direction: its multiples along it, none along the others
     r = np.eye(len(along.names))[:, None] * np.asarray(_MULTIPLES)[:, None]
     moved = edit(codes, along, r.reshape(-1, len(along.names)))
@@ -142,7 +172,7 @@ def _escaped(context: Context) -> list[Section]:
     if method == baseline:
         return []
     c = context.config.eval
-    split = data.split(context, "test_iid")
+    split = data.varied(context, "test_iid")
     labels = np.asarray(split.label)
     codes = encode.encode_images(context, split.image)
     decoded = _decode(context, codes)
@@ -152,7 +182,7 @@ def _escaped(context: Context) -> list[Section]:
     answers = {
         baseline: predict(broken, variations, c.batch_size),
         method: predict(evaluate.logits(context, train.load(context, method, seed)), variations, c.batch_size),
-        judge.NAME: predict(evaluate.logits(context, judge.load(context)), variations, c.batch_size),
+        judge.name(context.config): predict(evaluate.logits(context, judge.load(context)), variations, c.batch_size),
     }
     seen = (predict(broken, split.image, c.batch_size), predict(broken, decoded, c.batch_size))
     all_escaped = escaped.find(labels, *seen, answers[baseline])
@@ -205,4 +235,6 @@ def _stages(records: list[Record], methods: list[str]) -> Section:
 
 def _decode(context: Context, codes: np.ndarray) -> np.ndarray:
     generator_, params = shift.load(context)
-    return np.asarray(jax.jit(generator_.synthesize)(params, codes))
+    synthesize, size = jax.jit(generator_.synthesize), context.config.eval.batch_size
+    parts = [np.asarray(synthesize(params, codes[index])) for index in even_batches(len(codes), size)]
+    return np.concatenate(parts)[: len(codes)]

@@ -32,7 +32,7 @@ def run(context: Context, directory: epath.Path) -> None:
     c, name = context.config.screening, directory.name
     found, codes, labels = directions.load(context), encode.train_codes(context), np.asarray(data.split(context, "train").label)
     judge = screening_judge.load(context)
-    index = np.sort(np.random.default_rng(c.seed).permutation(len(labels))[: c.examples])
+    index = np.sort(np.random.default_rng(c.seed).permutation(data.covered(context, labels))[: c.examples])
     settings = {"index": index, "seed": c.seed, "batch_size": context.config.encode.batch_size}
     measured = screening.screen(
         *shift.load(context), encoder.lifted(context, found), codes, labels, judge, multiples=c.multiples, keep=c.keep,

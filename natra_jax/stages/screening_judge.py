@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from natra_jax.classifiers import factory
+from natra_jax.data import Rows
 from natra_jax.evaluation.benchmark import predict
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE, Judge
 from natra_jax.stages import classifier, data
@@ -18,20 +19,6 @@ from natra_jax.types import UserError
 
 NAME = "folds"
 _FOLDS = "fold.npy"
-
-
-class Rows:
-    """Some rows of an array that may be memory-mapped, read only where they are asked for."""
-
-    def __init__(self, array: np.ndarray, index: np.ndarray):
-        self.shape, self.dtype = (len(index), *array.shape[1:]), array.dtype
-        self._array, self._index = array, index
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return self._array[self._index[rows]]
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -27,6 +27,7 @@ from natra_jax.methods import Latent, natra
 from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
+from natra_jax.weights.configured import has_generator
 
 _SPLIT, _SEVERITIES = "test_iid", (1, 2, 3, 4, 5)
 
@@ -54,26 +55,30 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
 
 
 def _targets(context: Context) -> dict[str, _Target]:
+    c = context.config.eval
+    in_pixels = dict.fromkeys(_pixel_losses(context), _pixel(c.worst_steps))
+    images = to_float(data.varied(context, _SPLIT).image[:])
+    targets = _latent_targets(context) if has_generator(context.config.generator) else {}
+    return targets | {"pixel": _Target(attacks.linf(), images, c.pixel_epsilon, in_pixels)}
+
+
+def _latent_targets(context: Context) -> dict[str, _Target]:
     c = context.config
-    split = data.split(context, _SPLIT)
+    split = data.varied(context, _SPLIT)
     codes = encode.encode_images(context, split.image)
     latent = Latent(*shift.load(context), screen.load(context))
     model, _ = encoder.load(context)
     left_out = outside(np.asarray(model.single(encode.wild_codes(context))), screen.chosen(context))
     others = latent._replace(directions=encoder.lifted(context, left_out))
     along = dict.fromkeys(("ce", "margin"), evaluate.latent_search(c.eval.worst_steps, c.eval.worst_restarts))
-    in_pixels = dict.fromkeys(_pixel_losses(context), _pixel(c.eval.worst_steps))
-    targets = {
-        "latent": _Target(natra.space(c, latent), codes, c.eval.latent_epsilon, along),
-        "pixel": _Target(attacks.linf(), to_float(split.image), c.eval.pixel_epsilon, in_pixels),
-    }
+    targets = {"latent": _Target(natra.space(c, latent), codes, c.eval.latent_epsilon, along)}
     if len(others.directions.sigma):
         targets["latent_other"] = _Target(natra.space(c, others), codes, c.eval.latent_epsilon, along)
     return targets
 
 
 def _worst_cases(context: Context, targets: dict[str, _Target], logits_fn: LogitsFn, record, seed: int) -> list[Record]:
-    c, labels, records = context.config.eval, np.asarray(data.split(context, _SPLIT).label), []
+    c, labels, records = context.config.eval, np.asarray(data.varied(context, _SPLIT).label), []
     for name, at in targets.items():
         found = worst_case(
             at.searches, _random(c.worst_samples), at.space, logits_fn, at.origin, labels, at.epsilon, seed=seed, batch_size=c.batch_size
@@ -90,12 +95,12 @@ def _pixel_losses(context: Context) -> tuple[str, ...]:
 
 
 def _corrupted(context: Context, branches: dict[str, LogitsFn], recorders) -> list[Record]:
-    split, records = data.split(context, _SPLIT), []
+    split, records = data.varied(context, _SPLIT), []
     seed, size, index = context.config.data.seed, context.config.eval.batch_size, np.arange(len(split.label))
     for corruption in corruptions.CORRUPTIONS:
         right: dict[str, list[np.ndarray]] = {name: [] for name in branches}
         for severity in _SEVERITIES:
-            images = corruptions.corrupt(split.image, corruption, severity, seed, index)
+            images = corruptions.corrupt(split.image[:], corruption, severity, seed, index)
             for name, logits_fn in branches.items():
                 right[name].append(predict(logits_fn, images, size) == split.label)
         records += [recorders[name](_SPLIT, f"corruption_{corruption}", np.concatenate(answers)) for name, answers in right.items()]

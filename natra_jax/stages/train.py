@@ -23,8 +23,7 @@ _EPSILON = "epsilon.npy"
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
     config, facts = context.config, data.facts(context)
-    train = data.split(context, "train")
-    arrays = train._asdict()
+    arrays = data.training(context)._asdict()
     if methods.find(method).latent:
         arrays["codes"] = encode.train_codes(_of(context, method))
     built = _build(context, method)
@@ -111,7 +110,9 @@ def _build(context: Context, method: str) -> Method:
         of_method = _of(context, method)
         along = screen.load(of_method) if spec.latent == "directions" else None
         latent = Latent(*shift.load(of_method), along)
-    return spec.build(context.config, data.facts(context).num_classes, latent)
+    facts = data.facts(context)
+    built = spec.build(context.config, facts.num_classes, latent)
+    return built if latent is None or facts.covered is None else methods.within(built, facts.covered, facts.num_classes)
 
 
 def _schedule(context: Context, method: str, built: Method) -> Schedule:

@@ -19,8 +19,9 @@ class Classifier(NamedTuple):
 
     logits_fn: Callable[[jax.Array], jax.Array]
     """images [B, H, W, C], float32 in [-1, 1] -> logits [B, num_classes]: a jax.tree_util.Partial that holds the weights"""
-    num_classes: int
+    classes: tuple[str, ...]  # names of the labels
     image_shape: tuple[int, int, int]  # [H, W, C] of what it was trained on
+    fit: str  # of natra_jax.data.FITS, by which photos of any size were brought to that; '' where they came so
 
 
 def load(workdir: str | os.PathLike, method: str, seed: int) -> Classifier:
@@ -36,7 +37,7 @@ def load(workdir: str | os.PathLike, method: str, seed: int) -> Classifier:
         raise UserError(f"{workdir}: no finished training of method {method!r} from seed {seed} ({_there(root)})")
     config, description = classifier.describe(directory)
     logits_fn = classifier.logits_fn(config, description.num_classes, classifier.load(directory, config, description))
-    return Classifier(logits_fn, description.num_classes, description.image_shape)
+    return Classifier(logits_fn, description.classes, description.image_shape, description.fit)
 
 
 def load_classifier(workdir: str | os.PathLike, method: str, seed: int) -> Callable[[jax.Array], jax.Array]:

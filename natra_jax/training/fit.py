@@ -14,7 +14,8 @@ from flax import linen as nn
 
 from natra_jax.classifiers import dual
 from natra_jax.classifiers.advbn import Cut
-from natra_jax.data import batches
+from natra_jax.data.loader import Reading, batches, labelled
+from natra_jax.data.source import Images
 from natra_jax.training import checkpoint, loop
 from natra_jax.training.parallel import compile_step
 from natra_jax.training.state import TrainState, init_state
@@ -30,6 +31,7 @@ class Schedule(NamedTuple):
     optimizer: optax.GradientTransformation
     clean_ratio: float = 0.5
     failures_only: bool = False
+    pseudo_confidence: float = 0.9  # see `make_step`; without a meaning where all examples are labelled
     checkpoint_every: int = 1000
     log_every: int = 100
 
@@ -58,7 +60,7 @@ def sgd(learning_rate: float, momentum: float, weight_decay: float, steps: int) 
 def fit_classifier(
     build_classifier: Callable[[str | None], nn.Module],
     method: Method,
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Images],
     schedule: Schedule,
     *,
     seed: int,
@@ -68,8 +70,11 @@ def fit_classifier(
     name: str,
     say: Callable[[str], None],
     initial: Mapping[str, Any] | None = None,
+    reading: Reading = Reading(),  # noqa: B008, it is a tuple
 ) -> tuple[TrainState, checkpoint.History]:
     """Trains on arrays (image, label, and codes where the method needs them) with checkpoints in directory -> (state, history).
+
+    Examples labelled below 0, which have no label, stand behind the others; the partners of an example are drawn among these.
 
     The same seed gives every method the same initial weights and the same order of the data. initial: the variables {"params",
     "batch_stats"} to start from instead; a checkpoint in directory comes before either.
@@ -84,19 +89,25 @@ def fit_classifier(
             variables = twinned(network, variables, image_shape)
         state = state._replace(**variables, opt_state=optimizer.init(variables["params"]))
     settings = {"clean_ratio": schedule.clean_ratio, "failures_only": schedule.failures_only}
+    if (np.asarray(arrays["label"]) < 0).any():
+        settings["pseudo_confidence"] = schedule.pseudo_confidence
     step = compile_step(lambda axis: make_step(build_classifier, optimizer, axis, **settings), devices, parallel)
+    partners_of = labelled(arrays["label"])
+    batch_at = batches(arrays, schedule.batch_size, seed, "train.batch_size", method.partners, partners_of=partners_of)
     with checkpoint.Checkpoints(directory) as checkpoints:
         return loop.run(
             step,
             method,
             state,
-            batches(arrays, schedule.batch_size, seed, "train.batch_size", method.partners),
+            batch_at,
             schedule.steps,
             checkpoints=checkpoints,
             checkpoint_every=schedule.checkpoint_every,
             log_every=schedule.log_every,
             name=name,
             say=say,
+            reading=reading,
+            place=step.place,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from natra_jax.data.loader import Reading, ahead
 from natra_jax.training.checkpoint import Checkpoints, History
 from natra_jax.types import Batch
 
@@ -25,10 +26,13 @@ def run(
     log_every: int,
     name: str,
     say: Callable[[str], None],
+    reading: Reading = Reading(),  # noqa: B008, it is a tuple
+    place: Callable[[Batch], Any] | None = None,
 ) -> tuple[Any, History]:
     """Steps until state.step == num_steps, from the newest checkpoint if there is one -> (state, history).
 
-    step_fn: (constant, state, batch) -> (state, metrics). Every log_every steps the metrics are appended to the history and shown. They
+    step_fn: (constant, state, batch) -> (state, metrics). reading: who calls batch_at, and place with what comes of it, ahead of the step
+    that takes it; neither changes any number. Every log_every steps the metrics are appended to the history and shown. They
     have to be finite there, and wherever a state is saved: FloatingPointError names the step otherwise. The last state is always saved.
     """
     from tqdm import tqdm
@@ -39,9 +43,12 @@ def run(
         say(f"{name}: continuing from step {int(state.step)}")
     start = int(state.step)
     terminal = sys.stderr.isatty()
-    with tqdm(total=num_steps, initial=start, desc=name, disable=not terminal, leave=False) as bar:
-        for step in range(start, num_steps):
-            state, metrics = step_fn(constant, state, batch_at(step))
+    with (
+        ahead(batch_at, start, num_steps, threads=reading.threads, workers=reading.workers, place=place) as reader,
+        tqdm(total=num_steps, initial=start, desc=name, disable=not terminal, leave=False) as bar,
+    ):
+        for step, batch in enumerate(reader, start):
+            state, metrics = step_fn(constant, state, batch)
             done = step + 1
             logs = done % log_every == 0 or done == num_steps
             saves = done % checkpoint_every == 0 or done == num_steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -26,11 +26,29 @@ def cpu_options() -> dict[str, str] | None:
     return _FASTER_CPU
 
 
-def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[Any], mode: str = "auto") -> Callable:
+class Placed(NamedTuple):
+    """A batch that lies on the devices as a compiled step takes it."""
+
+    batch: Any
+
+
+class Step(NamedTuple):
+    """A step compiled for some devices."""
+
+    run: Callable[[Any, Any, Placed], tuple[Any, Any]]
+    place: Callable[[Any], Placed]
+    """The batch of a step, copied to where it is computed: ahead of time, in whatever thread has the time for it."""
+
+    def __call__(self, constant: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return self.run(constant, state, batch if isinstance(batch, Placed) else self.place(batch))
+
+
+def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[Any], mode: str = "auto") -> Step:
     """make_step(axis_name) -> step(constant, state, batch) -> (state, metrics), compiled for the devices.
 
     constant and state are replicated, every leaf of batch is split along its leading axis, whose length the number of devices must
-    divide. The state has the same layout in every mode. The state's buffers are donated where that is safe (jit).
+    divide. The state has the same layout in every mode. The state's buffers are donated where that is safe (jit). What is returned is
+    called as the step is, with a batch in the host's memory or one that its `place` has put on the devices.
 
     Raises ValueError for an unknown mode.
     """
@@ -38,7 +56,10 @@ def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[
         raise ValueError(f"parallel must be one of {', '.join(MODES)}, got {mode!r}")
     count = len(devices)
     if count == 1:
-        return jax.jit(make_step(None), donate_argnums=1, compiler_options=cpu_options())
+        jitted = jax.jit(make_step(None), donate_argnums=1, compiler_options=cpu_options())
+        # a CPU's memory is the host's, and jit takes NumPy's arrays faster than device_put
+        put = (lambda batch: batch) if jax.default_backend() == "cpu" else jax.device_put
+        return Step(lambda constant, state, placed: jitted(constant, state, placed.batch), lambda batch: Placed(put(batch)))
     step = make_step(AXIS)
     mesh = Mesh(list(devices), (AXIS,), axis_types=(AxisType.Auto,))
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
@@ -48,8 +69,10 @@ def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[
     else:
         mapped = jax.pmap(step, AXIS, in_axes=(None, None, 0), out_axes=None, devices=devices)
 
-    def divided(x):
-        return x if mode == "shard_map" else x.reshape(count, x.shape[0] // count, *x.shape[1:])
+    def place(batch):
+        if mode != "shard_map":
+            batch = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
+        return Placed(jax.device_put(batch, NamedSharding(mesh, split)))
 
     def on_all(tree):
         """Replicated over the devices, where it is not yet: a state fresh or restored lies on one, and would be compiled for anew."""
@@ -57,16 +80,16 @@ def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[
         there = leaves and all(len(leaf.sharding.device_set) == count for leaf in leaves)
         return tree if there else jax.device_put(tree, NamedSharding(mesh, whole))
 
-    placed = _Latest(on_all)
+    latest = _Latest(on_all)
 
-    def run(constant, state, batch):
-        state, metrics = mapped(placed(constant), on_all(state), jax.tree.map(divided, batch))
+    def run(constant, state, placed):
+        state, metrics = mapped(latest(constant), on_all(state), placed.batch)
         if jax.default_backend() == "cpu":
             # virtual CPU devices share threads and can deadlock when a second step is dispatched before the first has ended
             jax.block_until_ready(metrics)
         return state, metrics
 
-    return run
+    return Step(run, place)
 
 
 class _Latest:

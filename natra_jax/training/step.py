@@ -38,6 +38,7 @@ def make_step(
     *,
     clean_ratio: float = 0.5,
     failures_only: bool = False,
+    pseudo_confidence: float | None = None,
 ) -> Callable[[Method, TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """(method, state, batch) -> (state, metrics): the outer minimisation of NaTra eq. 14.
 
@@ -45,6 +46,10 @@ def make_step(
     a method without variations trains on the clean images alone. failures_only: only variations that the classifier gets wrong count
     (eq. 7), the others add nothing to the loss. A method that perturbs features trains the head alone, on images as above with the
     clean BatchNorm and on the perturbed features with its adversarial twin, 1:1 (AdvBN). metrics are means over the batch and axis_name.
+
+    pseudo_confidence: for data with unlabelled examples, whose labels are below 0 (NaTra section 4.2). They get the label that the
+    classifier gives them, as it stands, and count wherever it is at least so sure (Sohn et al. 2020, FixMatch); None where all are
+    labelled.
     """
     classifier = build_classifier(axis_name)
 
@@ -75,21 +80,24 @@ def make_step(
         adversarial, of_adversarial = perturbed.cut.train_head(dual.adversarial(variables), perturbed.features, rngs)
         return logits, adversarial, dual.with_stats(batch_stats, of_clean, of_adversarial)
 
+    def counted(batch: Batch, losses):
+        return losses if pseudo_confidence is None else jnp.where(batch["counts"], losses, 0.0)
+
     def loss_fn(params, batch_stats, method: Method, batch: Batch, variation, perturbed, rngs):
         logits, adversarial, batch_stats = forward(params, batch_stats, batch, variation, perturbed, rngs)
         clean, varied = jnp.split(logits, [len(batch["label"])])
-        loss = cross_entropy(clean, batch["label"]).mean()
-        metrics = {"accuracy": (clean.argmax(-1) == batch["label"]).mean()}
+        loss = counted(batch, cross_entropy(clean, batch["label"])).mean()
+        metrics = {"accuracy": _accuracy(clean, batch)}
         if variation is not None:
             losses = method.loss(varied, variation.targets, batch["label"])
             if failures_only and variation.failed is not None:
                 losses = jnp.where(variation.failed, losses, 0.0)
-            loss = clean_ratio * loss + (1 - clean_ratio) * losses.mean()
+            loss = clean_ratio * loss + (1 - clean_ratio) * counted(batch, losses).mean()
             metrics |= {name: value.mean() for name, value in variation.metrics.items()}
             if variation.failed is not None:
                 metrics["attack_success"] = variation.failed.mean()
         if perturbed is not None:
-            loss = (loss + cross_entropy(adversarial, perturbed.targets).mean()) / 2
+            loss = (loss + counted(batch, cross_entropy(adversarial, perturbed.targets)).mean()) / 2
             metrics["feature_attack_success"] = perturbed.failed.mean()
         return loss, (batch_stats, metrics | {"loss": loss})
 
@@ -98,6 +106,8 @@ def make_step(
         keys = jax.vmap(jax.random.fold_in, (None, 0))(of_step, batch["index"])
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         variation, perturbed, epsilon = None, None, state.epsilon
+        if pseudo_confidence is not None:
+            batch = _pseudo_labelled(batch, logits_fn(dual.clean(variables), batch["image"]), pseudo_confidence)
         if method.vary is not None:
             frozen = Partial(logits_fn, dual.clean(variables))
             variation = jax.lax.stop_gradient(method.vary(frozen, keys, batch, state.epsilon[batch["index"]]))
@@ -121,6 +131,22 @@ def make_step(
         return TrainState(state.step + 1, params, batch_stats, opt_state, epsilon, state.key), metrics
 
     return step
+
+
+def _pseudo_labelled(batch: Batch, logits: jax.Array, confidence: float) -> Batch:
+    """The batch with the classifier's answers in place of missing labels; 'counts', 'labelled' [B]: whether it is trained on, and known."""
+    labelled = batch["label"] >= 0
+    sure = jax.nn.softmax(logits.astype(jnp.float32)).max(-1) >= confidence
+    label = jnp.where(labelled, batch["label"], logits.argmax(-1).astype(batch["label"].dtype))
+    return batch | {"label": label, "counts": labelled | sure, "labelled": labelled}
+
+
+def _accuracy(logits: jax.Array, batch: Batch) -> jax.Array:
+    """Of the labelled examples; 1 where there is none."""
+    right = logits.argmax(-1) == batch["label"]
+    if "labelled" not in batch:
+        return right.mean()
+    return jnp.where(batch["labelled"].any(), (right & batch["labelled"]).sum() / jnp.maximum(batch["labelled"].sum(), 1), 1.0)
 
 
 def _images(batch: Batch, variation: Variation | None) -> jax.Array:

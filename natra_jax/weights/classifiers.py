@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 
 from natra_jax.types import UserError
-from natra_jax.weights import resnet50, vgg16
+from natra_jax.weights import resnet18, resnet50, vgg16
 from natra_jax.weights.reading import read
 from natra_jax.weights.tensors import Converted, Tensors
 
-CLASSIFIERS = {"vgg16": vgg16, "resnet50": resnet50}  # by their names among natra_jax.classifiers.CLASSIFIERS
+CLASSIFIERS = {"vgg16": vgg16, "resnet18": resnet18, "resnet50": resnet50}  # by their names among natra_jax.classifiers.CLASSIFIERS
 
 
 def load(path: str | os.PathLike, name: str) -> Converted:

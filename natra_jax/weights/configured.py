@@ -12,6 +12,7 @@ from natra_jax.weights.families import Loaded
 from natra_jax.weights.loading import find
 
 OWN = "style_small"  # what is trained here
+NONE = "none"  # the family of an experiment that does without
 PACKAGE = "package:"  # before the name of weights that come with natra_jax
 FIELDS = ("weights", "family", "truncation", "dtype")  # of the config's section generator, that a checkpoint's generator depends on
 
@@ -44,9 +45,14 @@ def is_file(c: ConfigDict) -> bool:
     return bool(c.weights) and not c.weights.startswith(PACKAGE)
 
 
+def has_generator(c: ConfigDict) -> bool:
+    """Whether the experiment has one."""
+    return c.family != NONE
+
+
 def own_arguments(c: ConfigDict) -> dict[str, int]:
     """Of the generator that is trained here."""
-    return {name: c[name] for name in ("resolution", "code_dim", "base_channels", "max_channels")}
+    return {name: c[name] for name in ("resolution", "channels_out", "code_dim", "base_channels", "max_channels")}
 
 
 def describe(c: ConfigDict) -> Generator:

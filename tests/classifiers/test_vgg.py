@@ -1,13 +1,12 @@
-"""VGG-16 against torchvision's own answers: every tap of its features, and logits also of odd image sizes."""
+"""VGG-16 against torchvision's own answers, and with BatchNorm against NumPy's: every tap of its features, logits, any image size."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from natra_jax.classifiers import Cut, Vgg16
+from natra_jax.classifiers import Vgg16
 from natra_jax.classifiers.imagenet import standardise
-from natra_jax.classifiers.vgg import adaptive_average_pool
 from natra_jax.weights import vgg16
 from natra_jax.weights.tensors import Tensors
 from tests.classifiers import torchvision_nets as theirs
@@ -37,20 +36,43 @@ def test_logits_are_torchvisions_where_the_dense_layers_inputs_overlap_and_image
     np.testing.assert_allclose(found, GOLDEN["out/logits_70x37"], atol=5e-5)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 7), (2, 1), (10, 13), (14, 9)])
-def test_adaptive_pooling_averages_overlapping_bins(height, width):
-    x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
-    found = adaptive_average_pool(x, 7)
-    for i in range(7):
-        for j in range(7):
-            rows = slice(int(np.floor(i * height / 7)), int(np.ceil((i + 1) * height / 7)))
-            columns = slice(int(np.floor(j * width / 7)), int(np.ceil((j + 1) * width / 7)))
-            np.testing.assert_allclose(found[:, i, j], x[:, rows, columns].mean((1, 2)), atol=1e-6)
+def test_with_batchnorm_logits_and_every_tap_are_those_of_torchvisions_layers():
+    state = theirs.vgg_state()
+    arguments, variables, _ = vgg16.convert(Tensors(state, "VGG-16"), {})
+    network = Vgg16(**arguments)
+
+    @jax.jit
+    def both(variables, images):
+        with jax.default_matmul_precision("highest"):
+            return network.apply(variables, images, method="features"), network.apply(variables, images)
+
+    images = np.random.default_rng(1).uniform(-1, 1, (2, 36, 51, 3)).astype(np.float32)
+    features, logits = both(variables, images)
+    expected, expected_logits = theirs.vgg(state, images)
+    assert [f.shape[1:3] for f in features] == [(36, 51), (18, 25), (9, 12), (4, 6), (2, 3)]
+    for found, tap in zip(features, expected, strict=True):
+        np.testing.assert_allclose(found, tap, atol=5e-5 * np.abs(tap).max())
+    np.testing.assert_allclose(logits, expected_logits, atol=5e-5 * np.abs(expected_logits).max())
 
 
-def test_vgg16_has_torchvisions_number_of_weights():
-    shapes = jax.eval_shape(lambda: Vgg16(1000).init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 138_357_544, "as torchvision says of its VGG-16"
+@pytest.mark.parametrize(("norm", "weights"), [("none", 138_357_544), ("batch", 138_365_992)])
+def test_vgg16_has_torchvisions_number_of_weights_whatever_the_size_of_the_images(norm, weights):
+    for size in [(8, 8), (16, 16), (32, 48), (256, 256), (97, 224)]:
+        network, images = Vgg16(1000, norm=norm), jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+        shapes = jax.eval_shape(network.init, jax.eval_shape(lambda: jax.random.key(0)), images)
+        assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == weights, "as torchvision says of its own"
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 40)])
+def test_without_dense_layers_the_last_sees_the_mean_of_the_features(size):
+    network, rng = Vgg16(3, ARGUMENTS["widths"], dense=()), np.random.default_rng(3)
+    head = {"kernel": rng.normal(size=(12, 3)).astype(np.float32), "bias": rng.normal(size=3).astype(np.float32)}
+    params = {name: layer for name, layer in VARIABLES["params"].items() if name.startswith("conv")} | {"head": head}
+    images = rng.uniform(-1, 1, (2, *size, 3)).astype(np.float32)
+    logits = jax.jit(network.apply)({"params": params}, images)
+    last = np.asarray(jax.jit(lambda v, x: NETWORK.apply(v, x, method="features")[-1])(VARIABLES, images))
+    halves = last.reshape(2, max(1, last.shape[1] // 2), -1, max(1, last.shape[2] // 2), min(2, last.shape[2]), 12)
+    np.testing.assert_allclose(logits, halves.max((2, 4)).mean((1, 2)) @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
 
 
 def test_images_are_standardised_as_torchvision_does_and_grey_ones_count_as_coloured():
@@ -75,11 +97,3 @@ def test_images_of_a_few_pixels_train_with_dropout():
     assert found[0][0] == found[1][0] != found[2][0]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found[0][1]))
     assert np.abs(found[0][1]["conv1_1"]["kernel"]).max() > 0
-
-
-def test_the_place_to_perturb_features_is_behind_relu2_2():
-    cut = Cut.of(NETWORK, VARIABLES, IMAGES.shape)
-    assert cut.relu
-    features = jax.jit(cut.trunk)(VARIABLES, IMAGES)
-    np.testing.assert_allclose(features, theirs.nhwc(GOLDEN["out/relu2_2"]), atol=5e-5)
-    np.testing.assert_allclose(jax.jit(cut.head)(VARIABLES, features), GOLDEN["out/logits"], atol=5e-5)

@@ -1,5 +1,6 @@
 """Batches by step: each example at most once an epoch, a new order every epoch, the same for the same seed, whatever came before."""
 
+import grain
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from natra_jax.data import batches, to_float
+from natra_jax.data.loader import labelled
 from natra_jax.types import Partners, UserError
 from tests.helpers import few_examples
 
@@ -160,3 +162,98 @@ def test_partners_are_uniform_over_all_other_examples():
         assert stats.chi2.ppf(0.001, cells - 1) < np.square(seen - expected).sum() / expected < stats.chi2.ppf(0.999, cells - 1)
     # the two of one example are drawn apart from one another
     assert (pairs[:, 0] == pairs[:, 1]).sum() < 40 and abs(np.corrcoef(offsets.T)[0, 1]) < 4 / np.sqrt(len(pairs))
+
+
+def test_the_order_is_that_of_grains_own_batches():
+    count, size, seed = 1000, 300, 3
+    expected = grain.MapDataset.range(count).seed(seed).shuffle().batch(size, drop_remainder=True).repeat()
+    batch_at = batches(tagged(count), size, seed)
+    for step in (0, 1, 2, 3, 10):
+        np.testing.assert_array_equal(batch_at(step)["index"], expected[step])
+
+
+shared = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 9)).map(lambda s: (s[0], s[0] * s[1], s[0] * s[1] + s[2]))
+
+
+@few_examples
+@given(shared=shared, seed=st.integers(0, 2**31 - 1), step=st.integers(0, 20))
+def test_any_number_of_hosts_reads_the_same_batch_a_share_each(shared, seed, step):
+    hosts, size, count = shared
+    partners = Partners(("image", "label"), 2)
+    whole = batches(tagged(count), size, seed, partners=partners)(step)
+    shares = [batches(tagged(count), size, seed, partners=partners, host=(host, hosts))(step) for host in range(hosts)]
+    assert all(len(share["index"]) == size // hosts for share in shares)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(np.concatenate([share[name] for share in shares]), values)
+
+
+class Read:
+    """An array that remembers which rows were read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.rows = array, array.shape, array.dtype, []
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, rows):
+        self.rows.extend(rows.tolist())
+        return self.array[rows]
+
+
+def test_in_an_epoch_two_hosts_read_all_examples_and_none_twice():
+    images = [Read(np.zeros((60, 2, 2, 3), np.uint8)) for _ in range(2)]
+    for host, image in enumerate(images):
+        batch_at = batches({"image": image}, 20, 1, host=(host, 2))
+        for step in range(3):
+            batch_at(step)
+    assert [len(image.rows) for image in images] == [30, 30]
+    assert sorted(images[0].rows + images[1].rows) == list(range(60))
+
+
+def test_hosts_that_cannot_share_a_batch_are_refused():
+    with pytest.raises(UserError, match="train.batch_size is 8, which 3 hosts cannot share equally: make it a multiple of 3"):
+        batches(arrays(20), 8, 0, "train.batch_size", host=(0, 3))
+    for host in ((2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(ValueError, match="there is no host"):
+            batches(arrays(20), 8, 0, host=host)
+
+
+@few_examples
+@given(count=st.integers(2, 20), share=st.floats(0, 1), seed=st.integers(0, 2**31 - 1), step=st.integers(0, 20))
+def test_partners_are_labelled_where_some_examples_are_not(count, share, seed, step):
+    labelled = 1 + round(share * (count - 1))
+    batch = batches(tagged(count), count, seed, partners=Partners(("label",), 3), partners_of=labelled)(step)
+    partners, index = batch["partner_label"], batch["index"][:, None]
+    assert partners.min() >= 0 and partners.max() < labelled
+    assert np.all((partners != index) | (labelled == 1))
+
+
+def test_an_example_without_a_label_meets_every_labelled_one():
+    batch_at = batches(tagged(40), 40, 0, partners=Partners(("label",), 2), partners_of=5)
+    met = np.zeros((40, 5), int)
+    for step in range(30):
+        batch = batch_at(step)
+        np.add.at(met, (batch["index"][:, None], batch["partner_label"]), 1)
+    assert met[5:].min() > 0 and np.all(met.sum(1) == 60)
+    of_unlabelled = met[5:].sum(0)
+    assert np.abs(of_unlabelled / of_unlabelled.mean() - 1).max() < 0.15
+
+
+def test_where_all_are_labelled_the_draws_are_the_same_as_without_saying_so():
+    partners = Partners(("label",), 2)
+    plain, said = batches(tagged(50), 20, 4, partners=partners), batches(tagged(50), 20, 4, partners=partners, partners_of=50)
+    for step in (0, 3):
+        np.testing.assert_array_equal(plain(step)["partner_label"], said(step)["partner_label"])
+
+
+@pytest.mark.parametrize("candidates", [0, 51])
+def test_partners_among_none_or_more_than_there_are_is_a_mistake(candidates):
+    with pytest.raises(ValueError, match=f"the first {candidates} of 50 examples"):
+        batches(tagged(50), 20, 4, partners=PARTNERS, partners_of=candidates)
+
+
+def test_labelled_examples_are_counted_and_have_to_stand_in_front():
+    assert [labelled(np.array(label)) for label in ([], [-1, -1], [0, 3, -1], [2, 0])] == [0, 0, 2, 2]
+    with pytest.raises(ValueError, match="must stand behind"):
+        labelled(np.array([0, -1, 1]))

@@ -20,7 +20,7 @@ NUM_WILD, NUM_HELD_OUT = 30, 6
 
 def config(**fields):
     """`small.config` of that generator and encoder; double underscores stand for dots."""
-    own = {"resolution": 8, "code_dim": 3, "base_channels": 2, "max_channels": 2}
+    own = {"resolution": 8, "channels_out": 3, "code_dim": 3, "base_channels": 2, "max_channels": 2}
     encoder_ = {"widths": (2,), "hidden": 4, "gamma2": 0.0}
     named = {f"generator__{name}": value for name, value in own.items()} | {f"encoder__{name}": value for name, value in encoder_.items()}
     return small.config(**named | fields)

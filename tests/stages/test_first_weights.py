@@ -1,4 +1,4 @@
-"""Classifiers of others as a training's first weights: VGG-16 and ResNet-50 with torchvision's names, and with AdvBN's."""
+"""Classifiers of others as a training's first weights: VGG-16, ResNet-18 and -50 with torchvision's names, and with AdvBN's."""
 
 import jax
 import numpy as np
@@ -16,12 +16,21 @@ STILL = 1e-30  # a learning rate that moves no float32 weight, so that a trainin
 OPTIONS = {
     "vgg16.widths": (6, 8, 10, 12, 12),
     "vgg16.dense": (24, 20),
+    "resnet18.widths": theirs.WIDTHS,
+    "resnet18.blocks": theirs.BLOCKS,
     "resnet50.widths": (2, 2, 3, 3),
     "resnet50.blocks": (1, 1, 1, 1),
 }
 SIZES = (OPTIONS["resnet50.widths"], OPTIONS["resnet50.blocks"], small.CLASSES)
 RESNET50, TWINS = (theirs.resnet_state(*SIZES, seed=seed) for seed in (0, 1))
-STATES = {"vgg16": theirs.of_golden(), "resnet50": RESNET50, "advbn": theirs.advbn_names(1, RESNET50, TWINS)}
+STATES = {
+    "vgg16": theirs.of_golden(),
+    "vgg16_bn": theirs.vgg_state(),
+    "resnet18": theirs.resnet_state(basic=True),
+    "resnet50": RESNET50,
+    "advbn": theirs.advbn_names(1, RESNET50, TWINS),
+}
+NORMED = {"classifier.vgg16.widths": theirs.VGG_WIDTHS, "classifier.vgg16.dense": theirs.VGG_DENSE, "classifier.vgg16.norm": "batch"}
 
 
 @pytest.fixture
@@ -66,6 +75,18 @@ def test_a_training_starts_from_torchvisions_file_with_a_fresh_last_layer_where_
     assert jax.eval_shape(logits_fn, np.zeros((2, *small.SHAPE), np.float32)).shape == (2, small.CLASSES)
 
 
+@pytest.mark.parametrize(("name", "state", "fields"), [("resnet18", "resnet18", {}), ("vgg16", "vgg16_bn", NORMED)])
+def test_all_but_the_last_layer_is_taken_with_the_statistics_and_none_of_it_depends_on_how_it_is_computed(prepared, name, state, fields):
+    path, context, _ = prepared(name, state, **fields, **{"classifier.dtype": "bfloat16"})
+    variables, notes = classifier.first_weights(context.config, data.facts(context), str(path), seed=0)
+    published = foreign.load(path, name).params
+    same(variables["batch_stats"], published["batch_stats"])
+    same({k: v for k, v in variables["params"].items() if k != "head"}, {k: v for k, v in published["params"].items() if k != "head"})
+    assert notes == (f"the last layer is fresh, for {small.CLASSES} classes in place of {theirs.CLASSES}",)
+    like = classifier.variables_like(context.config, data.facts(context))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), variables) == jax.tree.map(lambda x: (x.shape, x.dtype), like)
+
+
 def test_where_the_classes_agree_all_is_taken(prepared):
     path, context, _ = prepared("resnet50", "resnet50")
     facts = data.facts(context)
@@ -100,6 +121,13 @@ UNFIT = {
         {"classifier.vgg16.widths": (8,) * 5},
         r"widths \(6, 8, 10, 12, 12\): set config field classifier.vgg16",
     ),
+    "with BatchNorm": (
+        "vgg16",
+        "vgg16_bn",
+        {**NORMED, "classifier.vgg16.norm": "none"},
+        "norm batch: set config field classifier.vgg16.norm",
+    ),
+    "with dense layers": ("vgg16", "vgg16", {"classifier.vgg16.dense": ()}, r"dense \(24, 20\): set config field classifier.vgg16.dense"),
     "of other blocks": ("resnet50", "advbn", {"classifier.resnet50.blocks": (3, 4, 6, 3)}, "set config field classifier.resnet50.blocks"),
     "of another network": ("resnet50", "vgg16", {}, "are no ResNet-50's"),
 }

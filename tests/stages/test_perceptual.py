@@ -51,6 +51,9 @@ def test_what_is_not_there_or_no_vgg16_is_refused_before_anything_is_trained(con
     np.savez(tmp_path / "vgg16.npz", **theirs.resnet_state())
     with pytest.raises(UserError, match="are no VGG-16's"):
         perceptual.check(context)
+    np.savez(tmp_path / "vgg16.npz", **theirs.vgg_state())
+    with pytest.raises(UserError, match="vgg16.npz: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes"):
+        perceptual.check(context)
     damaged = context.workdir / perceptual.NAME / "vgg16.json"
     for text in ("{", "[]", json.dumps({"widths": 3})):
         damaged.write_text(text)

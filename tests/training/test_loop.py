@@ -3,6 +3,8 @@
 import math
 import subprocess
 import sys
+import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,7 @@ import optax
 import pytest
 from etils import epath
 
+from natra_jax.data.loader import Reading
 from natra_jax.training import loop
 from natra_jax.training.checkpoint import Checkpoints
 from natra_jax.training.parallel import compile_step
@@ -71,6 +74,14 @@ def fit(step, constant, state, batch_at, directory, **options):
     return state, history, said
 
 
+def reading_threads():
+    """Those that still read batches, after a while for them to end."""
+    end = time.monotonic() + 10
+    while (alive := [t for t in threading.enumerate() if t.name.startswith("grain-prefetch")]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return alive
+
+
 def assert_same_bits(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
@@ -106,6 +117,38 @@ def test_several_devices_continue_from_their_checkpoint_in_the_same_bits(tmp_pat
     state, again, _ = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path / "killed")
     assert_same_bits(state, whole)
     assert again == history
+
+
+@pytest.mark.parametrize(("devices", "mode"), [(1, "auto"), (4, "pmap"), (4, "shard_map")])
+def test_who_reads_the_batches_and_where_they_are_placed_changes_no_bit(tmp_path, devices, mode):
+    step = compile_step(walk_maker, jax.devices()[:devices], mode)
+    state = walk()
+    for i in range(10):
+        state, metrics = step(jnp.float32(0.1), state, walk_batch(i))
+    asked = []
+
+    def batch_at(step):
+        asked.append(step)
+        return walk_batch(step)
+
+    ways = [{"reading": Reading(threads), "place": place} for threads, place in ((0, None), (1, step.place), (3, step.place), (3, None))]
+    for number, way in enumerate(ways):
+        ended, history, _ = fit(step, jnp.float32(0.1), walk(), batch_at, tmp_path / str(number), **way)
+        assert_same_bits(ended, state)
+        assert history[-1] == {"step": 10, "far": float(metrics["far"])}
+    assert sorted(asked) == sorted(list(range(10)) * len(ways)), "every step's batch is read once, and none beyond the last"
+
+
+def test_reading_ends_with_a_fit_that_fails(tmp_path):
+    def step(constant, state, batch):
+        return state._replace(step=state.step + 1), {"loss": jnp.where(state.step >= 3, jnp.nan, 1.0)}
+
+    with pytest.raises(FloatingPointError):
+        fit(step, None, walk(), walk_batch, tmp_path / "diverged", num_steps=10**6)
+    assert not reading_threads()
+    with pytest.raises(Killed):
+        fit(step, None, walk(), killed_at(2, walk_batch), tmp_path / "killed", num_steps=10**6)
+    assert not reading_threads()
 
 
 def test_a_checkpoint_holds_the_state_of_its_step_however_fast_training_goes_on(tmp_path):

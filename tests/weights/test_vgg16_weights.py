@@ -10,31 +10,39 @@ from natra_jax.weights import classifiers, vgg16
 from natra_jax.weights.tensors import Tensors
 from tests.classifiers import torchvision_nets as theirs
 
-STATE = theirs.of_golden()
+STATE, NORMED = theirs.of_golden(), theirs.vgg_state()
 
 
 def convert(state):
     return vgg16.convert(Tensors(state, vgg16.NAME), {})
 
 
-def test_the_variables_are_those_of_the_network_that_the_options_describe():
-    options, variables, notes = convert(STATE)
-    assert options == {"num_classes": 11, "widths": (6, 8, 10, 12, 12), "dense": (24, 20)} and notes == ()
+OPTIONS = {
+    "none": {"num_classes": 11, "widths": (6, 8, 10, 12, 12), "dense": (24, 20), "norm": "none"},
+    "batch": {"num_classes": theirs.CLASSES, "widths": theirs.VGG_WIDTHS, "dense": theirs.VGG_DENSE, "norm": "batch"},
+}
+
+
+@pytest.mark.parametrize("norm", OPTIONS)
+def test_the_variables_are_those_of_the_network_that_the_options_describe(norm):
+    options, variables, notes = convert({"none": STATE, "batch": NORMED}[norm])
+    assert options == OPTIONS[norm] and notes == ()
     wanted = jax.eval_shape(lambda: Vgg16(**options).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32)))
-    assert jax.tree.map(np.shape, variables["params"]) == jax.tree.map(lambda leaf: leaf.shape, wanted["params"])
+    assert jax.tree.map(np.shape, variables) == {"batch_stats": {}} | jax.tree.map(lambda leaf: leaf.shape, dict(wanted))
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(variables))
 
 
 OTHERS = {
     "VGG-19": [f"features.{i}.weight" for i in (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)],
-    "with BatchNorm": [f"features.{i}.weight" for i in (0, 1, 3, 4, 7, 8, 10, 11, 14, 15, 17, 18, 20, 21, 24, 25, 27, 28)],
+    "VGG-13 with BatchNorm": [f"features.{i}.weight" for i in (0, 1, 3, 4, 7, 8, 10, 11, 14, 15, 17, 18, 21, 22, 24, 25, 28, 29, 31, 32)],
+    "some of whose layers have BatchNorm": [name for name in NORMED if name != "features.1.weight"],
     "ResNet": list(theirs.resnet_state()),
     "nothing": [],
 }
 
 
 def test_it_is_recognised_and_others_are_not():
-    assert vgg16.recognises(set(STATE))
+    assert vgg16.recognises(set(STATE)) and vgg16.recognises(set(NORMED))
     assert not any(vgg16.recognises(set(names)) for names in OTHERS.values())
 
 
@@ -56,6 +64,26 @@ def test_tensors_that_do_not_fit_are_named(what):
     changes, line = DAMAGED[what]
     with pytest.raises(UserError, match=line):
         convert({name: array for name, array in (STATE | changes).items() if array is not None})
+
+
+DAMAGED_NORMED = {
+    "missing": ({"features.8.running_var": None}, "features.8.running_var is missing"),
+    "of another width": ({"features.1.bias": np.ones(2)}, r"features.1.bias is \[2\], expected \[3\]"),
+    "left over": ({"features.43.bias": np.ones(2)}, "features.43.bias"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED_NORMED)
+def test_batchnorms_tensors_that_do_not_fit_are_named(what):
+    changes, line = DAMAGED_NORMED[what]
+    with pytest.raises(UserError, match=line):
+        convert({name: array for name, array in (NORMED | changes).items() if array is not None})
+
+
+def test_files_without_counts_of_batches_are_read_as_those_with():
+    without = {name: array for name, array in NORMED.items() if not name.endswith("num_batches_tracked")}
+    assert len(without) < len(NORMED)
+    jax.tree.map(np.testing.assert_array_equal, convert(without).params, convert(NORMED).params)
 
 
 def test_a_file_of_another_network_is_refused_by_its_path(tmp_path):

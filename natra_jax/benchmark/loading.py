@@ -1,0 +1,94 @@
+"""How fast images are read from JPEG files, and how long a training waits for its data."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from natra_jax import classifiers
+from natra_jax.benchmark.timing import Seconds
+from natra_jax.data.decoding import Form
+from natra_jax.data.encoded import Decoded, Files
+from natra_jax.data.loader import Reading, ahead, batches
+from natra_jax.methods import plain
+from natra_jax.training.fit import adamw
+from natra_jax.training.parallel import compile_step
+from natra_jax.training.state import init_state
+from natra_jax.training.step import make_step
+
+_IMAGES, _RESOLUTION, _BATCH, _STEPS = 512, 256, 64, 100
+
+
+def decoding() -> dict[str, Callable[[], object]]:
+    """512 JPEGs of 256 px by Pillow alone, one after the other, against batches of them on the device: one thread, and as by default."""
+    directory = tempfile.TemporaryDirectory(prefix="natra_jax_benchmark_")
+    names = [f"{i}.jpg" for i in range(_IMAGES)]
+    _write_photos(Path(directory.name), names)
+    batch_at = batches({"image": Decoded(Files(directory.name, names), Form(_RESOLUTION))}, _BATCH, 0)
+
+    def bare():
+        from PIL import Image
+
+        for name in names:
+            with Image.open(Path(directory.name, name)) as image:
+                np.asarray(image.convert("RGB"))
+
+    def read(threads):
+        with ahead(batch_at, 0, _IMAGES // _BATCH, threads=threads, place=jax.device_put) as reader:
+            for batch in reader:
+                jax.block_until_ready(batch)
+
+    by_default = Reading().threads
+    return {
+        "Pillow, on one core": bare,
+        "batches, read ahead by 1 thread": partial(read, 1),
+        f"batches, read ahead by {by_default} threads": partial(read, by_default),
+    }
+
+
+def waiting() -> dict[str, Callable[[], object]]:
+    """100 steps of the digits' training with the least to compute, each awaited, and what of that time it waits for its batches."""
+    rng = np.random.default_rng(0)
+    arrays = {"image": rng.integers(0, 256, (960, 16, 16, 3), np.uint8), "label": rng.integers(0, 10, 960).astype(np.int32)}
+    build, optimizer, method = partial(classifiers.build, "cnn", 10), adamw(3e-3, 1e-4, 1000), plain.original()
+    step = compile_step(lambda axis: make_step(build, optimizer, axis), jax.devices()[:1])
+    fresh = jax.jit(partial(init_state, build(None), optimizer, (16, 16, 3), len(arrays["label"])))
+    batch_at = batches(arrays, _BATCH, 0)
+
+    def train(threads: int) -> tuple[float, float]:
+        """(seconds of all steps, seconds of them without a batch)."""
+        state, waited = jax.block_until_ready(fresh(jax.random.key(0))), 0.0
+        start = time.perf_counter()
+        with ahead(batch_at, 0, _STEPS, threads=threads, place=step.place) as reader:
+            for _ in range(_STEPS):
+                asked = time.perf_counter()
+                batch = next(reader)
+                waited += time.perf_counter() - asked
+                state, metrics = step(method, state, batch)
+                jax.block_until_ready(metrics)
+        return time.perf_counter() - start, waited
+
+    by_default = Reading().threads
+    return {
+        "the training": lambda: Seconds(train(by_default)[0]),
+        "its waiting": lambda: Seconds(train(by_default)[1]),
+        "its waiting where nothing is read ahead": lambda: Seconds(train(0)[1]),
+    }
+
+
+def _write_photos(directory: Path, names: list[str]) -> None:
+    """Something as smooth and as noisy as photos are, of about 20 kB each."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in names:
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
+        smooth = np.asarray(coarse.resize((_RESOLUTION, _RESOLUTION), Image.Resampling.BICUBIC), np.int16)
+        noisy = smooth + rng.integers(-12, 13, smooth.shape, np.int16)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(directory / name, quality=90)

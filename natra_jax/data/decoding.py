@@ -1,0 +1,149 @@
+"""An image file of any common kind and size -> [resolution, resolution, channels] uint8."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from natra_jax.types import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FITS = ("crop", "pad", "stretch")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".pgm", ".ppm", ".bmp")
+MOST_PIXELS = 89_478_485  # Pillow's own bound: what is larger is refused before it is decoded
+_FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")  # no others are tried, whatever a file's name is: fewer readers for strangers' bytes
+_WHITE = (255, 255, 255, 255)
+_ORIENTATION = 0x0112  # the EXIF tag
+
+
+class Form(NamedTuple):
+    """What every image of a data set is made into."""
+
+    resolution: int  # pixels, H = W
+    fit: str = "crop"  # crop: the middle square | pad: a square around it, black outside | stretch: both sides scaled
+    channels: int = 3  # 3: RGB | 1: grey
+
+
+def decode(encoded: bytes | Path | str, form: Form, where: str = "") -> np.ndarray:
+    """The image in a file, or in its content, turned as its EXIF data say -> [resolution, resolution, channels] uint8.
+
+    Of RGB, grey becomes three equal channels; of grey, colour becomes its luma (ITU-R 601-2). 16 bits become the higher 8, what is
+    transparent shows white, and of a moving image it is the first one. It is scaled with Pillow's Lanczos filter. EXIF data that cannot
+    be read turn nothing. Raises UserError that begins with `where` (by default the path) if it is no image, damaged, or of more than
+    MOST_PIXELS.
+    """
+    image = _read(encoded, where or str(encoded), whole=True)
+    if form.channels == 1:
+        return np.asarray(_fitted(image.convert("L"), form))[..., None]
+    return np.asarray(_fitted(image, form))
+
+
+def check(encoded: bytes | Path | str, where: str = "") -> tuple[int, int]:
+    """(width, height) as the file's head has them, before any turning. Raises UserError as `decode` does for what the head tells."""
+    return _read(encoded, where or str(encoded), whole=False).size
+
+
+def size(encoded: bytes | Path | str, where: str = "") -> tuple[int, int]:
+    """(width, height) once it is turned as its EXIF data say. Raises UserError as `decode` does."""
+    return _read(encoded, where or str(encoded), whole=True).size
+
+
+def is_grey(encoded: bytes | Path | str, where: str = "") -> bool:
+    """Whether the file's head says that it has no colour. Raises UserError as `check` does."""
+    return _read(encoded, where or str(encoded), whole=False).mode.startswith(("1", "L", "I"))
+
+
+def _read(encoded: bytes | Path | str, where: str, *, whole: bool) -> Image.Image:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=_FORMATS) as image:
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            if not pixels or image.mode == "F":
+                raise ValueError("it has no pixels" if not pixels else "its pixels are floating-point numbers")
+            if whole:
+                image.load()
+                return _rgb(_upright(image))
+            return image
+    except Image.UnidentifiedImageError as error:
+        raise UserError(f"{where}: is no image that can be read: repair or remove it") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{where}: has more than {MOST_PIXELS:,} pixels: scale it down, or remove it") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{where}: is not there, or a link to nothing: bring it back, or remove it") from error
+    except PermissionError as error:
+        raise UserError(f"{where}: may not be read ({error.strerror}): change its permissions") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise of all kinds for damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{where}: is damaged ({reason}): repair or remove it") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    turns = Image.Transpose
+    by_orientation = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }
+    try:
+        turn = by_orientation.get(image.getexif().get(_ORIENTATION, 1))
+    except (
+        SyntaxError,
+        ValueError,
+        TypeError,
+        KeyError,
+        OSError,
+        OverflowError,
+        IndexError,
+        struct.error,
+    ):  # what damaged EXIF data make of it
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        grey = (values >> 8).clip(0, 255)
+        grey[values == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _fitted(image: Image.Image, form: Form) -> Image.Image:
+    from PIL import Image
+
+    side, (width, height) = form.resolution, image.size
+    if width != height and form.fit == "crop":
+        short = min(width, height)
+        left, top = (width - short) // 2, (height - short) // 2
+        image = image.crop((left, top, left + short, top + short))
+    if width != height and form.fit == "pad":
+        inner = tuple(max(1, round(side * length / max(width, height))) for length in image.size)
+        ground = Image.new(image.mode, (side, side))
+        ground.paste(image.resize(inner, Image.Resampling.LANCZOS), tuple((side - length) // 2 for length in inner))
+        return ground
+    return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.LANCZOS)

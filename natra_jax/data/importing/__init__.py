@@ -1,0 +1,38 @@
+"""Published data sets, brought into one layout on this machine: that of TensorFlow Datasets, without TensorFlow.
+
+    python -m natra_jax.data import celeba --source=DOWNLOADS --dest=DATA
+
+One module for each publisher's format finds and checks the files (`opened(source)` -> DataSet); `layout` writes what they hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from natra_jax.data.importing import celeba, celeba_hq, cifar10, folder, layout, lsun, mnist
+from natra_jax.data.importing.layout import Written
+from natra_jax.types import UserError
+
+IMPORTERS = {
+    "celeba": celeba.opened,
+    "celeba_hq": celeba_hq.opened,
+    "cifar10": cifar10.opened,
+    "folder": folder.opened,
+    "lsun": lsun.opened,
+    "mnist": mnist.opened,
+}
+
+
+def from_files(kind: str, source: Path, dest: Path, name: str, say: Callable[[str], None] = print) -> Written:
+    """Imports the files of a kind (of IMPORTERS) in source to dest/name. say: takes lines of progress and notes.
+
+    Raises UserError for what is missing in the source, disagrees or is damaged, and for a destination that cannot be used.
+    """
+    if not re.fullmatch(r"[a-z]\w*", name) or name != name.lower():
+        raise UserError(f"--name={name}: is no name for a data set: use lower-case letters, digits and _, with a letter in front")
+    with IMPORTERS[kind](source) as data:
+        for note in data.notes:
+            say(f"{name}: {note}")
+        return layout.write(data, name, dest, say)

@@ -1,0 +1,95 @@
+"""CIFAR-10 (Krizhevsky 2009) in its binary version: records of a label and 3 x 32 x 32 bytes, 10,000 in each file.
+
+The source is cifar-10-binary.tar.gz, a directory that holds it, or the unpacked one with data_batch_1.bin to data_batch_5.bin,
+test_batch.bin and batches.meta.txt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from natra_jax.data.importing import reading
+from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
+from natra_jax.types import UserError
+
+WHENCE = "CIFAR-10 binary version, Alex Krizhevsky, www.cs.toronto.edu/~kriz/cifar.html"
+_ARCHIVE, _UNPACKED, _NAMES = "cifar-10-binary.tar.gz", "cifar-10-batches-bin", "batches.meta.txt"
+_FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+_PUBLISHED = {"train": 50_000, "test": 10_000}
+_RECORD = 1 + 3 * 32 * 32
+_MOST = 10_000 * _RECORD  # bytes of a file
+
+
+@contextlib.contextmanager
+def opened(source: Path) -> Iterator[DataSet]:
+    """Feature label; the images as PNG. Raises UserError."""
+    place, files = _files(source)
+    classes = files[_NAMES].decode("utf-8", "replace").split()
+    if len(classes) != 10 or len(set(classes)) < 10:
+        raise UserError(f"{place}: {_NAMES} lists {len(classes)} classes, not ten: download it again")
+    for names in _FILES.values():
+        for name in names:
+            _require_records(place, name, files[name])
+
+    def entry(key: tuple[str, int]) -> Entry:
+        name, i = key
+        return Entry(f"{name}/{i}", {"label": files[name][i * _RECORD]}, pixels=_pixels)
+
+    def read(entry: Entry) -> bytes:
+        name, i = entry.name.split("/")
+        return files[name][int(i) * _RECORD + 1 : (int(i) + 1) * _RECORD]
+
+    keys = {split: [(name, i) for name in names for i in range(len(files[name]) // _RECORD)] for split, names in _FILES.items()}
+    splits = {split: Entries(its, entry) for split, its in keys.items()}
+    stamp = [hashlib.sha256(files[name]).hexdigest() for name in sorted(files)]
+    yield DataSet({"label": classes}, splits, read, stamp=stamp, notes=difference_note(_PUBLISHED, splits))
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    """Red, green and blue planes -> [32, 32, 3]."""
+    return np.frombuffer(data, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)
+
+
+def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
+    """(where they are, {file name: its bytes}) of the files wanted. Raises UserError where one is missing."""
+    wanted = [_NAMES, *(name for names in _FILES.values() for name in names)]
+    found = reading.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE]) if not source.is_file() else source
+    place = reading.require(source, found, f"{_ARCHIVE} or {_NAMES}", WHENCE)
+    if place.name == _NAMES:
+        place = place.parent
+        files = {name: reading.whole(place / name, _MOST) for name in wanted if reading.look([place], [name])}
+    else:
+        files = _unpacked(place, wanted)
+    if missing := next((name for name in wanted if name not in files), None):
+        raise UserError(f"{place}: holds no {missing}: had from {WHENCE}")
+    return place, files
+
+
+def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    try:
+        with reading.reading(path), tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                name = member.name.rsplit("/", 1)[-1]
+                if name in wanted and member.isreg():
+                    if name in files or member.size > _MOST:
+                        raise UserError(f"{path}: {member.name} is there twice, or larger than {_MOST} bytes: download it again")
+                    files[name] = archive.extractfile(member).read()
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: is no whole tar archive ({error}): download it again") from error
+    return files
+
+
+def _require_records(place: Path, name: str, data: bytes) -> None:
+    if not data or len(data) % _RECORD:
+        raise UserError(f"{place}: {name} has {len(data)} bytes, not a multiple of {_RECORD}: it is not whole, download it again")
+    labels = np.frombuffer(data, np.uint8)[::_RECORD]
+    if (wrong := np.flatnonzero(labels > 9)).size:
+        raise UserError(f"{place}: {name}: image {wrong[0]} has the label {labels[wrong[0]]}, not 0 to 9: download it again")

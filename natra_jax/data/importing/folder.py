@@ -1,0 +1,69 @@
+"""A folder of images in subfolders, one a class; or such folders in train/, validation/ (or val/) and test/.
+
+The classes are the subfolders' names in alphabetical order. Hidden files are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from natra_jax.data.decoding import SUFFIXES
+from natra_jax.data.importing import reading
+from natra_jax.data.importing.dataset import DataSet, Entries, Entry
+from natra_jax.types import UserError
+
+_WANTED = "put the images of each class into a folder of its name, and these below train, validation and test where there are such"
+_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+
+
+@contextlib.contextmanager
+def opened(source: Path) -> Iterator[DataSet]:
+    """Features label and filename (below the source); the images as they are. Raises UserError."""
+    if not source.is_dir():
+        verb = "is a file" if source.exists() else "does not exist"
+        raise UserError(f"--source={source}: {verb}: {_WANTED}")
+    with reading.opened(source) as container:
+        listed = {name: name.split("/") for name in container.members if name.lower().endswith(SUFFIXES)}
+        others = [name for name in container.members if name not in listed]
+        depth = _depth(source, listed)
+        by_split: dict[str, list[str]] = {}
+        for name in sorted(listed):
+            by_split.setdefault(_SPLITS[listed[name][0]] if depth == 3 else "train", []).append(name)
+        if depth == 3 and {"val", "validation"} <= {parts[0] for parts in listed.values()}:
+            raise UserError(f"--source={source}: holds both val and validation: move one away")
+        held = {split: {listed[name][-2] for name in names} for split, names in by_split.items()}
+        labels = {category: i for i, category in enumerate(sorted(set.union(*held.values())))}
+        _require_classes(source, held, labels)
+
+        def entry(name: str) -> Entry:
+            return Entry(name, {"label": labels[listed[name][-2]], "filename": name}, container.members[name])
+
+        splits = {split: Entries(by_split[split], entry) for split in ("train", "validation", "test") if split in by_split}
+        notes = [f"{len(others)} files that are no images by their names are left out, such as {min(others)}"] if others else []
+        yield DataSet({"label": list(labels), "filename": "text"}, splits, lambda entry: container.read(entry.name), notes=notes)
+
+
+def _depth(source: Path, listed: dict[str, list[str]]) -> int:
+    """2: CLASS/IMAGE. 3: SPLIT/CLASS/IMAGE. Raises UserError with the first image that lies otherwise than the others."""
+    if not listed:
+        raise UserError(f"--source={source}: holds no images ({', '.join(SUFFIXES)}): {_WANTED}")
+
+    def fits(parts: list[str], depth: int) -> bool:
+        return len(parts) == depth and (depth == 2 or parts[0] in _SPLITS)
+
+    if whole := [depth for depth in (2, 3) if all(fits(parts, depth) for parts in listed.values())]:
+        return whole[0]
+    depth = 3 if any(fits(parts, 3) for parts in listed.values()) else 2
+    odd = min(name for name, parts in listed.items() if not fits(parts, depth))
+    raise UserError(f"{source / odd}: is out of place: {_WANTED}")
+
+
+def _require_classes(source: Path, held: dict[str, set[str]], labels: dict[str, int]) -> None:
+    """Raises UserError for a name that no list of classes can hold, and for a class that is not trained on."""
+    if odd := next((name for name in labels if not name.strip() or len(name.splitlines()) > 1), None):
+        raise UserError(f"--source={source}: the class {odd!r} is not on one line: rename its folder")
+    for split, classes in held.items():
+        if "train" in held and (more := classes - held["train"]):
+            raise UserError(f"--source={source}: the class {min(more)} is in {split} and not in train")

@@ -1,0 +1,82 @@
+"""Images that nobody vouches for: decoded once, within bounds, to see that they can be."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+
+from natra_jax.data.decoding import MOST_PIXELS
+
+MOST_BYTES = 2**28  # of one file or member of an archive
+FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")  # what natra_jax.data.decoding reads
+
+
+class Corrupt(Exception):
+    """An image that cannot be used, and why."""
+
+
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """Around all calls of `check`, in the thread that starts the others: what Pillow warns of as too large is then refused."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def check(data: bytes) -> None:
+    """Raises Corrupt unless data are an image that decodes, in one of FORMATS, of at most MOST_PIXELS."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _require_size(*image.size)
+            image.load()
+            if image.mode == "F":
+                raise Corrupt("its pixels are floating-point numbers")
+    except (Corrupt, MemoryError):
+        raise
+    except Image.UnidentifiedImageError as error:  # its text has the address of the bytes
+        raise Corrupt("no image that can be read") from error
+    except Exception as error:  # Pillow's decoders raise many types for what they cannot read
+        raise Corrupt(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """[H, W, 3], [H, W, 1] or [H, W] uint8 -> PNG."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def from_npy(data: bytes) -> np.ndarray:
+    """The bytes of a .npy file of uint8 [1, 3, H, W], [3, H, W] or [H, W, 3] -> [H, W, 3]. Raises Corrupt for any other."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = read(file)
+    except (ValueError, KeyError, EOFError) as error:
+        raise Corrupt(f"no .npy file ({' '.join(str(error).split())[:100]})") from error
+    flat = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
+    if dtype != np.uint8 or fortran or len(flat) != 3 or 3 not in (flat[0], flat[2]) or min(flat) < 1:
+        raise Corrupt(f"an array {shape} of {dtype}, not uint8 [1, 3, H, W], [3, H, W] or [H, W, 3]")
+    height, width = flat[1:] if flat[0] == 3 else flat[:2]
+    _require_size(width, height)
+    rest = data[file.tell() :]
+    if len(rest) != 3 * height * width:
+        raise Corrupt(f"{len(rest)} bytes of pixels where {3 * height * width} belong")
+    pixels = np.frombuffer(rest, np.uint8).reshape(flat)
+    return pixels.transpose(1, 2, 0) if flat[0] == 3 else pixels
+
+
+def _require_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise Corrupt(f"{width} x {height} pixels, more than {MOST_PIXELS}")

@@ -1,0 +1,137 @@
+"""The layout of TensorFlow Datasets in ArrayRecord files, written without TensorFlow, and so that an import can be restarted.
+
+    DEST/NAME/1.0.0/features.json, dataset_info.json, NAME-SPLIT.array_record-00000-of-00163, …, import.json, skipped.txt
+
+`tensorflow_datasets.builder_from_directory(DEST/NAME/1.0.0).as_data_source(SPLIT)` reads it. A shard appears whole, by a rename;
+dataset_info.json, without which nothing reads the rest, comes last. What an unfinished import knows lies in .importing/ until then.
+import.json tells of which source the import is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from natra_jax import workdir
+from natra_jax.data.importing import records, shards
+from natra_jax.data.importing.dataset import DataSet
+from natra_jax.types import UserError
+
+_RECORD, _INFO, _SKIPPED, _PENDING, _PLAN = "import.json", "dataset_info.json", "skipped.txt", ".importing", "plan.json"
+_FORMAT = 1  # of what an import writes
+_OTHERWISE = "remove it, or choose another --name or --dest"
+
+
+class Written(NamedTuple):
+    """A finished import."""
+
+    directory: Path
+    counts: dict[str, int]  # images by split
+    skipped: int
+    fresh: bool  # False: it was there already
+
+
+def write(data: DataSet, name: str, dest: Path, say: Callable[[str], None] = print) -> Written:
+    """Writes the data set to dest/name/1.0.0, or what an interrupted import of it left to do.
+
+    say: takes lines of progress where stderr is no terminal. Raises UserError if another data set is there, if it cannot be written, or
+    if more than 1 % of the images are corrupt; then what was written so far stays, and cannot be taken for whole.
+    """
+    directory = dest / name / records.VERSION
+    pending, plan = directory / _PENDING, _fingerprint(data, name)
+    record = _finished(directory, plan)
+    if fresh := record is None:
+        _claim(directory, plan)
+        wanted = shards.planned(data, name)
+        record = _finish(data, name, directory, plan, wanted, shards.write(data, name, wanted, directory, pending, say))
+    shutil.rmtree(pending, ignore_errors=True)
+    return Written(directory, record["counts"], record["skipped"], fresh)
+
+
+def _fingerprint(data: DataSet, name: str) -> str:
+    """Of all that decides what is written; of the images, their names and stamps."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        digest.update(json.dumps(value).encode() + b"\n")
+
+    add([_FORMAT, name, shards.SIZE, data.features, data.channels, list(data.stamp)])
+    for split, entries in data.splits.items():
+        add([split, len(entries)])
+        for entry in entries:
+            add([entry.name, entry.facts, list(entry.stamp)])
+    return digest.hexdigest()
+
+
+def _finished(directory: Path, plan: str) -> dict[str, Any] | None:
+    """What is recorded of a finished import of this plan; None if there is none. Raises UserError if it is no longer whole."""
+    record = _json(directory / _RECORD)
+    if record.get("plan") != plan or not (directory / _INFO).exists():
+        return None
+    for file, size in record["sizes"].items():
+        path = directory / file
+        if not path.exists() or path.stat().st_size != size:
+            raise UserError(f"{path}: is missing or not whole, though its import was finished: remove {directory} and import again")
+    return record
+
+
+def _claim(directory: Path, plan: str) -> None:
+    """Makes the directory this plan's. Raises UserError if it is another's, or cannot be made."""
+    begun = directory / _PENDING / _PLAN
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if other := next((path for path in sorted(directory.parent.iterdir()) if path != directory), None):
+            raise UserError(f"{other}: is there already, and not of this import: choose another --name or --dest")
+        if begun.exists():
+            if _json(begun).get("plan") != plan:
+                raise UserError(
+                    f"{directory}: holds an unfinished import of another source, or of this one before it changed: {_OTHERWISE}"
+                )
+            return
+        if any(path.name != _PENDING for path in directory.iterdir()):
+            raise UserError(f"{directory}: holds another data set, or this one from another source: {_OTHERWISE}")
+        begun.parent.mkdir(exist_ok=True)
+        workdir.write(begun, json.dumps({"plan": plan}))
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written ({error.strerror or error}): choose another --dest") from error
+
+
+def _finish(data: DataSet, name: str, directory: Path, plan: str, wanted: list[shards.Shard], notes: list[shards.Note]) -> dict[str, Any]:
+    """Writes what describes the shards, dataset_info.json last; the record of the import."""
+    counts = {split: sum(note.count for shard, note in zip(wanted, notes, strict=True) if shard.split == split) for split in data.splits}
+    if empty := next((split for split, count in counts.items() if not count), None):
+        raise UserError(f"{directory}: all images of the split {empty} are corrupt: get the data set again")
+    skipped = [line for note in notes for line in note.skipped]
+    _write_skipped(directory / _SKIPPED, skipped)
+    sizes = {shard.file: note.size for shard, note in zip(wanted, notes, strict=True)}
+    record = {"plan": plan, "counts": counts, "skipped": len(skipped), "sizes": sizes}
+    workdir.write(directory / _RECORD, json.dumps(record, indent=1) + "\n")
+    splits = {}
+    for split in data.splits:
+        its = [note for shard, note in zip(wanted, notes, strict=True) if shard.split == split]
+        splits[split] = [note.count for note in its], sum(note.bytes for note in its)
+    metadata = directory / _PENDING / "metadata"
+    metadata.mkdir(exist_ok=True)
+    records.write_metadata(metadata, directory, name, data.features, data.channels, splits)
+    for path in sorted(metadata.iterdir(), key=lambda path: path.name == _INFO):
+        path.replace(directory / path.name)
+    return record
+
+
+def _write_skipped(path: Path, skipped: list[list[str]]) -> None:
+    """One line for each: its name, a tab, the reason. No file where there are none."""
+    path.unlink(missing_ok=True)
+    if skipped:
+        workdir.write(path, "".join(f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n" for name, reason in skipped))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}

@@ -1,0 +1,56 @@
+"""Piece extra_splits: folders of images of the same classes, as ImageNet-Sketch is beside ImageNet, that classifiers are tested on too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from etils import epath
+
+from natra_jax.data import Decoded, Split, folder
+from natra_jax.data.decoding import Form
+from natra_jax.stages import data
+from natra_jax.stages.context import Context
+from natra_jax.types import UserError
+
+NAME = "extra_splits"
+_FIELD = "eval.extra_splits"
+
+
+def run(context: Context, directory: epath.Path) -> None:
+    c, facts = context.config, data.facts(context)
+    for name, path in named(c.eval.extra_splits).items():
+        listing = folder.list_classes(Path(path).expanduser(), facts.classes)
+        images = Decoded(listing.files, Form(facts.image_shape[0], c.data.fit, facts.image_shape[2]))
+        images.check()
+        data.keep_split(context, directory, name, Split(images, listing.label))
+        context.say(f"{NAME}: {name} {len(images)} images, {path}")
+
+
+def names(context: Context) -> list[str]:
+    return list(named(context.config.eval.extra_splits))
+
+
+def split(context: Context, name: str) -> Split:
+    return data.split(context, name, NAME)
+
+
+def named(entries: Sequence[str]) -> dict[str, str]:
+    """{'test_sketch': path} of entries 'sketch=path'. Raises UserError for an entry that is none, and for a name that comes twice."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        name, equals, path = entry.partition("=")
+        if not (equals and path and name.isidentifier()) or f"test_{name}" in found:
+            raise UserError(f"config field {_FIELD} has {entry!r}: it must be name=folder, the name of letters, digits and _, none twice")
+        if name in ("iid", "shift"):
+            raise UserError(f"config field {_FIELD} has {entry!r}: the data have a split test_{name} of their own: choose another name")
+        found[f"test_{name}"] = path
+    return found
+
+
+def identity(entries: Sequence[str]) -> dict[str, str]:
+    """By which the folders are known again: the names and sizes of their files."""
+    listed = {name: folder.listed(path, _FIELD) for name, path in named(entries).items()}
+    return {"files": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}

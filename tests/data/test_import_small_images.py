@@ -1,0 +1,136 @@
+"""CIFAR-10's binary version and MNIST's idx files: the same pixels and labels, and what is damaged is named."""
+
+import numpy as np
+import pytest
+
+from natra_jax.data import importing
+from natra_jax.types import UserError
+from tests.data import archives
+
+
+def run(kind, source, dest):
+    lines = []
+    return importing.from_files(kind, source, dest, kind, lines.append), " ".join(lines)
+
+
+def check(written, images, labels):
+    found = archives.read(written.directory)
+    assert set(found) == set(images) == set(written.counts)
+    for split, examples in found.items():
+        assert [example["label"] for example in examples] == labels[split].tolist()
+        assert all(example["image"].startswith(b"\x89PNG") for example in examples)
+        stored = archives.pixels(written.directory, split)
+        np.testing.assert_array_equal(stored.reshape(images[split].shape), images[split])
+
+
+def archive(source, files):
+    return archives.tarred(source / "cifar-10-binary.tar.gz", {f"cifar-10-batches-bin/{n}": d for n, d in files.items()}, "w:gz").parent
+
+
+def archive_itself(source, files):
+    return archive(source, files) / "cifar-10-binary.tar.gz"
+
+
+def inside(source, files):
+    return archives.unpacked(source / "cifar-10-batches-bin", files).parent
+
+
+@pytest.mark.parametrize("layout", [archive, archive_itself, archives.unpacked, inside])
+def test_cifar10_is_read_back_as_it_was_published(layout, tmp_path):
+    files, images, labels = archives.cifar10()
+    (tmp_path / "source").mkdir()
+    written, said = run("cifar10", layout(tmp_path / "source", files), tmp_path / "dest")
+    assert "published are train 50000, test 10000 images, here are train 20, test 4" in said
+    check(written, images, labels)
+    assert (written.directory / "label.labels.txt").read_text().split() == archives.CIFAR10
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_mnist_is_read_back_as_it_was_published(compressed, tmp_path):
+    images, labels = archives.mnist(tmp_path / "MNIST" / "raw", compressed)
+    written, _ = run("mnist", tmp_path, tmp_path / "dest")
+    check(written, images, labels)
+    assert archives.pixels(written.directory, "train").shape == (5, 28, 28, 1)
+
+
+def test_another_mnist_of_the_same_shape_is_another_source(tmp_path):
+    archives.mnist(tmp_path / "source", compressed=False)
+    run("mnist", tmp_path / "source", tmp_path / "dest")
+    path = tmp_path / "source" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(UserError, match="holds another data set, or this one from another source"):
+        run("mnist", tmp_path / "source", tmp_path / "dest")
+
+
+def cut(name, count):
+    return lambda files: files | {name: files[name][:count]}
+
+
+def changed(name, at, byte):
+    return lambda files: files | {name: files[name][:at] + bytes([byte]) + files[name][at + 1 :]}
+
+
+def without(name):
+    return lambda files: {key: data for key, data in files.items() if key != name}
+
+
+CIFAR_WRONG = {
+    "cut": (cut("data_batch_3.bin", -1), "data_batch_3.bin has 12291 bytes, not a multiple of 3073"),
+    "empty": (cut("test_batch.bin", 0), "test_batch.bin has 0 bytes"),
+    "label": (changed("data_batch_2.bin", 3073, 10), "data_batch_2.bin: image 1 has the label 10, not 0 to 9"),
+    "missing": (without("data_batch_5.bin"), "holds no data_batch_5.bin: had from CIFAR-10 binary version, Alex Krizhevsky"),
+    "no names": (without("batches.meta.txt"), "holds no .*batches.meta.txt: had from CIFAR-10"),
+    "nine names": (cut("batches.meta.txt", -8), "batches.meta.txt lists 9 classes"),
+}
+
+
+@pytest.mark.parametrize("case", CIFAR_WRONG)
+@pytest.mark.parametrize("layout", [archive, archives.unpacked])
+def test_cifar10_files_that_are_damaged_or_missing_are_named(case, layout, tmp_path):
+    change, said = CIFAR_WRONG[case]
+    source = tmp_path / "source"
+    source.mkdir()
+    with pytest.raises(UserError, match=said) as error:
+        run("cifar10", layout(source, change(archives.cifar10()[0])), tmp_path / "dest")
+    assert "\n" not in str(error.value) and str(source) in str(error.value) and not (tmp_path / "dest").exists()
+
+
+def test_an_archive_of_cifar10_that_is_cut_off_is_refused(tmp_path):
+    path = archive_itself(tmp_path, archives.cifar10()[0])
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(UserError, match="cifar-10-binary.tar.gz: is no whole tar archive"):
+        run("cifar10", tmp_path, tmp_path / "dest")
+
+
+MNIST_WRONG = {
+    "cut": ("train-images-idx3-ubyte", lambda data: data[:-1], "train-images-idx3-ubyte: is no whole idx file of bytes .3919 of them"),
+    "more": ("train-images-idx3-ubyte", lambda data: data + b"\0", "3921 of them for .5, 28, 28"),
+    "head": ("t10k-labels-idx1-ubyte", lambda data: data[:6], "t10k-labels-idx1-ubyte: is no whole idx file"),
+    "kind": ("t10k-labels-idx1-ubyte", lambda data: b"\0\0\x0d" + data[3:], "is no whole idx file of bytes"),
+    "count": ("t10k-labels-idx1-ubyte", lambda data: archives.idx(np.zeros(4, np.uint8)), "has 4 labels for the 5 images"),
+    "label": ("train-labels-idx1-ubyte", lambda data: data[:9] + b"\x0a" + data[10:], "label 1 is 10, not 0 to 9"),
+    "missing": ("train-labels-idx1-ubyte", None, "holds no train-labels-idx1-ubyte or .*Yann LeCun"),
+}
+
+
+@pytest.mark.parametrize("case", MNIST_WRONG)
+def test_mnist_files_that_are_damaged_or_missing_are_named(case, tmp_path):
+    name, change, said = MNIST_WRONG[case]
+    archives.mnist(tmp_path / "source", compressed=False)
+    path = tmp_path / "source" / name
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=said) as error:
+        run("mnist", tmp_path / "source", tmp_path / "dest")
+    assert "\n" not in str(error.value) and not (tmp_path / "dest").exists()
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-9], lambda data: b"no gzip", lambda data: data[:20] + bytes(30) + data[50:]])
+def test_mnist_files_whose_compression_is_damaged_are_named(change, tmp_path):
+    archives.mnist(tmp_path, compressed=True)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match="train-images-idx3-ubyte.gz: is no whole idx file"):
+        run("mnist", tmp_path, tmp_path / "dest")
