@@ -56,6 +56,7 @@ def get_config() -> ConfigDict:
                 "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
                 "weight_decay": 1e-4,
                 "kl_weight": 0.2,  # against the sum of squared pixel errors
+                "augment": (),  # of natra_jax.latents.augmentation.KINDS: the images of the autoencoder are changed so
                 "adversarial": {  # training that goes on from the autoencoder's decoder, against a discriminator
                     "steps": 0,  # of each network; 0 keeps the autoencoder's decoder as it is
                     "batch_size": 32,  # real images and as many generated ones
@@ -113,7 +114,7 @@ def get_config() -> ConfigDict:
                 "neighbors": 15,  # UMAP's n_neighbors
                 "regression": "principal",  # principal | whitened | per_coordinate: how eq. 11 is fitted and read
                 "num": 8,  # directions kept, of the largest spread
-                # (first, last + 1): the directions move these layers' codes; (first, 0): to the last; (): all; or several ranges, num in each
+                # (first, last + 1): layers whose codes move; (first, 0): to the last; (): all; or several ranges, num in each
                 "layers": (0, 1),
                 "at": 0,  # the layer whose activations are seen; 0: the last that moves; 1 for generators without w
                 "truncation_psi": 1.0,  # of the prior's codes
@@ -212,7 +213,7 @@ def get_config() -> ConfigDict:
                 # '' fresh weights | a method's name: its classifier of the same seed | a directory or .npz to fine-tune | for vgg16,
                 # resnet18 and resnet50 torchvision's file
                 "init_from": "",
-                "steps": 600,  # updates
+                "steps": 600,  # updates; 0 leaves the weights of init_from as they are, where there is no generator
                 "batch_size": 64,  # clean examples; a method's variations come on top
                 "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
                 "weight_decay": 1e-4,

@@ -133,7 +133,7 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
     _require("export.method", exported, exported in ("", *fields["methods"]), f"empty, or one of methods ({named})")
 
     counts = [
-        "generator.steps", "encoder.steps", "train.steps", "judge.steps", "generator.batch_size", "encoder.batch_size", "train.batch_size",
+        "generator.steps", "encoder.steps", "judge.steps", "generator.batch_size", "encoder.batch_size", "train.batch_size",
         "eval.batch_size", "data.renderings", "data.wild_per_image", "directions.num", "directions.dim", "directions.num_codes",
         "natra.restarts", "eval.latent_restarts", "train.checkpoint_every", "train.log_every", "report.examples", "generator.code_dim",
         "generator.base_channels", "generator.max_channels", "encoder.hidden", "encoder.num_codes", "shift.batch_size", "encode.batch_size",
@@ -153,7 +153,7 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
         "augment.contrast", "augment.saturation", "augment.hue", "augment.cutout", "advbn.num_steps", "advbn.step_size", "advbn.epsilon",
         "advbn.momentum", "advbn.weight_decay", "eval.pixel_epsilon", "export.epsilon", "encoder.gamma_adversarial", "shift.steps",
         "shift.seed", "encode.refine_steps", "encode.gamma_domain", "data.workers", "data.min_per_class", "data.decoded_gigabytes",
-        "eval.examples",
+        "eval.examples", "train.steps",
     ]  # fmt: skip
     for name in counts:
         _require(name, fields[name], fields[name] >= 1, "at least 1")
@@ -161,12 +161,13 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
         _require(name, fields[name], fields[name] > 0, "above 0")
     for name in not_negative:
         _require(name, fields[name], fields[name] >= 0, "at least 0")
-    decay, kinds = fields["generator.adversarial.ema"], fields["generator.adversarial.augment"]
+    decay = fields["generator.adversarial.ema"]
     _require("generator.adversarial.ema", decay, 0 <= decay < 1, "at least 0 and below 1")
     group, images = fields["generator.adversarial.group"], fields["generator.adversarial.batch_size"]
     divides = group == 0 or images % group == 0
     _require("generator.adversarial.group", group, divides, f"0, or a divisor of generator.adversarial.batch_size, {images}")
-    _require("generator.adversarial.augment", kinds, set(kinds) <= set(AUGMENTATIONS), f"a tuple of {', '.join(AUGMENTATIONS)}, or empty")
+    for name in ("generator.augment", "generator.adversarial.augment"):
+        _require(name, fields[name], set(fields[name]) <= set(AUGMENTATIONS), f"a tuple of {', '.join(AUGMENTATIONS)}, or empty")
     _require("name", fields["name"], bool(fields["name"]), "a name for the experiment")
     for name in ("seeds", "methods"):
         unique = len(set(fields[name])) == len(fields[name]) > 0
@@ -184,6 +185,8 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
     _check_perceptual(fields)
     _check_screening(fields)
     source = fields["train.init_from"]
+    ready = source and not has_generator(config.generator)
+    _require("train.steps", fields["train.steps"], fields["train.steps"] or ready, "at least 1; 0 takes weights, and no generator")
     known = source in ("", *fields["methods"]) or epath.Path(source).expanduser().exists()
     _require("train.init_from", source, known, f"empty, one of the experiment's methods ({named}), or a path that exists")
     fine_tuned = source in fields["methods"] and methods.find(source).fine_tunes

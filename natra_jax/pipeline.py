@@ -124,12 +124,13 @@ def pieces(config: ConfigDict, source: Source | None = None) -> list[Piece]:
             latent = tuple(need + variant for need in needs_of[spec.latent])
             needs = ("data", *latent, *([f"train/{source}-{seed}"] if from_method else []))
             work.append(Piece(f"train/{method}-{seed}", run, own | schedule | start | fields(*spec.fields), needs))
-    work.append(Piece("judge", judge.run, own | schedule | fields("judge"), ("data",)))
+    if has_generator:  # without variations there is nothing for it to judge
+        work.append(Piece("judge", judge.run, own | schedule | fields("judge"), ("data",)))
     if config.eval.extra_splits:
         of_extra = fields("eval.extra_splits", "data.resolution", "data.fit") | extra_splits.identity(config.eval.extra_splits)
         work.append(Piece(extra_splits.NAME, extra_splits.run, of_extra, ("data",)))
     extra = (extra_splits.NAME,) if config.eval.extra_splits else ()
-    evaluated = ("data", *extra, *(("encode", "screen") if has_generator else ()), "judge")
+    evaluated = ("data", *extra, *(("encode", "screen", "judge") if has_generator else ()))
     of_space = fields("natra.truncation", "natra.norm", "natra.units") if has_generator else {}
     settings = {name: fields("eval")[name] for name in evaluate.FIELDS} | of_space
     if has_generator:
@@ -142,14 +143,9 @@ def pieces(config: ConfigDict, source: Source | None = None) -> list[Piece]:
             if config.eval.thorough:
                 run = partial(thorough.run, method=method, seed=seed)
                 work.append(Piece(f"evaluate/{method}-{seed}-thorough", run, fields("eval") | of_space, needs))
-    work.append(
-        Piece(
-            f"evaluate/{judge.name(config)}-0",
-            partial(evaluate.run, method=judge.name(config), seed=0),
-            settings,
-            ("data", *extra, "judge"),
-        )
-    )
+    if has_generator:
+        run = partial(evaluate.run, method=judge.name(config), seed=0)
+        work.append(Piece(f"evaluate/{judge.name(config)}-0", run, settings, ("data", *extra, "judge")))
     everything = tuple(piece.name for piece in work if piece.stage not in ("data", "judge"))
     work.append(Piece("report", report.run, fields("report", "name", "methods", "seeds"), everything))
     if not has_generator:

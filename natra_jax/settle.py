@@ -59,6 +59,8 @@ def _require_there(config: ConfigDict) -> None:
         "weights": ("generator.weights", config.generator.weights if is_file(config.generator) else "", ""),
         "classifier": ("train.init_from", "" if config.train.init_from in config.methods else config.train.init_from, ""),
     }
+    if config.data.name in ("digits", ARRAYS):  # which are read from no path
+        del named["data"]
     for what, (field, path, below) in named.items():
         missing = not (epath.Path(path).expanduser() / below).exists() if path else what == "data"
         if missing and (advice := config.obtain[what]):

@@ -14,7 +14,9 @@ import jax
 import numpy as np
 
 Params = Any  # a pytree of arrays
-Batch = dict[str, Any]  # image [B, H, W, C], label [B], index [B], codes [B, L, D] and partner_* [B, P, ...] where the method needs them
+Batch = dict[str, Any]
+"""image [B, H, W, C] (uint8 from the loader, float32 in a step), label [B], index [B]; codes [B, L, D] and partner_* [B, P, ...] where the
+method needs them"""
 
 
 class UserError(Exception):

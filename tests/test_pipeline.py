@@ -217,12 +217,14 @@ def test_perceptual_weights_count_by_their_content_and_nothing_that_trains_count
     assert {"perceptual", "encoder", "shift"} <= set(run(**of("b.pth", "others")))
 
 
-@pytest.mark.parametrize("name", ["cnn", "vgg16", "resnet50"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_depends_on_its_own_options_and_on_no_others(run, name):
     changes = {
         "cnn": {"classifier__widths": (8, 8, 8)},
         "vgg16": {"classifier__vgg16__dense": (8, 8)},
+        "resnet18": {"classifier__resnet18__blocks": (1, 1, 1, 1)},
         "resnet50": {"classifier__resnet50__blocks": (1, 1, 1, 1)},
+        "wide_resnet": {"classifier__wide_resnet__depth": 8},
     }
     chosen = {"classifier__name": name}
     run(**chosen)

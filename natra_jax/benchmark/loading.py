@@ -22,27 +22,30 @@ from natra_jax.training.parallel import compile_step
 from natra_jax.training.state import init_state
 from natra_jax.training.step import make_step
 
-_IMAGES, _RESOLUTION, _BATCH, _STEPS = 512, 256, 64, 100
+_FILES, _RESOLUTION, _BATCH, _STEPS = 512, 256, 64, 100
+_EXAMPLES = 65_536  # each file stands for many: the order of a small data set costs more time for each example
 
 
 def decoding() -> dict[str, Callable[[], object]]:
-    """512 JPEGs of 256 px by Pillow alone, one after the other, against batches of them on the device: one thread, and as by default."""
+    """512 JPEGs of 256 px by Pillow alone, one after the other, against shuffled batches of as many, ready for training."""
     directory = tempfile.TemporaryDirectory(prefix="natra_jax_benchmark_")
-    names = [f"{i}.jpg" for i in range(_IMAGES)]
+    names = [f"{i}.jpg" for i in range(_FILES)]
     _write_photos(Path(directory.name), names)
-    batch_at = batches({"image": Decoded(Files(directory.name, names), Form(_RESOLUTION))}, _BATCH, 0)
+    images = Decoded(Files(directory.name, [names[i % _FILES] for i in range(_EXAMPLES)]), Form(_RESOLUTION))
+    batch_at = batches({"image": images}, _BATCH, 0)
+    place = compile_step(lambda axis: lambda constant, state, batch: (state, {}), jax.devices()[:1]).place
 
     def bare():
         from PIL import Image
 
         for name in names:
             with Image.open(Path(directory.name, name)) as image:
-                np.asarray(image.convert("RGB"))
+                np.asarray(image)
 
     def read(threads):
-        with ahead(batch_at, 0, _IMAGES // _BATCH, threads=threads, place=jax.device_put) as reader:
-            for batch in reader:
-                jax.block_until_ready(batch)
+        with ahead(batch_at, 0, _FILES // _BATCH, threads=threads, place=place) as reader:
+            for placed in reader:
+                jax.block_until_ready(placed.batch)
 
     by_default = Reading().threads
     return {

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from natra_jax.classifiers.precision import precise
 from natra_jax.feature_statistics import channel_means, perturb
 
 _COLLECTION = "advbn"
@@ -43,7 +44,7 @@ class AdvBN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = jnp.asarray(x)
-        kept, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        kept, x = x.dtype, precise(x)
         if self.is_mutable_collection(_COLLECTION) and not self.is_initializing():
             self.put_variable(_COLLECTION, "features", x)
         elif self.has_variable(_COLLECTION, "features"):

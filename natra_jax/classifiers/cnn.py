@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from natra_jax.classifiers.advbn import AdvBN
 from natra_jax.classifiers.norm import normalise
+from natra_jax.classifiers.precision import entering, precise
 from natra_jax.convolution import Conv
 
 
@@ -29,7 +29,7 @@ class Cnn(nn.Module):
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """The output of every stage, finest first: the perceptual features V_l of NaTra eq. 9."""
         outputs = []
-        x = Conv(self.widths[0])(x.astype(self.dtype))
+        x = Conv(self.widths[0])(entering(x, self.dtype))
         for stage, width in enumerate(self.widths):
             if stage:
                 x = nn.avg_pool(x, (2, 2), (2, 2))
@@ -47,4 +47,4 @@ class Cnn(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         y = self.features(x, train)[-1]
         y = nn.relu(normalise(y, self.norm, train, self.axis_name))
-        return nn.Dense(self.num_classes)(y.astype(jnp.float32).mean((1, 2)))
+        return nn.Dense(self.num_classes)(precise(y).mean((1, 2)))

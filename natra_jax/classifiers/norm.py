@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from natra_jax.classifiers.precision import precise
+
 
 class GroupNorm(nn.Module):
     """Group normalisation (Wu & He 2018) of [B, H, W, C] over space and groups of channels, computed in float32 whatever the type of x.
@@ -22,7 +24,7 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         if channels % self.groups:
             raise ValueError(f"GroupNorm: {channels} channels do not divide into {self.groups} groups")
-        kept, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        kept, x = x.dtype, precise(x)
         member = jnp.arange(channels) // (channels // self.groups)
         average = (member[:, None] == member[None, :]).astype(x.dtype) * (self.groups / channels)
         mean = x.mean((1, 2)) @ average

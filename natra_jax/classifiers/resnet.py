@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
@@ -17,6 +16,7 @@ from natra_jax.classifiers import pooling
 from natra_jax.classifiers.advbn import AdvBN
 from natra_jax.classifiers.imagenet import standardise
 from natra_jax.classifiers.norm import normalise
+from natra_jax.classifiers.precision import entering, precise
 from natra_jax.convolution import conv2d
 
 EXPANSION = 4  # channels that leave a bottleneck over those within
@@ -44,7 +44,7 @@ class ResNet(nn.Module):
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """The output of every stage, finest first, at 1/4, 1/8, ... of the resolution."""
         outputs = []
-        x = (x if self.standardised else standardise(x)).astype(self.dtype)
+        x = entering(x if self.standardised else standardise(x), self.dtype)
         residual = _Bottleneck if self.bottleneck else _Basic
         x = nn.relu(_ConvNorm(self.widths[0], 7, 2, self.axis_name, name="stem")(x, train))
         x = pooling.max_of_3(x)
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        y = self.features(x, train)[-1].astype(jnp.float32)
+        y = precise(self.features(x, train)[-1])
         return nn.Dense(self.num_classes, name="head")(y.mean((1, 2)))
 
 

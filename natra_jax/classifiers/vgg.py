@@ -11,13 +11,13 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from natra_jax.classifiers import pooling
 from natra_jax.classifiers.advbn import AdvBN
 from natra_jax.classifiers.imagenet import standardise
 from natra_jax.classifiers.norm import normalise
+from natra_jax.classifiers.precision import chosen, entering, precise
 from natra_jax.convolution import Conv
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of each block
@@ -51,7 +51,7 @@ class Vgg16(nn.Module):
         The first four are the perceptual features V_l of NaTra eq. 9.
         """
         outputs = []
-        x = (x if self.standardised else standardise(x)).astype(self.dtype)
+        x = entering(x if self.standardised else standardise(x), self.dtype)
         for block, (width, count) in enumerate(zip(self.widths, CONVOLUTIONS, strict=True), start=1):
             if block > 1:
                 x = pooling.max_of_2(x)
@@ -67,9 +67,9 @@ class Vgg16(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        y = pooling.max_of_2(self.features(x, train)[-1]).astype(jnp.float32)
+        y = precise(pooling.max_of_2(self.features(x, train)[-1]))
         y = pooling.adaptive_average(y, POOLED).reshape(len(y), -1) if self.dense else y.mean((1, 2))
         for i, units in enumerate(self.dense, start=1):
-            y = nn.Dense(units, kernel_init=nn.initializers.he_normal(), dtype=self.dtype, name=f"dense{i}")(y)
+            y = nn.Dense(units, kernel_init=nn.initializers.he_normal(), dtype=chosen(self.dtype), name=f"dense{i}")(y)
             y = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(y))
-        return nn.Dense(self.num_classes, name="head")(y.astype(jnp.float32))
+        return nn.Dense(self.num_classes, name="head")(precise(y))

@@ -14,6 +14,7 @@ from jax import lax
 
 from natra_jax.classifiers.advbn import AdvBN
 from natra_jax.classifiers.norm import normalise
+from natra_jax.classifiers.precision import entering, precise
 from natra_jax.convolution import conv2d
 
 STEM = 16  # channels of the first convolution, and of the first stage for each of the width
@@ -42,7 +43,7 @@ class WideResNet(nn.Module):
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """The output of every stage, finest first, at 1, 1/2 and 1/4 of the resolution."""
         units, outputs = units_of(self.depth), []
-        x = _Conv(STEM, name="stem")(standardise_each(x).astype(self.dtype))
+        x = _Conv(STEM, name="stem")(entering(standardise_each(x), self.dtype))
         for stage in range(_STAGES):
             width = 2**stage * STEM * self.width
             for i in range(units):
@@ -56,7 +57,7 @@ class WideResNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         y = _activate(self.features(x, train)[-1], self.norm, train, self.axis_name, "last_norm")
-        return nn.Dense(self.num_classes, name="head")(y.astype(jnp.float32).mean((1, 2)))
+        return nn.Dense(self.num_classes, name="head")(precise(y).mean((1, 2)))
 
 
 class _Unit(nn.Module):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from natra_jax.data.source import Images, to_float
+from natra_jax.data.source import Images
 from natra_jax.data.workers import by_workers, forget_frames
 from natra_jax.types import Batch, Partners, UserError
 
@@ -31,7 +31,7 @@ def batches(
     partners_of: int | None = None,
     host: tuple[int, int] = (0, 1),
 ) -> Callable[[int], Batch]:
-    """(step) -> {name: arrays[name][index], 'index': index}, with uint8 images converted to float32 in [-1, 1].
+    """(step) -> {name: arrays[name][index], 'index': index}. Images stay uint8: `natra_jax.training.parallel` makes floats of them on devices.
 
     Arrays share their leading axis N and may be memory-mapped or decoded on demand. An epoch is N // batch_size batches; what is left over
     changes each epoch. partners: adds partner_<name> [B, count, ...] of other examples, drawn from (seed, step, index) alone, so that they
@@ -55,8 +55,7 @@ def batches(
     share = batch_size // hosts
 
     def taken(name: str, index: np.ndarray) -> np.ndarray:
-        array = np.asarray(arrays[name][index.ravel()]).reshape(*index.shape, *arrays[name].shape[1:])
-        return to_float(array) if array.dtype == np.uint8 else array
+        return np.asarray(arrays[name][index.ravel()]).reshape(*index.shape, *arrays[name].shape[1:])
 
     def batch_at(step: int) -> Batch:
         epoch, within = divmod(step, count // batch_size)

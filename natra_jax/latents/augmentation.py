@@ -1,5 +1,5 @@
 """Differentiable augmentation of what a discriminator sees (Zhao et al. 2020): real and generated images alike, so that it cannot
-learn the real ones by heart, and so that the generator's gradient flows through.
+learn the real ones by heart, and so that the generator's gradient flows through. An autoencoder of few images is trained on such, too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,13 @@ def cutout(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Arra
     return images * kept[..., None]
 
 
-KINDS = {"color": color, "translation": translation, "cutout": cutout}
+def flip(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Array:
+    """Mirrored left to right with probability strength/2."""
+    mirrored = jax.random.uniform(key, (images.shape[0], 1, 1, 1)) < strength / 2
+    return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+KINDS = {"color": color, "translation": translation, "cutout": cutout, "flip": flip}
 
 
 def augment(key: jax.Array, images: jax.Array, kinds: Sequence[str], strength: float = 1.0) -> jax.Array:

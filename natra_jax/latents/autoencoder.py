@@ -6,10 +6,13 @@ against the finished generator by `natra_jax.latents.encoder`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from natra_jax.latents.augmentation import augment
 from natra_jax.latents.encoder import Encoder, FitState
 from natra_jax.types import Generator, Params
 
@@ -42,12 +45,15 @@ def loss(
     return total, {"reconstruction_error": squared.mean(), "divergence": divergence}
 
 
-def make_step(generator: Generator, network: Encoder, optimizer: optax.GradientTransformation, kl_weight: float):
-    """(None, state, batch) -> (state, metrics): one step on `loss`."""
+def make_step(
+    generator: Generator, network: Encoder, optimizer: optax.GradientTransformation, kl_weight: float, kinds: Sequence[str] = ()
+):
+    """(None, state, batch) -> (state, metrics): one step on `loss` of the images, changed by kinds (`natra_jax.latents.augmentation`)."""
 
     def step(_, state: FitState, batch):
         key = jax.random.fold_in(state.key, state.step)
-        gradients, metrics = jax.grad(loss, argnums=2, has_aux=True)(generator, network, state.params, key, batch["image"], kl_weight)
+        images = augment(jax.random.fold_in(key, 1), batch["image"], kinds)
+        gradients, metrics = jax.grad(loss, argnums=2, has_aux=True)(generator, network, state.params, key, images, kl_weight)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         return FitState(state.step + 1, optax.apply_updates(state.params, updates), opt_state, state.key), metrics
 

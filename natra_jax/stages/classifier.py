@@ -23,6 +23,7 @@ from natra_jax.data import scales
 from natra_jax.methods.plain import original
 from natra_jax.stages.context import Context
 from natra_jax.stages.data import Facts
+from natra_jax.stages.fit import reading
 from natra_jax.training import pretrained
 from natra_jax.training.fit import Schedule, adamw, fit_classifier, sgd, twinned
 from natra_jax.training.state import TrainState
@@ -135,6 +136,7 @@ def fit_plainly(
         parallel="auto",
         name=name,
         say=context.say,
+        reading=reading(context),
     )
     return state
 

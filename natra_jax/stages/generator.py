@@ -103,7 +103,7 @@ def _train_autoencoder(context: Context, directory: epath.Path, generator: Gener
     optimizer = adamw(c.learning_rate, c.weight_decay, c.steps)
     key_init, key_train = jax.random.split(jax.random.key(c.seed))
     params = autoencoder.init_params(generator, network, facts.image_shape, key_init)
-    step = autoencoder.make_step(generator, network, optimizer, c.kl_weight)
+    step = autoencoder.make_step(generator, network, optimizer, c.kl_weight, c.augment)
     state = fit_state(params, optimizer, key_train)
     return _fit(context, directory / "checkpoints", step, state, c.steps, c.batch_size, "generator", "generator.batch_size").params
 

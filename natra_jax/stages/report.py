@@ -57,9 +57,10 @@ def summary(context: Context) -> str:
 
 def _table(context: Context, records: list[Record]) -> report.Table:
     measured = {r.method for r in records}
-    rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + [judge.name(context.config)]
+    references = [name for name in (judge.name(context.config),) if name in measured]
+    rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + references
     shown = [r for r in records if r.method in rows and not report.is_thorough(r.metric)]
-    return report.build(shown, rows, baseline=evaluate.baseline(context.config), references=[judge.name(context.config)])
+    return report.build(shown, rows, baseline=evaluate.baseline(context.config), references=references)
 
 
 def _best(context: Context) -> str:
@@ -91,7 +92,8 @@ def _results(context: Context, records: list[Record], table: report.Table) -> Se
             "latent_accuracy is measured along the very directions that natra trains on, so it flatters natra; read it as a check that "
             "training did what it was meant to do."
         )
-    text.append(judge.describe(context.config))
+    if has_generator(context.config.generator):
+        text.append(judge.describe(context.config))
     methods = [m for m in context.config.methods if m != evaluate.baseline(context.config)]
     if "random" in methods and "natra" in methods:
         text.append(report.compare(records, "natra", "random", _hardest(context), "accuracy"))
@@ -204,14 +206,15 @@ def _escaped(context: Context) -> list[Section]:
 
 def _training(context: Context) -> Section:
     methods, seeds = context.config.methods, context.config.seeds
-    histories = {method: [train.history(context, method, seed) for seed in seeds] for method in methods}
+    # a method that was not trained on, of weights that were given, has none
+    histories = {method: h for method in methods if (h := [train.history(context, method, seed) for seed in seeds])[0]}
     panels: dict[str, dict] = {}
     for title, metric in (("accuracy on the clean batch", "accuracy"), ("share of variations misclassified", "attack_success")):
         panels[title] = {m: _curve(h, metric) for m, h in histories.items() if metric in h[0][0]}
     panels = {title: lines for title, lines in panels.items() if lines}
-    figures = [Picture(report.curves(panels, methods), "The batches of training.", "Training curves of every method.")]
+    figures = [Picture(report.curves(panels, methods), "The batches of training.", "Training curves of every method.")] if panels else []
     adaptive = {
-        m: np.concatenate([train.load(context, m, seed).epsilon for seed in seeds]) for m in methods if "epsilon" in histories[m][0][0]
+        m: np.concatenate([train.load(context, m, seed).epsilon for seed in seeds]) for m, h in histories.items() if "epsilon" in h[0][0]
     }
     if adaptive:
         cap = context.config.natra.epsilon_max

@@ -14,6 +14,7 @@ from natra_jax.classifiers import dual
 from natra_jax.methods import Latent
 from natra_jax.stages import classifier, data, encode, screen, shift
 from natra_jax.stages.context import Context, open_array, save_array, single
+from natra_jax.stages.fit import reading
 from natra_jax.training.checkpoint import History
 from natra_jax.training.fit import Schedule, fit_classifier, twinned
 from natra_jax.types import Method
@@ -39,6 +40,7 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
         name=directory.name,
         say=context.say,
         initial=_initial(context, method, seed),
+        reading=reading(context),
     )
     save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))

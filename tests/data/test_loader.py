@@ -72,8 +72,8 @@ def test_every_array_is_read_at_the_batchs_index_even_from_a_memory_map(tmp_path
     assert index.dtype == np.int32 and set(batch) == {"image", "label", "codes", "index"}
     np.testing.assert_array_equal(batch["label"], data["label"][index])
     np.testing.assert_array_equal(batch["codes"], data["codes"][index])
-    np.testing.assert_array_equal(batch["image"], to_float(data["image"][index]))
-    assert [batch[name].dtype for name in ("image", "label", "codes")] == [np.float32, np.int32, np.float32]
+    np.testing.assert_array_equal(batch["image"], data["image"][index])
+    assert [batch[name].dtype for name in ("image", "label", "codes")] == [np.uint8, np.int32, np.float32]
     assert not any(isinstance(value, np.memmap) for value in batch.values())
 
 
@@ -115,12 +115,11 @@ def test_partners_are_other_examples_with_all_of_their_arrays(sizes, seed, step,
     np.testing.assert_array_equal(batch["partner_codes"], partners[..., None])
 
 
-def test_partners_are_converted_as_the_examples_are():
+def test_partners_are_examples_too():
     data = arrays(6)
     batch = batches(data, 3, 0, partners=PARTNERS)(0)
-    assert batch["partner_image"].dtype == np.float32 and batch["partner_image"].shape == (3, 2, 2, 2, 3)
-    every = to_float(data["image"])
-    assert all(np.any(np.all(every == image, axis=(1, 2, 3))) for image in batch["partner_image"].reshape(-1, 2, 2, 3))
+    assert batch["partner_image"].dtype == np.uint8 and batch["partner_image"].shape == (3, 2, 2, 2, 3)
+    assert all(np.any(np.all(data["image"] == image, axis=(1, 2, 3))) for image in batch["partner_image"].reshape(-1, 2, 2, 3))
 
 
 def test_only_the_arrays_asked_for_have_partners_and_the_order_of_the_data_stays():

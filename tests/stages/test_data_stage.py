@@ -11,7 +11,7 @@ from PIL import Image
 
 from natra_jax.data import UNLABELLED, from_arrays
 from natra_jax.settle import settle
-from natra_jax.stages import data
+from natra_jax.stages import data, train
 from natra_jax.stages.context import Context
 from natra_jax.types import UserError
 from tests.stages import small
@@ -128,3 +128,16 @@ def test_a_damaged_list_of_files_is_named(photos):
     path.write_text(json.dumps({"kind": "pickle", "form": {}}))
     with pytest.raises(UserError, match="train_image.json: cannot be read as a list of images"):
         data.split(context, "train")
+
+
+def test_training_on_files_is_training_on_arrays(photos):
+    """Codes and radii go by the example's index, images are read where they are asked for: what comes out is the same."""
+    made = []
+    for name, gigabytes in (("a", 2.0), ("b", 0.0)):
+        c = config(photos, data__decoded_gigabytes=gigabytes, data__unlabelled=str(photos / "loose"))
+        context = run(photos / name, c)
+        directory = context.workdir / "train" / "adv-0"
+        directory.mkdir(parents=True)
+        train.run(context, directory, "adv", 0)
+        made.append({file: (directory / file).read_bytes() for file in ("classifier.npz", "epsilon.npy", "history.json")})
+    assert made[0] == made[1]

@@ -119,3 +119,13 @@ def test_on_one_device_the_old_states_memory_is_used_again():
 def test_an_unknown_mode_is_refused_by_name():
     with pytest.raises(ValueError, match="auto, pmap, shard_map.*'pmpa'"):
         compile_step(tally_maker([]), jax.devices()[:2], "pmpa")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_step_is_given_bytes_as_floats_whether_it_or_its_place_converts_them(count):
+    images = np.arange(256, dtype=np.uint8).reshape(8, 4, 4, 2)
+    step = compile_step(lambda axis: lambda constant, state, batch: (state + 1, {"image": batch["image"].max()}), jax.devices()[:count])
+    _, metrics = step(np.float32(0), np.zeros(()), {"image": np.full_like(images, 255)})
+    assert float(metrics["image"]) == 1.0
+    placed = step.place({"image": images}).batch["image"]
+    np.testing.assert_array_equal(np.asarray(placed).ravel(), (images.astype(np.float32) / np.float32(127.5) - 1).ravel())

@@ -1,0 +1,218 @@
+"""The experiments on real data: what they set can be run, what they say is so, and what is missing they say how to get."""
+
+import importlib
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from absl import app
+from absl.testing import flagsaver
+
+from natra_jax import config as experiment
+from natra_jax import main, pipeline
+from natra_jax.config import flatten, validate
+from natra_jax.data import importing
+from natra_jax.experiments import base
+from natra_jax.generators.stylegan import stylegan
+from natra_jax.generators.stylegan2 import stylegan2
+from natra_jax.settle import settle
+from natra_jax.weights import configured
+from tests.data import photos, prepared_sets
+
+# ml_collections' own, on reading a config file
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+ROOT = Path(__file__).parents[1]
+NARROW = {"z_dim": 4, "code_dim": 4, "mapping_layers": 1}
+# the generator that each is made for, but narrow
+GENERATORS = {
+    "celeba": lambda: stylegan(resolution=256, channels=(4,) * 7, mapping_features=4, **NARROW),
+    "lsun_cat": lambda: stylegan2(resolution=256, channels=(4,) * 7, **NARROW),
+    "lsun_car": lambda: stylegan2(resolution=512, channels=(4,) * 8, **NARROW),
+    "face_fewshot": lambda: stylegan2(resolution=256, channels=(4,) * 7, **NARROW),
+    "imagenet_advbn": None,
+}
+TABLE_1 = ("original", "adv", "mixi", "mixl", "random", "natra_ol", "natra_oa", "natra")
+SECTIONS = [name for name, value in base.get_config().items() if hasattr(value, "items")]
+app.define_help_flags()  # once a process, before flagsaver takes what it defines for a test's own
+
+
+def module(name):
+    return importlib.import_module(f"natra_jax.experiments.{name}")
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """there(name) -> the experiment's config where all that it names is there: its data on the disk, and files that stand for weights."""
+
+    def there(name):
+        c = module(name).get_config()
+        if c.data.name == "folder":
+            c.data.path = str(photos.classes(tmp_path / "photos", {"n01": 5, "n02": 5}))
+        else:
+            features, examples = prepared_sets.tfds.features, [{}] * 6
+            if "celeba" in c.data.name:
+                prepared_sets.faces(tmp_path / "data" / "celeba" / "1.0.0", {"train": 6})
+            else:
+                examples = [{"label": i % 2} for i in range(6)]
+                label = {"label": features.ClassLabel(names=["car", "cat"])}
+                prepared_sets.prepare(tmp_path / "data" / "lsun" / "1.0.0", label, {"train": examples})
+            c.data.path = str(tmp_path / "data")
+        for section, field in (("generator", "weights"), ("train", "init_from")):
+            if c[section][field]:
+                c[section][field] = str(tmp_path / "weights")
+                (tmp_path / "weights").write_bytes(b"")
+        if GENERATORS[name]:
+            made = GENERATORS[name]()
+            monkeypatch.setattr(configured, "from_config", lambda c: SimpleNamespace(generator=made))
+        return c
+
+    return there
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_what_it_sets_is_valid_once_data_and_weights_are_there(there, name):
+    config = settle(there(name))
+    generator = validate(config, 1)
+    work = pipeline.pieces(config)
+    assert f"train/{config.methods[-1]}-0" in {piece.name for piece in work}
+    if generator is None:
+        assert {piece.stage for piece in work} == {"data", "train", "evaluate", "report"}
+        return
+    assert config.data.resolution == generator.resolution
+    # the images reach the encoder's dense layer as 4x4 pixels
+    assert generator.resolution == 4 * 2 ** (len(config.encoder.widths) - 1)
+    assert config.directions.layers[1] == config.advmix.layers[1] == generator.num_layers
+
+
+@pytest.mark.parametrize("name", ["celeba", "lsun_cat", "lsun_car"])
+def test_those_of_the_papers_tables_compare_its_methods_and_move_its_layers(there, name):
+    config = settle(there(name))
+    assert config.methods == TABLE_1
+    # layer 10 is the first of 128 pixels
+    assert config.directions.layers == config.advmix.layers == (10, 2 * int(np.log2(config.data.resolution)) - 2)
+    assert config.natra.num_steps == 7
+    # 20 epochs of CelebA's training images, and for the others as many images
+    assert 0 <= config.train.steps * config.train.batch_size - 20 * 162_770 < 64
+
+
+def test_fine_tuning_by_advbn_takes_its_authors_schedule():
+    config = module("imagenet_advbn").get_config()
+    assert 0 <= config.advbn.steps * config.train.batch_size - 20 * 1_281_167 < config.train.batch_size
+    c = config.advbn
+    assert (c.learning_rate, c.momentum, c.weight_decay, c.group_size, c.num_steps, c.step_size, c.epsilon) == (
+        1e-3, 0.9, 1e-4, 64, 6, 0.2, 1.1,
+    )  # fmt: skip
+    assert config.train.steps == 0, "the network that it is compared with is the published one"
+
+
+def commands(name):
+    """The lines of an experiment's docstring that are typed, split at spaces that stand in no quotes."""
+    return [
+        shlex.split(line) for line in module(name).__doc__.splitlines() if line.lstrip().startswith(("python ", "--config", '"--config'))
+    ]
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_its_docstring_names_commands_and_fields_that_there_are(name):
+    doc, fields = module(name).__doc__, flatten(module(name).get_config())
+    typed = commands(name)
+    runs = [words for words in typed if words[:3] == ["python", "-m", "natra_jax.main"]]
+    assert len(runs) == 1 and f"--config=experiments/{name}.py" in runs[0] and any(word.startswith("--workdir=") for word in runs[0])
+    for words in typed:
+        if words[:3] == ["python", "-m", "natra_jax.data"]:
+            assert words[3] == "import" and words[4] in importing.IMPORTERS
+            assert [word.split("=")[0] for word in words[5:]] == ["--source", "--dest"]
+    given = re.findall(r"--config\.([\w.]+)=", doc)
+    spoken = re.findall(rf"\b((?:{'|'.join(SECTIONS)})\.\w[\w.]*\w)", doc)
+    assert given + spoken
+    for field in {*given, *spoken} - {word for word in spoken if word.endswith((".py", ".pkl", ".mdb"))}:
+        assert field in fields, field
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_the_fields_of_its_docstring_take_the_values_that_they_are_given_there(name):
+    config = module(name).get_config()
+    for words in commands(name):
+        for word in words:
+            if found := re.fullmatch(r"--config\.([\w.]+)=(.*)", word):
+                field, value = found.groups()
+                wanted = type(flatten(config)[field])
+                read = {bool: lambda v: {"True": True, "False": False}[v], tuple: eval}.get(wanted, wanted)(value)
+                config.update_from_flattened_dict({field: read})
+    assert config.name == name
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """refused(arguments) -> the one line that the command says, in a directory with nothing in it."""
+
+    def refused(name, *arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        line = [f"--config={ROOT / 'experiments' / name}.py", f"--workdir={tmp_path / 'work'}", *arguments]
+        monkeypatch.setattr(sys, "argv", ["natra_jax", *line])
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit_:
+            main.run()
+        out, err = capsys.readouterr()
+        assert exit_.value.code == 2 and out == "" and err.count("\n") == 1 and not (tmp_path / "work").exists(), err
+        return err
+
+    return refused
+
+
+# what the line has to say, in this order: the field, from whom, how
+MISSING_DATA = {
+    "celeba": ["data.path is 'data'", "Chinese University of Hong Kong", "python -m natra_jax.data import celeba --source=DOWNLOADS"],
+    "lsun_cat": ["data.path is 'data'", "www.yf.io/p/lsun", "python -m natra_jax.data import lsun --source=DOWNLOADS --dest=data"],
+    "lsun_car": ["data.path is 'data'", "bus", "www.yf.io/p/lsun", "python -m natra_jax.data import lsun"],
+    "face_fewshot": ["data.path is ''", "a folder of yours", "person"],
+    "imagenet_advbn": ["data.path is ''", "image-net.org", "--config.data.path=IMAGENET"],
+}
+MISSING_WEIGHTS = {
+    "celeba": ["generator.weights is 'weights/stylegan_celeba_partial256.pth'", "genforce", "python -m natra_jax.weights FILE"],
+    "lsun_cat": ["generator.weights is 'weights/stylegan2-cat-config-f.pkl'", "NVIDIA", "python -m natra_jax.weights FILE"],
+    "lsun_car": ["generator.weights is 'weights/stylegan2-car-config-f.pkl'", "NVIDIA", "python -m natra_jax.weights FILE"],
+    "face_fewshot": ["generator.weights is 'weights/stylegan2-ffhq-256x256.pkl'", "NVIDIA", "python -m natra_jax.weights FILE"],
+    "imagenet_advbn": ["train.init_from", "torchvision", "IMAGENET1K_V1"],
+}
+
+
+def says(line, parts):
+    for part in parts:
+        assert part in line, (part, line)
+        line = line[line.index(part) + len(part) :]
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_without_its_data_one_line_says_from_whom_they_are_had_and_how(refused, name):
+    says(refused(name), MISSING_DATA[name])
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_without_its_weights_one_line_says_from_whom_they_are_had_and_how(refused, tmp_path, name):
+    prepared = module(name).get_config().data.name.removeprefix("tfds:")
+    os.makedirs(tmp_path / "data" / prepared)
+    says(refused(name, f"--config.data.path={tmp_path / 'data'}"), MISSING_WEIGHTS[name])
+
+
+def test_a_directory_of_other_data_sets_is_not_taken_for_one_of_these(refused, tmp_path):
+    os.makedirs(tmp_path / "data" / "mnist")
+    says(refused("celeba"), MISSING_DATA["celeba"])
+
+
+def test_weights_named_by_a_method_are_not_looked_for_on_the_disk(there):
+    config = there("imagenet_advbn")
+    config.methods, config.train.init_from = ("original", "augment"), "original"
+    assert settle(config).train.init_from == "original"
+
+
+def test_every_experiment_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in GENERATORS:
+        assert experiment.load(experiment.find(f"experiments/{name}.py")).name == name
