@@ -11,7 +11,7 @@ from natra_jax.types import UserError
 from natra_jax.weights.configured import describe, has_generator, is_file
 
 _SUITS = ((2_000, 32), (20_000, 64))  # images that a generator of so many pixels can be trained on; more of them allow for 128
-_LARGEST = 128
+_SMALLEST, _LARGEST = 8, 128
 _NARROWEST, _WIDEST = 32, 512  # channels of the encoder's first convolution, and at most
 
 
@@ -78,7 +78,14 @@ def _resolution(config: ConfigDict, source: Source | None) -> int:
         return config.data.resolution
     if is_file(config.generator):
         return describe(config.generator).resolution
-    return config.generator.resolution or next((pixels for most, pixels in _SUITS if _count(config.data) < most), _LARGEST)
+    return config.generator.resolution or _suitable(config.data)
+
+
+def _suitable(c: ConfigDict) -> int:
+    """What so many images can train a generator of, but not beyond the next power of two to their own size."""
+    suits = next((pixels for most, pixels in _SUITS if _count(c) < most), _LARGEST)
+    side = prepared.side(c.path, c.name.removeprefix(PREFIX)) if c.name.startswith(PREFIX) else folder.side(c.path)
+    return max(_SMALLEST, min(suits, 1 << (side - 1).bit_length()))
 
 
 def _channels(config: ConfigDict, source: Source | None) -> int:

@@ -28,13 +28,25 @@ def photos_of(tmp_path):
 @pytest.mark.parametrize("count, resolution", [(10, 32), (1_999, 32), (2_000, 64), (19_999, 64), (20_000, 128), (10**6, 128)])
 def test_where_the_generator_is_trained_more_photos_allow_for_more_pixels(photos_of, monkeypatch, count, resolution):
     monkeypatch.setattr(module.folder, "listed", lambda path, field="": [("a.png", 1)] * count)
+    monkeypatch.setattr(module.folder, "side", lambda path: 500)
     c = settle(photos_of(data__channels=3))
     assert c.data.resolution == c.generator.resolution == resolution
 
 
 def test_photos_without_labels_count_too(photos_of, tmp_path, monkeypatch):
     monkeypatch.setattr(module.folder, "listed", lambda path, field="": [("a.png", 1)] * (1_500 if field else 1_000))
+    monkeypatch.setattr(module.folder, "side", lambda path: 500)
     assert settle(photos_of(data__channels=3, data__unlabelled=str(tmp_path))).data.resolution == 64
+
+
+@pytest.mark.parametrize("side, resolution", [(5, 8), (28, 32), (32, 32), (33, 64), (300, 128)])
+def test_small_photos_are_not_scaled_up_beyond_the_next_power_of_two(tmp_path, monkeypatch, side, resolution):
+    c = folder.get_config()
+    for name in ("cat", "dog"):
+        photos.write(tmp_path / "photos" / name / "1.png", photos.grey(9, side + 7, side))
+    c.data.path = str(tmp_path / "photos")
+    monkeypatch.setattr(module.folder, "listed", lambda path, field="": [("a.png", 1)] * 10**6)
+    assert settle(c).data.resolution == resolution
 
 
 def test_a_checkpoint_says_the_resolution_and_how_many_layers_there_are(photos_of, tmp_path):

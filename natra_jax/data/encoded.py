@@ -11,6 +11,8 @@ import numpy as np
 
 from natra_jax.data.decoding import Form, check, decode
 
+_SOME = 100  # images
+
 
 class Encoded(Protocol):
     """Encoded images by their place in a data set. They can be pickled: reading processes open their files anew."""
@@ -91,6 +93,12 @@ class Decoded:
     def description(self) -> dict[str, Any]:
         """What `reopen` makes it again from: JSON values."""
         return {"form": self.form._asdict(), **self.encoded.description()}
+
+
+def typical_side(encoded: Encoded) -> int:
+    """The median of the images' shorter sides in pixels, by the heads of some of them. Raises UserError for one that cannot be read."""
+    some = np.linspace(0, len(encoded) - 1, min(len(encoded), _SOME)).astype(int).tolist()
+    return int(np.median([min(check(encoded.read(i), encoded.where(i))) for i in some]))
 
 
 def _indices(rows: slice | np.ndarray, count: int) -> np.ndarray:

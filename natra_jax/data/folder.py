@@ -17,7 +17,7 @@ import numpy as np
 
 from natra_jax.data import decoding
 from natra_jax.data.decoding import SUFFIXES, Form
-from natra_jax.data.encoded import Decoded, Files, printable
+from natra_jax.data.encoded import Decoded, Files, printable, typical_side
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import GIVEN, complete, without_rare
 from natra_jax.types import UserError
@@ -106,6 +106,14 @@ def listed(path: str, field: str = "data.path") -> list[tuple[str, int]]:
     """
     root = _directory(path, field)
     return [(name, os.stat(os.path.join(root, name)).st_size) for name in _images(root)]
+
+
+def side(path: str) -> int:
+    """The median of the shorter sides of some images below path, pixels. Raises UserError as `is_grey` does, and where there are none."""
+    root = _directory(path, "data.path")
+    if not (names := _images(root)):
+        raise UserError(f"{printable(root)}: no images ({', '.join(SUFFIXES)}): add some")
+    return typical_side(Files(root, names))
 
 
 def is_grey(path: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from natra_jax.data import labelling
 from natra_jax.data.decoding import Form
-from natra_jax.data.encoded import Decoded, Encoded, printable
+from natra_jax.data.encoded import Decoded, Encoded, printable, typical_side
 from natra_jax.data.folder import unlabelled_files
 from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
 from natra_jax.data.source import Source, Split
@@ -80,6 +80,13 @@ def find(path: str, name: str) -> Path:
         named = ", ".join(f"{PREFIX}{name}/{folder.name}" for folder in found)
         raise UserError(f"{printable(base)}: has several configurations: set data.name to one of {named}")
     return max(found.get(base) or next(iter(found.values())), key=_number)
+
+
+def side(path: str, name: str) -> int:
+    """The median of the shorter sides of some of its images, pixels. Raises UserError as `find` does."""
+    directory = find(path, name)
+    largest = max(builder(directory).info.splits.values(), key=lambda split: split.num_examples)
+    return typical_side(Records(str(directory), largest.name))
 
 
 def is_grey(path: str, name: str) -> bool:

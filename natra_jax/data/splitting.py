@@ -81,6 +81,15 @@ def without_rare(splits: dict[str, Split], classes: Sequence[str], least: int, w
     return left, tuple(classes[i] for i in kept)
 
 
+def at_most(split: Split, most: int, seed: int) -> Split:
+    """The split with `most` examples of each label where it has more, drawn from seed and label alone; 0 for all."""
+    if not most or np.bincount(split.label, minlength=1).max() <= most:
+        return split
+    of_labels = [np.flatnonzero(split.label == label) for label in np.unique(split.label)]
+    drawn = [np.random.default_rng((seed, int(split.label[index[0]]))).permutation(index)[:most] for index in of_labels]
+    return select(split, np.sort(np.concatenate(drawn)))
+
+
 def select(split: Split, index: np.ndarray) -> Split:
     """The examples at index, their images read where they are asked for."""
     image: Images = split.image.select(index) if isinstance(split.image, Decoded) else Rows(split.image, index)

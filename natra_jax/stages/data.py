@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from natra_jax.data import ARRAYS, SOURCES, UNLABELLED, Decoded, Images, Joined, Rows, Source, Split, batches, folder, prepared, reopen
+from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
 from natra_jax.stages.context import Context, open_array, save_array
 from natra_jax.types import Batch, Record, UserError
@@ -153,7 +154,10 @@ def _load(c) -> Source:
     if name == ARRAYS:
         raise UserError(f"config field data.name is {ARRAYS!r}: hand the arrays to natra_jax.pipeline.run (source=...)")
     prefix, _, name = name.partition(":")
-    return SOURCES[prefix](name=name, **settings)
+    source = SOURCES[prefix](name=name, **settings)
+    if not c.max_per_class:
+        return source
+    return source._replace(splits={split: at_most(whole, c.max_per_class, c.seed) for split, whole in source.splits.items()})
 
 
 def _digest(source: Source) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natra_jax.data import Split
-from natra_jax.data.splitting import complete, select, stratified, without_rare
+from natra_jax.data.splitting import at_most, complete, select, stratified, without_rare
 from natra_jax.types import UserError
 from tests.helpers import few_examples
 
@@ -112,3 +112,20 @@ def test_arrays_on_disk_stay_there_when_examples_are_chosen(tmp_path):
     chosen = select(Split(images, np.arange(6)), np.array([4, 1]))
     assert not isinstance(chosen.image, np.ndarray) and chosen.label.tolist() == [4, 1]
     np.testing.assert_array_equal(chosen.image[np.array([1, 0])], images[[1, 4]])
+
+
+@few_examples
+@given(counts=st.lists(st.integers(1, 9), min_size=2, max_size=4), most=st.integers(1, 9), seed=st.integers(0, 5))
+def test_no_class_has_more_than_the_most_and_none_loses_what_it_need_not(counts, most, seed):
+    label = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    whole = Split(np.arange(len(label), dtype=np.uint8).reshape(-1, 1, 1, 1), label)
+    some = at_most(whole, most, seed)
+    assert np.bincount(some.label).tolist() == [min(count, most) for count in counts]
+    numbers = some.image[:].ravel()
+    assert (np.diff(numbers) > 0).all() and (label[numbers] == some.label).all()
+    np.testing.assert_array_equal(at_most(whole, most, seed).image[:], some.image[:])
+
+
+def test_all_examples_are_kept_where_nothing_bounds_them():
+    whole = Split(np.zeros((4, 1, 1, 1), np.uint8), np.array([0, 0, 0, 1], np.int32))
+    assert at_most(whole, 0, 0) is whole and at_most(whole, 3, 0) is whole
