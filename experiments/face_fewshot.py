@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
     config.shift.update(steps=1_000, batch_size=16)
     config.encode.update(batch_size=16, refine_steps=100)
     config.directions.update(codes="within_classes", space="codes", layers=())
+    config.screening.confounded = 1.0  # people differ along whatever one of them varies
     config.advmix.layers = (8, 0)
     config.natra.num_steps = 7
     config.augment.update(crop=16, cutout=64)

@@ -17,11 +17,15 @@ def get_config() -> ConfigDict:
     config.generator.adversarial.update(steps=400, batch_size=16, augment=("color", "translation", "flip"))
     config.encoder.update(widths=(), steps=500, batch_size=32, gamma2=0.0)
     config.encode.refine_steps = 50
-    # What varies among the images of one class leaves the label alone: the training data show it, better than a judge of so few images could.
+    # what varies among the images of one class leaves the label alone: the data show it, better than a judge of so few images could
     config.directions.update(codes="within_classes", layers=(), num=8)
-    config.advmix.layers = ()
     config.screening.update(judge="none", confounded=1.0)
-    config.natra.update(num_steps=3, truncation=3.0, epsilon_max=2.0, rho=0.3, smoothing=0.075)
-    config.train.update(steps=600, batch_size=32)
-    config.judge.update(seed=1000, steps=600)
+    config.advmix.layers = ()
+    # the corners of a cube of eight directions would be far from any photo
+    config.natra.update(num_steps=3, norm="l2", truncation=3.0, epsilon_max=2.5, rho=0.3, smoothing=0.075)
+    config.natra_oa.epsilon = 2.5
+    config.eval.latent_epsilon = 2.5
+    config.export.epsilon = 2.5
+    config.train.update(steps=800, batch_size=32)
+    config.judge.update(seed=1000, steps=800)
     return config

@@ -31,7 +31,7 @@ def batches(
     partners_of: int | None = None,
     host: tuple[int, int] = (0, 1),
 ) -> Callable[[int], Batch]:
-    """(step) -> {name: arrays[name][index], 'index': index}. Images stay uint8: `natra_jax.training.parallel` makes floats of them on devices.
+    """(step) -> {name: arrays[name][index], 'index': index}. Images stay uint8: `natra_jax.training.parallel` makes floats of them.
 
     Arrays share their leading axis N and may be memory-mapped or decoded on demand. An epoch is N // batch_size batches; what is left over
     changes each epoch. partners: adds partner_<name> [B, count, ...] of other examples, drawn from (seed, step, index) alone, so that they

@@ -45,9 +45,7 @@ def loss(
     return total, {"reconstruction_error": squared.mean(), "divergence": divergence}
 
 
-def make_step(
-    generator: Generator, network: Encoder, optimizer: optax.GradientTransformation, kl_weight: float, kinds: Sequence[str] = ()
-):
+def make_step(generator: Generator, network: Encoder, optimizer: optax.GradientTransformation, kl_weight: float, kinds: Sequence[str] = ()):
     """(None, state, batch) -> (state, metrics): one step on `loss` of the images, changed by kinds (`natra_jax.latents.augmentation`)."""
 
     def step(_, state: FitState, batch):

@@ -20,6 +20,13 @@ from natra_jax.weights.configured import has_generator
 
 _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, shown for each direction
 
+_CANDIDATES = 100  # test images, of which one shows what directions do
+_FOUND = {  # by directions.codes
+    "encoded": "Found without labels",
+    "prior": "Found without labels, in prior samples",
+    "within_classes": "Found in what varies among the training images of one class",
+}
+
 
 def run(context: Context, directory: epath.Path) -> None:
     records = read_records(context.workdir / "records.jsonl")
@@ -151,7 +158,9 @@ def _reconstructions(context: Context) -> Section:
 
 def _directions(context: Context) -> Section:
     along = screen.load(context)
-    codes = encode.encode_images(context, data.varied(context, "test_iid").image[:1])
+    candidates = data.varied(context, "test_iid").image[:_CANDIDATES]
+    clearest = int(candidates.std((1, 2, 3)).argmax())
+    codes = encode.encode_images(context, candidates[clearest : clearest + 1])
     # one row of images for each direction: its multiples along it, none along the others
     r = np.eye(len(along.names))[:, None] * np.asarray(_MULTIPLES)[:, None]
     moved = edit(codes, along, r.reshape(-1, len(along.names)))
@@ -161,9 +170,10 @@ def _directions(context: Context) -> Section:
     return Section(
         "What each direction does",
         [
-            f"Found without labels, moving the codes of layers {layers} alone. One test image is moved along each direction by multiples "
-            f"of sigma, the spread of the population along it. Training stays within {context.config.natra.truncation:g} sigma of the "
-            "population's mean, so the outermost images lie beyond what it uses where the example itself lies off the mean."
+            f"{_FOUND[context.config.directions.codes]}, moving the codes of layers {layers} alone. A test image, the one of most contrast "
+            "among the first, is moved along each direction by multiples of sigma, the spread of the population along it. Training stays "
+            f"within {context.config.natra.truncation:g} sigma of the population's mean, so the outermost images lie beyond what it uses "
+            "where the example itself lies off the mean."
         ],
         figures=[Picture(strip, "A row for each direction.", "Image strips, one for each direction.")],
     )

@@ -50,8 +50,9 @@ def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[
     """make_step(axis_name) -> step(constant, state, batch) -> (state, metrics), compiled for the devices.
 
     constant and state are replicated, every leaf of batch is split along its leading axis, whose length the number of devices must
-    divide; the step is given uint8 images as float32 in [-1, 1]. The state has the same layout in every mode. The state's buffers are donated where that is safe (jit). What is returned is
-    called as the step is, with a batch in the host's memory or one that its `place` has put on the devices.
+    divide. The step is given uint8 images as float32 in [-1, 1]. The state has the same layout in every mode. The state's buffers are
+    donated where that is safe (jit). What is returned is called as the step is, with a batch in the host's memory or one that its
+    `place` has put on the devices.
 
     Raises ValueError for an unknown mode.
     """

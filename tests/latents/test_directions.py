@@ -307,3 +307,28 @@ def test_layers_are_one_range_or_several():
     for wrong in ((), (1,), (1, 2, 3), ((0, 1), 2), (0.5, 1), ((0, 1), (2,)), (True, 2)):
         with pytest.raises(ValueError, match=r"layers must be \(first, stop\) or several of these, got"):
             directions.ranges(wrong)
+
+
+def test_within_classes_what_tells_them_apart_is_gone_and_what_varies_at_one_label_is_left():
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(5), 40))
+    between, within = np.eye(12)[[2, 7]].reshape(2, 3, 4)
+    codes = 9.0 * rng.normal(size=5)[labels][:, None, None] * between + rng.normal(size=200)[:, None, None] * within
+    codes = (codes + 0.01 * rng.normal(size=codes.shape)).astype(np.float32)
+    centred = directions.within_classes(codes, labels)
+    assert centred.dtype == codes.dtype
+    for label in range(5):
+        of_class = labels == label
+        np.testing.assert_allclose(centred[of_class].mean(0), codes.mean(0), atol=1e-5)
+        moves = np.diff(codes[of_class], axis=0)
+        np.testing.assert_allclose(np.diff(centred[of_class], axis=0), moves, atol=1e-5, err_msg="differences within a class stay")
+    settings = {"method": "pca", "num": 1, "layers": (0, 3), "seed": 0, "fingerprint": "", "dim": 3}
+    for population, axis in ((codes, between), (centred, within)):
+        found = directions.discover(population, population, **settings)
+        assert abs((found.vectors[0] * axis).sum()) > 0.99
+    assert found.sigma[0] == pytest.approx(1.0, abs=0.15)
+
+
+def test_within_classes_of_one_image_each_nothing_varies():
+    with pytest.raises(ValueError, match="no class has two images"):
+        directions.within_classes(np.zeros((3, 2, 2), np.float32), np.array([4, 0, 9]))
