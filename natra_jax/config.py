@@ -191,8 +191,6 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
     _require("train.init_from", source, known, f"empty, one of the experiment's methods ({named}), or a path that exists")
     fine_tuned = source in fields["methods"] and methods.find(source).fine_tunes
     _require("train.init_from", source, not fine_tuned, "a method that does not itself start from another's classifier")
-    widths = fields["encoder.widths"]
-    _require("encoder.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
     batch_size = fields["train.batch_size"]
     divides = batch_size % device_count == 0
     _require("train.batch_size", batch_size, divides, f"a multiple of the number of devices, {device_count}")
@@ -253,6 +251,8 @@ def _check_latents(fields: dict[str, object], generator: Generator | None) -> No
     at, reached = fields["directions.at"], 1 + max(first for first, _ in directions.ranges(fields["directions.layers"]))
     valid = at == 0 or reached <= at <= depth
     _require("directions.at", at, valid, f"0, or a layer that all of directions.layers reach, {reached}..{depth}")
+    widths = fields["encoder.widths"]
+    _require("encoder.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
     at = fields["encoder.expand_at"]
     _require("encoder.expand_at", at, 1 <= at <= depth, f"a layer in 1..{depth}")
     kind, several = fields["random.kind"], fields["encoder.num_codes"] > 1

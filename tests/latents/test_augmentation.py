@@ -22,8 +22,8 @@ def test_no_kind_and_no_strength_change_nothing():
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_image_is_changed_in_its_own_way(kind):
     ways = len(np.unique(MADE[kind].reshape(COUNT, -1).round(5), axis=0))
-    # a translation of 8 pixels has 9 ways to end
-    assert ways == (9 if kind == "translation" else ways) and ways >= 9
+    # a translation of 8 pixels has 9 ways to end, and an image is mirrored or not
+    assert ways == {"translation": 9, "flip": 2}.get(kind, ways) and (ways >= 9 or kind == "flip")
     np.testing.assert_array_equal(augment(KEY, SAME, (kind,)), MADE[kind])
     assert np.abs(np.asarray(augment(jax.random.key(1), SAME, (kind,))) - MADE[kind]).max() > 0.1
 
@@ -48,6 +48,11 @@ def test_translations_are_by_an_eighth_of_the_side_at_most_over_grey():
     distance = np.abs(MADE["translation"][:, None] - np.stack(moved)).max((2, 3, 4))
     np.testing.assert_allclose(distance.min(1), 0, atol=1e-6)
     assert set(distance.argmin(1)) == set(range(9))
+
+
+def test_about_half_are_mirrored_left_to_right_and_the_others_stay():
+    mirrored = (MADE["flip"] == ONE[:, ::-1]).all((1, 2, 3))
+    assert ((MADE["flip"] == ONE).all((1, 2, 3)) ^ mirrored).all() and 0.35 < mirrored.mean() < 0.65
 
 
 def test_cutout_takes_a_square_of_half_the_side():
@@ -82,5 +87,5 @@ def test_gradients_come_back_to_the_image(kinds):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="color, translation, cutout, got 'colour'"):
+    with pytest.raises(ValueError, match="color, translation, cutout, flip, got 'colour'"):
         augment(KEY, SAME[:1], ("translation", "colour"))
