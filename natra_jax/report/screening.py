@@ -11,6 +11,8 @@ from typing import Any
 from natra_jax.report.page import Section
 from natra_jax.report.tables import Plain
 
+_STATED = "that these directions keep the label is what the user states"
+
 
 def screening_section(table: Mapping[str, Any]) -> Section:
     """A row for every direction that was found, chosen or not."""
@@ -42,7 +44,10 @@ def _text(table: Mapping[str, Any], judged: bool) -> list[str]:
         f"image's place along the direction, from 0 (chance) to 1 (without error); above {table['confounded']:g}, marked !, the "
         "direction carries the label or a shortcut to it, and only someone who knows the data can say which."
     )
-    asked = [] if judged else ["No judge was asked: that these directions keep the label is what the user states."]
+    # where it is not said, the table is of a run before there was a choice
+    within = table.get("codes") == "within_classes"
+    why = "these directions are what varies among the training images of one class" if within else _STATED
+    asked = [] if judged else [f"No judge was asked: {why}."]
     return [moved + (kept if judged else "") + text, *asked, *([f"All chosen directions at once: {table['box']}."] if table["box"] else [])]
 
 

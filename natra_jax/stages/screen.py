@@ -38,7 +38,8 @@ def run(context: Context, directory: epath.Path) -> None:
         *shift.load(context), encoder.lifted(context, found), codes, labels, judge, multiples=c.multiples, keep=c.keep,
         confounded=c.confounded, truncation=context.config.natra.truncation, **settings,
     )  # fmt: skip
-    about = {"judge": c.judge, "examples": len(index), "keep": c.keep, "confounded": c.confounded, "box": "", "warnings": []}
+    about = {"judge": c.judge, "codes": context.config.directions.codes, "examples": len(index), "keep": c.keep}
+    about |= {"confounded": c.confounded, "box": "", "warnings": []}
     about["directions"] = _rows(found, measured)
     _write(directory, about)  # for those who have to choose, should nothing be left
     taken = _choose(c, directory, found._replace(useful=screening.limits(measured).astype(np.float32)), measured)

@@ -45,3 +45,10 @@ def test_without_a_judge_nothing_is_said_of_answers():
     assert not any("kept" in column for column in section.table.header)
     assert section.table.rows == (("d0", "0", "4-5", "1.75", "0.26", "-", "-", "unjudged", "yes"),)
     assert "what the user states" in section.paragraphs[1] and len(section.paragraphs) == 2
+
+
+def test_where_no_judge_was_asked_it_is_said_who_vouches_for_the_label():
+    unjudged = direction(0, verdict="unjudged", useful=None)
+    stated, within = (" ".join(screening_section(table(unjudged, judge="none", **c)).paragraphs) for c in ({}, {"codes": "within_classes"}))
+    assert "is what the user states" in stated and "among the training images of one class" not in stated
+    assert "among the training images of one class" in within and "is what the user states" not in within
