@@ -41,9 +41,13 @@ def _text(table: Mapping[str, Any], judged: bool) -> list[str]:
     )
     text = (
         "Moved: root mean square change of the pixels, images in [-1, 1]. Predicts: how well the training labels can be told from an "
-        f"image's place along the direction, from 0 (chance) to 1 (without error); above {table['confounded']:g}, marked !, the "
-        "direction carries the label or a shortcut to it, and only someone who knows the data can say which."
+        "image's place along the direction, from 0 (chance) to 1 (without error)"
     )
+    suspect = (
+        f"; above {table['confounded']:g}, marked !, the direction carries the label or a shortcut to it, and only someone who knows the "
+        "data can say which."
+    )
+    text += suspect if table["confounded"] < 1 else "."
     # where it is not said, the table is of a run before there was a choice
     within = table.get("codes") == "within_classes"
     why = "these directions are what varies among the training images of one class" if within else _STATED
