@@ -27,7 +27,7 @@ _EXAMPLES = 65_536  # each file stands for many: the order of a small data set c
 
 
 def decoding() -> dict[str, Callable[[], object]]:
-    """512 JPEGs of 256 px by Pillow alone, one after the other, against shuffled batches of as many, ready for training."""
+    """512 JPEGs of 256 px by Pillow alone, one after the other, against shuffled batches of as many, as bytes and ready for training."""
     directory = tempfile.TemporaryDirectory(prefix="natra_jax_benchmark_")
     names = [f"{i}.jpg" for i in range(_FILES)]
     _write_photos(Path(directory.name), names)
@@ -42,16 +42,17 @@ def decoding() -> dict[str, Callable[[], object]]:
             with Image.open(Path(directory.name, name)) as image:
                 np.asarray(image)
 
-    def read(threads):
+    def read(threads, place=None):
         with ahead(batch_at, 0, _FILES // _BATCH, threads=threads, place=place) as reader:
-            for placed in reader:
-                jax.block_until_ready(placed.batch)
+            for batch in reader:
+                jax.block_until_ready(batch)
 
     by_default = Reading().threads
     return {
         "Pillow, on one core": bare,
         "batches, read ahead by 1 thread": partial(read, 1),
         f"batches, read ahead by {by_default} threads": partial(read, by_default),
+        f"batches, read ahead by {by_default} threads and placed": partial(read, by_default, place),
     }
 
 
