@@ -59,7 +59,7 @@ def facts(split):
     return [one for one in every if one["split"] == split]
 
 
-def test_every_stage_is_done_and_where_natra_ol_is_trained_what_it_needs_of_its_own(finished):
+def every_stage_is_done_and_where_natra_ol_is_trained_what_it_needs_of_its_own(finished):
     work, c, _ = finished
     done = {path.parent.relative_to(work).as_posix() for path in work.rglob("COMMIT")}
     latent = {"encoder", "shift", "encode", "directions", "screen"}
@@ -67,7 +67,7 @@ def test_every_stage_is_done_and_where_natra_ol_is_trained_what_it_needs_of_its_
     assert {f"{name}-ol" for name in latent} <= done or "natra_ol" not in c.methods
 
 
-def test_every_method_has_its_accuracy_on_the_publishers_splits(finished):
+def every_method_has_its_accuracy_on_the_publishers_splits(finished):
     work, c, _ = finished
     records = read_records(work / "records.jsonl")
     found = {(r.method, r.split): r for r in records if r.metric == "accuracy"}
@@ -78,7 +78,7 @@ def test_every_method_has_its_accuracy_on_the_publishers_splits(finished):
     assert attacked == {(m, split) for m in c.methods for split in sizes}
 
 
-def test_the_label_is_whether_the_face_smiles(finished):
+def the_label_is_whether_the_face_smiles(finished):
     work, _, said = finished
     smiling = sum(one["attributes"]["Smiling"] for one in facts("train"))
     both = sorted((smiling, len(facts("train")) - smiling))
@@ -86,8 +86,20 @@ def test_the_label_is_whether_the_face_smiles(finished):
     assert '"not Smiling"' in (work / "data" / "facts.json").read_text()
 
 
-def test_the_report_has_a_row_for_every_method_and_what_the_directions_do(finished):
+def the_report_has_a_row_for_every_method_and_what_the_directions_do(finished):
     work, c, _ = finished
     for name in ("index.html", "report.md"):
         written = (work / "report" / name).read_text()
         assert all(shown in written for shown in (*c.methods, "judge", "Reconstructions", "What each direction does"))
+
+
+def test_from_the_archive_to_the_report(finished):
+    """In one test, so that parallel runs go through the experiment once."""
+    checks = (
+        every_stage_is_done_and_where_natra_ol_is_trained_what_it_needs_of_its_own,
+        every_method_has_its_accuracy_on_the_publishers_splits,
+        the_label_is_whether_the_face_smiles,
+        the_report_has_a_row_for_every_method_and_what_the_directions_do,
+    )
+    for check in checks:
+        check(finished)
