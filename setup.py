@@ -6,7 +6,9 @@ from setuptools import find_packages, setup
 
 BASE = [
     "absl-py>=2.5",
+    "array-record>=0.8",
     "chex>=0.1.92",
+    "cloudpickle>=3",
     "etils[epath]>=1.15",
     "flax>=0.12.8,<0.13",
     "grain>=0.2.18,<0.3",
