@@ -32,7 +32,7 @@ def fingerprint(piece: str, fields: Mapping[str, Any], needs: Mapping[str, str])
 
 def is_done(directory: epath.Path, wanted: str) -> bool:
     """Whether the piece with this fingerprint is there, complete and unaltered."""
-    commit = _read(directory / _COMMIT)
+    commit = read(directory / _COMMIT)
     try:
         return commit["fingerprint"] == wanted and all(
             (path := directory / name).exists() and path.stat().length == entry["size"] and sha256(path) == entry["sha256"]
@@ -44,7 +44,7 @@ def is_done(directory: epath.Path, wanted: str) -> bool:
 
 def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
     """How the fields differ from those the directory was last made with: 'name: old -> new' lines."""
-    old = _read(directory / _COMMIT).get("fields", {})
+    old = read(directory / _COMMIT).get("fields", {})
     new = json.loads(json.dumps(dict(fields)))
     return [f"{name}: {old[name]} -> {new[name]}" for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
 
@@ -54,7 +54,7 @@ def begin(directory: epath.Path, wanted: str) -> None:
 
     Everything else is removed: another fingerprint's files, and those of a finished piece that no longer are as its COMMIT says.
     """
-    interrupted = _read(directory / _PENDING).get("fingerprint") == wanted and not (directory / _COMMIT).exists()
+    interrupted = read(directory / _PENDING).get("fingerprint") == wanted and not (directory / _COMMIT).exists()
     if not interrupted:
         if directory.exists():
             directory.rmtree()
@@ -79,7 +79,7 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            owner = _read(path).get("name")
+            owner = read(path).get("name")
             if owner != name:
                 raise UserError(
                     f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} (config field name): choose another --workdir"
@@ -108,7 +108,8 @@ def local(path: epath.Path) -> Path | None:
     return None if "://" in os.fspath(path) else Path(os.fspath(path))
 
 
-def _read(path: epath.Path) -> dict:
+def read(path: epath.Path | Path) -> dict[str, Any]:
+    """The dictionary in a JSON file; {} where there is none, or something else."""
     try:
         loaded = json.loads(path.read_text())
     except (OSError, ValueError):

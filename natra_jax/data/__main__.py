@@ -18,12 +18,11 @@ from pathlib import Path
 from absl import flags
 
 from natra_jax import command
-from natra_jax.data import importing
+from natra_jax.data import PREFIX, importing
 from natra_jax.data.importing import downloaded
 from natra_jax.types import UserError
 
 _USAGE = "python -m natra_jax.data import NAME --source=DOWNLOADS --dest=DATA"
-_PREPARED = "tfds:"  # before the names of data sets that are not ours to import
 
 
 def import_(argv: Sequence[str]) -> None:
@@ -40,14 +39,14 @@ def import_(argv: Sequence[str]) -> None:
     if len(names) != 1:
         raise UserError(f"{len(names)} data sets are named, not one: {_USAGE}")
     kind = names[0]
-    known = kind in importing.IMPORTERS or kind.startswith(_PREPARED)
+    known = kind in importing.IMPORTERS or kind.startswith(PREFIX)
     if not known:
-        raise UserError(f"{kind}: is none of {', '.join(importing.IMPORTERS)}, or {_PREPARED}NAME: {_USAGE}")
+        raise UserError(f"{kind}: is none of {', '.join(importing.IMPORTERS)}, or {PREFIX}NAME: {_USAGE}")
     if values.dest is None or "://" in values.dest:
         raise UserError(f"--dest={values.dest or ''}: name a directory of this machine's: {_USAGE}")
     dest = Path(values.dest).expanduser().resolve()
-    if kind.startswith(_PREPARED):
-        name = kind.removeprefix(_PREPARED)
+    if kind.startswith(PREFIX):
+        name = kind.removeprefix(PREFIX)
         if values.source is not None or values.name is not None:
             raise UserError(f"--source, --name: {kind} takes neither: it is downloaded, and called what it is called")
         written = downloaded.prepare(name, dest)
@@ -61,7 +60,7 @@ def import_(argv: Sequence[str]) -> None:
     counts = ", ".join(f"{split} {count}" for split, count in written.counts.items())
     skipped = f", {written.skipped} skipped (skipped.txt)" if written.skipped else ""
     already = "" if written.fresh else "is there already, of the same source: "
-    config = f"--config.data.name={_PREPARED}{name} --config.data.path={dest}"
+    config = f"--config.data.name={PREFIX}{name} --config.data.path={dest}"
     print(f"{name}: {already}{counts} images{skipped} in {written.directory}: {config}")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FITS = ("crop", "pad", "stretch")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".pgm", ".ppm", ".bmp")
 MOST_PIXELS = 89_478_485  # Pillow's own bound: what is larger is refused before it is decoded
-_FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")  # no others are tried, whatever a file's name is: fewer readers for strangers' bytes
+FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")  # no others are tried, whatever a file's name is: fewer readers for strangers' bytes
 _WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112  # the EXIF tag
 
@@ -63,7 +63,7 @@ def _read(encoded: bytes | Path | str, where: str, *, whole: bool) -> Image.Imag
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=FORMATS) as image:
             pixels = image.width * image.height
             if pixels > MOST_PIXELS:
                 raise Image.DecompressionBombError

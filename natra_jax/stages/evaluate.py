@@ -18,13 +18,8 @@ from natra_jax.stages.context import Context
 from natra_jax.types import Record
 from natra_jax.weights.configured import has_generator
 
-FIELDS = (
-    "eval.batch_size",
-    "eval.examples",
-    "eval.latent_steps",
-    "eval.latent_restarts",
-    "eval.latent_epsilon",
-)  # what the figures here depend on
+# what the figures here depend on
+FIELDS = ("eval.batch_size", "eval.examples", "eval.latent_steps", "eval.latent_restarts", "eval.latent_epsilon")
 LATENT_SPLITS = ("val_iid", "test_iid")
 _ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier with the adversarial twins of its BatchNorm
 

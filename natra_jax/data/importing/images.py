@@ -9,10 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from natra_jax.data.decoding import MOST_PIXELS
+from natra_jax.data.decoding import FORMATS, MOST_PIXELS
 
 MOST_BYTES = 2**28  # of one file or member of an archive
-FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")  # what natra_jax.data.decoding reads
 
 
 class Corrupt(Exception):

@@ -69,7 +69,7 @@ def _fingerprint(data: DataSet, name: str) -> str:
 
 def _finished(directory: Path, plan: str) -> dict[str, Any] | None:
     """What is recorded of a finished import of this plan; None if there is none. Raises UserError if it is no longer whole."""
-    record = _json(directory / _RECORD)
+    record = workdir.read(directory / _RECORD)
     if record.get("plan") != plan or not (directory / _INFO).exists():
         return None
     for file, size in record["sizes"].items():
@@ -87,7 +87,7 @@ def _claim(directory: Path, plan: str) -> None:
         if other := next((path for path in sorted(directory.parent.iterdir()) if path != directory), None):
             raise UserError(f"{other}: is there already, and not of this import: choose another --name or --dest")
         if begun.exists():
-            if _json(begun).get("plan") != plan:
+            if workdir.read(begun).get("plan") != plan:
                 raise UserError(
                     f"{directory}: holds an unfinished import of another source, or of this one before it changed: {_OTHERWISE}"
                 )
@@ -127,11 +127,3 @@ def _write_skipped(path: Path, skipped: list[list[str]]) -> None:
     path.unlink(missing_ok=True)
     if skipped:
         workdir.write(path, "".join(f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n" for name, reason in skipped))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
