@@ -127,7 +127,7 @@ def pieces(config: ConfigDict, source: Source | None = None) -> list[Piece]:
     if has_generator:  # without variations there is nothing for it to judge
         work.append(Piece("judge", judge.run, own | schedule | fields("judge"), ("data",)))
     if config.eval.extra_splits:
-        of_extra = fields("eval.extra_splits", "data.resolution", "data.fit") | extra_splits.identity(config.eval.extra_splits)
+        of_extra = fields("eval.extra_splits") | extra_splits.identity(config.eval.extra_splits)
         work.append(Piece(extra_splits.NAME, extra_splits.run, of_extra, ("data",)))
     extra = (extra_splits.NAME,) if config.eval.extra_splits else ()
     evaluated = ("data", *extra, *(("encode", "screen", "judge") if has_generator else ()))

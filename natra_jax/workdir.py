@@ -97,7 +97,7 @@ def write(path: epath.Path, text: str) -> None:
     """Replaces a file whole: a reader, or a crash, meets the old text or the new one."""
     if (on_disk := local(path)) is not None:
         temporary = on_disk.with_name(f".{path.name}.new")
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")  # whatever the locale: names of files may be in it
         temporary.replace(on_disk)
     else:
         path.write_text(text)  # an object of a bucket appears whole when its upload ends

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from etils import epath
 from flax import linen as nn
@@ -88,11 +87,11 @@ def fit_classifier(
         if method.perturb is not None and not dual.has_twins(variables):
             variables = twinned(network, variables, image_shape)
         state = state._replace(**variables, opt_state=optimizer.init(variables["params"]))
+    partners_of = labelled(arrays["label"])
     settings = {"clean_ratio": schedule.clean_ratio, "failures_only": schedule.failures_only}
-    if (np.asarray(arrays["label"]) < 0).any():
+    if partners_of < len(arrays["label"]):
         settings["pseudo_confidence"] = schedule.pseudo_confidence
     step = compile_step(lambda axis: make_step(build_classifier, optimizer, axis, **settings), devices, parallel)
-    partners_of = labelled(arrays["label"])
     batch_at = batches(arrays, schedule.batch_size, seed, "train.batch_size", method.partners, partners_of=partners_of)
     with checkpoint.Checkpoints(directory) as checkpoints:
         return loop.run(
