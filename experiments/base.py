@@ -57,7 +57,7 @@ def get_config() -> ConfigDict:
                 "learning_rate": 3e-3,  # AdamW, warmed up over 1/15 of the steps, then a cosine to 0
                 "weight_decay": 1e-4,
                 "kl_weight": 0.2,  # against the sum of squared pixel errors
-                "augment": (),  # of natra_jax.latents.augmentation.KINDS: the images of the autoencoder are changed so
+                "augment": (),  # of natra_jax.gan.augmentation.KINDS: the images of the autoencoder are changed so
                 "adversarial": {  # training that goes on from the autoencoder's decoder, against a discriminator
                     "steps": 0,  # of each network; 0 keeps the autoencoder's decoder as it is
                     "batch_size": 32,  # real images and as many generated ones
@@ -67,14 +67,20 @@ def get_config() -> ConfigDict:
                     "r1": 1.0,  # weight of the gradient penalty on real images; 0 leaves it out
                     "r1_every": 4,  # steps between two penalties, each weighed so many times
                     "ema": 0.999,  # decay a step of the averaged weights that are kept
-                    "augment": ("translation",),  # of natra_jax.latents.augmentation.KINDS: what the discriminator sees is changed so
+                    "augment": (
+                        "translation",
+                    ),  # of natra_jax.gan.augmentation.KINDS: what the discriminator sees is changed so
                     "reconstruction": 0.2,  # weight of the autoencoder's loss, which goes on being trained; 0 leaves it out
                 },
             },
             "encoder": {
                 "seed": 0,  # of its training
                 "codes": "w+",  # w: one code an image; w+: one a layer (latent codes expansion with N = 1)
-                "widths": (32, 64, 128),  # channels of its convolutions, the image halved between two; () so many that 4x4 pixels are left
+                "widths": (
+                    32,
+                    64,
+                    128,
+                ),  # channels of its convolutions, the image halved between two; () so many that 4x4 pixels are left
                 "hidden": 128,  # units of its dense layer
                 "num_codes": 1,  # N codes an image, whose feature maps are summed (latent codes expansion)
                 "expand_at": 1,  # l, the layer after which they are summed, for num_codes above 1
@@ -125,7 +131,12 @@ def get_config() -> ConfigDict:
                 "judge": "cross_fitted",  # none | cross_fitted | a file or directory of classifier weights | package.module:function
                 "folds": 2,  # of cross-fitting: each judge is trained on all but one
                 "examples": 500,  # train images that are moved
-                "multiples": (1.0, 2.0, 3.0, 4.0),  # of sigma; a direction that loses answers at the first is not proposed
+                "multiples": (
+                    1.0,
+                    2.0,
+                    3.0,
+                    4.0,
+                ),  # of sigma; a direction that loses answers at the first is not proposed
                 "keep": 0.95,  # share of answers that a useful range and the chosen set keep
                 "confounded": 0.1,  # a direction that predicts labels better than this (0 chance, 1 without error) is left to the user
                 "choose": "",  # '' those that keep answers and are not confounded | names or numbers 'a,b' | a file as directions.json
@@ -155,7 +166,10 @@ def get_config() -> ConfigDict:
                 "alpha": 0.2,  # lambda ~ Beta(alpha, alpha), for mixi and mixl
             },
             "advmix": {
-                "layers": (0, 1),  # (first, last + 1): these layers' codes are replaced, by randmix as well
+                "layers": (
+                    0,
+                    1,
+                ),  # (first, last + 1): these layers' codes are replaced, by randmix as well
                 "source": "prior",  # prior: by a fresh code of the generator's | other: by another training example's
                 "epsilon": 0.03,  # radius around them, in the generator's own code units
                 "num_steps": 5,  # K
@@ -192,7 +206,10 @@ def get_config() -> ConfigDict:
                 "norm": "group",  # of cnn: group | batch
                 "vgg16": {
                     "widths": (64, 128, 256, 512, 512),  # channels of its blocks
-                    "dense": (4096, 4096),  # units of its hidden dense layers; () for none, behind the mean over space
+                    "dense": (
+                        4096,
+                        4096,
+                    ),  # units of its hidden dense layers; () for none, behind the mean over space
                     "norm": "none",  # none | batch
                 },
                 "resnet18": {
@@ -239,7 +256,8 @@ def get_config() -> ConfigDict:
                 "worst_steps": 50,  # of each gradient attack behind the thorough figures
                 "worst_restarts": 5,
                 "worst_samples": 500,  # of their random search
-                "pixel_epsilon": 16 / 255,  # radius of the thorough attack in pixels, of the range [-1, 1]: 8/255 of [0, 1]
+                "pixel_epsilon": 16
+                / 255,  # radius of the thorough attack in pixels, of the range [-1, 1]: 8/255 of [0, 1]
             },
             "export": {
                 "method": "",  # of methods: whose failures the stage export writes out (eq. 7), with the first seed; '' the baseline

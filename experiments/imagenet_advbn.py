@@ -47,10 +47,17 @@ def get_config() -> ConfigDict:
     config.data.update(name="folder", resolution=224, channels=3, validation_share=0.01, threads=16)
     config.generator.family = "none"
     config.classifier.update(name="resnet50", dtype="bfloat16")
-    config.train.update(init_from="~/.cache/torch/hub/checkpoints/resnet50-0676ba61.pth", steps=0, batch_size=256, checkpoint_every=5_000)
+    config.train.update(
+        init_from="~/.cache/torch/hub/checkpoints/resnet50-0676ba61.pth",
+        steps=0,
+        batch_size=256,
+        checkpoint_every=5_000,
+    )
     config.advbn.steps = -(-EPOCHS * TRAIN_IMAGES // config.train.batch_size)  # 100,092
     # crops and mirror images alone
-    config.augment.update(crop=32, flip=True, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, cutout=0)
+    config.augment.update(
+        crop=32, flip=True, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, cutout=0
+    )
     config.judge.seed = 1000
     config.eval.batch_size = 256
     return config

@@ -35,6 +35,8 @@ def get_config() -> ConfigDict:
         "the StyleGAN2 of LSUN cats is had from NVIDIA, nvlabs-fi-cdn.nvidia.com/stylegan2/networks/stylegan2-cat-config-f.pkl: save it "
         "there, and python -m natra_jax.weights FILE says whether it can be read"
     )
-    config.data.update(name="tfds:lsun", label="", covers=("cat",), validation_share=0.01, test_share=0.02)
+    config.data.update(
+        name="tfds:lsun", label="", covers=("cat",), validation_share=0.01, test_share=0.02
+    )
     config.generator.update(weights="weights/stylegan2-cat-config-f.pkl")
     return config

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     """Imports what is public here when it is first asked for: `import natra_jax.attacks` passes through this file, and shall stay quick."""
     if name == "load_classifier":
-        from natra_jax.stages.trained import load_classifier
+        from natra_jax.stages.load_classifier import load_classifier
 
         return load_classifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

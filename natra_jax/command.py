@@ -45,7 +45,10 @@ def run(
     except OSError as error:
         if error.errno not in _USERS_DISK:
             raise
-        _fail(f"{error.filename or place()}: {error.strerror}: {_USERS_DISK[error.errno].format(directory)}", argv)
+        _fail(
+            f"{error.filename or place()}: {error.strerror}: {_USERS_DISK[error.errno].format(directory)}",
+            argv,
+        )
     except SystemExit as exit_:
         # absl leaves with 1 after showing the help that was asked for
         sys.exit(0 if HELP & set(argv) else exit_.code)

@@ -16,17 +16,17 @@ from natra_jax.attacks.spaces.mixing import SOURCES as MIXING_SOURCES
 from natra_jax.classifiers import CLASSIFIERS, factory
 from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.data import ARRAYS, FITS, PREFIX, SOURCES
+from natra_jax.gan.augmentation import KINDS as AUGMENTATIONS
 from natra_jax.latents import directions
-from natra_jax.latents.augmentation import KINDS as AUGMENTATIONS
+from natra_jax.latents.choose import is_file
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE
-from natra_jax.latents.selection import is_file
 from natra_jax.methods import natra
 from natra_jax.training.parallel import MODES
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import FAMILIES
-from natra_jax.weights.configured import NONE, OWN, describe, has_generator
-from natra_jax.weights.configured import is_file as names_checkpoint
 from natra_jax.weights.families import AUTO
+from natra_jax.weights.generator_config import NONE, OWN, describe, has_generator
+from natra_jax.weights.generator_config import is_file as names_checkpoint
 
 
 def find(path: str) -> str:
@@ -37,7 +37,9 @@ def find(path: str) -> str:
     if (installed / Path(path).name).is_file():
         return str(installed / Path(path).name)
     names = sorted(p.name for p in installed.glob("*.py") if p.stem not in ("__init__", "base"))
-    raise UserError(f"--config={path}: no such file, and no installed experiment of that name ({nearest(Path(path).name, names)})")
+    raise UserError(
+        f"--config={path}: no such file, and no installed experiment of that name ({nearest(Path(path).name, names)})"
+    )
 
 
 def load(path: str) -> ConfigDict:
@@ -50,7 +52,9 @@ def load(path: str) -> ConfigDict:
     except Exception as error:
         raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
-        raise UserError(f"--config={path}: get_config() must return an ml_collections.ConfigDict, got {type(config).__name__}")
+        raise UserError(
+            f"--config={path}: get_config() must return an ml_collections.ConfigDict, got {type(config).__name__}"
+        )
     return config
 
 
@@ -126,11 +130,18 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
     }
     for name, valid in choices.items():
         if fields[name] not in valid:
-            raise UserError(f"config field {name} is {fields[name]!r} ({nearest(fields[name], valid)})")
+            raise UserError(
+                f"config field {name} is {fields[name]!r} ({nearest(fields[name], valid)})"
+            )
     for method in fields["methods"]:
         _require_method(method)
     named, exported = ", ".join(fields["methods"]), fields["export.method"]
-    _require("export.method", exported, exported in ("", *fields["methods"]), f"empty, or one of methods ({named})")
+    _require(
+        "export.method",
+        exported,
+        exported in ("", *fields["methods"]),
+        f"empty, or one of methods ({named})",
+    )
 
     counts = [
         "generator.steps", "encoder.steps", "judge.steps", "generator.batch_size", "encoder.batch_size", "train.batch_size",
@@ -140,10 +151,19 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
         "generator.adversarial.batch_size", "generator.adversarial.r1_every", "advmix.restarts", "advbn.group_size", "advbn.steps",
         "eval.worst_steps", "eval.worst_restarts", "eval.worst_samples", "data.threads",
     ]  # fmt: skip
-    positive = ["generator.learning_rate", "encoder.learning_rate", "train.learning_rate", "natra.epsilon_max", "natra.truncation"]
+    positive = [
+        "generator.learning_rate",
+        "encoder.learning_rate",
+        "train.learning_rate",
+        "natra.epsilon_max",
+        "natra.truncation",
+    ]
     positive += ["shift.learning_rate", "encode.refine_learning_rate"]
     positive += ["directions.truncation_psi", "mixup.alpha", "advbn.learning_rate"]
-    positive += ["generator.adversarial.learning_rate", "generator.adversarial.discriminator_learning_rate"]
+    positive += [
+        "generator.adversarial.learning_rate",
+        "generator.adversarial.discriminator_learning_rate",
+    ]
     not_negative = [
         "natra.num_steps", "natra.rho", "natra.smoothing", "natra_oa.epsilon", "adv.epsilon", "adv.step_size", "adv.num_steps",
         "eval.latent_steps", "eval.latent_epsilon", "encoder.gamma1", "encoder.gamma2", "encoder.gamma_codes", "generator.kl_weight",
@@ -163,20 +183,48 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
         _require(name, fields[name], fields[name] >= 0, "at least 0")
     decay = fields["generator.adversarial.ema"]
     _require("generator.adversarial.ema", decay, 0 <= decay < 1, "at least 0 and below 1")
-    group, images = fields["generator.adversarial.group"], fields["generator.adversarial.batch_size"]
+    group, images = (
+        fields["generator.adversarial.group"],
+        fields["generator.adversarial.batch_size"],
+    )
     divides = group == 0 or images % group == 0
-    _require("generator.adversarial.group", group, divides, f"0, or a divisor of generator.adversarial.batch_size, {images}")
+    _require(
+        "generator.adversarial.group",
+        group,
+        divides,
+        f"0, or a divisor of generator.adversarial.batch_size, {images}",
+    )
     for name in ("generator.augment", "generator.adversarial.augment"):
-        _require(name, fields[name], set(fields[name]) <= set(AUGMENTATIONS), f"a tuple of {', '.join(AUGMENTATIONS)}, or empty")
+        _require(
+            name,
+            fields[name],
+            set(fields[name]) <= set(AUGMENTATIONS),
+            f"a tuple of {', '.join(AUGMENTATIONS)}, or empty",
+        )
     _require("name", fields["name"], bool(fields["name"]), "a name for the experiment")
     for name in ("seeds", "methods"):
         unique = len(set(fields[name])) == len(fields[name]) > 0
         _require(name, fields[name], unique, "a tuple of at least one entry, none twice")
-    _require("seeds", fields["seeds"], all(isinstance(s, int) and s >= 0 for s in fields["seeds"]), "whole numbers of at least 0")
-    _require("directions.neighbors", fields["directions.neighbors"], fields["directions.neighbors"] >= 2, "at least 2")
+    _require(
+        "seeds",
+        fields["seeds"],
+        all(isinstance(s, int) and s >= 0 for s in fields["seeds"]),
+        "whole numbers of at least 0",
+    )
+    _require(
+        "directions.neighbors",
+        fields["directions.neighbors"],
+        fields["directions.neighbors"] >= 2,
+        "at least 2",
+    )
     confidence = fields["train.pseudo_confidence"]
     _require("train.pseudo_confidence", confidence, 0 <= confidence <= 1, "from 0 to 1")
-    _require("train.clean_ratio", fields["train.clean_ratio"], 0 <= fields["train.clean_ratio"] <= 1, "from 0 to 1")
+    _require(
+        "train.clean_ratio",
+        fields["train.clean_ratio"],
+        0 <= fields["train.clean_ratio"] <= 1,
+        "from 0 to 1",
+    )
     _check_data(fields)
     _check_generator(config.generator)
     generator = describe(config.generator) if has_generator(config.generator) else None
@@ -186,17 +234,42 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
     _check_screening(fields)
     source = fields["train.init_from"]
     ready = source and not has_generator(config.generator)
-    _require("train.steps", fields["train.steps"], fields["train.steps"] or ready, "at least 1; 0 takes weights, and no generator")
+    _require(
+        "train.steps",
+        fields["train.steps"],
+        fields["train.steps"] or ready,
+        "at least 1; 0 takes weights, and no generator",
+    )
     known = source in ("", *fields["methods"]) or epath.Path(source).expanduser().exists()
-    _require("train.init_from", source, known, f"empty, one of the experiment's methods ({named}), or a path that exists")
+    _require(
+        "train.init_from",
+        source,
+        known,
+        f"empty, one of the experiment's methods ({named}), or a path that exists",
+    )
     fine_tuned = source in fields["methods"] and methods.find(source).fine_tunes
-    _require("train.init_from", source, not fine_tuned, "a method that does not itself start from another's classifier")
+    _require(
+        "train.init_from",
+        source,
+        not fine_tuned,
+        "a method that does not itself start from another's classifier",
+    )
     batch_size = fields["train.batch_size"]
     divides = batch_size % device_count == 0
-    _require("train.batch_size", batch_size, divides, f"a multiple of the number of devices, {device_count}")
+    _require(
+        "train.batch_size",
+        batch_size,
+        divides,
+        f"a multiple of the number of devices, {device_count}",
+    )
     if any(methods.find(method).perturbs for method in fields["methods"]):
         share, group = batch_size // device_count, fields["advbn.group_size"]
-        _require("advbn.group_size", group, share % group == 0, f"a divisor of the {share} examples of a batch that each device gets")
+        _require(
+            "advbn.group_size",
+            group,
+            share % group == 0,
+            f"a divisor of the {share} examples of a batch that each device gets",
+        )
     return generator
 
 
@@ -204,41 +277,90 @@ def _check_generator(c: ConfigDict) -> None:
     """c: the section generator."""
     _require("generator.truncation", c.truncation, 0 <= c.truncation <= 1, "from 0 to 1")
     if names_checkpoint(c):
-        _require("generator.family", c.family, c.family != OWN, f"the family of {c.weights}, or {AUTO}")
+        _require(
+            "generator.family", c.family, c.family != OWN, f"the family of {c.weights}, or {AUTO}"
+        )
         return
     families = (AUTO, OWN) if c.weights else (AUTO, OWN, NONE)
-    _require("generator.family", c.family, c.family in families, f"{' or '.join(families)} where generator.weights is no checkpoint")
+    _require(
+        "generator.family",
+        c.family,
+        c.family in families,
+        f"{' or '.join(families)} where generator.weights is no checkpoint",
+    )
     if c.family == NONE:
         return
     for name, default in (("truncation", 0.0), ("dtype", "float32")):
-        _require(f"generator.{name}", c[name], c[name] == default, f"{default!r} where generator.weights is no checkpoint")
+        _require(
+            f"generator.{name}",
+            c[name],
+            c[name] == default,
+            f"{default!r} where generator.weights is no checkpoint",
+        )
     resolution = c.resolution
-    _require("generator.resolution", resolution, resolution >= 8 and resolution & (resolution - 1) == 0, "a power of two, at least 8")
+    _require(
+        "generator.resolution",
+        resolution,
+        resolution >= 8 and resolution & (resolution - 1) == 0,
+        "a power of two, at least 8",
+    )
 
 
 def _check_data(fields: dict[str, object]) -> None:
     name = fields["data.name"]
     prefix, colon, prepared = name.partition(":")
-    known = name == ARRAYS or (prefix in SOURCES and bool(colon and prepared) == (f"{prefix}:" == PREFIX))
+    known = name == ARRAYS or (
+        prefix in SOURCES and bool(colon and prepared) == (f"{prefix}:" == PREFIX)
+    )
     valid = [f"{PREFIX}NAME" if f"{source}:" == PREFIX else source for source in SOURCES]
     _require("data.name", name, known, f"one of {', '.join([*valid, ARRAYS])}")
     shares = {share: fields[f"data.{share}"] for share in ("validation_share", "test_share")}
     for share, value in shares.items():
         _require(f"data.{share}", value, 0 < value < 1, "above 0 and below 1")
-    _require("data.test_share", shares["test_share"], sum(shares.values()) < 1, "below 1 together with data.validation_share")
-    _require("data.resolution", fields["data.resolution"], fields["data.resolution"] >= 8, "at least 8 pixels, or 0 for what suits")
+    _require(
+        "data.test_share",
+        shares["test_share"],
+        sum(shares.values()) < 1,
+        "below 1 together with data.validation_share",
+    )
+    _require(
+        "data.resolution",
+        fields["data.resolution"],
+        fields["data.resolution"] >= 8,
+        "at least 8 pixels, or 0 for what suits",
+    )
     apart = name == "digits" or fields["judge.seed"] not in fields["seeds"]
-    _require("judge.seed", fields["judge.seed"], apart, "none of seeds, which the judge is independent of")
+    _require(
+        "judge.seed",
+        fields["judge.seed"],
+        apart,
+        "none of seeds, which the judge is independent of",
+    )
     for field in ("data.channels", "generator.channels_out"):
-        _require(field, fields[field], fields[field] in (0, 1, 3), "3 for RGB, 1 for grey, or 0 for what suits")
+        _require(
+            field,
+            fields[field],
+            fields[field] in (0, 1, 3),
+            "3 for RGB, 1 for grey, or 0 for what suits",
+        )
     covers = fields["data.covers"]
-    _require("data.covers", covers, all(isinstance(c, str) for c in covers) and len(set(covers)) == len(covers), "names of classes")
+    _require(
+        "data.covers",
+        covers,
+        all(isinstance(c, str) for c in covers) and len(set(covers)) == len(covers),
+        "names of classes",
+    )
 
 
 def _check_latents(fields: dict[str, object], generator: Generator | None) -> None:
     """What takes a generator: refused where there is none, in range where there is one."""
     for method in fields["methods"] if generator is None else ():
-        _require("methods", fields["methods"], not methods.find(method).latent, f"without {method}, or generator.family not {NONE}")
+        _require(
+            "methods",
+            fields["methods"],
+            not methods.find(method).latent,
+            f"without {method}, or generator.family not {NONE}",
+        )
     if generator is None:
         return
     num_layers, depth = generator.num_layers, generator.depth
@@ -248,15 +370,30 @@ def _check_latents(fields: dict[str, object], generator: Generator | None) -> No
     for name, wanted in checked.items():
         valid = _are_ranges(fields[name], num_layers, several=bool(wanted))
         _require(name, fields[name], valid, f"(first, last + 1) within 0..{num_layers}{wanted}")
-    at, reached = fields["directions.at"], 1 + max(first for first, _ in directions.ranges(fields["directions.layers"]))
+    at, reached = (
+        fields["directions.at"],
+        1 + max(first for first, _ in directions.ranges(fields["directions.layers"])),
+    )
     valid = at == 0 or reached <= at <= depth
-    _require("directions.at", at, valid, f"0, or a layer that all of directions.layers reach, {reached}..{depth}")
+    _require(
+        "directions.at",
+        at,
+        valid,
+        f"0, or a layer that all of directions.layers reach, {reached}..{depth}",
+    )
     widths = fields["encoder.widths"]
-    _require("encoder.widths", widths, len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths), "whole numbers above 0")
+    _require(
+        "encoder.widths",
+        widths,
+        len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths),
+        "whole numbers above 0",
+    )
     at = fields["encoder.expand_at"]
     _require("encoder.expand_at", at, 1 <= at <= depth, f"a layer in 1..{depth}")
     kind, several = fields["random.kind"], fields["encoder.num_codes"] > 1
-    _require("random.kind", kind, kind == "box" or not several, "box where encoder.num_codes is above 1")
+    _require(
+        "random.kind", kind, kind == "box" or not several, "box where encoder.num_codes is above 1"
+    )
 
 
 def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
@@ -270,21 +407,45 @@ def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
 
 
 def _check_classifier(fields: dict[str, object]) -> None:
-    sizes = {"widths": 0, "vgg16.widths": 5, "resnet18.widths": 4, "resnet18.blocks": 4, "resnet50.widths": 4, "resnet50.blocks": 4}
+    sizes = {
+        "widths": 0,
+        "vgg16.widths": 5,
+        "resnet18.widths": 4,
+        "resnet18.blocks": 4,
+        "resnet50.widths": 4,
+        "resnet50.blocks": 4,
+    }
     for name, count in sizes.items():  # 0: any number of them but none
         value = fields[f"classifier.{name}"]
         valid = len(value) == (count or max(1, len(value))) and _are_counts(value)
-        _require(f"classifier.{name}", value, valid, f"{count} whole numbers above 0" if count else "whole numbers above 0")
+        _require(
+            f"classifier.{name}",
+            value,
+            valid,
+            f"{count} whole numbers above 0" if count else "whole numbers above 0",
+        )
     widths, dense = fields["classifier.widths"], fields["classifier.vgg16.dense"]
     if fields["classifier.norm"] == "group":
         divide = all(w % GroupNorm.groups == 0 for w in widths)
-        _require("classifier.widths", widths, divide, f"multiples of {GroupNorm.groups} where classifier.norm is group")
+        _require(
+            "classifier.widths",
+            widths,
+            divide,
+            f"multiples of {GroupNorm.groups} where classifier.norm is group",
+        )
     _require("classifier.vgg16.dense", dense, _are_counts(dense), "whole numbers above 0, or empty")
     depth, width = fields["classifier.wide_resnet.depth"], fields["classifier.wide_resnet.width"]
-    _require("classifier.wide_resnet.depth", depth, depth >= 8 and depth % 6 == 2, "6 n + 2 for a whole n above 0, such as 32")
+    _require(
+        "classifier.wide_resnet.depth",
+        depth,
+        depth >= 8 and depth % 6 == 2,
+        "6 n + 2 for a whole n above 0, such as 32",
+    )
     _require("classifier.wide_resnet.width", width, width >= 1, "at least 1")
     if own := fields["classifier.factory"]:
-        _require("classifier.factory", own, _names_function(own), "empty, or 'package.module:function'")
+        _require(
+            "classifier.factory", own, _names_function(own), "empty, or 'package.module:function'"
+        )
         factory.find(own)
 
 
@@ -305,19 +466,32 @@ def _check_perceptual(fields: dict[str, object]) -> None:
 
 
 def _check_screening(fields: dict[str, object]) -> None:
-    folds, examples, judge = fields["screening.folds"], fields["screening.examples"], fields["screening.judge"]
+    folds, examples, judge = (
+        fields["screening.folds"],
+        fields["screening.examples"],
+        fields["screening.judge"],
+    )
     _require("screening.folds", folds, folds >= 2, "at least 2")
     _require("screening.examples", examples, examples >= 1, "at least 1")
-    _require("screening.seed", fields["screening.seed"], fields["screening.seed"] >= 0, "at least 0")
+    _require(
+        "screening.seed", fields["screening.seed"], fields["screening.seed"] >= 0, "at least 0"
+    )
     multiples = fields["screening.multiples"]
     rising = len(multiples) > 0 and all(isinstance(m, int | float) for m in multiples)
-    rising = rising and all(low < high for low, high in zip((0, *multiples), multiples, strict=False))
+    rising = rising and all(
+        low < high for low, high in zip((0, *multiples), multiples, strict=False)
+    )
     _require("screening.multiples", multiples, rising, "numbers that rise from above 0")
     for name in ("screening.keep", "screening.confounded"):
         _require(name, fields[name], 0 <= fields[name] <= 1, "from 0 to 1")
     choose = fields["screening.choose"].strip()
     found = not is_file(choose) or epath.Path(choose).expanduser().exists()
-    _require("screening.choose", choose, found, "empty, names or numbers of directions, or a .json file that exists")
+    _require(
+        "screening.choose",
+        choose,
+        found,
+        "empty, names or numbers of directions, or a .json file that exists",
+    )
     if judge in (NO_JUDGE, CROSS_FITTED) or epath.Path(judge).expanduser().exists():
         return
     wanted = f"{NO_JUDGE}, {CROSS_FITTED}, a path that exists, or 'package.module:function'"
@@ -335,7 +509,9 @@ def _require_method(method: str) -> None:
     try:
         methods.find(method)
     except KeyError as error:
-        raise UserError(f"config field methods names {method!r} ({nearest(error.args[0], methods.METHODS)})") from error
+        raise UserError(
+            f"config field methods names {method!r} ({nearest(error.args[0], methods.METHODS)})"
+        ) from error
     except ValueError as error:
         raise UserError(f"config field methods: {error}") from error
 
@@ -350,7 +526,9 @@ def _check_type(name: str, value: object, default: object) -> None:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return
     if type(value) is not wanted:
-        raise UserError(f"config field {name} is {value!r}: it must be of type {wanted.__name__}, such as {default!r}")
+        raise UserError(
+            f"config field {name} is {value!r}: it must be of type {wanted.__name__}, such as {default!r}"
+        )
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

@@ -24,18 +24,25 @@ Padding = tuple[tuple[int, int], tuple[int, int]]  # rows, columns: zeros before
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, window_strides=(1, 1), padding=padding, dimension_numbers=_NHWC)
+    return lax.conv_general_dilated(
+        x, kernel, window_strides=(1, 1), padding=padding, dimension_numbers=_NHWC
+    )
 
 
 def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """dL/dx as a forward convolution of g with the spatially flipped, channel-swapped kernel; its own gradients are fast again."""
-    rows, columns = ((k - 1 - before, k - 1 - behind) for k, (before, behind) in zip(kernel.shape, padding, strict=False))
+    rows, columns = (
+        (k - 1 - before, k - 1 - behind)
+        for k, (before, behind) in zip(kernel.shape, padding, strict=False)
+    )
     return _conv2d_by_forward_gradients(g, kernel[::-1, ::-1].swapaxes(2, 3), (rows, columns))
 
 
 def _kernel_gradient(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
     """dL/dkernel as a forward convolution of x with g, batch and channels exchanging roles."""
-    return _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
+    return _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(
+        1, 2, 0, 3
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -58,7 +65,11 @@ _conv2d_by_forward_gradients.defvjp(_forward, _backward)
 def _by_patches(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     """As one matrix product."""
     kh, kw, _, outputs = kernel.shape
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((before, behind, 0) for before, behind in padding), (0, 0, 0)])
+    x = lax.pad(
+        x,
+        jnp.zeros((), x.dtype),
+        [(0, 0, 0), *((before, behind, 0) for before, behind in padding), (0, 0, 0)],
+    )
     height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
     patches = [x[:, i : i + height, j : j + width] for i in range(kh) for j in range(kw)]
     return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, outputs)
@@ -73,9 +84,16 @@ def conv2d(x: jax.Array, kernel: jax.Array, padding: Padding | None = None) -> j
     """
     if padding is None:
         if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
-            raise ValueError(f"conv2d needs an odd window, or explicit padding, got kernel of shape {kernel.shape}")
+            raise ValueError(
+                f"conv2d needs an odd window, or explicit padding, got kernel of shape {kernel.shape}"
+            )
         padding = tuple((k // 2, k // 2) for k in kernel.shape[:2])
-    return lax.platform_dependent(x, kernel, cpu=lambda x, k: conv2d_on_cpu(x, k, padding), default=lambda x, k: _convolve(x, k, padding))
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=lambda x, k: conv2d_on_cpu(x, k, padding),
+        default=lambda x, k: _convolve(x, k, padding),
+    )
 
 
 def conv2d_on_cpu(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:

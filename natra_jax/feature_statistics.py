@@ -15,7 +15,9 @@ def channel_means(features: jax.Array, groups: int) -> jax.Array:
     return features.reshape(groups, -1, features.shape[-1]).mean(1)
 
 
-def perturb(features: jax.Array, means: jax.Array, m: jax.Array, s: jax.Array, relu: bool) -> jax.Array:
+def perturb(
+    features: jax.Array, means: jax.Array, m: jax.Array, s: jax.Array, relu: bool
+) -> jax.Array:
     """The formula above. features [B, ..., C]; means, m, s [G, C], each for B // G neighbouring examples.
 
     relu: whether the features are the output of a ReLU and shall stay so.

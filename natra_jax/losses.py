@@ -22,7 +22,9 @@ def misclassified(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Largest wrong logit minus the right one, [B]: positive where the example is misclassified, 0 on a tie."""
     right = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    wrong = jnp.where(jax.nn.one_hot(labels, logits.shape[-1], dtype=bool), -jnp.inf, logits).max(axis=-1)
+    wrong = jnp.where(jax.nn.one_hot(labels, logits.shape[-1], dtype=bool), -jnp.inf, logits).max(
+        axis=-1
+    )
     return wrong - right
 
 
@@ -32,7 +34,9 @@ def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
     Raises ValueError for fewer than three classes, where it is not defined.
     """
     if logits.shape[-1] < 3:
-        raise ValueError(f"dlr: the loss needs at least 3 classes, got logits of shape {logits.shape}")
+        raise ValueError(
+            f"dlr: the loss needs at least 3 classes, got logits of shape {logits.shape}"
+        )
     first, _, third = jnp.moveaxis(jax.lax.top_k(logits, 3)[0], -1, 0)
     return margin(logits, labels) / (first - third + 1e-12)
 

@@ -19,12 +19,22 @@ from natra_jax.types import UserError
 
 _DEFAULT_CONFIG = "experiments/digits.py"
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, f"The experiment, {_DEFAULT_CONFIG} by default; its fields are set as --config.field=value."
+    "config",
+    None,
+    f"The experiment, {_DEFAULT_CONFIG} by default; its fields are set as --config.field=value.",
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory or bucket that everything is written into.")
-_SCRATCH = flags.DEFINE_string("scratch", None, "Local directory for memory-mapped copies, where workdir is a bucket.")
-_STAGES = flags.DEFINE_list("stages", list(pipeline.STAGES), f"Which to run, of {','.join(pipeline.STAGES)}.")
-_DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of errors that the user can put right, too.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory or bucket that everything is written into."
+)
+_SCRATCH = flags.DEFINE_string(
+    "scratch", None, "Local directory for memory-mapped copies, where workdir is a bucket."
+)
+_STAGES = flags.DEFINE_list(
+    "stages", list(pipeline.STAGES), f"Which to run, of {','.join(pipeline.STAGES)}."
+)
+_DEBUG = flags.DEFINE_bool(
+    "debug", False, "Show the traceback of errors that the user can put right, too."
+)
 
 
 def main(_: Sequence[str]) -> None:
@@ -37,7 +47,7 @@ def main(_: Sequence[str]) -> None:
         devices=jax.local_devices(),
         stages=_STAGES.value,
         scratch=_SCRATCH.value,
-        say=lambda line: print(line, flush=True),
+        log=lambda line: print(line, flush=True),
     )
 
 
@@ -79,7 +89,12 @@ def _joined(argv: Sequence[str]) -> list[str]:
     """'--config X' and '--config.field X' as '--config=X' and '--config.field=X'."""
     joined: list[str] = []
     for argument in argv:
-        if joined and joined[-1].startswith("--config") and "=" not in joined[-1] and not argument.startswith("--"):
+        if (
+            joined
+            and joined[-1].startswith("--config")
+            and "=" not in joined[-1]
+            and not argument.startswith("--")
+        ):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
@@ -88,7 +103,11 @@ def _joined(argv: Sequence[str]) -> list[str]:
 
 def _with_found_config(argument: str) -> str:
     prefix = "--config="
-    return prefix + experiment.find(argument.removeprefix(prefix)) if argument.startswith(prefix) else argument
+    return (
+        prefix + experiment.find(argument.removeprefix(prefix))
+        if argument.startswith(prefix)
+        else argument
+    )
 
 
 if __name__ == "__main__":

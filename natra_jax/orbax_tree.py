@@ -32,10 +32,15 @@ def save(directory: epath.Path, tree: Any) -> None:
 def require_room(directory: epath.Path, tree: Any, choice: str) -> None:
     """Raises UserError if the disk has no room for tree's arrays in the directory, which is there. choice: what names another place."""
     if (on_disk := local(directory)) is not None:
-        free, needed = shutil.disk_usage(on_disk).free, 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD
+        free, needed = (
+            shutil.disk_usage(on_disk).free,
+            2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD,
+        )
         if free < needed:
             room = f"{needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
-            raise UserError(f"{directory}: a checkpoint needs {room}: free some space, or choose another {choice}")
+            raise UserError(
+                f"{directory}: a checkpoint needs {room}: free some space, or choose another {choice}"
+            )
 
 
 def stored(path: epath.Path) -> Any:
@@ -52,7 +57,9 @@ def load(path: epath.Path, target: Any) -> Any:
 
     Raises UserError if it is damaged.
     """
-    as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target)
+    as_numpy = jax.tree.map(
+        lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target
+    )
     try:
         with hushed():
             wanted = ocp.args.PyTreeRestore(target, as_numpy, partial_restore=True)
@@ -70,7 +77,11 @@ def require_same(path: epath.Path, found: Any, target: Any, owner: str) -> None:
     for name in sorted(there.keys() | wanted.keys()):
         if there.get(name) != wanted.get(name):
             has = f"{name} is {list(there[name])}" if name in there else f"{name} is missing"
-            expected = f"expected {list(wanted[name])}" if name in wanted else f"which the {owner} does not have"
+            expected = (
+                f"expected {list(wanted[name])}"
+                if name in wanted
+                else f"which the {owner} does not have"
+            )
             raise UserError(f"{path}: {has}, {expected}: these are another {owner}'s weights")
 
 
@@ -102,9 +113,14 @@ def hushed() -> Iterator[None]:
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves, _ = jax.tree.flatten_with_path(tree)
-    return {jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape) for where, leaf in leaves}
+    return {
+        jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape)
+        for where, leaf in leaves
+    }
 
 
 def _damaged(path: epath.Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:200]
-    return UserError(f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged or incomplete")
+    return UserError(
+        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged or incomplete"
+    )

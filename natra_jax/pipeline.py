@@ -22,9 +22,9 @@ from natra_jax import workdir as files
 from natra_jax.config import flatten, nearest, to_json, validate
 from natra_jax.data import Source
 from natra_jax.evaluation.records import read_records, write_records
-from natra_jax.generators.shipped import weights_path
-from natra_jax.latents import selection
-from natra_jax.settle import settle
+from natra_jax.generators.pretrained import weights_path
+from natra_jax.latents import choose
+from natra_jax.resolve import settle
 from natra_jax.stages import (
     classifier,
     data,
@@ -34,32 +34,44 @@ from natra_jax.stages import (
     evaluate,
     export,
     extra_splits,
+    folds,
     generator,
     judge,
-    labels,
+    label_preservation,
     perceptual,
     report,
+    robustness,
     screen,
-    screening_judge,
     shift,
-    thorough,
     train,
-)  # fmt: skip
+)
 from natra_jax.stages.context import SINGLE, Context, is_single, single
 from natra_jax.types import UserError
-from natra_jax.weights import configured
+from natra_jax.weights import generator_config
 
-STAGES = ("data", "generator", "encoder", "shift", "encode", "directions", "screen", "train", "judge", "evaluate", "report")
+STAGES = (
+    "data",
+    "generator",
+    "encoder",
+    "shift",
+    "encode",
+    "directions",
+    "screen",
+    "train",
+    "judge",
+    "evaluate",
+    "report",
+)
 ON_REQUEST = ("export",)
 
 
-class Piece(NamedTuple):
+class Task(NamedTuple):
     """A piece of work with a directory of its own: a stage, or a stage for one method and seed."""
 
     name: str  # 'directions', 'train/natra-0'
     run: Callable[[Context, epath.Path], None]
     fields: dict[str, Any]  # the config fields that it depends on
-    needs: tuple[str, ...]  # the pieces that it reads
+    depends_on: tuple[str, ...]  # the pieces that it reads
 
     @property
     def stage(self) -> str:
@@ -68,47 +80,75 @@ class Piece(NamedTuple):
 
 
 # pieces that are run with a stage, but do not depend on what the others of it do
-_PART_OF = {extra_splits.NAME: "data", perceptual.NAME: encoder.NAME, screening_judge.NAME: screen.NAME}
+_PART_OF = {extra_splits.NAME: "data", perceptual.NAME: encoder.NAME, folds.NAME: screen.NAME}
 
 
-def pieces(config: ConfigDict, source: Source | None = None) -> list[Piece]:
+def pieces(config: ConfigDict, source: Source | None = None) -> list[Task]:
     """The work of an experiment, in an order in which everything comes after what it needs. source: data handed over in Python."""
 
     values = flatten(config)
 
     def fields(*sections: str) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if any(name == s or name.startswith(f"{s}.") for s in sections)}
+        return {
+            name: value
+            for name, value in values.items()
+            if any(name == s or name.startswith(f"{s}.") for s in sections)
+        }
 
-    has_generator = configured.has_generator(config.generator)
+    has_generator = generator_config.has_generator(config.generator)
     named = config.generator.weights
     trained = fields("generator")
-    architecture = {f"generator.{name}": trained[f"generator.{name}"] for name in configured.own_arguments(config.generator)}
+    architecture = {
+        f"generator.{name}": trained[f"generator.{name}"]
+        for name in generator_config.own_arguments(config.generator)
+    }
     # weights that are given do not depend on how long a training would have been, nor on data
-    if configured.is_file(config.generator):
-        given = fields(*(f"generator.{name}" for name in configured.FIELDS))
-        make_generator = Piece(generator.NAME, generator.run, given | {"generator.weights": _sha256(named)}, ())
+    if generator_config.is_file(config.generator):
+        given = fields(*(f"generator.{name}" for name in generator_config.FIELDS))
+        make_generator = Task(
+            generator.NAME, generator.run, given | {"generator.weights": _sha256(named)}, ()
+        )
     elif named:
-        file = weights_path(named.removeprefix(configured.PACKAGE))
+        file = weights_path(named.removeprefix(generator_config.PACKAGE))
         given = architecture | {"generator.weights": named, "sha256": files.sha256(file)}
-        make_generator = Piece(generator.NAME, generator.run, given, ())
+        make_generator = Task(generator.NAME, generator.run, given, ())
     else:
-        of_files = {f"generator.{name}" for name in configured.FIELDS}  # none of which says anything of what is trained here
-        make_generator = Piece(generator.NAME, generator.run, {n: v for n, v in trained.items() if n not in of_files}, ("data",))
+        of_files = {
+            f"generator.{name}" for name in generator_config.FIELDS
+        }  # none of which says anything of what is trained here
+        make_generator = Task(
+            generator.NAME,
+            generator.run,
+            {n: v for n, v in trained.items() if n not in of_files},
+            ("data",),
+        )
     named = fields(*classifier.fields(config))
     factory = fields("classifier.factory")
     own = factory if config.classifier.factory else factory | named
     schedule = fields("train")
     del schedule["train.init_from"]
-    of_data = {name: value for name, value in fields("data").items() if name not in data.READING} | data.identity(config.data, source)
-    work = [Piece("data", data.run, of_data, ())]
+    of_data = {
+        name: value for name, value in fields("data").items() if name not in data.READING
+    } | data.identity(config.data, source)
+    work = [Task("data", data.run, of_data, ())]
     if has_generator:
         work.append(make_generator)
     if seen := (perceptual.NAME,) if has_generator and perceptual.is_needed(config) else ():
         if perceptual.is_file(config):
-            of_network, needs = {"encoder.perceptual_weights": _sha256(config.encoder.perceptual_weights)}, ()
+            of_network, depends_on = (
+                {"encoder.perceptual_weights": _sha256(config.encoder.perceptual_weights)},
+                (),
+            )
         else:
-            of_network, needs = named | schedule | fields("encoder.seed"), ("data",)
-        work.append(Piece(perceptual.NAME, perceptual.run, of_network | fields("encoder.perceptual"), needs))
+            of_network, depends_on = named | schedule | fields("encoder.seed"), ("data",)
+        work.append(
+            Task(
+                perceptual.NAME,
+                perceptual.run,
+                of_network | fields("encoder.perceptual"),
+                depends_on,
+            )
+        )
     if has_generator:
         work += _latent(config, fields, seen, own, schedule, "")
     if any(methods.find(method).single_code for method in config.methods) and not is_single(config):
@@ -122,37 +162,74 @@ def pieces(config: ConfigDict, source: Source | None = None) -> list[Piece]:
             run = partial(train.run, method=method, seed=seed)
             variant = SINGLE if spec.single_code and not is_single(config) else ""
             latent = tuple(need + variant for need in needs_of[spec.latent])
-            needs = ("data", *latent, *([f"train/{source}-{seed}"] if from_method else []))
-            work.append(Piece(f"train/{method}-{seed}", run, own | schedule | start | fields(*spec.fields), needs))
+            depends_on = ("data", *latent, *([f"train/{source}-{seed}"] if from_method else []))
+            work.append(
+                Task(
+                    f"train/{method}-{seed}",
+                    run,
+                    own | schedule | start | fields(*spec.fields),
+                    depends_on,
+                )
+            )
     if has_generator:  # without variations there is nothing for it to judge
-        work.append(Piece("judge", judge.run, own | schedule | fields("judge"), ("data",)))
+        work.append(Task("judge", judge.run, own | schedule | fields("judge"), ("data",)))
     if config.eval.extra_splits:
         of_extra = fields("eval.extra_splits") | extra_splits.identity(config.eval.extra_splits)
-        work.append(Piece(extra_splits.NAME, extra_splits.run, of_extra, ("data",)))
+        work.append(Task(extra_splits.NAME, extra_splits.run, of_extra, ("data",)))
     extra = (extra_splits.NAME,) if config.eval.extra_splits else ()
     evaluated = ("data", *extra, *(("encode", "screen", "judge") if has_generator else ()))
     of_space = fields("natra.truncation", "natra.norm", "natra.units") if has_generator else {}
     settings = {name: fields("eval")[name] for name in evaluate.FIELDS} | of_space
     if has_generator:
-        work.append(Piece(f"evaluate/{labels.NAME}-0", labels.run, settings | fields("natra.epsilon_max"), evaluated))
+        work.append(
+            Task(
+                f"evaluate/{label_preservation.NAME}-0",
+                label_preservation.run,
+                settings | fields("natra.epsilon_max"),
+                evaluated,
+            )
+        )
     for method in config.methods:
         for seed in config.seeds:
-            needs = (*evaluated, f"train/{method}-{seed}")
+            depends_on = (*evaluated, f"train/{method}-{seed}")
             run = partial(evaluate.run, method=method, seed=seed)
-            work.append(Piece(f"evaluate/{method}-{seed}", run, settings, needs))
+            work.append(Task(f"evaluate/{method}-{seed}", run, settings, depends_on))
             if config.eval.thorough:
-                run = partial(thorough.run, method=method, seed=seed)
-                work.append(Piece(f"evaluate/{method}-{seed}-thorough", run, fields("eval") | of_space, needs))
+                run = partial(robustness.run, method=method, seed=seed)
+                work.append(
+                    Task(
+                        f"evaluate/{method}-{seed}-thorough",
+                        run,
+                        fields("eval") | of_space,
+                        depends_on,
+                    )
+                )
     if has_generator:
         run = partial(evaluate.run, method=judge.name(config), seed=0)
-        work.append(Piece(f"evaluate/{judge.name(config)}-0", run, settings, ("data", *extra, "judge")))
+        work.append(
+            Task(f"evaluate/{judge.name(config)}-0", run, settings, ("data", *extra, "judge"))
+        )
     everything = tuple(piece.name for piece in work if piece.stage not in ("data", "judge"))
-    work.append(Piece("report", report.run, fields("report", "name", "methods", "seeds"), everything))
+    work.append(
+        Task("report", report.run, fields("report", "name", "methods", "seeds"), everything)
+    )
     if not has_generator:
         return work
-    searched = of_space | fields("natra.num_steps", "natra.restarts", "natra.random_start", "directions.seed", "eval.batch_size")
-    needs = ("data", "shift", "encode", "screen", f"train/{export.method(config)}-{config.seeds[0]}")
-    work.append(Piece("export", export.run, fields("export") | searched, needs))
+    searched = of_space | fields(
+        "natra.num_steps",
+        "natra.restarts",
+        "natra.random_start",
+        "directions.seed",
+        "eval.batch_size",
+    )
+    depends_on = (
+        "data",
+        "shift",
+        "encode",
+        "screen",
+        f"train/{export.method(config)}-{config.seeds[0]}",
+    )
+    work.append(Task("export", export.run, fields("export") | searched, depends_on))
     return work
 
 
@@ -163,7 +240,7 @@ def run(
     devices: Sequence[Any],
     stages: Sequence[str] = STAGES,
     scratch: str | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     source: Source | None = None,
 ) -> None:
     """Runs the chosen stages of the experiment in workdir, skipping what is done there and continuing what was interrupted.
@@ -173,57 +250,86 @@ def run(
     """
     for stage in stages:
         if stage not in (*STAGES, *ON_REQUEST):
-            raise UserError(f"--stages: unknown stage {stage!r} ({nearest(stage, (*STAGES, *ON_REQUEST))})")
+            raise UserError(
+                f"--stages: unknown stage {stage!r} ({nearest(stage, (*STAGES, *ON_REQUEST))})"
+            )
     config = settle(config, source)
     described = validate(config, len(devices))
-    root = epath.Path(workdir).expanduser().resolve() if "://" not in workdir else epath.Path(workdir)
+    root = (
+        epath.Path(workdir).expanduser().resolve() if "://" not in workdir else epath.Path(workdir)
+    )
     work = pieces(config, source)
     fingerprints = _fingerprints(work)
-    done = {piece.name for piece in work if files.is_done(root / piece.name, fingerprints[piece.name])}
+    done = {
+        piece.name for piece in work if files.is_done(root / piece.name, fingerprints[piece.name])
+    }
     chosen = [piece for piece in work if piece.stage in stages]
     available = done | {piece.name for piece in chosen}
     for piece in chosen:
-        if piece.name not in done and (missing := [need for need in piece.needs if need not in available]):
+        if piece.name not in done and (
+            missing := [need for need in piece.depends_on if need not in available]
+        ):
             stage = missing[0].split("/")[0]
-            raise UserError(f"--stages={','.join(stages)}: {piece.name} needs {missing[0]}, which is not done: add {stage}")
+            raise UserError(
+                f"--stages={','.join(stages)}: {piece.name} needs {missing[0]}, which is not done: add {stage}"
+            )
     files.claim(root, config.name, to_json(config))
     with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
-        context = Context(FrozenConfigDict(config), root, Path(scratch or temporary), devices, say, fingerprints, source)
+        context = Context(
+            FrozenConfigDict(config),
+            root,
+            Path(scratch or temporary),
+            devices,
+            log,
+            fingerprints,
+            source,
+        )
         _collect(root, work, done)
         checked = False
         for piece in chosen:
             if piece.name in done:
-                say(f"{piece.name}: up to date")
+                log(f"{piece.name}: up to date")
                 continue
             if "data" in done and not checked:
                 train.check(context)
                 if described is not None:
                     generator.check(context, described)
                     perceptual.check(context)
-                    screening_judge.check(context)
+                    folds.check(context)
                 checked = True
             directory, wanted = root / piece.name, fingerprints[piece.name]
             for change in files.changes(directory, piece.fields):
-                say(f"{piece.name}: running again, {change}")
+                log(f"{piece.name}: running again, {change}")
             files.begin(directory, wanted)
             piece.run(context, directory)
             files.commit(directory, wanted, piece.fields)
             done.add(piece.name)
             _collect(root, work, done)
         if "report" in done:
-            say("\n" + report.summary(context))
+            log("\n" + report.summary(context))
 
 
-def _latent(config: ConfigDict, fields: Callable, seen: tuple[str, ...], own: dict, schedule: dict, variant: str) -> list[Piece]:
+def _latent(
+    config: ConfigDict,
+    fields: Callable,
+    seen: tuple[str, ...],
+    own: dict,
+    schedule: dict,
+    variant: str,
+) -> list[Task]:
     """The pieces from encoder to screen: images to codes, and what may vary of them.
 
     own, schedule: the fields of the experiment's classifier and of its training. seen: the piece perceptual, where it is needed.
     """
 
-    def piece(stage, of_piece: dict[str, Any], needs: tuple[str, ...]) -> Piece:
-        run = stage.run if not variant else lambda context, directory: stage.run(single(context), directory)
-        varied = tuple(need + variant if need in _VARIED else need for need in needs)
-        return Piece(stage.NAME + variant, run, of_piece, varied)
+    def piece(stage, of_piece: dict[str, Any], depends_on: tuple[str, ...]) -> Task:
+        run = (
+            stage.run
+            if not variant
+            else lambda context, directory: stage.run(single(context), directory)
+        )
+        varied = tuple(need + variant if need in _VARIED else need for need in depends_on)
+        return Task(stage.NAME + variant, run, of_piece, varied)
 
     of_encoder = fields("encoder")
     del of_encoder["encoder.perceptual_weights"]  # its content counts, by the piece perceptual
@@ -231,20 +337,29 @@ def _latent(config: ConfigDict, fields: Callable, seen: tuple[str, ...], own: di
         of_encoder |= {"encoder.codes": "w", "encoder.num_codes": 1}
     sample = fields("directions.num_codes", "directions.seed")
     of_space = fields("natra.epsilon_max", "natra.truncation", "natra.norm", "natra.units")
-    by_folds = screening_judge.is_needed(config)
-    folds = Piece(screening_judge.NAME, screening_judge.run, own | schedule | fields("screening.folds", "screening.seed"), ("data",))
+    by_folds = folds.is_needed(config)
+    by_fold = Task(
+        folds.NAME,
+        folds.run,
+        own | schedule | fields("screening.folds", "screening.seed"),
+        ("data",),
+    )
     of_screen = fields("screening", "encode.batch_size") | of_space
-    if screening_judge.is_file(config):
+    if folds.is_file(config):
         of_screen |= own | {"screening.judge": _sha256(config.screening.judge)}
-    if selection.is_file(config.screening.choose):
+    if choose.is_file(config.screening.choose):
         of_screen["screening.choose"] = _sha256(config.screening.choose.strip())
     return [
         piece(encoder, of_encoder, ("data", "generator", *seen)),
         piece(shift, fields("shift"), ("data", "generator", "encoder", *seen)),
         piece(encode, sample | fields("encode"), ("data", "shift", "encoder", *seen)),
         piece(directions, fields("directions"), ("shift", "encode")),
-        *([folds] if by_folds and not variant else []),  # the same judges for both variants
-        piece(screen, of_screen, ("data", "shift", "encode", "directions", *([folds.name] if by_folds else []))),
+        *([by_fold] if by_folds and not variant else []),  # the same judges for both variants
+        piece(
+            screen,
+            of_screen,
+            ("data", "shift", "encode", "directions", *([folds.NAME] if by_folds else [])),
+        ),
     ]
 
 
@@ -276,14 +391,16 @@ def _sha256(path: str | epath.Path) -> str:
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
 
-def _fingerprints(work: Sequence[Piece]) -> dict[str, str]:
+def _fingerprints(work: Sequence[Task]) -> dict[str, str]:
     fingerprints: dict[str, str] = {}
     for piece in work:
-        fingerprints[piece.name] = files.fingerprint(piece.name, piece.fields, {need: fingerprints[need] for need in piece.needs})
+        fingerprints[piece.name] = files.fingerprint(
+            piece.name, piece.fields, {need: fingerprints[need] for need in piece.depends_on}
+        )
     return fingerprints
 
 
-def _collect(root: epath.Path, work: Sequence[Piece], done: set[str]) -> None:
+def _collect(root: epath.Path, work: Sequence[Task], done: set[str]) -> None:
     """records.jsonl at the top: the records of every piece that is done."""
     paths = [root / piece.name / "records.jsonl" for piece in work if piece.name in done]
     records = [record for path in paths if path.exists() for record in read_records(path)]

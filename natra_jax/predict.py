@@ -25,11 +25,27 @@ def parse_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
     """(flags, image paths). Raises UserError for flags that are unknown, wrong or missing."""
     values = flags.FlagValues()  # of this command alone: others have flags of the same names
     values.set_gnu_getopt()  # flags may stand behind images
-    flags.DEFINE_string("workdir", None, "Directory or bucket of the experiment.", flag_values=values)
-    flags.DEFINE_string("method", "natra", "The method that the classifier was trained by.", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "The seed that it was trained from.", lower_bound=0, flag_values=values)
-    flags.DEFINE_bool("resize", False, "Scale images of another size, whatever their proportions.", flag_values=values)
-    flags.DEFINE_bool("debug", False, "Show the traceback of errors that the user can put right, too.", flag_values=values)
+    flags.DEFINE_string(
+        "workdir", None, "Directory or bucket of the experiment.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "method", "natra", "The method that the classifier was trained by.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "seed", 0, "The seed that it was trained from.", lower_bound=0, flag_values=values
+    )
+    flags.DEFINE_bool(
+        "resize",
+        False,
+        "Scale images of another size, whatever their proportions.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "debug",
+        False,
+        "Show the traceback of errors that the user can put right, too.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     try:
         paths = values(argv)[1:]
@@ -39,7 +55,9 @@ def parse_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
         if not values.workdir:
             raise UserError("--workdir=DIR is missing: name the directory of the experiment")
         if not paths:
-            raise UserError("no image is named: python -m natra_jax.predict --workdir=DIR IMAGES...")
+            raise UserError(
+                "no image is named: python -m natra_jax.predict --workdir=DIR IMAGES..."
+            )
     return values, paths
 
 
@@ -52,16 +70,20 @@ def main(argv: Sequence[str]) -> None:
 
     import jax
 
-    from natra_jax.stages import trained
+    from natra_jax.stages import load_classifier
 
-    classifier = trained.load(chosen.workdir, chosen.method, chosen.seed)
+    classifier = load_classifier.load(chosen.workdir, chosen.method, chosen.seed)
     fit = "stretch" if chosen.resize else classifier.fit
     probabilities = jax.jit(lambda logits_fn, images: jax.nn.softmax(logits_fn(images)))
     for i in range(0, len(paths), _BATCH):
         names = paths[i : i + _BATCH]
         images = np.stack([read_image(name, classifier.image_shape, fit) for name in names])
-        for name, of_image in zip(names, np.asarray(probabilities(classifier.logits_fn, images)), strict=True):
-            print(f"{name}\t{classifier.classes[of_image.argmax()]}\t{of_image.max():.4f}", flush=True)
+        for name, of_image in zip(
+            names, np.asarray(probabilities(classifier.logits_fn, images)), strict=True
+        ):
+            print(
+                f"{name}\t{classifier.classes[of_image.argmax()]}\t{of_image.max():.4f}", flush=True
+            )
 
 
 def read_image(path: str, image_shape: tuple[int, int, int], fit: str) -> np.ndarray:
@@ -76,13 +98,17 @@ def read_image(path: str, image_shape: tuple[int, int, int], fit: str) -> np.nda
     size = decoding.size(file, path)
     if size != (width, height) and not fit:
         found = f"{size[1]}x{size[0]}"
-        raise UserError(f"{path}: is {found} pixels, and the classifier was trained on {height}x{width}: give --resize to scale it")
-    return to_float(decoding.decode(file, decoding.Form(height, fit, channels), path))
+        raise UserError(
+            f"{path}: is {found} pixels, and the classifier was trained on {height}x{width}: give --resize to scale it"
+        )
+    return to_float(decoding.decode(file, decoding.Preprocess(height, fit, channels), path))
 
 
 def run() -> None:
     """The entry point: exit codes and one-line errors around `main`."""
-    command.run(lambda: main(sys.argv), sys.argv, place=lambda: "standard output", interrupted="interrupted")
+    command.run(
+        lambda: main(sys.argv), sys.argv, place=lambda: "standard output", interrupted="interrupted"
+    )
 
 
 if __name__ == "__main__":

@@ -30,11 +30,18 @@ def load(path: epath.Path, like: Any) -> Any:
     names = [_name(where) for where, _ in leaves]
     if set(names) != set(loaded):
         odd = sorted(set(names) ^ set(loaded))[0]
-        raise UserError(f"{path}: holds other arrays than expected, {odd} for one: it belongs to another configuration")
+        raise UserError(
+            f"{path}: holds other arrays than expected, {odd} for one: it belongs to another configuration"
+        )
     for name, (_, leaf) in zip(names, leaves, strict=True):
         if loaded[name].shape != leaf.shape or loaded[name].dtype != leaf.dtype:
-            found, wanted = f"{loaded[name].shape} {loaded[name].dtype}", f"{leaf.shape} {leaf.dtype}"
-            raise UserError(f"{path}: {name} is {found}, expected {wanted}: it belongs to another configuration")
+            found, wanted = (
+                f"{loaded[name].shape} {loaded[name].dtype}",
+                f"{leaf.shape} {leaf.dtype}",
+            )
+            raise UserError(
+                f"{path}: {name} is {found}, expected {wanted}: it belongs to another configuration"
+            )
     return jax.tree.unflatten(structure, [loaded[name] for name in names])
 
 

@@ -46,7 +46,9 @@ class Features(NamedTuple):
     """A generator's state behind a layer, where it has an image beside its feature maps. Others have a pytree of feature maps alone."""
 
     x: Any  # a pytree of feature maps
-    rgb: jax.Array | None  # the image summed up so far: of several codes an image it is averaged, where features are weighed
+    rgb: (
+        jax.Array | None
+    )  # the image summed up so far: of several codes an image it is averaged, where features are weighed
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Generator:
 
     family: str
     num_layers: int  # L
-    depth: int  # layers that it can be split behind: L, or more where layers follow that take no code
+    depth: (
+        int  # layers that it can be split behind: L, or more where layers follow that take no code
+    )
     code_dim: int  # D
     resolution: int  # H = W, pixels
     label_dim: int  # number of classes; 0: unconditional
@@ -88,11 +92,19 @@ class Generator:
 
     def draw_label(self, key: jax.Array, n: int) -> jax.Array | None:
         """Classes [n], each as likely as any other; None where there are none."""
-        return jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, self.label_dim) if self.label_dim else None
+        return (
+            jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, self.label_dim)
+            if self.label_dim
+            else None
+        )
 
-    def draw(self, params: Params, key: jax.Array, n: int, truncation_psi: float = 1.0) -> jax.Array:
+    def draw(
+        self, params: Params, key: jax.Array, n: int, truncation_psi: float = 1.0
+    ) -> jax.Array:
         """Codes [n, L, D] of prior samples, of all classes alike where there are such."""
-        return self.map(params, self.sample(key, n), self.draw_label(key, n), truncation_psi=truncation_psi)
+        return self.map(
+            params, self.sample(key, n), self.draw_label(key, n), truncation_psi=truncation_psi
+        )
 
 
 class Directions(NamedTuple):
@@ -106,7 +118,9 @@ class Directions(NamedTuple):
     mean: np.ndarray  # [L, D], mean code of the population
     mask: np.ndarray  # [K, L] bool, the layers each direction moves
     names: tuple[str, ...]
-    useful: np.ndarray  # [K], largest multiple of sigma known to keep the label; inf where not measured
+    useful: (
+        np.ndarray
+    )  # [K], largest multiple of sigma known to keep the label; inf where not measured
     generator_fingerprint: str
     method: str = ""  # by which they were found
 
@@ -131,7 +145,9 @@ class Variation(NamedTuple):
     inputs: jax.Array  # [B, H, W, C]
     targets: jax.Array  # [B, num_classes], distributions
     epsilon: jax.Array  # [B]
-    failed: jax.Array | None = None  # [B] bool, the classifier is wrong on it; None where the method does not know
+    failed: jax.Array | None = (
+        None  # [B] bool, the classifier is wrong on it; None where the method does not know
+    )
     metrics: dict[str, jax.Array] = {}  # name -> [B]
 
 

@@ -24,9 +24,9 @@ FORMAT = 2  # of the files in a work directory; another one makes all work new
 _COMMIT, _PENDING = "COMMIT", "PENDING"
 
 
-def fingerprint(piece: str, fields: Mapping[str, Any], needs: Mapping[str, str]) -> str:
+def fingerprint(piece: str, fields: Mapping[str, Any], depends_on: Mapping[str, str]) -> str:
     """Of a piece's name, its config fields {name: value} and the fingerprints {name: fingerprint} of what it reads; 16 hex digits."""
-    text = json.dumps([FORMAT, piece, dict(fields), dict(needs)], sort_keys=True)
+    text = json.dumps([FORMAT, piece, dict(fields), dict(depends_on)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -35,7 +35,9 @@ def is_done(directory: epath.Path, wanted: str) -> bool:
     commit = read(directory / _COMMIT)
     try:
         return commit["fingerprint"] == wanted and all(
-            (path := directory / name).exists() and path.stat().length == entry["size"] and sha256(path) == entry["sha256"]
+            (path := directory / name).exists()
+            and path.stat().length == entry["size"]
+            and sha256(path) == entry["sha256"]
             for name, entry in commit["files"].items()
         )
     except (KeyError, TypeError, AttributeError):  # a damaged COMMIT vouches for nothing
@@ -46,7 +48,11 @@ def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
     """How the fields differ from those the directory was last made with: 'name: old -> new' lines."""
     old = read(directory / _COMMIT).get("fields", {})
     new = json.loads(json.dumps(dict(fields)))
-    return [f"{name}: {old[name]} -> {new[name]}" for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+    return [
+        f"{name}: {old[name]} -> {new[name]}"
+        for name in sorted(old.keys() & new.keys())
+        if old[name] != new[name]
+    ]
 
 
 def begin(directory: epath.Path, wanted: str) -> None:
@@ -54,7 +60,10 @@ def begin(directory: epath.Path, wanted: str) -> None:
 
     Everything else is removed: another fingerprint's files, and those of a finished piece that no longer are as its COMMIT says.
     """
-    interrupted = read(directory / _PENDING).get("fingerprint") == wanted and not (directory / _COMMIT).exists()
+    interrupted = (
+        read(directory / _PENDING).get("fingerprint") == wanted
+        and not (directory / _COMMIT).exists()
+    )
     if not interrupted:
         if directory.exists():
             directory.rmtree()
@@ -70,7 +79,10 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
         for name, path in sorted(files.items())
         if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
     }
-    write(directory / _COMMIT, json.dumps({"fingerprint": wanted, "fields": dict(fields), "files": entries}, indent=1))
+    write(
+        directory / _COMMIT,
+        json.dumps({"fingerprint": wanted, "fields": dict(fields), "files": entries}, indent=1),
+    )
 
 
 def claim(workdir: epath.Path, name: str, config_json: str) -> None:
@@ -90,14 +102,18 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
             )
         write(path, config_json)
     except OSError as error:
-        raise UserError(f"--workdir={workdir} cannot be written ({error.strerror or error}): choose another --workdir") from error
+        raise UserError(
+            f"--workdir={workdir} cannot be written ({error.strerror or error}): choose another --workdir"
+        ) from error
 
 
 def write(path: epath.Path, text: str) -> None:
     """Replaces a file whole: a reader, or a crash, meets the old text or the new one."""
     if (on_disk := local(path)) is not None:
         temporary = on_disk.with_name(f".{path.name}.new")
-        temporary.write_text(text, encoding="utf-8")  # whatever the locale: names of files may be in it
+        temporary.write_text(
+            text, encoding="utf-8"
+        )  # whatever the locale: names of files may be in it
         temporary.replace(on_disk)
     else:
         path.write_text(text)  # an object of a bucket appears whole when its upload ends

@@ -18,7 +18,9 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+settings.register_profile(
+    "untimed", deadline=None
+)  # how long an example takes says how busy the machine is
 settings.load_profile("untimed")
 
 

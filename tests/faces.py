@@ -15,7 +15,9 @@ def write(directory, people=40, photos=10, seed=0):
         folder = Path(directory) / f"s{person + 1}"
         folder.mkdir(parents=True)
         for photo in range(photos):
-            image = draw(face, _photo(np.random.default_rng((seed, person, photo))), (seed, person, photo))
+            image = draw(
+                face, _photo(np.random.default_rng((seed, person, photo))), (seed, person, photo)
+            )
             Image.fromarray(image).save(folder / f"{photo + 1}.pgm")
     return Path(directory)
 
@@ -48,7 +50,10 @@ def draw(face, photo, seed):
     rows, columns = np.mgrid[0 : HEIGHT * scale, 0 : WIDTH * scale] + 0.5
     u, v = (columns / scale - WIDTH / 2) / (HEIGHT / 2), (HEIGHT / 2 - rows / scale) / (HEIGHT / 2)
     u, v = (u - photo["x"]) / photo["scale"], (v - 0.02 - photo["y"]) / photo["scale"]
-    rolled_u, rolled_v = np.cos(photo["roll"]) * u + np.sin(photo["roll"]) * v, np.cos(photo["roll"]) * v - np.sin(photo["roll"]) * u
+    rolled_u, rolled_v = (
+        np.cos(photo["roll"]) * u + np.sin(photo["roll"]) * v,
+        np.cos(photo["roll"]) * v - np.sin(photo["roll"]) * u,
+    )
     image = np.full(u.shape, face["ground"]) * (0.92 + 0.08 * v)
     image = _body(image, u, v, face, photo)
     inside, shade = _head(rolled_u, rolled_v, face, photo)
@@ -69,8 +74,15 @@ def _body(image, u, v, face, photo):
 def _head(u, v, face, photo):
     """(coverage, brightness) of an ellipsoid that is turned, with features on its front."""
     a, b, c = face["a"], face["b"], 0.75
-    cy, sy, cp, sp = np.cos(photo["yaw"]), np.sin(photo["yaw"]), np.cos(photo["pitch"]), np.sin(photo["pitch"])
-    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])  # head to camera
+    cy, sy, cp, sp = (
+        np.cos(photo["yaw"]),
+        np.sin(photo["yaw"]),
+        np.cos(photo["pitch"]),
+        np.sin(photo["pitch"]),
+    )
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array(
+        [[1, 0, 0], [0, cp, -sp], [0, sp, cp]]
+    )  # head to camera
     origin, ray = np.stack([u, v, 0 * u], -1) @ turn, np.array([0, 0, 1.0]) @ turn
     axes = np.array([a, b, c])
     o, d = origin / axes, ray / axes
@@ -87,7 +99,13 @@ def _head(u, v, face, photo):
     normal[..., 0] -= 26 * slope_columns * inside
     normal[..., 1] += 26 * slope_rows * inside
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
-    to_light = np.array([np.sin(photo["light"]) * np.cos(photo["height"]), np.sin(photo["height"]), np.cos(photo["light"])])
+    to_light = np.array(
+        [
+            np.sin(photo["light"]) * np.cos(photo["height"]),
+            np.sin(photo["height"]),
+            np.cos(photo["light"]),
+        ]
+    )
     diffuse = np.clip(normal @ (to_light / np.linalg.norm(to_light)), 0, 1)
     return inside, albedo * (photo["ambient"] + (1 - photo["ambient"]) * diffuse)
 
@@ -95,7 +113,12 @@ def _head(u, v, face, photo):
 def _features(x, y, front, face, photo):
     """(albedo, height) over the front of the head, x and y in -1..1."""
     albedo, bump = np.full(x.shape, face["skin"]), 0.0 * x
-    bump += face["nose_height"] * 0.5 * _spot(x, y, 0, -0.08, face["nose_width"], face["nose"] * 0.6) * _step(y + 0.3, 0.05)
+    bump += (
+        face["nose_height"]
+        * 0.5
+        * _spot(x, y, 0, -0.08, face["nose_width"], face["nose"] * 0.6)
+        * _step(y + 0.3, 0.05)
+    )
     bump += 0.06 * _spot(x, y, 0, -0.22, 1.6 * face["nose_width"], 0.07)
     for side in (-1, 1):
         nostril = _spot(x, y, side * 0.07, -0.28, 0.035, 0.025)
@@ -103,18 +126,38 @@ def _features(x, y, front, face, photo):
         ex, ey, size = side * face["eyes"], face["eye_y"], face["eye_size"]
         bump -= 0.05 * _spot(x, y, ex, ey, 0.17, 0.13)
         opening = size * 0.55 * (1 - photo["lids"])
-        white = _step(1 - ((x - ex) / (1.25 * size)) ** 2 - ((y - ey) / (opening + 0.012)) ** 2, 0.25) * front
+        white = (
+            _step(1 - ((x - ex) / (1.25 * size)) ** 2 - ((y - ey) / (opening + 0.012)) ** 2, 0.25)
+            * front
+        )
         albedo = _over(albedo, 0.9, white)
-        iris = _step(1 - ((x - ex - photo["gaze"] * size * 0.7) ** 2 + (y - ey) ** 2) / (0.55 * size) ** 2, 0.2)
+        iris = _step(
+            1 - ((x - ex - photo["gaze"] * size * 0.7) ** 2 + (y - ey) ** 2) / (0.55 * size) ** 2,
+            0.2,
+        )
         albedo = _over(albedo, face["iris"], white * iris)
-        line = y - ey - face["brow_y"] - side * face["brow_tilt"] * (x - ex) + 0.9 * (x - ex) ** 2 - 0.03 * photo["smile"]
+        line = (
+            y
+            - ey
+            - face["brow_y"]
+            - side * face["brow_tilt"] * (x - ex)
+            + 0.9 * (x - ex) ** 2
+            - 0.03 * photo["smile"]
+        )
         brow = np.exp(-((line / face["brow"]) ** 2)) * _step(0.19 - np.abs(x - ex), 0.02) * front
         albedo = _over(albedo, face["brow_tone"] * face["skin"], 0.85 * brow)
         if face["glasses"]:
             ring = np.exp(-(((np.hypot((x - ex) / 1.2, y - ey) - 0.17) / 0.025) ** 2))
             albedo = _over(albedo, 0.08, 0.9 * ring * front)
     if face["glasses"]:
-        albedo = _over(albedo, 0.08, 0.9 * np.exp(-(((y - face["eye_y"]) / 0.02) ** 2)) * _step(0.16 - np.abs(x), 0.02) * front)
+        albedo = _over(
+            albedo,
+            0.08,
+            0.9
+            * np.exp(-(((y - face["eye_y"]) / 0.02) ** 2))
+            * _step(0.16 - np.abs(x), 0.02)
+            * front,
+        )
     wide = face["mouth"] * (1 + 0.25 * photo["smile"])
     bend = y - face["mouth_y"] - 0.9 * photo["smile"] * (x**2 - 0.02)
     across = _step(wide - np.abs(x), 0.03) * front
@@ -123,12 +166,24 @@ def _features(x, y, front, face, photo):
     gap = np.exp(-((bend / (0.012 + 0.075 * photo["open"])) ** 2)) * across
     albedo = _over(albedo, 0.12 + 0.6 * (photo["smile"] > 0.5), 0.85 * gap)
     bump += 0.03 * lips
-    albedo = _over(albedo, 0.35 * face["skin"], face["beard"] * _step(-0.42 - y - 0.25 * x**2 + 0.5 * np.abs(x) - 0.1, 0.06) * front)
-    under_nose = np.exp(-(((y - face["mouth_y"] - 0.09) / 0.04) ** 2)) * _step(0.25 - np.abs(x), 0.04) * front
+    albedo = _over(
+        albedo,
+        0.35 * face["skin"],
+        face["beard"] * _step(-0.42 - y - 0.25 * x**2 + 0.5 * np.abs(x) - 0.1, 0.06) * front,
+    )
+    under_nose = (
+        np.exp(-(((y - face["mouth_y"] - 0.09) / 0.04) ** 2))
+        * _step(0.25 - np.abs(x), 0.04)
+        * front
+    )
     albedo = _over(albedo, 0.3 * face["skin"], face["moustache"] * under_nose)
     top = _step(y - face["hairline"] + 0.25 * (x - face["parting"]) ** 2, 0.03)
-    sides = _step(np.abs(x) - 0.86 + 0.25 * _step(y - 1 + face["sides"], 0.1), 0.03) * _step(y + face["sides"] - 0.5, 0.05)
-    return _over(albedo, face["hair"], np.clip(np.maximum(np.maximum(top, sides), 1 - front), 0, 1)), bump
+    sides = _step(np.abs(x) - 0.86 + 0.25 * _step(y - 1 + face["sides"], 0.1), 0.03) * _step(
+        y + face["sides"] - 0.5, 0.05
+    )
+    return _over(
+        albedo, face["hair"], np.clip(np.maximum(np.maximum(top, sides), 1 - front), 0, 1)
+    ), bump
 
 
 def _step(x, softness):

@@ -16,20 +16,27 @@ few_examples = settings(max_examples=20, deadline=None, derandomize=True)
 
 def floats32(shape: tuple[int, ...], low: float, high: float) -> st.SearchStrategy[np.ndarray]:
     """float32 arrays of one shape, so that what is compiled for one example serves all of them."""
-    return hnp.arrays(np.float32, shape, elements=st.floats(low, high, width=32, allow_subnormal=False))
+    return hnp.arrays(
+        np.float32, shape, elements=st.floats(low, high, width=32, allow_subnormal=False)
+    )
 
 
 def example_keys(count: int, seed: int = 0) -> jax.Array:
     return jax.random.split(jax.random.key(seed), count)
 
 
-def linear_generator(num_layers: int = 3, code_dim: int = 4, resolution: int = 2, channels: int = 1) -> Generator:
+def linear_generator(
+    num_layers: int = 3, code_dim: int = 4, resolution: int = 2, channels: int = 1
+) -> Generator:
     """images = constant + sum over layers of codes[:, l] @ layers[l], reshaped: everything about an attack has a closed form."""
     shape = (resolution, resolution, channels)
     pixels = resolution * resolution * channels
 
     def init(key):
-        return {"constant": jnp.zeros(pixels), "layers": jax.random.normal(key, (num_layers, code_dim, pixels))}
+        return {
+            "constant": jnp.zeros(pixels),
+            "layers": jax.random.normal(key, (num_layers, code_dim, pixels)),
+        }
 
     def sample(key, n):
         return jax.random.normal(key, (n, code_dim))
@@ -73,10 +80,15 @@ def linear_params(generator: Generator, seed: int = 0, channels: int = 1) -> dic
     rng = np.random.default_rng(seed)
     pixels = generator.resolution**2 * channels
     layers = rng.integers(-4, 5, (generator.num_layers, generator.code_dim, pixels)) / 4
-    return {"constant": (rng.integers(-4, 5, pixels) / 4).astype(np.float32), "layers": layers.astype(np.float32)}
+    return {
+        "constant": (rng.integers(-4, 5, pixels) / 4).astype(np.float32),
+        "layers": layers.astype(np.float32),
+    }
 
 
-def linear_images(params: dict[str, np.ndarray], codes: np.ndarray, resolution: int = 2) -> np.ndarray:
+def linear_images(
+    params: dict[str, np.ndarray], codes: np.ndarray, resolution: int = 2
+) -> np.ndarray:
     """What `linear_generator` synthesizes, in NumPy and float64."""
     flat = np.zeros((len(codes), params["layers"].shape[-1])) + params["constant"]
     for layer, matrix in enumerate(params["layers"]):
@@ -84,7 +96,9 @@ def linear_images(params: dict[str, np.ndarray], codes: np.ndarray, resolution: 
     return flat.reshape(len(codes), resolution, resolution, -1)
 
 
-def oblique_directions(generator: Generator, count: int = 3, first_layer: int = 1, seed: int = 0) -> Directions:
+def oblique_directions(
+    generator: Generator, count: int = 3, first_layer: int = 1, seed: int = 0
+) -> Directions:
     """Directions of unit length that are not orthogonal, each from its own layer on, none below first_layer."""
     rng = np.random.default_rng(seed)
     layers = np.arange(generator.num_layers)
@@ -103,27 +117,43 @@ def oblique_directions(generator: Generator, count: int = 3, first_layer: int = 
     )
 
 
-def population_box(codes: np.ndarray, along: Directions, truncation: float | None, units: str = "sigma") -> tuple[np.ndarray, np.ndarray]:
+def population_box(
+    codes: np.ndarray, along: Directions, truncation: float | None, units: str = "sigma"
+) -> tuple[np.ndarray, np.ndarray]:
     """The box of the specification's section 6 without the ball: lower and upper ends [B, S], by least squares, a number at a time.
 
     Useful ranges cut it further.
     """
-    steps = np.stack([(sigma * vector).ravel() for sigma, vector in zip(along.sigma, along.vectors, strict=True)], axis=1)
+    steps = np.stack(
+        [
+            (sigma * vector).ravel()
+            for sigma, vector in zip(along.sigma, along.vectors, strict=True)
+        ],
+        axis=1,
+    )
     low, high = np.zeros((len(codes), len(along.sigma))), np.zeros((len(codes), len(along.sigma)))
     for b, code in enumerate(np.asarray(codes, np.float64)):
         coordinates = np.linalg.lstsq(steps, (code - along.mean).ravel(), rcond=None)[0]
         for s, c in enumerate(coordinates):
-            low[b, s] = max(-along.useful[s], -np.inf if truncation is None else min(0.0, -truncation - c))
-            high[b, s] = min(along.useful[s], np.inf if truncation is None else max(0.0, truncation - c))
+            low[b, s] = max(
+                -along.useful[s], -np.inf if truncation is None else min(0.0, -truncation - c)
+            )
+            high[b, s] = min(
+                along.useful[s], np.inf if truncation is None else max(0.0, truncation - c)
+            )
     # the same box, measured in the generator's own code units
     scale = along.sigma if units == "raw" else 1.0
     return low * scale, high * scale
 
 
-def two_layer_weights(inputs: int, classes: int, seed: int = 0, hidden: int = 6, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+def two_layer_weights(
+    inputs: int, classes: int, seed: int = 0, hidden: int = 6, dtype: type = np.float32
+) -> tuple[np.ndarray, np.ndarray]:
     """Weights of a small smooth classifier, `two_layer`."""
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(inputs, hidden)).astype(dtype), rng.normal(size=(hidden, classes)).astype(dtype)
+    return rng.normal(size=(inputs, hidden)).astype(dtype), rng.normal(
+        size=(hidden, classes)
+    ).astype(dtype)
 
 
 def two_layer(weights: tuple[np.ndarray, np.ndarray], inputs: jax.Array) -> jax.Array:

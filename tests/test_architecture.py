@@ -19,9 +19,24 @@ LAYERS = [
     {"methods"},
     {"latents", "data", "weights"},
     {"attacks", "generators", "classifiers"},
-    {"types", "losses", "convolution", "trees", "orbax_tree", "workdir", "experiments", "feature_statistics"},
+    {
+        "types",
+        "losses",
+        "convolution",
+        "trees",
+        "orbax_tree",
+        "workdir",
+        "experiments",
+        "feature_statistics",
+    },
 ]
-BESIDE = {("trees", "types"), ("workdir", "types"), ("orbax_tree", "types"), ("orbax_tree", "workdir"), ("report", "evaluation")}
+BESIDE = {
+    ("trees", "types"),
+    ("workdir", "types"),
+    ("orbax_tree", "types"),
+    ("orbax_tree", "workdir"),
+    ("report", "evaluation"),
+}
 # Narrower than the layers would allow.
 ONLY = {
     "attacks": {"types", "losses", "feature_statistics"},
@@ -32,7 +47,19 @@ ONLY = {
     "methods": {"types", "losses", "attacks"},
     "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }
-HEAVY = {"umap", "sklearn", "matplotlib", "tensorflow_datasets", "tensorflow", "gradio", "torch", "PIL", "tqdm", "lmdb", "array_record"}
+HEAVY = {
+    "umap",
+    "sklearn",
+    "matplotlib",
+    "tensorflow_datasets",
+    "tensorflow",
+    "gradio",
+    "torch",
+    "PIL",
+    "tqdm",
+    "lmdb",
+    "array_record",
+}
 
 
 def unit_of(module):
@@ -42,13 +69,20 @@ def unit_of(module):
 
 @cache
 def files():
-    return sorted(path for path in PACKAGE.rglob("*.py") if "experiments" not in path.relative_to(PACKAGE).parts)
+    return sorted(
+        path
+        for path in PACKAGE.rglob("*.py")
+        if "experiments" not in path.relative_to(PACKAGE).parts
+    )
 
 
 def submodules(module, names):
     """What `from module import names` brings in: submodules where there are such, else module itself."""
     directory = ROOT.joinpath(*module.split("."))
-    return [f"{module}.{n}" if (directory / n).is_dir() or (directory / f"{n}.py").is_file() else module for n in names]
+    return [
+        f"{module}.{n}" if (directory / n).is_dir() or (directory / f"{n}.py").is_file() else module
+        for n in names
+    ]
 
 
 def imports(path):
@@ -62,8 +96,13 @@ def imports(path):
             found.extend((alias.name, at_once) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            found.extend((module, at_once) for module in submodules(node.module, [alias.name for alias in node.names]))
-        inside = at_once and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            found.extend(
+                (module, at_once)
+                for module in submodules(node.module, [alias.name for alias in node.names])
+            )
+        inside = at_once and not isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+        )
         for child in ast.iter_child_nodes(node):
             visit(child, inside)
 
@@ -76,7 +115,11 @@ def arrows():
     found = {}
     for path in files():
         # the command line of a package stands above it
-        unit = "main" if path.name == "__main__.py" else path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        unit = (
+            "main"
+            if path.name == "__main__.py"
+            else path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        )
         for module, _ in imports(path):
             if module.split(".")[0] == "natra_jax" and unit_of(module) not in ("", unit):
                 found[unit, unit_of(module)] = path.relative_to(ROOT)
@@ -88,14 +131,20 @@ def layer(unit):
 
 
 def test_every_file_belongs_to_a_layer():
-    units = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in files()} - {"__init__"}
+    units = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in files()} - {
+        "__init__"
+    }
     assert units <= set.union(*LAYERS), f"say in LAYERS where {units - set.union(*LAYERS)} belongs"
 
 
 def test_imports_point_one_way():
     found = arrows()
     assert len(found) > 40 and ("main", "pipeline") in found
-    wrong = [f"{path}: {a} imports {b}" for (a, b), path in found.items() if layer(a) >= layer(b) and (a, b) not in BESIDE]
+    wrong = [
+        f"{path}: {a} imports {b}"
+        for (a, b), path in found.items()
+        if layer(a) >= layer(b) and (a, b) not in BESIDE
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -110,10 +159,21 @@ def test_exceptions_are_still_needed():
 
 
 def test_flags_are_touched_by_the_command_line_alone():
-    users = {path.relative_to(PACKAGE).as_posix() for path in files() for module, _ in imports(path) if module.split(".")[0] == "absl"}
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in files()
+        for module, _ in imports(path)
+        if module.split(".")[0] == "absl"
+    }
     assert "main.py" in users
-    apart = {name for name in users if name not in ("main.py", "predict.py") and not name.endswith("__main__.py")}
-    assert apart <= {"data/workers.py"}, "grain starts processes only where absl's flags are parsed, be there any or not"
+    apart = {
+        name
+        for name in users
+        if name not in ("main.py", "predict.py") and not name.endswith("__main__.py")
+    }
+    assert apart <= {"data/workers.py"}, (
+        "grain starts processes only where absl's flags are parsed, be there any or not"
+    )
     for path in files():
         if path.name not in ("main.py", "predict.py", "__main__.py"):
             assert "config_flags" not in path.read_text() and "sys.argv" not in path.read_text()
@@ -134,7 +194,11 @@ MAY_READ = {"data", "evaluate", "thorough", "report", "judge"}
 def test_only_evaluation_and_report_name_splits_that_are_held_out_and_only_the_judge_reads_its_labels():
     for path in (PACKAGE / "stages").glob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text())))
-        constants = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        constants = {
+            node.value
+            for node in nodes
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
         calls = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         if path.stem not in MAY_READ:
             assert not constants & HELD_OUT and "renderings" not in calls, path
@@ -145,5 +209,11 @@ def test_no_random_seed_is_a_silent_default():
     for path in files():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
-                defaults = [ast.unparse(d) for d in (*node.args.defaults, *node.args.kw_defaults) if d is not None]
-                assert not any("random.key" in d or "PRNGKey" in d or "default_rng" in d for d in defaults), f"{path}: {node.name}"
+                defaults = [
+                    ast.unparse(d)
+                    for d in (*node.args.defaults, *node.args.kw_defaults)
+                    if d is not None
+                ]
+                assert not any(
+                    "random.key" in d or "PRNGKey" in d or "default_rng" in d for d in defaults
+                ), f"{path}: {node.name}"

@@ -42,14 +42,20 @@ def config(folder: Path, whole: bool):
     return c
 
 
-@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["quick", "whole"])
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["quick", "whole"],
+)
 def finished(tmp_path_factory, request):
     """(work directory, config, what was said)."""
     folder, said = tmp_path_factory.mktemp("celeba"), []
     archives.celeba(folder / "downloads", COUNT)
-    importing.from_files("celeba", folder / "downloads", folder / "data", "celeba", lambda line: None)
+    importing.from_files(
+        "celeba", folder / "downloads", folder / "data", "celeba", lambda line: None
+    )
     c = config(folder, request.param)
-    pipeline.run(c, str(folder / "work"), devices=jax.devices()[:1], say=said.append)
+    pipeline.run(c, str(folder / "work"), devices=jax.devices()[:1], log=said.append)
     return folder / "work", c, said
 
 
@@ -63,7 +69,9 @@ def every_stage_is_done_and_where_natra_ol_is_trained_what_it_needs_of_its_own(f
     work, c, _ = finished
     done = {path.parent.relative_to(work).as_posix() for path in work.rglob("COMMIT")}
     latent = {"encoder", "shift", "encode", "directions", "screen"}
-    assert done >= {"data", "generator", "judge", "report"} | latent | {f"train/{method}-0" for method in c.methods}
+    assert done >= {"data", "generator", "judge", "report"} | latent | {
+        f"train/{method}-0" for method in c.methods
+    }
     assert {f"{name}-ol" for name in latent} <= done or "natra_ol" not in c.methods
 
 
@@ -71,8 +79,13 @@ def every_method_has_its_accuracy_on_the_publishers_splits(finished):
     work, c, _ = finished
     records = read_records(work / "records.jsonl")
     found = {(r.method, r.split): r for r in records if r.metric == "accuracy"}
-    sizes = {ours: len(facts(theirs)) for ours, theirs in {"val_iid": "validation", "test_iid": "test"}.items()}
-    assert {key: r.n for key, r in found.items()} == {(m, split): n for m in (*c.methods, "judge") for split, n in sizes.items()}
+    sizes = {
+        ours: len(facts(theirs))
+        for ours, theirs in {"val_iid": "validation", "test_iid": "test"}.items()
+    }
+    assert {key: r.n for key, r in found.items()} == {
+        (m, split): n for m in (*c.methods, "judge") for split, n in sizes.items()
+    }
     assert all(0 <= r.value <= 1 for r in found.values())
     attacked = {(r.method, r.split) for r in records if r.metric == "latent_accuracy"}
     assert attacked == {(m, split) for m in c.methods for split in sizes}
@@ -82,7 +95,10 @@ def the_label_is_whether_the_face_smiles(finished):
     work, _, said = finished
     smiling = sum(one["attributes"]["Smiling"] for one in facts("train"))
     both = sorted((smiling, len(facts("train")) - smiling))
-    assert any(line.startswith(f"data: train {sum(both)} images of 2 classes ({both[0]} to {both[1]} each") for line in said)
+    assert any(
+        line.startswith(f"data: train {sum(both)} images of 2 classes ({both[0]} to {both[1]} each")
+        for line in said
+    )
     assert '"not Smiling"' in (work / "data" / "facts.json").read_text()
 
 
@@ -90,7 +106,10 @@ def the_report_has_a_row_for_every_method_and_what_the_directions_do(finished):
     work, c, _ = finished
     for name in ("index.html", "report.md"):
         written = (work / "report" / name).read_text()
-        assert all(shown in written for shown in (*c.methods, "judge", "Reconstructions", "What each direction does"))
+        assert all(
+            shown in written
+            for shown in (*c.methods, "judge", "Reconstructions", "What each direction does")
+        )
 
 
 def test_from_the_archive_to_the_report(finished):

@@ -14,7 +14,9 @@ WINDOWS = [(1, 1), (3, 3), (5, 5), (1, 3), (5, 3)]
 
 
 def reference(x, kernel):
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def value_and_gradients(convolve, x, kernel, cotangent):
@@ -53,10 +55,15 @@ def test_value_and_gradients_equal_xlas_inside_and_outside_a_scan(window):
         assert_all_close([array[i] for array in inside], theirs(x[i], kernel[i], cotangent[i]))
 
 
-@pytest.mark.parametrize(("window", "size"), [((3, 3), (4, 6)), ((5, 5), (3, 2)), ((3, 3), (2, 2)), ((5, 5), (2, 1)), ((1, 1), (1, 1))])
+@pytest.mark.parametrize(
+    ("window", "size"),
+    [((3, 3), (4, 6)), ((5, 5), (3, 2)), ((3, 3), (2, 2)), ((5, 5), (2, 1)), ((1, 1), (1, 1))],
+)
 def test_gradients_hold_for_even_sizes_and_images_smaller_than_the_window(window, size):
     arrays = random_arrays(window, size)
-    ours, theirs = jax.jit(lambda *a: [value_and_gradients(convolve, *a) for convolve in (conv2d, reference)])(*arrays)
+    ours, theirs = jax.jit(
+        lambda *a: [value_and_gradients(convolve, *a) for convolve in (conv2d, reference)]
+    )(*arrays)
     assert_all_close(ours, theirs)
 
 
@@ -64,8 +71,14 @@ def test_ascent_inside_a_scan_follows_xlas_gradients():
     x, kernel, _ = random_arrays((3, 3), (5, 5))
 
     def ascend(convolve):
-        gradient = jax.grad(lambda x: jnp.sum(jnp.tanh(convolve(jnp.tanh(convolve(x, kernel)), kernel.swapaxes(2, 3))) ** 2))
-        return jax.jit(lambda x: lax.scan(lambda x, _: (x + 0.01 * gradient(x), None), x, None, length=4)[0])(x)
+        gradient = jax.grad(
+            lambda x: jnp.sum(
+                jnp.tanh(convolve(jnp.tanh(convolve(x, kernel)), kernel.swapaxes(2, 3))) ** 2
+            )
+        )
+        return jax.jit(
+            lambda x: lax.scan(lambda x, _: (x + 0.01 * gradient(x), None), x, None, length=4)[0]
+        )(x)
 
     np.testing.assert_allclose(ascend(conv2d), ascend(reference), rtol=1e-4, atol=1e-5)
 
@@ -85,7 +98,11 @@ def test_the_layer_is_the_convolution_and_a_bias():
     np.testing.assert_array_equal(params["bias"], 0)
     bias = np.arange(16, dtype=np.float32)
     expected = reference(x, params["kernel"])
-    np.testing.assert_allclose(layer.apply({"params": params | {"bias": bias}}, x), expected + bias, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        layer.apply({"params": params | {"bias": bias}}, x), expected + bias, rtol=1e-5, atol=1e-5
+    )
     plain = Conv(features=16, window=3, use_bias=False)
     assert jax.eval_shape(plain.init, jax.random.key(0), x)["params"].keys() == {"kernel"}
-    np.testing.assert_allclose(plain.apply({"params": {"kernel": params["kernel"]}}, x), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        plain.apply({"params": {"kernel": params["kernel"]}}, x), expected, rtol=1e-5, atol=1e-5
+    )

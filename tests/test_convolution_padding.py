@@ -24,7 +24,9 @@ def test_value_and_gradients_equal_xlas_for_any_window_and_padding(window, paddi
     kernel = rng.uniform(-1, 1, (*window, 3, 4)).astype(np.float32)
 
     def reference(x, kernel):
-        return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return lax.conv_general_dilated(
+            x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
     shape = jax.eval_shape(reference, x, kernel).shape
     cotangent = rng.uniform(-1, 1, shape).astype(np.float32)

@@ -20,8 +20,8 @@ from natra_jax.data import importing
 from natra_jax.experiments import base
 from natra_jax.generators.stylegan import stylegan
 from natra_jax.generators.stylegan2 import stylegan2
-from natra_jax.settle import settle
-from natra_jax.weights import configured
+from natra_jax.resolve import settle
+from natra_jax.weights import generator_config
 from tests.data import photos, prepared_sets
 
 # ml_collections' own, on reading a config file
@@ -61,7 +61,9 @@ def there(tmp_path, monkeypatch):
             else:
                 examples = [{"label": i % 2} for i in range(6)]
                 label = {"label": features.ClassLabel(names=["car", "cat"])}
-                prepared_sets.prepare(tmp_path / "data" / "lsun" / "1.0.0", label, {"train": examples})
+                prepared_sets.prepare(
+                    tmp_path / "data" / "lsun" / "1.0.0", label, {"train": examples}
+                )
             c.data.path = str(tmp_path / "data")
         for section, field in (("generator", "weights"), ("train", "init_from")):
             if c[section][field]:
@@ -69,7 +71,9 @@ def there(tmp_path, monkeypatch):
                 (tmp_path / "weights").write_bytes(b"")
         if GENERATORS[name]:
             made = GENERATORS[name]()
-            monkeypatch.setattr(configured, "from_config", lambda c: SimpleNamespace(generator=made))
+            monkeypatch.setattr(
+                generator_config, "from_config", lambda c: SimpleNamespace(generator=made)
+            )
         return c
 
     return there
@@ -95,7 +99,11 @@ def test_those_of_the_papers_tables_compare_its_methods_and_move_its_layers(ther
     config = settle(there(name))
     assert config.methods == TABLE_1
     # layer 10 is the first of 128 pixels
-    assert config.directions.layers == config.advmix.layers == (10, 2 * int(np.log2(config.data.resolution)) - 2)
+    assert (
+        config.directions.layers
+        == config.advmix.layers
+        == (10, 2 * int(np.log2(config.data.resolution)) - 2)
+    )
     assert config.natra.num_steps == 7
     # 20 epochs of CelebA's training images, and for the others as many images
     assert 0 <= config.train.steps * config.train.batch_size - 20 * 162_770 < 64
@@ -103,7 +111,9 @@ def test_those_of_the_papers_tables_compare_its_methods_and_move_its_layers(ther
 
 def test_fine_tuning_by_advbn_takes_its_authors_schedule():
     config = module("imagenet_advbn").get_config()
-    assert 0 <= config.advbn.steps * config.train.batch_size - 20 * 1_281_167 < config.train.batch_size
+    assert (
+        0 <= config.advbn.steps * config.train.batch_size - 20 * 1_281_167 < config.train.batch_size
+    )
     c = config.advbn
     assert (c.learning_rate, c.momentum, c.weight_decay, c.group_size, c.num_steps, c.step_size, c.epsilon) == (
         1e-3, 0.9, 1e-4, 64, 6, 0.2, 1.1,
@@ -114,7 +124,9 @@ def test_fine_tuning_by_advbn_takes_its_authors_schedule():
 def commands(name):
     """The lines of an experiment's docstring that are typed, split at spaces that stand in no quotes."""
     return [
-        shlex.split(line) for line in module(name).__doc__.splitlines() if line.lstrip().startswith(("python ", "--config", '"--config'))
+        shlex.split(line)
+        for line in module(name).__doc__.splitlines()
+        if line.lstrip().startswith(("python ", "--config", '"--config'))
     ]
 
 
@@ -123,7 +135,11 @@ def test_its_docstring_names_commands_and_fields_that_there_are(name):
     doc, fields = module(name).__doc__, flatten(module(name).get_config())
     typed = commands(name)
     runs = [words for words in typed if words[:3] == ["python", "-m", "natra_jax.main"]]
-    assert len(runs) == 1 and f"--config=experiments/{name}.py" in runs[0] and any(word.startswith("--workdir=") for word in runs[0])
+    assert (
+        len(runs) == 1
+        and f"--config=experiments/{name}.py" in runs[0]
+        and any(word.startswith("--workdir=") for word in runs[0])
+    )
     for words in typed:
         if words[:3] == ["python", "-m", "natra_jax.data"]:
             assert words[3] == "import" and words[4] in importing.IMPORTERS
@@ -131,7 +147,9 @@ def test_its_docstring_names_commands_and_fields_that_there_are(name):
     given = re.findall(r"--config\.([\w.]+)=", doc)
     spoken = re.findall(rf"\b((?:{'|'.join(SECTIONS)})\.\w[\w.]*\w)", doc)
     assert given + spoken
-    for field in {*given, *spoken} - {word for word in spoken if word.endswith((".py", ".pkl", ".mdb"))}:
+    for field in {*given, *spoken} - {
+        word for word in spoken if word.endswith((".py", ".pkl", ".mdb"))
+    }:
         assert field in fields, field
 
 
@@ -143,7 +161,9 @@ def test_the_fields_of_its_docstring_take_the_values_that_they_are_given_there(n
             if found := re.fullmatch(r"--config\.([\w.]+)=(.*)", word):
                 field, value = found.groups()
                 wanted = type(flatten(config)[field])
-                read = {bool: lambda v: {"True": True, "False": False}[v], tuple: eval}.get(wanted, wanted)(value)
+                read = {bool: lambda v: {"True": True, "False": False}[v], tuple: eval}.get(
+                    wanted, wanted
+                )(value)
                 config.update_from_flattened_dict({field: read})
     assert config.name == name
 
@@ -155,12 +175,21 @@ def refused(tmp_path, monkeypatch, capsys):
     def refused(name, *arguments):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("HOME", str(tmp_path))
-        line = [f"--config={ROOT / 'experiments' / name}.py", f"--workdir={tmp_path / 'work'}", *arguments]
+        line = [
+            f"--config={ROOT / 'experiments' / name}.py",
+            f"--workdir={tmp_path / 'work'}",
+            *arguments,
+        ]
         monkeypatch.setattr(sys, "argv", ["natra_jax", *line])
         with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit_:
             main.run()
         out, err = capsys.readouterr()
-        assert exit_.value.code == 2 and out == "" and err.count("\n") == 1 and not (tmp_path / "work").exists(), err
+        assert (
+            exit_.value.code == 2
+            and out == ""
+            and err.count("\n") == 1
+            and not (tmp_path / "work").exists()
+        ), err
         return err
 
     return refused
@@ -168,17 +197,46 @@ def refused(tmp_path, monkeypatch, capsys):
 
 # what the line has to say, in this order: the field, from whom, how
 MISSING_DATA = {
-    "celeba": ["data.path is 'data'", "Chinese University of Hong Kong", "python -m natra_jax.data import celeba --source=DOWNLOADS"],
-    "lsun_cat": ["data.path is 'data'", "www.yf.io/p/lsun", "python -m natra_jax.data import lsun --source=DOWNLOADS --dest=data"],
-    "lsun_car": ["data.path is 'data'", "bus", "www.yf.io/p/lsun", "python -m natra_jax.data import lsun"],
+    "celeba": [
+        "data.path is 'data'",
+        "Chinese University of Hong Kong",
+        "python -m natra_jax.data import celeba --source=DOWNLOADS",
+    ],
+    "lsun_cat": [
+        "data.path is 'data'",
+        "www.yf.io/p/lsun",
+        "python -m natra_jax.data import lsun --source=DOWNLOADS --dest=data",
+    ],
+    "lsun_car": [
+        "data.path is 'data'",
+        "bus",
+        "www.yf.io/p/lsun",
+        "python -m natra_jax.data import lsun",
+    ],
     "face_fewshot": ["data.path is ''", "a folder of yours", "person"],
     "imagenet_advbn": ["data.path is ''", "image-net.org", "--config.data.path=IMAGENET"],
 }
 MISSING_WEIGHTS = {
-    "celeba": ["generator.weights is 'weights/stylegan_celeba_partial256.pth'", "genforce", "python -m natra_jax.weights FILE"],
-    "lsun_cat": ["generator.weights is 'weights/stylegan2-cat-config-f.pkl'", "NVIDIA", "python -m natra_jax.weights FILE"],
-    "lsun_car": ["generator.weights is 'weights/stylegan2-car-config-f.pkl'", "NVIDIA", "python -m natra_jax.weights FILE"],
-    "face_fewshot": ["generator.weights is 'weights/stylegan2-ffhq-256x256.pkl'", "NVIDIA", "python -m natra_jax.weights FILE"],
+    "celeba": [
+        "generator.weights is 'weights/stylegan_celeba_partial256.pth'",
+        "genforce",
+        "python -m natra_jax.weights FILE",
+    ],
+    "lsun_cat": [
+        "generator.weights is 'weights/stylegan2-cat-config-f.pkl'",
+        "NVIDIA",
+        "python -m natra_jax.weights FILE",
+    ],
+    "lsun_car": [
+        "generator.weights is 'weights/stylegan2-car-config-f.pkl'",
+        "NVIDIA",
+        "python -m natra_jax.weights FILE",
+    ],
+    "face_fewshot": [
+        "generator.weights is 'weights/stylegan2-ffhq-256x256.pkl'",
+        "NVIDIA",
+        "python -m natra_jax.weights FILE",
+    ],
     "imagenet_advbn": ["train.init_from", "torchvision", "IMAGENET1K_V1"],
 }
 

@@ -15,7 +15,7 @@ from natra_jax.data import to_float
 from natra_jax.evaluation.records import read_records
 from natra_jax.experiments import folder
 from natra_jax.latents.editing import edit
-from natra_jax.settle import settle
+from natra_jax.resolve import settle
 from natra_jax.stages import data, encode, screen, shift
 from natra_jax.stages.context import Context
 from tests import faces
@@ -41,32 +41,55 @@ def config(photos, whole):
     return c
 
 
-@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["quick", "whole"])
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["quick", "whole"],
+)
 def finished(tmp_path_factory, request):
     """(work directory, settled config, the photos' folder, whether it is the experiment as it is)."""
     place = tmp_path_factory.mktemp("folder")
     photos = faces.write(place / "photos", *((40, 10) if request.param else (4, 6)))
     c = config(photos, request.param)
-    pipeline.run(c, str(place / "work"), devices=jax.devices()[:1], say=lambda line: None)
+    pipeline.run(c, str(place / "work"), devices=jax.devices()[:1], log=lambda line: None)
     return place / "work", settle(c), photos, request.param
 
 
 def context(work, c):
-    fingerprints = {"generator": json.loads((work / "generator" / "COMMIT").read_text())["fingerprint"]}
-    return Context(FrozenConfigDict(c), epath.Path(work), work, jax.devices()[:1], lambda line: None, fingerprints)
+    fingerprints = {
+        "generator": json.loads((work / "generator" / "COMMIT").read_text())["fingerprint"]
+    }
+    return Context(
+        FrozenConfigDict(c),
+        epath.Path(work),
+        work,
+        jax.devices()[:1],
+        lambda line: None,
+        fingerprints,
+    )
 
 
 def accuracy(work):
-    return {r.method: r.value for r in read_records(work / "records.jsonl") if (r.split, r.metric) == ("test_iid", "accuracy")}
+    return {
+        r.method: r.value
+        for r in read_records(work / "records.jsonl")
+        if (r.split, r.metric) == ("test_iid", "accuracy")
+    }
 
 
 def every_method_is_measured_on_photos_that_none_has_seen(finished):
     work, c, _, whole = finished
     assert set(accuracy(work)) == {*c.methods, "judge"}
-    facts = data.facts(context(work, c))
-    assert len(facts.classes) == (40 if whole else 4) and facts.image_shape == ((32, 32, 1) if whole else (8, 8, 1))
+    facts = data.info(context(work, c))
+    assert len(facts.classes) == (40 if whole else 4) and facts.image_shape == (
+        (32, 32, 1) if whole else (8, 8, 1)
+    )
     per_person = {split: set(counts) for split, counts in facts.counts.items()}
-    assert per_person == ({"train": {7}, "val_iid": {1}, "test_iid": {2}} if whole else {"train": {4}, "val_iid": {1}, "test_iid": {1}})
+    assert per_person == (
+        {"train": {7}, "val_iid": {1}, "test_iid": {2}}
+        if whole
+        else {"train": {4}, "val_iid": {1}, "test_iid": {1}}
+    )
     assert (work / "report" / "index.html").stat().st_size > 10_000
 
 
@@ -77,7 +100,11 @@ def a_photo_as_it_came_is_answered_with_a_persons_name(finished):
         predict.main(["predict", f"--workdir={work}", *paths])
     answers = [line.split("\t")[1] for line in out.getvalue().splitlines()]
     assert len(answers) == 3 and all(answer.startswith("s") for answer in answers)
-    assert not whole or sum(answer == name for answer, name in zip(answers, ("s1", "s2", "s3"), strict=True)) >= 2
+    assert (
+        not whole
+        or sum(answer == name for answer, name in zip(answers, ("s1", "s2", "s3"), strict=True))
+        >= 2
+    )
 
 
 def what_is_reconstructed_is_most_of_what_was_not_seen(finished):
@@ -105,7 +132,11 @@ def directions_change_large_parts_of_a_face_alike_and_not_its_grain(finished):
     generator, params = shift.load(made)
     for k, name in enumerate(along.names):
         ends = [
-            generator.synthesize(params, edit(codes, along, np.full((len(codes), 1), r) * np.eye(len(along.names))[k])) for r in (-2, 2)
+            generator.synthesize(
+                params,
+                edit(codes, along, np.full((len(codes), 1), r) * np.eye(len(along.names))[k]),
+            )
+            for r in (-2, 2)
         ]
         change = np.asarray(ends[1] - ends[0])[..., 0]
         coarse = change.reshape(len(codes), -1, 4, change.shape[2] // 4, 4).mean((2, 4))

@@ -54,20 +54,30 @@ def experiment(file, **fields):
 
 def run(config, workdir):
     said = []
-    pipeline.run(config, str(workdir), devices=jax.devices()[:1], say=said.append)
+    pipeline.run(config, str(workdir), devices=jax.devices()[:1], log=said.append)
     return said
 
 
 def check(config, workdir):
     said = run(config, workdir)
-    metrics = {(r.method, r.metric): r.value for r in read_records(epath.Path(workdir) / "records.jsonl")}
-    measured = {(method, metric) for method in config.methods for metric in ("accuracy", "latent_accuracy")}
+    metrics = {
+        (r.method, r.metric): r.value for r in read_records(epath.Path(workdir) / "records.jsonl")
+    }
+    measured = {
+        (method, metric) for method in config.methods for metric in ("accuracy", "latent_accuracy")
+    }
     assert measured | {("encoder", "reconstruction_error")} <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
     assert (workdir / "report" / "index.html").stat().st_size > 10_000
     assert any(line.startswith(f"generator: {config.generator.weights}, a ") for line in said)
-    again = [line.removesuffix(": up to date") for line in run(config, workdir) if line.endswith(": up to date")]
-    assert again == [piece.name for piece in pipeline.pieces(config) if piece.stage in pipeline.STAGES]
+    again = [
+        line.removesuffix(": up to date")
+        for line in run(config, workdir)
+        if line.endswith(": up to date")
+    ]
+    assert again == [
+        piece.name for piece in pipeline.pieces(config) if piece.stage in pipeline.STAGES
+    ]
 
 
 @pytest.mark.parametrize("family", ["stylegan2_nv", "biggan"])

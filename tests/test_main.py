@@ -25,7 +25,11 @@ def said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
 
     def said(*arguments):
-        monkeypatch.setattr(sys, "argv", ["natra_jax", *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments)])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            ["natra_jax", *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments)],
+        )
         with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit_:
             main.run()
         return exit_.value.code, *capsys.readouterr()
@@ -170,7 +174,11 @@ def test_a_workdir_that_cannot_be_made_is_refused(refused, tmp_path, below):
 def test_a_workdir_of_another_experiment_is_refused(refused, tmp_path):
     (tmp_path / "config.json").write_text('{"name": "faces"}')
     line = refused(SMOKE, "--workdir={tmp}")
-    assert "'faces'" in line and "'smoke'" in line and (tmp_path / "config.json").read_text() == '{"name": "faces"}'
+    assert (
+        "'faces'" in line
+        and "'smoke'" in line
+        and (tmp_path / "config.json").read_text() == '{"name": "faces"}'
+    )
 
 
 def test_a_workdir_with_other_files_is_refused(refused, tmp_path):
@@ -186,7 +194,10 @@ def test_stages_without_their_inputs_are_refused(refused):
 UNUSABLE = {
     # right by themselves, but not with these data or with one another
     ("--config.classifier.widths=(12,)", "--stages=data,judge"): "classifier.widths",
-    ("--config.classifier.factory=tests.classifiers.own:one_class_too_many", "--stages=data,judge"): "[2, 11]",
+    (
+        "--config.classifier.factory=tests.classifiers.own:one_class_too_many",
+        "--stages=data,judge",
+    ): "[2, 11]",
     ("--config.generator.resolution=32", "--stages=data,generator"): "generator.resolution",
 }
 
@@ -198,7 +209,9 @@ def test_a_value_that_a_stage_cannot_use_is_a_users_mistake_too(said, arguments)
 
 
 def command(*arguments):
-    environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "NPROC")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "NPROC")
+    }
     line = [sys.executable, "-m", "natra_jax.main", *arguments]
     return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -206,16 +219,26 @@ def command(*arguments):
 def test_the_real_command_ends_in_one_line_and_code_2(tmp_path):
     answer = command(SMOKE, f"--workdir={tmp_path / 'work'}", "--config.train.stesp=3")
     assert answer.returncode == 2 and answer.stdout == ""
-    assert answer.stderr == "natra_jax: unknown config field train.stesp (did you mean train.steps?)\n"
+    assert (
+        answer.stderr == "natra_jax: unknown config field train.stesp (did you mean train.steps?)\n"
+    )
     assert not (tmp_path / "work").exists()
 
 
 def test_debug_shows_the_traceback_too(tmp_path):
     answer = command(SMOKE, f"--workdir={tmp_path / 'work'}", "--config.train.steps=0", "--debug")
-    assert answer.returncode != 0 and "Traceback" in answer.stderr and "train.steps is 0" in answer.stderr
+    assert (
+        answer.returncode != 0
+        and "Traceback" in answer.stderr
+        and "train.steps is 0" in answer.stderr
+    )
 
 
 def test_help_lists_the_flags_and_is_no_error():
     answer = command("--help")
-    assert "--workdir" in answer.stdout and "--[no]debug" in answer.stdout and "Exit code" in answer.stdout
+    assert (
+        "--workdir" in answer.stdout
+        and "--[no]debug" in answer.stdout
+        and "Exit code" in answer.stdout
+    )
     assert answer.stderr == "" and answer.returncode == 0

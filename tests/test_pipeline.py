@@ -10,7 +10,7 @@ import pytest
 from natra_jax import methods, pipeline
 from natra_jax.classifiers import CLASSIFIERS
 from natra_jax.experiments import smoke
-from natra_jax.pipeline import Piece
+from natra_jax.pipeline import Task
 from natra_jax.types import Record, UserError
 
 METHODS = (*methods.METHODS, "augment+advbn", "natra+advbn")
@@ -32,7 +32,7 @@ def work_of(**fields):
 
 def everything_read_by(work, name):
     """The names of all pieces that the named one reads, and those read, ..."""
-    return {name}.union(*(everything_read_by(work, need) for need in work[name].needs))
+    return {name}.union(*(everything_read_by(work, need) for need in work[name].depends_on))
 
 
 VARIANTS = [
@@ -58,7 +58,7 @@ def test_every_piece_comes_after_all_that_it_reads_and_belongs_to_a_stage(fields
     names = [piece.name for piece in work]
     assert len(set(names)) == len(names)
     for i, piece in enumerate(work):
-        assert set(piece.needs) <= set(names[:i])
+        assert set(piece.depends_on) <= set(names[:i])
         assert piece.stage in (*pipeline.STAGES, *pipeline.ON_REQUEST)
     stages = list(dict.fromkeys(piece.stage for piece in work))
     assert stages == [*pipeline.STAGES, *pipeline.ON_REQUEST]
@@ -71,14 +71,27 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
     assert trained
     for name in [*trained, "generator", "encoder", "shift", "encode", "directions", "screen"]:
         read = everything_read_by(work, name)
-        assert not any(piece.startswith(("judge", "evaluate", "report", "export")) for piece in read)
-        assert not any(field.startswith(("judge.", "eval.", "report.", "export.")) for piece in read for field in work[piece].fields)
+        assert not any(
+            piece.startswith(("judge", "evaluate", "report", "export")) for piece in read
+        )
+        assert not any(
+            field.startswith(("judge.", "eval.", "report.", "export."))
+            for piece in read
+            for field in work[piece].fields
+        )
 
 
 def test_every_field_that_shapes_a_result_belongs_to_a_piece(tmp_path):
     (tmp_path / "vgg16.pth").write_text("weights")
-    perceptual = {"encoder__perceptual": "vgg16", "encoder__perceptual_weights": str(tmp_path / "vgg16.pth")}
-    variants = [*({"classifier__name": name} for name in CLASSIFIERS), perceptual, {"eval__extra_splits": (f"more={tmp_path}",)}]
+    perceptual = {
+        "encoder__perceptual": "vgg16",
+        "encoder__perceptual_weights": str(tmp_path / "vgg16.pth"),
+    }
+    variants = [
+        *({"classifier__name": name} for name in CLASSIFIERS),
+        perceptual,
+        {"eval__extra_splits": (f"more={tmp_path}",)},
+    ]
     works = [work_of(encoder__gamma2=0.1, eval__thorough=True, **variant) for variant in variants]
     used = {field for work in works for piece in work.values() for field in piece.fields}
     unused = set(pipeline.flatten(config())) - used
@@ -102,13 +115,21 @@ def run(tmp_path, monkeypatch):
             ran.append(name)
             (directory / "made").write_text(context.fingerprints[name])
 
-        return [piece._replace(run=partial(work, name=piece.name)) for piece in real(experiment, source)]
+        return [
+            piece._replace(run=partial(work, name=piece.name)) for piece in real(experiment, source)
+        ]
 
     def run(stages=pipeline.STAGES, said=None, **fields):
         ran = []
         monkeypatch.setattr(pipeline, "pieces", partial(stubs, ran))
-        say = (lambda line: None) if said is None else said.append
-        pipeline.run(config(**fields), str(tmp_path / "work"), devices=jax.devices()[:1], stages=stages, say=say)
+        log = (lambda line: None) if said is None else said.append
+        pipeline.run(
+            config(**fields),
+            str(tmp_path / "work"),
+            devices=jax.devices()[:1],
+            stages=stages,
+            log=log,
+        )
         return ran
 
     return run
@@ -116,7 +137,12 @@ def run(tmp_path, monkeypatch):
 
 LATENT = ["train/random*", "train/natra*"]  # along directions
 MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
-ENCODED = ["encode", "encode-ol", "directions*", "screen*"]  # of both variants, with and without expansion
+ENCODED = [
+    "encode",
+    "encode-ol",
+    "directions*",
+    "screen*",
+]  # of both variants, with and without expansion
 EVALUATED = [f"evaluate/{name}-0" for name in (*METHODS, "directions")]  # all but the judge
 CHANGES = {
     # field: (value, what runs again)
@@ -145,12 +171,24 @@ CHANGES = {
     "encode__refine_steps": (3, [*ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
     "train__steps": (30, ["train/*", "judge", "evaluate/*", "report"]),
     "classifier__norm": ("batch", ["train/*", "judge", "evaluate/*", "report"]),
-    "classifier__factory": ("tests.classifiers.own:plain", ["train/*", "judge", "evaluate/*", "report"]),
+    "classifier__factory": (
+        "tests.classifiers.own:plain",
+        ["train/*", "judge", "evaluate/*", "report"],
+    ),
     "train__failures_only": (True, ["train/*", "judge", "evaluate/*", "report"]),
     # advbn starts there anyway
-    "train__init_from": ("original", [*(f"*/{method}-0" for method in METHODS if method not in ("original", "advbn")), "report"]),
-    "encoder__hidden": (16, ["encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
-    "generator__steps": (21, ["generator", "encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
+    "train__init_from": (
+        "original",
+        [*(f"*/{method}-0" for method in METHODS if method not in ("original", "advbn")), "report"],
+    ),
+    "encoder__hidden": (
+        16,
+        ["encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"],
+    ),
+    "generator__steps": (
+        21,
+        ["generator", "encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"],
+    ),
     "data__seed": (1, ["*"]),
     "seeds": ((0, 1), ["train/*-1", "evaluate/*-1", "report"]),
     "methods": (("original", "natra"), ["report"]),
@@ -163,7 +201,11 @@ def test_a_changed_field_runs_again_what_depends_on_it_and_nothing_else(run, fie
     first = run()
     value, patterns = CHANGES[field]
     again = run(**{field: value})
-    names = [piece.name for piece in pipeline.pieces(config(**{field: value})) if piece.stage in pipeline.STAGES]
+    names = [
+        piece.name
+        for piece in pipeline.pieces(config(**{field: value}))
+        if piece.stage in pipeline.STAGES
+    ]
     assert again == [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
     assert run(**{field: value}) == []
     assert set(first) == {piece.name for piece in pipeline.pieces(config())} - {"export"}
@@ -182,23 +224,40 @@ def test_the_export_runs_when_it_is_asked_for_and_depends_on_its_own_classifier(
     assert run(stages=["export"]) == ["export"] and run(stages=["export"]) == []
     assert run(stages=["export"], export__epsilon=1.0) == ["export"]
     assert run(stages=["export"], export__method="adv") == ["export"]
-    assert run(stages=["train", "export"], export__method="adv", adv__epsilon=0.1) == ["train/adv-0", "export"]
+    assert run(stages=["train", "export"], export__method="adv", adv__epsilon=0.1) == [
+        "train/adv-0",
+        "export",
+    ]
     work = work_of(export__method="natra+advbn", seeds=(3, 0))
-    assert "train/natra+advbn-3" in work["export"].needs
-    assert not any("judge" in name or "evaluate" in name for name in everything_read_by(work, "export"))
+    assert "train/natra+advbn-3" in work["export"].depends_on
+    assert not any(
+        "judge" in name or "evaluate" in name for name in everything_read_by(work, "export")
+    )
 
 
-def test_a_fine_tuning_depends_on_the_training_of_its_seed_that_it_starts_from_be_that_asked_for_or_not(run):
+def test_a_fine_tuning_depends_on_the_training_of_its_seed_that_it_starts_from_be_that_asked_for_or_not(
+    run,
+):
     asked = {"methods": ("natra+advbn",), "seeds": (0, 2)}
     work = work_of(**asked)
-    assert [name for name in work if name.startswith("train/")] == [f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)]
-    assert [name for name in work if name.startswith("evaluate/natra")] == ["evaluate/natra+advbn-0", "evaluate/natra+advbn-2"]
-    assert work["train/natra+advbn-2"].needs[-1] == "train/natra-2"
+    assert [name for name in work if name.startswith("train/")] == [
+        f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)
+    ]
+    assert [name for name in work if name.startswith("evaluate/natra")] == [
+        "evaluate/natra+advbn-0",
+        "evaluate/natra+advbn-2",
+    ]
+    assert work["train/natra+advbn-2"].depends_on[-1] == "train/natra-2"
     run(**asked)
     again = run(**asked, natra__rho=0.7)
-    assert [name for name in again if name.startswith("train/")] == [f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)]
+    assert [name for name in again if name.startswith("train/")] == [
+        f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)
+    ]
     again = run(**asked, natra__rho=0.7, advbn__steps=7)
-    assert [name for name in again if name.startswith("train/")] == ["train/natra+advbn-0", "train/natra+advbn-2"]
+    assert [name for name in again if name.startswith("train/")] == [
+        "train/natra+advbn-0",
+        "train/natra+advbn-2",
+    ]
 
 
 def test_an_encoder_with_perceptual_features_depends_on_the_classifiers_training(run):
@@ -206,10 +265,16 @@ def test_an_encoder_with_perceptual_features_depends_on_the_classifiers_training
     assert {"perceptual", "encoder", "shift"} <= set(run(encoder__gamma2=0.1, train__steps=30))
 
 
-def test_perceptual_weights_count_by_their_content_and_nothing_that_trains_counts_beside_them(run, tmp_path):
+def test_perceptual_weights_count_by_their_content_and_nothing_that_trains_counts_beside_them(
+    run, tmp_path
+):
     def of(name, content):
         (tmp_path / name).write_text(content)
-        return {"encoder__gamma2": 0.1, "encoder__perceptual": "vgg16", "encoder__perceptual_weights": str(tmp_path / name)}
+        return {
+            "encoder__gamma2": 0.1,
+            "encoder__perceptual": "vgg16",
+            "encoder__perceptual_weights": str(tmp_path / name),
+        }
 
     run(**of("a.pth", "weights"))
     assert run(**of("b.pth", "weights")) == []
@@ -237,13 +302,23 @@ def test_a_classifier_depends_on_its_own_options_and_on_no_others(run, name):
 def test_a_method_with_a_single_code_has_an_encoder_of_its_own_unless_the_experiments_is_one():
     variant = [f"{stage}-ol" for stage in ("encoder", "shift", "encode", "directions", "screen")]
     work = work_of()
-    assert set(variant) <= set(work) and set(work["train/natra_ol-0"].needs) == {"data", "shift-ol", "encode-ol", "screen-ol"}
-    assert work["encoder-ol"].fields["encoder.codes"] == "w" and work["encoder"].fields["encoder.codes"] == "w+"
+    assert set(variant) <= set(work) and set(work["train/natra_ol-0"].depends_on) == {
+        "data",
+        "shift-ol",
+        "encode-ol",
+        "screen-ol",
+    }
+    assert (
+        work["encoder-ol"].fields["encoder.codes"] == "w"
+        and work["encoder"].fields["encoder.codes"] == "w+"
+    )
     read = everything_read_by(work, "train/natra_ol-0")
-    assert set(variant) <= read and not {"encoder", "shift", "encode", "directions", "screen"} & read
+    assert (
+        set(variant) <= read and not {"encoder", "shift", "encode", "directions", "screen"} & read
+    )
     for other in ({"methods": ("natra",)}, {"encoder__codes": "w"}):
         assert not set(variant) & set(work_of(**other))
-    assert "screen" in work_of(encoder__codes="w")["train/natra_ol-0"].needs
+    assert "screen" in work_of(encoder__codes="w")["train/natra_ol-0"].depends_on
 
 
 def test_what_screening_reads_counts_by_its_content(run, tmp_path):
@@ -258,7 +333,12 @@ def test_what_screening_reads_counts_by_its_content(run, tmp_path):
 
 def test_given_weights_depend_on_their_file_and_on_nothing_that_made_them(run):
     run(generator__weights="package:digits")
-    again = run(generator__weights="package:digits", generator__steps=99, generator__learning_rate=0.1, data__renderings=3)
+    again = run(
+        generator__weights="package:digits",
+        generator__steps=99,
+        generator__learning_rate=0.1,
+        data__renderings=3,
+    )
     assert "generator" not in again and "data" in again
 
 
@@ -268,11 +348,19 @@ def test_a_checkpoint_counts_by_its_content_and_by_how_it_is_read(tmp_path):
         return work_of(generator__weights=str(tmp_path / "file.pkl"), **fields)["generator"]
 
     made = piece(b"one")
-    assert made.needs == () and set(made.fields) == {f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")}
+    assert made.depends_on == () and set(made.fields) == {
+        f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")
+    }
     (tmp_path / "other.pkl").write_bytes(b"one")
-    same = work_of(generator__weights=str(tmp_path / "other.pkl"), generator__steps=7, generator__resolution=32)["generator"]
+    same = work_of(
+        generator__weights=str(tmp_path / "other.pkl"), generator__steps=7, generator__resolution=32
+    )["generator"]
     assert same.fields == made.fields
-    for other in (piece(b"two"), piece(b"one", generator__dtype="bfloat16"), piece(b"one", generator__truncation=0.5)):
+    for other in (
+        piece(b"two"),
+        piece(b"one", generator__dtype="bfloat16"),
+        piece(b"one", generator__truncation=0.5),
+    ):
         assert other.fields != made.fields
 
 
@@ -286,15 +374,21 @@ def test_a_users_own_classifier_depends_on_nothing_that_describes_ours(run):
 
 def test_a_training_depends_on_the_one_that_it_starts_from(run):
     work = work_of(train__init_from="adv", seeds=(0, 3))
-    assert work["train/natra-3"].needs[-1] == "train/adv-3" and not any("train" in need for need in work["train/adv-3"].needs)
+    assert work["train/natra-3"].depends_on[-1] == "train/adv-3" and not any(
+        "train" in need for need in work["train/adv-3"].depends_on
+    )
     run(train__init_from="adv")
     again = run(train__init_from="adv", adv__epsilon=0.1)
-    assert again == [name for name in again if name.startswith(("train/", "evaluate/")) or name == "report"]
+    assert again == [
+        name for name in again if name.startswith(("train/", "evaluate/")) or name == "report"
+    ]
     assert {f"train/{method}-0" for method in METHODS} <= set(again)
 
 
 @pytest.mark.parametrize("as_directory", [False, True])
-def test_a_training_depends_on_the_content_of_its_first_weights_and_not_on_their_place(run, tmp_path, as_directory):
+def test_a_training_depends_on_the_content_of_its_first_weights_and_not_on_their_place(
+    run, tmp_path, as_directory
+):
     def place(name, content):
         path = tmp_path / name / "d" / "0" if as_directory else tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -304,7 +398,10 @@ def test_a_training_depends_on_the_content_of_its_first_weights_and_not_on_their
     run(train__init_from=place("here", "weights"))
     assert run(train__init_from=place("there", "weights")) == []
     again = run(train__init_from=place("here", "others"))
-    assert {f"train/{method}-0" for method in METHODS} <= set(again) and not {"encoder", "judge"} & set(again)
+    assert {f"train/{method}-0" for method in METHODS} <= set(again) and not {
+        "encoder",
+        "judge",
+    } & set(again)
 
 
 def test_what_is_up_to_date_is_skipped_and_said(run):
@@ -333,7 +430,9 @@ def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path)
 def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(run, monkeypatch, stage):
     tried = []
     monkeypatch.setattr(
-        getattr(pipeline, stage), "check", lambda context, *_: tried.append(sorted(p.name for p in context.workdir.iterdir()))
+        getattr(pipeline, stage),
+        "check",
+        lambda context, *_: tried.append(sorted(p.name for p in context.workdir.iterdir())),
     )
     run(stages=["data"])
     assert tried == []
@@ -351,10 +450,14 @@ def test_chosen_stages_run_alone_and_the_others_later(run):
 
 
 def test_a_stage_whose_input_is_missing_says_which_stage_to_add(run, tmp_path):
-    with pytest.raises(UserError, match="--stages=train: train/original-0 needs data, which is not done: add data"):
+    with pytest.raises(
+        UserError, match="--stages=train: train/original-0 needs data, which is not done: add data"
+    ):
         run(stages=["train"])
     run(stages=["data", "generator", "encoder", "shift", "encode", "directions"])
-    with pytest.raises(UserError, match="train/random-0 needs screen, which is not done: add screen"):
+    with pytest.raises(
+        UserError, match="train/random-0 needs screen, which is not done: add screen"
+    ):
         run(stages=["train"])
     assert not (tmp_path / "work" / "train" / "random-0").exists()
 
@@ -369,7 +472,9 @@ class Killed(BaseException):
     pass
 
 
-def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(tmp_path, monkeypatch):
+def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
     monkeypatch.setattr(pipeline.generator, "check", lambda context, described: None)
     ran, seen = [], []
@@ -387,18 +492,22 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(t
 
     def run(dies, steps=1):
         work = [
-            Piece("data", whole, {}, ()),
-            Piece("generator", partial(halting, dies=dies), {"steps": steps}, ("data",)),
-            Piece("encode", whole, {}, ("generator",)),
+            Task("data", whole, {}, ()),
+            Task("generator", partial(halting, dies=dies), {"steps": steps}, ("data",)),
+            Task("encode", whole, {}, ("generator",)),
         ]
         monkeypatch.setattr(pipeline, "pieces", lambda *_: work)
         ran.clear()
-        pipeline.run(config(), str(tmp_path / "work"), devices=jax.devices()[:1], say=lambda line: None)
+        pipeline.run(
+            config(), str(tmp_path / "work"), devices=jax.devices()[:1], log=lambda line: None
+        )
         return list(ran)
 
     with pytest.raises(Killed):
         run(dies=True)
-    assert ran == ["data", "generator"] and not (tmp_path / "work" / "generator" / "COMMIT").exists()
+    assert (
+        ran == ["data", "generator"] and not (tmp_path / "work" / "generator" / "COMMIT").exists()
+    )
     with pytest.raises(Killed):
         run(dies=True)
     assert ran == ["generator"] and seen[-1] == ["half1"]
@@ -407,7 +516,9 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(t
     with pytest.raises(Killed):
         run(dies=True, steps=2)
     assert seen[-1] == [], "another configuration's leftovers"
-    assert run(dies=False, steps=1) == ["generator"] and seen[-1] == [], "what was finished before is gone by now"
+    assert run(dies=False, steps=1) == ["generator"] and seen[-1] == [], (
+        "what was finished before is gone by now"
+    )
 
 
 @pytest.fixture
@@ -415,12 +526,28 @@ def evaluated(tmp_path, monkeypatch):
     """Runs two pieces that write a record each; (run, the lines of records.jsonl at the top)."""
 
     def work(context, directory, name):
-        record = Record(name, 0, "val_iid", "accuracy", 0.5, 240, 0.4, 0.6, context.fingerprints[f"evaluate/{name}"])
+        record = Record(
+            name,
+            0,
+            "val_iid",
+            "accuracy",
+            0.5,
+            240,
+            0.4,
+            0.6,
+            context.fingerprints[f"evaluate/{name}"],
+        )
         pipeline.write_records(directory / "records.jsonl", [record])
 
     def run(names=("a", "b")):
-        monkeypatch.setattr(pipeline, "pieces", lambda *_: [Piece(f"evaluate/{n}", partial(work, name=n), {}, ()) for n in names])
-        pipeline.run(config(), str(tmp_path / "work"), devices=jax.devices()[:1], say=lambda line: None)
+        monkeypatch.setattr(
+            pipeline,
+            "pieces",
+            lambda *_: [Task(f"evaluate/{n}", partial(work, name=n), {}, ()) for n in names],
+        )
+        pipeline.run(
+            config(), str(tmp_path / "work"), devices=jax.devices()[:1], log=lambda line: None
+        )
 
     top = tmp_path / "work" / "records.jsonl"
     return run, lambda: [json.loads(line)["method"] for line in top.read_text().splitlines()]
@@ -449,7 +576,9 @@ def test_the_records_are_gathered_again_where_they_are_lost(evaluated, tmp_path)
     assert methods() == ["a", "b"]
 
 
-def test_a_run_killed_before_it_gathered_its_last_records_gathers_them_later(evaluated, monkeypatch):
+def test_a_run_killed_before_it_gathered_its_last_records_gathers_them_later(
+    evaluated, monkeypatch
+):
     run, methods = evaluated
     run(("a",))
     write, calls = pipeline.write_records, []

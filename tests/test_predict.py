@@ -18,7 +18,12 @@ ROOT = Path(__file__).parents[1]
 HEIGHT, WIDTH, CHANNELS = small.SHAPE
 RNG = np.random.default_rng(4)
 COLOURS = RNG.integers(0, 256, small.SHAPE, np.uint8)
-WEIGHTS = [own.Weights(*(RNG.normal(size=s).astype(np.float32) for s in ((192, small.CLASSES), small.CLASSES))), {"scale": np.float32(0.1)}]
+WEIGHTS = [
+    own.Weights(
+        *(RNG.normal(size=s).astype(np.float32) for s in ((192, small.CLASSES), small.CLASSES))
+    ),
+    {"scale": np.float32(0.1)},
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def workdir(tmp_path_factory):
         directory = context.workdir / "train" / training
         directory.mkdir(parents=True)
         state = SimpleNamespace(params={"weights": WEIGHTS}, batch_stats={})
-        classifier.save(directory, context.config, data.facts(context), state)
+        classifier.save(directory, context.config, data.info(context), state)
     return context.workdir
 
 
@@ -38,7 +43,10 @@ def said(workdir, tmp_path, monkeypatch, capsys):
     """said(arguments) -> (exit code, stdout, stderr) of the command; {work} and {tmp} in an argument are directories."""
 
     def said(*arguments):
-        filled = [argument.replace("{work}", str(workdir)).replace("{tmp}", str(tmp_path)) for argument in arguments]
+        filled = [
+            argument.replace("{work}", str(workdir)).replace("{tmp}", str(tmp_path))
+            for argument in arguments
+        ]
         monkeypatch.setattr(sys, "argv", ["predict", *filled])
         code = 0
         try:
@@ -61,14 +69,21 @@ def answer(pixels):
 def check(line, path, pixels):
     name, label, probability = line.split("\t")
     expected_label, expected = answer(pixels)
-    assert name == str(path) and label == "abc"[expected_label] and abs(float(probability) - expected) < 1e-4
+    assert (
+        name == str(path)
+        and label == "abc"[expected_label]
+        and abs(float(probability) - expected) < 1e-4
+    )
 
 
 GREY = RNG.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 FORMS = {
     "colours.png": (Image.fromarray(COLOURS), COLOURS),
     "colours.bmp": (Image.fromarray(COLOURS), COLOURS),
-    "opaque.png": (Image.fromarray(np.dstack([COLOURS, np.full((HEIGHT, WIDTH), 255, np.uint8)])), COLOURS),
+    "opaque.png": (
+        Image.fromarray(np.dstack([COLOURS, np.full((HEIGHT, WIDTH), 255, np.uint8)])),
+        COLOURS,
+    ),
     "grey.png": (Image.fromarray(GREY), np.dstack([GREY] * 3)),
     "grey16.png": (Image.fromarray(GREY.astype(np.uint16) * 257), np.dstack([GREY] * 3)),
     "palette.png": (Image.fromarray(COLOURS).quantize(256), COLOURS),
@@ -106,7 +121,12 @@ def test_photos_of_any_size_are_seen_as_the_training_photos_were(tmp_path, said)
     context = small.context(tmp_path / "work", small.config(data__name="folder", data__fit="pad"))
     directory = context.workdir / "train" / "natra-0"
     directory.mkdir(parents=True)
-    classifier.save(directory, context.config, data.facts(context), SimpleNamespace(params={"weights": WEIGHTS}, batch_stats={}))
+    classifier.save(
+        directory,
+        context.config,
+        data.info(context),
+        SimpleNamespace(params={"weights": WEIGHTS}, batch_stats={}),
+    )
     constant = np.full((4 * HEIGHT, 2 * WIDTH, 3), (10, 200, 90), np.uint8)
     Image.fromarray(constant).save(tmp_path / "tall.png")
     _, out, _ = said("--workdir={tmp}/work", "{tmp}/tall.png")
@@ -121,8 +141,14 @@ MISTAKES = {
     ("--workdir={work}", "{tmp}/text.png"): ["text.png", "is no image that can be read"],
     ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "is damaged"],
     ("--workdir={work}", "{tmp}/large.png"): ["large.png", "20x30", "8x8", "--resize"],
-    ("--workdir={work}", "--method=adv", "{tmp}/large.png"): ["'adv'", "natra (seeds 0, 2), original (seed 0)"],
-    ("--workdir={work}", "--seed=1", "{tmp}/large.png"): ["'natra' from seed 1", "natra (seeds 0, 2)"],
+    ("--workdir={work}", "--method=adv", "{tmp}/large.png"): [
+        "'adv'",
+        "natra (seeds 0, 2), original (seed 0)",
+    ],
+    ("--workdir={work}", "--seed=1", "{tmp}/large.png"): [
+        "'natra' from seed 1",
+        "natra (seeds 0, 2)",
+    ],
     ("--workdir={tmp}", "{tmp}/large.png"): ["no experiment there"],
     ("{tmp}/large.png",): ["--workdir=DIR is missing"],
     ("--workdir={work}",): ["no image is named"],
@@ -152,11 +178,18 @@ def test_damaged_weights_are_one_line(said, workdir, tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     code, out, err = said("--workdir={work}", "--method=original", "{tmp}/colours.png")
     path.write_bytes(whole)
-    assert code == 2 and out == "" and err.count("\n") == 1 and "classifier.npz: cannot be read" in err
+    assert (
+        code == 2 and out == "" and err.count("\n") == 1 and "classifier.npz: cannot be read" in err
+    )
 
 
 def test_the_real_command_prints_its_help():
-    run = subprocess.run([sys.executable, "-m", "natra_jax.predict", "--help"], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "natra_jax.predict", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0 and run.stderr == ""
     for part in ("--workdir=DIR", "IMAGES", "--method", "--seed", "--[no]resize"):
         assert part in run.stdout

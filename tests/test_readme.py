@@ -1,5 +1,6 @@
 """What the README says can be done is done: its recipe for a new method, and its attack on a classifier that is not ours."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def test_one_file_and_one_line_are_a_new_method(tmp_path, monkeypatch):
     file, line = blocks("### Add a method")[:2]
     (tmp_path / "noise.py").write_text(file)
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    (added,) = eval("{" + line + "}", {"_spec": methods._spec}).items()
+    noise = importlib.import_module("natra_jax.methods.noise")
+    (added,) = eval("{" + line + "}", {"noise": noise}).items()
     monkeypatch.setitem(methods.METHODS, *added)
 
     method = methods.find("noise").build(ConfigDict(), 3, None)

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 METHODS = ("original", "random", "natra")
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # most of this test's time is compilation
 STAGES = [
-    *(("data", split, "majority_share") for split in ("train", "val_iid", "val_shift", "test_iid", "test_shift")),
+    *(
+        ("data", split, "majority_share")
+        for split in ("train", "val_iid", "val_shift", "test_iid", "test_shift")
+    ),
     ("generator", "val_iid", "reconstruction_error"),
     ("encoder", "val_iid", "reconstruction_error"),
     ("encoder", "val_iid", "perceptual_error"),
@@ -29,15 +32,28 @@ SIZES = {"val_iid": 240, "val_shift": 240, "test_iid": 597, "test_shift": 597}
 
 def command(workdir, *arguments):
     """The lines that a successful run prints."""
-    environment = {name: value for name, value in os.environ.items() if name != "NPROC"} | {"XLA_FLAGS": QUICK_TO_COMPILE}
-    line = [sys.executable, "-m", "natra_jax.main", "--config=experiments/smoke.py", f"--workdir={workdir}", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "NPROC"} | {
+        "XLA_FLAGS": QUICK_TO_COMPILE
+    }
+    line = [
+        sys.executable,
+        "-m",
+        "natra_jax.main",
+        "--config=experiments/smoke.py",
+        f"--workdir={workdir}",
+        *arguments,
+    ]
     answer = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout.splitlines()
 
 
 def contents(workdir):
-    return {path.relative_to(workdir).as_posix(): path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(workdir).as_posix(): path.read_bytes()
+        for path in workdir.rglob("*")
+        if path.is_file()
+    }
 
 
 def skipped(lines):
@@ -48,7 +64,11 @@ def check_record(record, commits):
     """A record of a classifier: a share of known images, inside its interval, stamped by the piece that made it."""
     assert isinstance(record, Record) and record.seed == 0
     # of the images that the judge cannot read, it cannot say whether they keep their label
-    assert record.n < SIZES[record.split] if record.metric == "label_kept" else record.n == SIZES[record.split]
+    assert (
+        record.n < SIZES[record.split]
+        if record.metric == "label_kept"
+        else record.n == SIZES[record.split]
+    )
     assert 0 <= record.low <= record.value <= record.high <= 1 and record.low < record.high
     assert math.isclose(record.value * record.n, round(record.value * record.n), abs_tol=1e-6)
     assert record.fingerprint == commits[f"evaluate/{record.method}-0"]
@@ -71,17 +91,37 @@ def test_smoke(tmp_path):
     records = read_records(workdir / "records.jsonl")
     assert len(records) == len(files["records.jsonl"].splitlines())
     stages = [
-        record for record in records if record.method in ("data", "generator", "encoder", "screening") or record.metric == "image_moved"
+        record
+        for record in records
+        if record.method in ("data", "generator", "encoder", "screening")
+        or record.metric == "image_moved"
     ]
     assert [(record.method, record.split, record.metric) for record in stages] == STAGES
-    assert all(0 < record.value <= config.directions.num and record.low is record.high is None for record in stages)
+    assert all(
+        0 < record.value <= config.directions.num and record.low is record.high is None
+        for record in stages
+    )
     evaluated = [record for record in records if record not in stages]
     for record in evaluated:
         check_record(record, commits)
     views = f"worst{config.data.renderings}"
-    on_images = {(method, split, metric) for method in (*METHODS, "oracle") for split in SIZES for metric in ("accuracy", views)}
-    latent = {(m, s, metric) for m in METHODS for s in ("val_iid", "test_iid") for metric in ("latent_accuracy", "latent_label_kept")}
-    latent |= {("directions", split, metric) for split in ("val_iid", "val_shift") for metric in ("label_read", "label_kept")}
+    on_images = {
+        (method, split, metric)
+        for method in (*METHODS, "oracle")
+        for split in SIZES
+        for metric in ("accuracy", views)
+    }
+    latent = {
+        (m, s, metric)
+        for m in METHODS
+        for s in ("val_iid", "test_iid")
+        for metric in ("latent_accuracy", "latent_label_kept")
+    }
+    latent |= {
+        ("directions", split, metric)
+        for split in ("val_iid", "val_shift")
+        for metric in ("label_read", "label_kept")
+    }
     values = {(record.method, record.split, record.metric): record.value for record in evaluated}
     assert set(values) == on_images | latent and len(values) == len(evaluated)
     for method in METHODS:
@@ -95,7 +135,12 @@ def test_smoke(tmp_path):
     assert page.lstrip().lower().startswith("<!doctype html") and page.rstrip().endswith("</html>")
     assert str(workdir / "report" / "index.html") in lines[-1]
     history = json.loads(files["train/natra-0/history.json"])
-    assert [entry["step"] for entry in history] == [5, 10, 15, 20] and {"loss", "accuracy", "epsilon", "attack_success"} <= set(history[0])
+    assert [entry["step"] for entry in history] == [5, 10, 15, 20] and {
+        "loss",
+        "accuracy",
+        "epsilon",
+        "attack_success",
+    } <= set(history[0])
 
     # again: nothing to do, and nothing touched
     assert skipped(command(workdir)) == work

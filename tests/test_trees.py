@@ -12,7 +12,13 @@ from etils import epath
 from natra_jax import trees
 from natra_jax.types import UserError
 
-TREE = {"layers": [{"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"kernel": np.ones((2,), np.int32)}], "bias": np.float32(0.5)}
+TREE = {
+    "layers": [
+        {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)},
+        {"kernel": np.ones((2,), np.int32)},
+    ],
+    "bias": np.float32(0.5),
+}
 LIKE = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype), TREE)
 
 
@@ -28,7 +34,11 @@ def refused(path, match, like=LIKE):
 
 
 def arrays():
-    return {"layers/0/kernel": TREE["layers"][0]["kernel"], "layers/1/kernel": TREE["layers"][1]["kernel"], "bias": TREE["bias"]}
+    return {
+        "layers/0/kernel": TREE["layers"][0]["kernel"],
+        "layers/1/kernel": TREE["layers"][1]["kernel"],
+        "bias": TREE["bias"],
+    }
 
 
 def test_what_is_saved_comes_back_under_readable_names(path):

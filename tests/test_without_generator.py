@@ -10,7 +10,7 @@ from natra_jax import pipeline
 from natra_jax.config import validate
 from natra_jax.evaluation.records import read_records
 from natra_jax.experiments import folder
-from natra_jax.settle import settle
+from natra_jax.resolve import settle
 from natra_jax.types import UserError
 from tests.data import photos
 
@@ -23,7 +23,9 @@ COUNTS = {"cat": 20, "dog": 20}  # of which a tenth and a fifth are held out
 def config(place, **fields):
     c = folder.get_config()
     c.name, c.methods = "photos", METHODS
-    c.data.update(path=str(place / "photos"), resolution=8, channels=3, validation_share=0.1, test_share=0.1)
+    c.data.update(
+        path=str(place / "photos"), resolution=8, channels=3, validation_share=0.1, test_share=0.1
+    )
     c.generator.family = "none"
     c.classifier.update(widths=(4,), norm="batch")
     c.train.update(steps=2, batch_size=8, checkpoint_every=2, log_every=1)
@@ -46,7 +48,9 @@ def place(tmp_path_factory):
 
 def run(place, name, **fields):
     """The work directory."""
-    pipeline.run(config(place, **fields), str(place / name), devices=jax.devices()[:1], say=lambda line: None)
+    pipeline.run(
+        config(place, **fields), str(place / name), devices=jax.devices()[:1], log=lambda line: None
+    )
     return place / name
 
 
@@ -56,7 +60,11 @@ def work(place):
 
 
 def accuracies(work):
-    return {(r.method, r.split): r for r in read_records(work / "records.jsonl") if r.metric == "accuracy"}
+    return {
+        (r.method, r.split): r
+        for r in read_records(work / "records.jsonl")
+        if r.metric == "accuracy"
+    }
 
 
 def test_nothing_of_a_generator_is_made_and_no_judge_of_variations(work):
@@ -67,16 +75,22 @@ def test_nothing_of_a_generator_is_made_and_no_judge_of_variations(work):
 
 def test_every_method_is_evaluated_on_every_split_and_advbn_with_both_of_its_normalisations(work):
     found = accuracies(work)
-    assert {key: r.n for key, r in found.items()} == {(row, split): n for row in ROWS for split, n in SIZES.items()}
+    assert {key: r.n for key, r in found.items()} == {
+        (row, split): n for row in ROWS for split, n in SIZES.items()
+    }
     assert all(0 <= r.value <= 1 for r in found.values())
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_accuracy_on_the_test_set_beside_is_that_of_the_classifier_on_its_files(work, place, method):
+def test_the_accuracy_on_the_test_set_beside_is_that_of_the_classifier_on_its_files(
+    work, place, method
+):
     files = sorted((place / "sketch").rglob("*.png"))
     images = np.stack([np.asarray(Image.open(file).resize((8, 8))) for file in files]) / 127.5 - 1
     labels = np.array([("cat", "dog").index(file.parent.name) for file in files])
-    answers = np.asarray(natra_jax.load_classifier(work, method, 0)(images.astype(np.float32))).argmax(1)
+    answers = np.asarray(
+        natra_jax.load_classifier(work, method, 0)(images.astype(np.float32))
+    ).argmax(1)
     assert accuracies(work)[method, "test_sketch"].value == (answers == labels).mean()
 
 
@@ -95,7 +109,9 @@ def test_weights_that_are_not_trained_on_are_evaluated_as_they_are_and_fine_tune
     kept = dict(np.load(tuned / "train" / "original-0" / "classifier.npz"))
     assert set(kept) == set(like) and all(np.array_equal(kept[name], like[name]) for name in like)
     before, after = accuracies(work), accuracies(tuned)
-    assert [after["original", split].value for split in SIZES] == [before["original", split].value for split in SIZES]
+    assert [after["original", split].value for split in SIZES] == [
+        before["original", split].value for split in SIZES
+    ]
     # advbn trains the head alone, from there
     moved = dict(np.load(tuned / "train" / "advbn-0" / "classifier.npz"))
     assert any(not np.array_equal(moved[name], like[name]) for name in like)

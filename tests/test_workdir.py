@@ -35,27 +35,44 @@ def piece(root):
 
 
 names = st.text("abcde._", min_size=1, max_size=6)
-values = st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=4), st.booleans(), st.tuples(st.integers(), st.integers()))
+values = st.one_of(
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=4),
+    st.booleans(),
+    st.tuples(st.integers(), st.integers()),
+)
 
 
 @few_examples
 @given(
-    fields=st.dictionaries(names, values, max_size=4), needs=st.dictionaries(names, st.text("0123456789abcdef", min_size=16, max_size=16))
+    fields=st.dictionaries(names, values, max_size=4),
+    depends_on=st.dictionaries(names, st.text("0123456789abcdef", min_size=16, max_size=16)),
 )
-def test_a_fingerprint_depends_on_every_part_and_on_no_order(fields, needs):
-    made = workdir.fingerprint("piece", fields, needs)
+def test_a_fingerprint_depends_on_every_part_and_on_no_order(fields, depends_on):
+    made = workdir.fingerprint("piece", fields, depends_on)
     assert len(made) == 16 and int(made, 16) >= 0
-    backwards = workdir.fingerprint("piece", dict(reversed(fields.items())), dict(reversed(needs.items())))
+    backwards = workdir.fingerprint(
+        "piece", dict(reversed(fields.items())), dict(reversed(depends_on.items()))
+    )
     assert backwards == made
-    others = [("other", fields, needs), ("piece", fields | {"new": 0}, needs), ("piece", fields, needs | {"new": "0" * 16})]
-    others += [("piece", fields | {name: [value, 0]}, needs) for name, value in fields.items()]
-    others += [("piece", fields, needs | {name: "f" * 15 + "g"}) for name in needs]
-    others += [("piece", {k: v for k, v in fields.items() if k != name}, needs) for name in fields]
+    others = [
+        ("other", fields, depends_on),
+        ("piece", fields | {"new": 0}, depends_on),
+        ("piece", fields, depends_on | {"new": "0" * 16}),
+    ]
+    others += [("piece", fields | {name: [value, 0]}, depends_on) for name, value in fields.items()]
+    others += [("piece", fields, depends_on | {name: "f" * 15 + "g"}) for name in depends_on]
+    others += [
+        ("piece", {k: v for k, v in fields.items() if k != name}, depends_on) for name in fields
+    ]
     assert len({made, *(workdir.fingerprint(*other) for other in others)}) == 1 + len(others)
 
 
 def test_a_fingerprint_does_not_mix_up_fields_and_needs():
-    assert workdir.fingerprint("piece", {"a": "b"}, {}) != workdir.fingerprint("piece", {}, {"a": "b"})
+    assert workdir.fingerprint("piece", {"a": "b"}, {}) != workdir.fingerprint(
+        "piece", {}, {"a": "b"}
+    )
 
 
 def test_a_committed_piece_is_done_for_its_fingerprint_alone(piece):
@@ -84,7 +101,9 @@ def test_a_piece_with_an_altered_file_is_not_done(piece, content):
     assert not workdir.is_done(piece, MADE)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '"done"', json.dumps({"fingerprint": MADE}), "\x00\x01"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '"done"', json.dumps({"fingerprint": MADE}), "\x00\x01"]
+)
 def test_a_piece_with_a_damaged_commit_is_not_done(piece, content):
     (piece / "COMMIT").write_text(content)
     assert not workdir.is_done(piece, MADE)
@@ -106,7 +125,11 @@ def test_begin_clears_a_finished_piece_whose_files_were_altered_since(piece):
 
 def test_begin_for_another_fingerprint_clears_everything(piece):
     workdir.begin(piece, OTHER)
-    assert not (piece / "history.json").exists() and not (piece / "checkpoints").exists() and not (piece / "COMMIT").exists()
+    assert (
+        not (piece / "history.json").exists()
+        and not (piece / "checkpoints").exists()
+        and not (piece / "COMMIT").exists()
+    )
     assert not workdir.is_done(piece, MADE) and not workdir.is_done(piece, OTHER)
 
 
@@ -128,7 +151,10 @@ def test_leftovers_of_a_killed_piece_are_there_for_the_next_run(root):
 
 def test_changes_are_told_by_name_with_old_and_new(piece):
     assert workdir.changes(piece, {"steps": 3, "widths": (8, 16)}) == []
-    assert workdir.changes(piece, {"steps": 4, "widths": (8, 32)}) == ["steps: 3 -> 4", "widths: [8, 16] -> [8, 32]"]
+    assert workdir.changes(piece, {"steps": 4, "widths": (8, 32)}) == [
+        "steps: 3 -> 4",
+        "widths: [8, 16] -> [8, 32]",
+    ]
     assert workdir.changes(piece / "nowhere", {"steps": 4}) == []
 
 
@@ -152,7 +178,9 @@ def test_write_replaces_a_file_whole_or_not_at_all(root):
     path = root / "records.jsonl"
     workdir.write(path, "old\n")
     workdir.write(path, "longer than before\n")
-    assert path.read_text() == "longer than before\n" and [p.name for p in root.iterdir()] == ["records.jsonl"]
+    assert path.read_text() == "longer than before\n" and [p.name for p in root.iterdir()] == [
+        "records.jsonl"
+    ]
     with killed_while_replacing():
         workdir.write(path, "new\n")
     assert path.read_text() == "longer than before\n"
@@ -186,7 +214,10 @@ def test_an_empty_directory_may_be_claimed(root):
 
 def test_another_experiments_directory_is_refused_and_left_alone(root):
     workdir.claim(root, "digits", '{"name": "digits"}')
-    with pytest.raises(UserError, match=r"--workdir=.* belongs to the experiment 'digits', not 'faces'.*choose another"):
+    with pytest.raises(
+        UserError,
+        match=r"--workdir=.* belongs to the experiment 'digits', not 'faces'.*choose another",
+    ):
         workdir.claim(root, "faces", '{"name": "faces"}')
     assert json.loads((root / "config.json").read_text()) == {"name": "digits"}
 
@@ -201,7 +232,10 @@ def test_a_directory_with_a_config_that_cannot_be_read_is_refused_and_left_alone
 
 def test_a_directory_with_foreign_files_is_refused_and_left_alone(root):
     (root / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"--workdir=.* holds files that are not an experiment's.*choose an empty or new"):
+    with pytest.raises(
+        UserError,
+        match=r"--workdir=.* holds files that are not an experiment's.*choose an empty or new",
+    ):
         workdir.claim(root, "digits", '{"name": "digits"}')
     assert [path.name for path in root.iterdir()] == ["thesis.tex"]
 
@@ -209,7 +243,9 @@ def test_a_directory_with_foreign_files_is_refused_and_left_alone(root):
 @pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
 def test_a_directory_that_cannot_be_made_is_refused(root, below):
     (root / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"--workdir=.*file.* cannot be written \(.*choose another") as error:
+    with pytest.raises(
+        UserError, match=r"--workdir=.*file.* cannot be written \(.*choose another"
+    ) as error:
         workdir.claim(root / "file" / below if below else root / "file", "digits", "{}")
     assert "\n" not in str(error.value) and (root / "file").read_text() == "in the way"
 

@@ -33,9 +33,9 @@ from natra_jax.attacks.adaptive import soft_labels, trial_radius, updated_radius
 from natra_jax.attacks.auto_pgd import auto_pgd
 from natra_jax.attacks.combine import along, best_of, per_direction, random_search
 from natra_jax.attacks.objective import objective
+from natra_jax.attacks.one_call import apgd, fgsm, l2_pgd, linf_pgd, mim
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, AttackResult, LossFn, Space
-from natra_jax.attacks.simple import apgd, fgsm, l2_pgd, linf_pgd, mim
 from natra_jax.attacks.spaces import directions, feature_stats, l2, linf, mixing
 from natra_jax.losses import cross_entropy, dlr, margin, misclassified
 

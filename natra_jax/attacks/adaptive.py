@@ -16,12 +16,16 @@ def trial_radius(epsilon: jax.Array, rho: float, epsilon_max: float) -> jax.Arra
     return jnp.minimum(epsilon + rho, epsilon_max)
 
 
-def updated_radius(epsilon: jax.Array, misclassified: jax.Array, rho: float, epsilon_max: float) -> jax.Array:
+def updated_radius(
+    epsilon: jax.Array, misclassified: jax.Array, rho: float, epsilon_max: float
+) -> jax.Array:
     """Stays where the attack won, grows by rho where the classifier held, and stays in [0, epsilon_max] (eq. 13). [B] -> [B]."""
     return jnp.clip(jnp.where(misclassified, epsilon, epsilon + rho), 0.0, epsilon_max)
 
 
-def soft_labels(keys: jax.Array, labels: jax.Array, epsilon: jax.Array, smoothing: float, num_classes: int) -> jax.Array:
+def soft_labels(
+    keys: jax.Array, labels: jax.Array, epsilon: jax.Array, smoothing: float, num_classes: int
+) -> jax.Array:
     """(1 - a) onehot(y) + a u with a = min(1, smoothing * epsilon) and u ~ Dirichlet(1), [B, C].
 
     The same keys give the same u, so that a visit's second call differs from its first only through epsilon.
@@ -30,4 +34,6 @@ def soft_labels(keys: jax.Array, labels: jax.Array, epsilon: jax.Array, smoothin
     draws = jax.vmap(lambda key: jax.random.exponential(key, (num_classes,), epsilon.dtype))(keys)
     uniform_on_simplex = draws / draws.sum(axis=-1, keepdims=True)
     amount = jnp.minimum(1.0, smoothing * epsilon)[:, None]
-    return (1 - amount) * jax.nn.one_hot(labels, num_classes, dtype=epsilon.dtype) + amount * uniform_on_simplex
+    return (1 - amount) * jax.nn.one_hot(
+        labels, num_classes, dtype=epsilon.dtype
+    ) + amount * uniform_on_simplex

@@ -11,23 +11,25 @@ import numpy as np
 from natra_jax.attacks.search import (
     Attack,
     AttackResult,
-    begin,
     better,
+    evaluate,
     gradient,
     group_mean,
     higher,
-    nowhere,
+    initial_delta,
     require_count,
     scaled,
     select,
-    start,
+    setup,
     steepest,
-    visit,
+    worst_candidate,
 )
 
 RULES = ("sign", "l2")
 _MOMENTUM = 0.75  # alpha
-_PROGRESS = 0.75  # rho: the share of steps since the last checkpoint that have to have raised the loss
+_PROGRESS = (
+    0.75  # rho: the share of steps since the last checkpoint that have to have raised the loss
+)
 
 
 def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) -> Attack:
@@ -40,29 +42,38 @@ def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) 
     """
     require_count("auto_pgd: num_steps", num_steps, 0)
     if rule not in RULES:
-        raise ValueError(f"auto_pgd: rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}")
-    since_last = np.zeros(num_steps, np.int32)  # steps since the last checkpoint, where there is one
+        raise ValueError(
+            f"auto_pgd: rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}"
+        )
+    since_last = np.zeros(
+        num_steps, np.int32
+    )  # steps since the last checkpoint, where there is one
     marks = checkpoints(num_steps)
     since_last[marks] = np.diff([0, *marks])
 
     def attack(loss_fn, keys, space, origin, epsilon, restart=0):
-        keys, center = begin(keys, space, origin, epsilon, restart)
-        delta = start(keys, space, center, epsilon, restart, random_start)
+        keys, center = setup(keys, space, origin, epsilon, restart)
+        delta = initial_delta(keys, space, center, epsilon, restart, random_start)
 
-        def loss_of(visited):
-            return group_mean(space.group, visited.loss)
+        def loss_of(candidate):
+            return group_mean(space.group, candidate.loss)
 
         def moved(delta, update):
             return space.project(jax.tree.map(jnp.add, delta, update), center, epsilon)
 
         def climb(carry, now):
             index, since = now
-            delta, previous, size, best, best_gradient, last_loss, rises, halved, best_before = carry
-            gradients, visited = gradient(loss_fn, space, center, delta)
-            loss = loss_of(visited)
+            delta, previous, size, best, best_gradient, last_loss, rises, halved, best_before = (
+                carry
+            )
+            gradients, candidate = gradient(loss_fn, space, center, delta)
+            loss = loss_of(candidate)
             rises += (loss > last_loss) & (index > 0)
             improved = higher(loss, loss_of(best))
-            best, best_gradient = better(space.group, best, visited), select(improved, gradients, best_gradient)
+            best, best_gradient = (
+                better(space.group, best, candidate),
+                select(improved, gradients, best_gradient),
+            )
 
             stalled = ~halved & (best_before == loss_of(best))
             halve = (since > 0) & ((rises < _PROGRESS * since) | stalled)
@@ -77,21 +88,42 @@ def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) 
             target = moved(here, scaled(size, steepest(rule, gradients)))
             momentum = jnp.where(index > 0, _MOMENTUM, 1.0)
             update = jax.tree.map(
-                lambda t, h, p: momentum.astype(h.dtype) * (t - h) + (1 - momentum).astype(h.dtype) * (h - p), target, here, previous
+                lambda t, h, p: (
+                    momentum.astype(h.dtype) * (t - h) + (1 - momentum).astype(h.dtype) * (h - p)
+                ),
+                target,
+                here,
+                previous,
             )
-            carry = (moved(here, update), here, size, best, best_gradient, last_loss, rises, halved, best_before)
-            return carry, visited.loss
+            carry = (
+                moved(here, update),
+                here,
+                size,
+                best,
+                best_gradient,
+                last_loss,
+                rises,
+                halved,
+                best_before,
+            )
+            return carry, candidate.loss
 
         size = 2.0 * epsilon[:: space.group]
         none = jnp.zeros(size.shape, bool)
         zeros = jax.tree.map(jnp.zeros_like, delta)
-        best = nowhere(loss_fn, space, center, delta)
+        best = worst_candidate(loss_fn, space, center, delta)
         unknown = loss_of(best)
         first = (delta, delta, size, best, zeros, unknown, none.astype(jnp.int32), none, unknown)
         carry, losses = jax.lax.scan(climb, first, (jnp.arange(num_steps), jnp.asarray(since_last)))
-        last = visit(loss_fn, space, center, carry[0])
+        last = evaluate(loss_fn, space, center, carry[0])
         best = better(space.group, carry[3], last)
-        return AttackResult(center, best.delta, best.inputs, jnp.concatenate([losses, last.loss[None]]), best.success)
+        return AttackResult(
+            center,
+            best.delta,
+            best.inputs,
+            jnp.concatenate([losses, last.loss[None]]),
+            best.success,
+        )
 
     return attack
 

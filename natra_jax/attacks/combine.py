@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from natra_jax.attacks.search import Attack, AttackResult, Space, begin, better, require_count, strongest, visit
+from natra_jax.attacks.search import (
+    Attack,
+    AttackResult,
+    Space,
+    better,
+    evaluate,
+    require_count,
+    setup,
+    strongest,
+)
 
 
 def best_of(attack: Attack, restarts: int, *, early_stop: bool = False) -> Attack:
@@ -37,9 +46,13 @@ def per_direction(attack: Attack) -> Attack:
     """
 
     def search(loss_fn, keys, space, origin, epsilon, restart=0):
-        shape = jax.eval_shape(lambda: space.init(keys, begin(keys, space, origin, epsilon, restart)[1], epsilon))
+        shape = jax.eval_shape(
+            lambda: space.init(keys, setup(keys, space, origin, epsilon, restart)[1], epsilon)
+        )
         if len(getattr(shape, "shape", ())) != 2:
-            raise ValueError(f"per_direction: the space's delta must be one array [B, S], got {shape}")
+            raise ValueError(
+                f"per_direction: the space's delta must be one array [B, S], got {shape}"
+            )
 
         def run(axis):
             return attack(loss_fn, keys, along(space, axis), origin, epsilon, restart=restart)
@@ -51,7 +64,10 @@ def per_direction(attack: Attack) -> Attack:
 
 def along(space: Space, axis: jax.Array) -> Space:
     """The part of a Space whose delta [B, S] moves along one direction alone. axis: one-hot [S]."""
-    init, project = Partial(_init_along, space.init, axis), Partial(_project_along, space.project, axis)
+    init, project = (
+        Partial(_init_along, space.init, axis),
+        Partial(_project_along, space.project, axis),
+    )
     return replace(space, init=init, project=project)
 
 
@@ -63,17 +79,25 @@ def random_search(num_samples: int) -> Attack:
     require_count("random_search: num_samples", num_samples, 1)
 
     def search(loss_fn, keys, space, origin, epsilon, restart=0):
-        keys, center = begin(keys, space, origin, epsilon, restart)
+        keys, center = setup(keys, space, origin, epsilon, restart)
 
         def draw(best, index):
-            delta = space.init(jax.vmap(jax.random.fold_in, (0, None))(keys, index), center, epsilon)
-            visited = visit(loss_fn, space, center, space.project(delta, center, epsilon))
-            return better(space.group, best, visited), visited.loss
+            delta = space.init(
+                jax.vmap(jax.random.fold_in, (0, None))(keys, index), center, epsilon
+            )
+            candidate = evaluate(loss_fn, space, center, space.project(delta, center, epsilon))
+            return better(space.group, best, candidate), candidate.loss
 
         zero = jax.tree.map(jnp.zeros_like, space.init(keys, center, epsilon))
-        first = visit(loss_fn, space, center, space.project(zero, center, epsilon))
+        first = evaluate(loss_fn, space, center, space.project(zero, center, epsilon))
         best, losses = jax.lax.scan(draw, first, jnp.arange(num_samples))
-        return AttackResult(center, best.delta, best.inputs, jnp.concatenate([first.loss[None], losses]), best.success)
+        return AttackResult(
+            center,
+            best.delta,
+            best.inputs,
+            jnp.concatenate([first.loss[None], losses]),
+            best.success,
+        )
 
     return search
 

@@ -16,7 +16,13 @@ LOSSES = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (logits [B, C], labels [B]) -> [B]
 
 
-def objective(logits_fn: Callable[[PyTree], jax.Array], labels: jax.Array, *, loss: str | Loss = "ce", targeted: bool = False) -> LossFn:
+def objective(
+    logits_fn: Callable[[PyTree], jax.Array],
+    labels: jax.Array,
+    *,
+    loss: str | Loss = "ce",
+    targeted: bool = False,
+) -> LossFn:
     """inputs -> (loss [B], success [B]) of a classifier inputs -> logits [B, C], for labels int [B].
 
     loss: 'ce' (cross entropy), 'dlr' (Croce & Hein 2020), 'margin', or a function (logits, labels) -> [B] to be raised. targeted: labels
@@ -26,9 +32,15 @@ def objective(logits_fn: Callable[[PyTree], jax.Array], labels: jax.Array, *, lo
     Raises ValueError for an unknown loss.
     """
     if not (callable(loss) or isinstance(loss, str) and loss in LOSSES):
-        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or a function (logits, labels) -> [B], got {loss!r}")
+        raise ValueError(
+            f"loss must be one of {', '.join(map(repr, LOSSES))} or a function (logits, labels) -> [B], got {loss!r}"
+        )
     logits_fn = logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
-    return Partial(Bound(_measure, LOSSES[loss] if isinstance(loss, str) else loss, targeted), logits_fn, jnp.asarray(labels))
+    return Partial(
+        Bound(_measure, LOSSES[loss] if isinstance(loss, str) else loss, targeted),
+        logits_fn,
+        jnp.asarray(labels),
+    )
 
 
 def _measure(loss, targeted, logits_fn, labels, inputs):

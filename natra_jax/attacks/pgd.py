@@ -12,16 +12,16 @@ from natra_jax.attacks.search import (
     Attack,
     AttackResult,
     PyTree,
-    begin,
     better,
+    evaluate,
     gradient,
-    nowhere,
+    initial_delta,
     over_l1,
     require_count,
     scaled,
-    start,
+    setup,
     steepest,
-    visit,
+    worst_candidate,
 )
 
 RULES = ("sign", "gradient", "l2")
@@ -35,7 +35,12 @@ class Ascent(Protocol):
 
 
 def pgd(
-    num_steps: int, step_size: float | Ascent | None = None, *, rule: str = "sign", random_start: bool = False, decay: float | None = None
+    num_steps: int,
+    step_size: float | Ascent | None = None,
+    *,
+    rule: str = "sign",
+    random_start: bool = False,
+    decay: float | None = None,
 ) -> Attack:
     """Projected gradient ascent, delta <- project(delta + step) for num_steps steps; returns the best iterate, not the last (eq. 6).
 
@@ -57,7 +62,9 @@ def pgd(
         raise ValueError(f"pgd: step_size must be >= 0, got {step_size}")
     transformation = step_size if hasattr(step_size, "update") else None
     if transformation and decay is not None:
-        raise ValueError(f"pgd: decay must be None where step_size is an optax transformation, got {decay}")
+        raise ValueError(
+            f"pgd: decay must be None where step_size is an optax transformation, got {decay}"
+        )
 
     def first_state(delta):
         if transformation:
@@ -69,25 +76,35 @@ def pgd(
             return transformation.update(jax.tree.map(jnp.negative, gradients), state, delta)
         if decay is not None:
             gradients = state = jax.tree.map(lambda m, g: decay * m + g, state, over_l1(gradients))
-        size = 2.5 * epsilon / max(num_steps, 1) if step_size is None else jnp.full(epsilon.shape, step_size)
+        size = (
+            2.5 * epsilon / max(num_steps, 1)
+            if step_size is None
+            else jnp.full(epsilon.shape, step_size)
+        )
         return scaled(size, steepest(rule, gradients)), state
 
     def attack(loss_fn, keys, space, origin, epsilon, restart=0):
-        keys, center = begin(keys, space, origin, epsilon, restart)
-        delta = start(keys, space, center, epsilon, restart, random_start)
+        keys, center = setup(keys, space, origin, epsilon, restart)
+        delta = initial_delta(keys, space, center, epsilon, restart, random_start)
 
         def climb(carry, _):
             delta, state, best = carry
-            gradients, visited = gradient(loss_fn, space, center, delta)
-            best = better(space.group, best, visited)
+            gradients, candidate = gradient(loss_fn, space, center, delta)
+            best = better(space.group, best, candidate)
             update, state = step(gradients, state, delta, epsilon[:: space.group])
             delta = space.project(jax.tree.map(jnp.add, delta, update), center, epsilon)
-            return (delta, state, best), visited.loss
+            return (delta, state, best), candidate.loss
 
-        first = (delta, first_state(delta), nowhere(loss_fn, space, center, delta))
+        first = (delta, first_state(delta), worst_candidate(loss_fn, space, center, delta))
         (delta, _, best), losses = jax.lax.scan(climb, first, None, length=num_steps)
-        last = visit(loss_fn, space, center, delta)
+        last = evaluate(loss_fn, space, center, delta)
         best = better(space.group, best, last)
-        return AttackResult(center, best.delta, best.inputs, jnp.concatenate([losses, last.loss[None]]), best.success)
+        return AttackResult(
+            center,
+            best.delta,
+            best.inputs,
+            jnp.concatenate([losses, last.loss[None]]),
+            best.success,
+        )
 
     return attack

@@ -57,11 +57,17 @@ class Attack(Protocol):
     """
 
     def __call__(
-        self, loss_fn: LossFn, keys: jax.Array, space: Space, origin: PyTree, epsilon: jax.Array, restart: int | jax.Array = 0
+        self,
+        loss_fn: LossFn,
+        keys: jax.Array,
+        space: Space,
+        origin: PyTree,
+        epsilon: jax.Array,
+        restart: int | jax.Array = 0,
     ) -> AttackResult: ...
 
 
-class Visited(NamedTuple):
+class Candidate(NamedTuple):
     """A point of the Space with what was found there."""
 
     delta: PyTree  # [B // group, ...]
@@ -76,19 +82,34 @@ def require_count(what: str, value: Any, least: int) -> None:
         raise ValueError(f"{what} must be a whole number >= {least}, got {value!r}")
 
 
-def begin(keys: jax.Array, space: Space, origin: PyTree, epsilon: jax.Array, restart: int | jax.Array) -> tuple[jax.Array, PyTree]:
+def setup(
+    keys: jax.Array, space: Space, origin: PyTree, epsilon: jax.Array, restart: int | jax.Array
+) -> tuple[jax.Array, PyTree]:
     """What a search does first: (the keys of this restart, the center)."""
     if not keys.shape or not keys.shape[0]:
-        raise ValueError(f"keys must be [B], a key for each example, B >= 1, got shape {keys.shape}")
+        raise ValueError(
+            f"keys must be [B], a key for each example, B >= 1, got shape {keys.shape}"
+        )
     if jnp.shape(epsilon) != keys.shape[:1]:
-        raise ValueError(f"epsilon must be [B] = {keys.shape[:1]}, a radius for each example, got shape {jnp.shape(epsilon)}")
+        raise ValueError(
+            f"epsilon must be [B] = {keys.shape[:1]}, a radius for each example, got shape {jnp.shape(epsilon)}"
+        )
     if keys.shape[0] % space.group:
-        raise ValueError(f"{keys.shape[0]} examples do not divide into the space's groups of {space.group}")
+        raise ValueError(
+            f"{keys.shape[0]} examples do not divide into the space's groups of {space.group}"
+        )
     keys = jax.vmap(jax.random.fold_in, (0, None))(keys, restart)
     return keys, space.anchor(keys, origin)
 
 
-def start(keys: jax.Array, space: Space, center: PyTree, epsilon: jax.Array, restart: int | jax.Array, random_start: bool) -> PyTree:
+def initial_delta(
+    keys: jax.Array,
+    space: Space,
+    center: PyTree,
+    epsilon: jax.Array,
+    restart: int | jax.Array,
+    random_start: bool,
+) -> PyTree:
     """Where a search begins: at delta = 0 in restart 0 unless random_start, at a random point otherwise."""
     delta = space.init(keys, center, epsilon)
     if not random_start:
@@ -96,34 +117,46 @@ def start(keys: jax.Array, space: Space, center: PyTree, epsilon: jax.Array, res
     return space.project(delta, center, epsilon)
 
 
-def visit(loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree) -> Visited:
+def evaluate(loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree) -> Candidate:
     """Decodes a point and measures the loss there."""
     inputs = space.decode(center, delta)
-    return Visited(delta, *loss_fn(inputs), inputs)
+    return Candidate(delta, *loss_fn(inputs), inputs)
 
 
-def gradient(loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree) -> tuple[PyTree, Visited]:
+def gradient(
+    loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree
+) -> tuple[PyTree, Candidate]:
     """The loss's gradient with respect to delta, and the visit itself."""
 
     def total(delta):
-        visited = visit(loss_fn, space, center, delta)
-        return visited.loss.sum(), visited
+        candidate = evaluate(loss_fn, space, center, delta)
+        return candidate.loss.sum(), candidate
 
     return jax.grad(total, has_aux=True)(delta)
 
 
-def nowhere(loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree) -> Visited:
+def worst_candidate(loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree) -> Candidate:
     """A visit that any other one is better than, to start a loop with."""
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda d: visit(loss_fn, space, center, d), delta))
+    zeros = jax.tree.map(
+        lambda s: jnp.zeros(s.shape, s.dtype),
+        jax.eval_shape(lambda d: evaluate(loss_fn, space, center, d), delta),
+    )
     return zeros._replace(loss=jnp.full_like(zeros.loss, jnp.nan))
 
 
-def better(group: int, best: Visited, visited: Visited) -> Visited:
+def better(group: int, best: Candidate, candidate: Candidate) -> Candidate:
     """Of two visits, each group's with the higher mean loss."""
-    return select(higher(group_mean(group, visited.loss), group_mean(group, best.loss)), visited, best)
+    return select(
+        higher(group_mean(group, candidate.loss), group_mean(group, best.loss)), candidate, best
+    )
 
 
-def strongest(run: Callable[[jax.Array], AttackResult], indices: jax.Array, group: int, early_stop: bool = False) -> AttackResult:
+def strongest(
+    run: Callable[[jax.Array], AttackResult],
+    indices: jax.Array,
+    group: int,
+    early_stop: bool = False,
+) -> AttackResult:
     """Runs several attacks, one for each index, and keeps, per example (per group), the highest loss.
 
     early_stop: where an attack succeeded on the whole group, later ones are not looked at any more, so that no example depends on the
@@ -144,7 +177,9 @@ def strongest(run: Callable[[jax.Array], AttackResult], indices: jax.Array, grou
                 select(chosen, result.success, best.success),
             )
 
-        return (jax.lax.cond(best.success.all(), lambda: best, improved) if early_stop else improved()), None
+        return (
+            jax.lax.cond(best.success.all(), lambda: best, improved) if early_stop else improved()
+        ), None
 
     def highest(losses):
         return jnp.nanmax(group_mean(group, losses), axis=0)
@@ -181,7 +216,12 @@ def over_l1(gradient: PyTree) -> PyTree:
 
 def _over_entries(reduce: Callable, of: Callable, gradient: PyTree) -> jax.Array:
     """reduce of all of an example's entries, [B]."""
-    return reduce(jnp.stack([reduce(of(g).reshape(g.shape[0], -1), axis=1) for g in jax.tree.leaves(gradient)]), axis=0)
+    return reduce(
+        jnp.stack(
+            [reduce(of(g).reshape(g.shape[0], -1), axis=1) for g in jax.tree.leaves(gradient)]
+        ),
+        axis=0,
+    )
 
 
 def _divided(gradient: PyTree, norm: jax.Array) -> PyTree:

@@ -13,8 +13,13 @@ from functools import partial
 from flax import linen as nn
 
 from natra_jax.classifiers.advbn import AdvBN, Cut
+from natra_jax.classifiers.auxiliary_batch_norm import (
+    add_auxiliary,
+    adversarial,
+    clean,
+    has_auxiliary,
+)
 from natra_jax.classifiers.cnn import Cnn
-from natra_jax.classifiers.dual import add_twins, adversarial, clean, has_twins
 from natra_jax.classifiers.factory import from_factory, require_logits
 from natra_jax.classifiers.resnet import ResNet
 from natra_jax.classifiers.vgg import Vgg16
@@ -42,11 +47,11 @@ __all__ = [
     "ResNet",
     "Vgg16",
     "WideResNet",
-    "add_twins",
+    "add_auxiliary",
     "adversarial",
     "build",
     "clean",
     "from_factory",
-    "has_twins",
+    "has_auxiliary",
     "require_logits",
 ]

@@ -74,7 +74,9 @@ class Cut(NamedTuple):
         recorded = jax.eval_shape(lambda v, x: _record(module, v, x), variables, images)
         places = [path[:-1] for path in flatten_dict(recorded)]
         if len(places) != 1:
-            raise ValueError(f"a classifier needs exactly one AdvBN layer to perturb features at, this one has {len(places)}")
+            raise ValueError(
+                f"a classifier needs exactly one AdvBN layer to perturb features at, this one has {len(places)}"
+            )
         layer, called, relus = places[0], [], []
 
         def watch(call, args, kwargs, context):
@@ -86,7 +88,9 @@ class Cut(NamedTuple):
         with nn.intercept_methods(watch):
             jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, images)
         before = called[: called.index(layer)]
-        around = {layer[:depth] for depth in range(len(layer))}  # the modules that contain the layer
+        around = {
+            layer[:depth] for depth in range(len(layer))
+        }  # the modules that contain the layer
         return cls(module, layer, frozenset(before) - around, tuple(image_shape[1:]), relus[0])
 
     def trunk(self, variables: Variables, images: jax.Array) -> jax.Array:
@@ -96,18 +100,29 @@ class Cut(NamedTuple):
 
     def head(self, variables: Variables, features: jax.Array) -> jax.Array:
         """features [B, ..., C] -> logits [B, num_classes], with running BatchNorm statistics."""
-        return self.module.apply(self._given(variables, features), self._blank(features), train=False)
+        return self.module.apply(
+            self._given(variables, features), self._blank(features), train=False
+        )
 
-    def train_head(self, variables: Variables, features: jax.Array, rngs: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
+    def train_head(
+        self, variables: Variables, features: jax.Array, rngs: dict[str, jax.Array]
+    ) -> tuple[jax.Array, Any]:
         """As `head`, training -> (logits, the head's new batch_stats among the trunk's old ones)."""
         given, blank = self._given(variables, features), self._blank(features)
-        logits, updated = self.module.apply(given, blank, train=True, mutable=["batch_stats"], rngs=rngs)
+        logits, updated = self.module.apply(
+            given, blank, train=True, mutable=["batch_stats"], rngs=rngs
+        )
         return logits, self.keep_trunk(variables["batch_stats"], updated.get("batch_stats", {}))
 
     def keep_trunk(self, old: Any, new: Any) -> Any:
         """new with the leaves of the trunk as they are in old; both trees of one collection."""
         before = flatten_dict(old)
-        return unflatten_dict({path: before[path] if self.in_trunk(path) else leaf for path, leaf in flatten_dict(new).items()})
+        return unflatten_dict(
+            {
+                path: before[path] if self.in_trunk(path) else leaf
+                for path, leaf in flatten_dict(new).items()
+            }
+        )
 
     def in_trunk(self, path: tuple[str, ...]) -> bool:
         """Whether the leaf at this path of a collection belongs to the trunk."""
@@ -132,4 +147,6 @@ def _path(module: nn.Module) -> tuple[str, ...]:
 
 
 def _record(module: nn.Module, variables: Variables, images: jax.Array) -> Any:
-    return module.apply(variables, images, train=False, mutable=[_COLLECTION])[1].get(_COLLECTION, {})
+    return module.apply(variables, images, train=False, mutable=[_COLLECTION])[1].get(
+        _COLLECTION, {}
+    )

@@ -39,7 +39,9 @@ class Cnn(nn.Module):
             y = nn.relu(normalise(y, self.norm, train, self.axis_name))
             x = shortcut + Conv(width, use_bias=False)(y)
             if not stage:
-                x = AdvBN(relu=False)(x)  # a pre-activation network: what leaves a stage has not been through a ReLU
+                x = AdvBN(relu=False)(
+                    x
+                )  # a pre-activation network: what leaves a stage has not been through a ReLU
             outputs.append(x)
         return tuple(outputs)
 

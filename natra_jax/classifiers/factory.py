@@ -37,8 +37,14 @@ def from_factory(path: str, num_classes: int, axis_name: str | None = None) -> n
         made = function(**arguments)
     except Exception as error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        raise UserError(f"config field classifier.factory is {path!r}: calling it with {given} failed ({_line(error)})") from error
-    if isinstance(made, tuple | list) and len(made) == 2 and all(callable(f) and not isinstance(f, nn.Module) for f in made):
+        raise UserError(
+            f"config field classifier.factory is {path!r}: calling it with {given} failed ({_line(error)})"
+        ) from error
+    if (
+        isinstance(made, tuple | list)
+        and len(made) == 2
+        and all(callable(f) and not isinstance(f, nn.Module) for f in made)
+    ):
         return _Plain(*made)
     if isinstance(made, nn.Module):
         return _with_train_flag(made, path)
@@ -60,7 +66,9 @@ def find(path: str, field: str = "config field classifier.factory") -> Callable[
             f"{field} is {path!r}: it cannot be imported ({_line(error)}): it must name an importable 'package.module:function'"
         ) from error
     if not callable(found):
-        raise UserError(f"{field} is {path!r}: it names a value of type {type(found).__name__}, not a function")
+        raise UserError(
+            f"{field} is {path!r}: it names a value of type {type(found).__name__}, not a function"
+        )
     return found
 
 
@@ -71,13 +79,17 @@ def require_logits(module: nn.Module, image_shape: tuple[int, ...], num_classes:
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    where = f"config field classifier.factory: for images of shape {list(images.shape)} its classifier"
+    where = (
+        f"config field classifier.factory: for images of shape {list(images.shape)} its classifier"
+    )
 
     def evaluate(variables, images):
         return module.apply(variables, images, train=False)
 
     def update(variables, images, key):
-        return module.apply(variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key})[0]
+        return module.apply(
+            variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )[0]
 
     try:
         made = jax.eval_shape(partial(module.init, train=False), key, images)
@@ -95,13 +107,17 @@ def require_logits(module: nn.Module, image_shape: tuple[int, ...], num_classes:
         if not isinstance(found, jax.ShapeDtypeStruct):
             raise UserError(f"{where} returns {type(found).__name__} ({when}), expected {wanted}")
         if found.shape != (2, num_classes) or not jnp.issubdtype(found.dtype, jnp.floating):
-            raise UserError(f"{where} returns shape {list(found.shape)} of {found.dtype} ({when}), expected {wanted}")
+            raise UserError(
+                f"{where} returns shape {list(found.shape)} of {found.dtype} ({when}), expected {wanted}"
+            )
 
 
 def _with_train_flag(module: nn.Module, path: str) -> nn.Module:
     """The module itself where its flag is called train; else, or where it cannot be hashed for jit, in an adapter."""
     parameters = inspect.signature(type(module).__call__).parameters
-    on, off = (tuple(name for name in names if name in parameters) for names in (_TRAINS, _EVALUATES))
+    on, off = (
+        tuple(name for name in names if name in parameters) for names in (_TRAINS, _EVALUATES)
+    )
     fields = [name for name in (*_TRAINS, *_EVALUATES) if name in type(module).__dataclass_fields__]
     if not on + off and fields:
         raise UserError(
@@ -132,7 +148,9 @@ class _Adapter(nn.Module):
         nn.share_scope(self, self.module)
 
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        return self.module(images, **dict.fromkeys(self.on, train), **dict.fromkeys(self.off, not train))
+        return self.module(
+            images, **dict.fromkeys(self.on, train), **dict.fromkeys(self.off, not train)
+        )
 
 
 class _Plain(nn.Module):

@@ -16,5 +16,7 @@ def standardise(images: jax.Array) -> jax.Array:
     Raises ValueError for another number of channels.
     """
     if images.shape[-1] not in (1, 3):
-        raise ValueError(f"networks trained on ImageNet see grey or RGB images, got {images.shape[-1]} channels")
+        raise ValueError(
+            f"networks trained on ImageNet see grey or RGB images, got {images.shape[-1]} channels"
+        )
     return ((images + 1) / 2 - _MEAN.astype(images.dtype)) / _STD.astype(images.dtype)

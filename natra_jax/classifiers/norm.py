@@ -23,7 +23,9 @@ class GroupNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
         if channels % self.groups:
-            raise ValueError(f"GroupNorm: {channels} channels do not divide into {self.groups} groups")
+            raise ValueError(
+                f"GroupNorm: {channels} channels do not divide into {self.groups} groups"
+            )
         kept, x = x.dtype, precise(x)
         member = jnp.arange(channels) // (channels // self.groups)
         average = (member[:, None] == member[None, :]).astype(x.dtype) * (self.groups / channels)
@@ -36,7 +38,15 @@ class GroupNorm(nn.Module):
         return (centred * factor[:, None, None, :] + bias).astype(kept)
 
 
-def normalise(x: jax.Array, kind: str, train: bool, axis_name: str | None, *, epsilon: float = 1e-5, name: str | None = None) -> jax.Array:
+def normalise(
+    x: jax.Array,
+    kind: str,
+    train: bool,
+    axis_name: str | None,
+    *,
+    epsilon: float = 1e-5,
+    name: str | None = None,
+) -> jax.Array:
     """One normalisation layer of the given kind, 'batch' or 'group', inside a compact module; what leaves it is of x's type.
 
     BatchNorm's batch statistics are averaged over axis_name while training. Statistics and weights are float32. epsilon: added to
@@ -46,6 +56,13 @@ def normalise(x: jax.Array, kind: str, train: bool, axis_name: str | None, *, ep
         return GroupNorm(epsilon=epsilon, name=name)(x)
     if kind == "batch":
         axis = axis_name if train else None
-        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=epsilon, dtype=x.dtype, axis_name=axis, name=name)
+        norm = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=epsilon,
+            dtype=x.dtype,
+            axis_name=axis,
+            name=name,
+        )
         return norm(x)
     raise ValueError(f"normalisation must be 'batch' or 'group', got {kind!r}")

@@ -115,4 +115,6 @@ def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         return conv2d(x[:, ::stride, ::stride], kernel)
     half = kernel.shape[0] // 2
     # 'SAME' would pad an even side by one pixel more at its end than at its beginning
-    return lax.conv_general_dilated(x, kernel, (stride, stride), [(half, half)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), [(half, half)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )

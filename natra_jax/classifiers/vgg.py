@@ -52,7 +52,9 @@ class Vgg16(nn.Module):
         """
         outputs = []
         x = entering(x if self.standardised else standardise(x), self.dtype)
-        for block, (width, count) in enumerate(zip(self.widths, CONVOLUTIONS, strict=True), start=1):
+        for block, (width, count) in enumerate(
+            zip(self.widths, CONVOLUTIONS, strict=True), start=1
+        ):
             if block > 1:
                 x = pooling.max_of_2(x)
             for layer in range(1, count + 1):
@@ -68,8 +70,17 @@ class Vgg16(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         y = precise(pooling.max_of_2(self.features(x, train)[-1]))
-        y = pooling.adaptive_average(y, POOLED).reshape(len(y), -1) if self.dense else y.mean((1, 2))
+        y = (
+            pooling.adaptive_average(y, POOLED).reshape(len(y), -1)
+            if self.dense
+            else y.mean((1, 2))
+        )
         for i, units in enumerate(self.dense, start=1):
-            y = nn.Dense(units, kernel_init=nn.initializers.he_normal(), dtype=chosen(self.dtype), name=f"dense{i}")(y)
+            y = nn.Dense(
+                units,
+                kernel_init=nn.initializers.he_normal(),
+                dtype=chosen(self.dtype),
+                name=f"dense{i}",
+            )(y)
             y = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(y))
         return nn.Dense(self.num_classes, name="head")(precise(y))

@@ -48,7 +48,9 @@ class WideResNet(nn.Module):
             width = 2**stage * STEM * self.width
             for i in range(units):
                 stride, shared = (2, False) if stage and i == 0 else (1, stage == i == 0)
-                x = _Unit(width, stride, shared, self.norm, self.axis_name, name=f"stage{stage + 1}_{i}")(x, train)
+                x = _Unit(
+                    width, stride, shared, self.norm, self.axis_name, name=f"stage{stage + 1}_{i}"
+                )(x, train)
             if stage == 0:
                 x = AdvBN(relu=False)(x)
             outputs.append(x)
@@ -91,7 +93,9 @@ class _Conv(nn.Module):
         if self.stride == 1:
             return conv2d(x, kernel)
         # TensorFlow's 'SAME', which pads an even side at its end alone
-        return lax.conv_general_dilated(x, kernel, (self.stride,) * 2, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return lax.conv_general_dilated(
+            x, kernel, (self.stride,) * 2, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
 
 def units_of(depth: int) -> int:
@@ -110,7 +114,9 @@ def standardise_each(images: jax.Array) -> jax.Array:
     centred = images - images.mean((1, 2, 3), keepdims=True)
     least = (2 / 255) ** 2 / images[0].size
     # the larger before the root, whose slope at 0 is infinite
-    return centred * lax.rsqrt(jnp.maximum(jnp.square(centred).mean((1, 2, 3), keepdims=True), least))
+    return centred * lax.rsqrt(
+        jnp.maximum(jnp.square(centred).mean((1, 2, 3), keepdims=True), least)
+    )
 
 
 def _activate(x: jax.Array, norm: str, train: bool, axis_name: str | None, name: str) -> jax.Array:
@@ -121,6 +127,8 @@ def _widened(x: jax.Array, width: int, stride: int) -> jax.Array:
     """The shortcut: means of stride x stride pixels, with as many channels of zeros before and behind."""
     if stride > 1:
         # of an odd side, the last pixel has fewer to it; the counts are float32
-        x = nn.avg_pool(x, (stride, stride), (stride, stride), padding="SAME", count_include_pad=False).astype(x.dtype)
+        x = nn.avg_pool(
+            x, (stride, stride), (stride, stride), padding="SAME", count_include_pad=False
+        ).astype(x.dtype)
     missing = width - x.shape[-1]
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))

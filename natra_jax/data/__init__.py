@@ -8,12 +8,12 @@ images, labels = source.splits["train"]
 from natra_jax.data import digits, folder, prepared
 from natra_jax.data.arrays import from_arrays
 from natra_jax.data.decoding import FITS
-from natra_jax.data.encoded import Decoded
+from natra_jax.data.encoded_images import Decoded
 from natra_jax.data.loader import batches
 from natra_jax.data.prepared import PREFIX
 from natra_jax.data.reopening import reopen
-from natra_jax.data.rows import Joined, Rows
 from natra_jax.data.source import UNLABELLED, Images, Source, Split, to_float, to_uint8
+from natra_jax.data.subset import Concat, Subset
 
 SOURCES = {"digits": digits.load, "folder": folder.load, "tfds": prepared.load}
 _SCALED = ("folder", "tfds")  # sources of images of any size
@@ -33,8 +33,8 @@ __all__ = [
     "UNLABELLED",
     "Decoded",
     "Images",
-    "Joined",
-    "Rows",
+    "Concat",
+    "Subset",
     "Source",
     "Split",
     "batches",

@@ -29,9 +29,18 @@ def import_(argv: Sequence[str]) -> None:
     """Imports what argv ('import', NAME, flags) says and prints what there is then. Raises UserError."""
     values = flags.FlagValues()  # of this command alone: others have flags of the same names
     values.set_gnu_getopt()  # flags may stand behind names
-    flags.DEFINE_string("source", None, "The directory (or archive) with the publisher's files.", flag_values=values)
-    flags.DEFINE_string("dest", None, "The directory of all data sets; this one becomes DEST/NAME.", flag_values=values)
-    flags.DEFINE_string("name", None, "What to call the data set, if not as the format.", flag_values=values)
+    flags.DEFINE_string(
+        "source", None, "The directory (or archive) with the publisher's files.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "dest",
+        None,
+        "The directory of all data sets; this one becomes DEST/NAME.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "name", None, "What to call the data set, if not as the format.", flag_values=values
+    )
     names = _parse(values, argv)
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
@@ -41,14 +50,18 @@ def import_(argv: Sequence[str]) -> None:
     kind = names[0]
     known = kind in importing.IMPORTERS or kind.startswith(PREFIX)
     if not known:
-        raise UserError(f"{kind}: is none of {', '.join(importing.IMPORTERS)}, or {PREFIX}NAME: {_USAGE}")
+        raise UserError(
+            f"{kind}: is none of {', '.join(importing.IMPORTERS)}, or {PREFIX}NAME: {_USAGE}"
+        )
     if values.dest is None or "://" in values.dest:
         raise UserError(f"--dest={values.dest or ''}: name a directory of this machine's: {_USAGE}")
     dest = Path(values.dest).expanduser().resolve()
     if kind.startswith(PREFIX):
         name = kind.removeprefix(PREFIX)
         if values.source is not None or values.name is not None:
-            raise UserError(f"--source, --name: {kind} takes neither: it is downloaded, and called what it is called")
+            raise UserError(
+                f"--source, --name: {kind} takes neither: it is downloaded, and called what it is called"
+            )
         written = downloaded.prepare(name, dest)
     else:
         name = values.name or kind
@@ -74,19 +87,32 @@ def main(argv: Sequence[str]) -> None:
         print(__doc__)
         return
     if name not in COMMANDS:
-        raise UserError(f"{name or 'nothing'}: is no command, of which there are {', '.join(COMMANDS)}: {_USAGE}")
+        raise UserError(
+            f"{name or 'nothing'}: is no command, of which there are {', '.join(COMMANDS)}: {_USAGE}"
+        )
     COMMANDS[name](argv[1:])
 
 
 def run() -> None:
     """The entry point: exit codes and one-line errors around `main`."""
     interrupted = "interrupted: the same command continues"
-    command.run(lambda: main(sys.argv), sys.argv, place=lambda: "--dest", interrupted=interrupted, directory="--dest")
+    command.run(
+        lambda: main(sys.argv),
+        sys.argv,
+        place=lambda: "--dest",
+        interrupted=interrupted,
+        directory="--dest",
+    )
 
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """What is not a flag in argv, behind the command's name. Raises UserError for flags that are unknown or wrong."""
-    flags.DEFINE_bool("debug", False, "Show the traceback of errors that the user can put right, too.", flag_values=values)
+    flags.DEFINE_bool(
+        "debug",
+        False,
+        "Show the traceback of errors that the user can put right, too.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     try:
         return values(argv)[1:]

@@ -43,16 +43,22 @@ def from_arrays(
     test_shift; their names begin with val_ or test_. Raises UserError, naming the argument, for what cannot be.
     """
     given = {"train": train, "val_iid": val_iid, "test_iid": test_iid, **other_splits}
-    splits = {name: _split(name, examples) for name, examples in given.items() if examples is not None}
+    splits = {
+        name: _split(name, examples) for name, examples in given.items() if examples is not None
+    }
     for name in other_splits:
         if not name.startswith(("val_", "test_")):
-            raise UserError(f"from_arrays: {name} is no split: its name must begin with val_ or test_")
+            raise UserError(
+                f"from_arrays: {name} is no split: its name must begin with val_ or test_"
+            )
     images = {name: split.image for name, split in splits.items()}
     if unlabelled is not None:
         images["unlabelled"] = _images("unlabelled", unlabelled)
     for name, image in images.items():
         if image.shape[1:] != splits["train"].image.shape[1:]:
-            raise UserError(f"from_arrays: {name} has images {image.shape[1:]}, train {splits['train'].image.shape[1:]}: scale them alike")
+            raise UserError(
+                f"from_arrays: {name} has images {image.shape[1:]}, train {splits['train'].image.shape[1:]}: scale them alike"
+            )
     highest = max(int(split.label.max()) for split in splits.values())
     names = tuple(map(str, range(highest + 1))) if classes is None else tuple(map(str, classes))
     for name, split in splits.items():
@@ -63,8 +69,14 @@ def from_arrays(
     splits, names = without_rare(splits, names, 0, "from_arrays: train")
     shares = {"val_iid": validation_share, "test_iid": test_share}
     if not all(share > 0 for share in shares.values()) or sum(shares.values()) >= 1:
-        raise UserError("from_arrays: validation_share and test_share must each be above 0, and below 1 together")
-    return Source(names, complete(splits, names, shares, seed, "from_arrays: train"), unlabelled=images.get("unlabelled"))
+        raise UserError(
+            "from_arrays: validation_share and test_share must each be above 0, and below 1 together"
+        )
+    return Source(
+        names,
+        complete(splits, names, shares, seed, "from_arrays: train"),
+        unlabelled=images.get("unlabelled"),
+    )
 
 
 def _split(name: str, examples: Examples) -> Split:
@@ -72,24 +84,34 @@ def _split(name: str, examples: Examples) -> Split:
         raise UserError(f"from_arrays: {name} must be a pair (images, labels)")
     image, label = _images(name, examples[0]), np.asarray(examples[1])
     if label.shape != (len(image),):
-        raise UserError(f"from_arrays: {name} has {len(image)} images and labels of shape {label.shape}: there must be one for each")
+        raise UserError(
+            f"from_arrays: {name} has {len(image)} images and labels of shape {label.shape}: there must be one for each"
+        )
     if not np.issubdtype(label.dtype, np.integer):
-        raise UserError(f"from_arrays: {name} has labels of type {label.dtype}: they must be whole numbers")
+        raise UserError(
+            f"from_arrays: {name} has labels of type {label.dtype}: they must be whole numbers"
+        )
     if label.min() < 0:
-        raise UserError(f"from_arrays: {name} has the label {label.min()}: labels begin at 0; images without one go into unlabelled")
+        raise UserError(
+            f"from_arrays: {name} has the label {label.min()}: labels begin at 0; images without one go into unlabelled"
+        )
     return Split(image, label.astype(np.int32))
 
 
 def _images(name: str, image: Images) -> Images:
     if not (hasattr(image, "shape") and hasattr(image, "dtype") and hasattr(image, "__getitem__")):
-        raise UserError(f"from_arrays: {name} has images of type {type(image).__name__}: they must be an array [N, H, H, C]")
+        raise UserError(
+            f"from_arrays: {name} has images of type {type(image).__name__}: they must be an array [N, H, H, C]"
+        )
     if image.dtype != np.uint8:
         raise UserError(
             f"from_arrays: {name} has images of type {image.dtype}: make them uint8 (natra_jax.data.to_uint8 does from [-1, 1])"
         )
     shape = tuple(image.shape)
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] not in (1, 3):
-        raise UserError(f"from_arrays: {name} has images of shape {shape}: they must be square, [N, H, H, 1] or [N, H, H, 3]")
+        raise UserError(
+            f"from_arrays: {name} has images of shape {shape}: they must be square, [N, H, H, 1] or [N, H, H, 3]"
+        )
     if not all(shape):
         raise UserError(f"from_arrays: {name} has no images")
     return image

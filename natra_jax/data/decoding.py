@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 FITS = ("crop", "pad", "stretch")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".pgm", ".ppm", ".bmp")
 MOST_PIXELS = 89_478_485  # Pillow's own bound: what is larger is refused before it is decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")  # no others are tried, whatever a file's name is: fewer readers for strangers' bytes
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "PPM",
+    "BMP",
+)  # no others are tried, whatever a file's name is: fewer readers for strangers' bytes
 _WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
-class Form(NamedTuple):
+class Preprocess(NamedTuple):
     """What every image of a data set is made into."""
 
     resolution: int  # pixels, H = W
@@ -30,7 +36,7 @@ class Form(NamedTuple):
     channels: int = 3  # 3: RGB | 1: grey
 
 
-def decode(encoded: bytes | Path | str, form: Form, where: str = "") -> np.ndarray:
+def decode(encoded: bytes | Path | str, form: Preprocess, where: str = "") -> np.ndarray:
     """The image in a file, or in its content, turned as its EXIF data say -> [resolution, resolution, channels] uint8.
 
     Of RGB, grey becomes three equal channels; of grey, colour becomes its luma (ITU-R 601-2). 16 bits become the higher 8, what is
@@ -63,12 +69,16 @@ def _read(encoded: bytes | Path | str, where: str, *, whole: bool) -> Image.Imag
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=FORMATS) as image:
+        with Image.open(
+            io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=FORMATS
+        ) as image:
             pixels = image.width * image.height
             if pixels > MOST_PIXELS:
                 raise Image.DecompressionBombError
             if not pixels or image.mode == "F":
-                raise ValueError("it has no pixels" if not pixels else "its pixels are floating-point numbers")
+                raise ValueError(
+                    "it has no pixels" if not pixels else "its pixels are floating-point numbers"
+                )
             if whole:
                 image.load()
                 return _rgb(_upright(image))
@@ -76,11 +86,17 @@ def _read(encoded: bytes | Path | str, where: str, *, whole: bool) -> Image.Imag
     except Image.UnidentifiedImageError as error:
         raise UserError(f"{where}: is no image that can be read: repair or remove it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f"{where}: has more than {MOST_PIXELS:,} pixels: scale it down, or remove it") from error
+        raise UserError(
+            f"{where}: has more than {MOST_PIXELS:,} pixels: scale it down, or remove it"
+        ) from error
     except FileNotFoundError as error:
-        raise UserError(f"{where}: is not there, or a link to nothing: bring it back, or remove it") from error
+        raise UserError(
+            f"{where}: is not there, or a link to nothing: bring it back, or remove it"
+        ) from error
     except PermissionError as error:
-        raise UserError(f"{where}: may not be read ({error.strerror}): change its permissions") from error
+        raise UserError(
+            f"{where}: may not be read ({error.strerror}): change its permissions"
+        ) from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise of all kinds for damaged files
@@ -133,7 +149,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fitted(image: Image.Image, form: Form) -> Image.Image:
+def _fitted(image: Image.Image, form: Preprocess) -> Image.Image:
     from PIL import Image
 
     side, (width, height) = form.resolution, image.size
@@ -144,6 +160,13 @@ def _fitted(image: Image.Image, form: Form) -> Image.Image:
     if width != height and form.fit == "pad":
         inner = tuple(max(1, round(side * length / max(width, height))) for length in image.size)
         ground = Image.new(image.mode, (side, side))
-        ground.paste(image.resize(inner, Image.Resampling.LANCZOS), tuple((side - length) // 2 for length in inner))
+        ground.paste(
+            image.resize(inner, Image.Resampling.LANCZOS),
+            tuple((side - length) // 2 for length in inner),
+        )
         return ground
-    return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.LANCZOS)
+    return (
+        image
+        if image.size == (side, side)
+        else image.resize((side, side), Image.Resampling.LANCZOS)
+    )

@@ -33,10 +33,14 @@ def paint(gray: np.ndarray, factors: np.ndarray) -> np.ndarray:
     ground = hsv_to_rgb(factors[:, 1], 0.85, 0.40)[:, None, None, :]
     position = np.linspace(-1.0, 1.0, size)
     angle = 2 * np.pi * factors[:, 2, None, None]
-    along = (position[None, None, :] * np.cos(angle) + position[None, :, None] * np.sin(angle)) / np.sqrt(2.0)
+    along = (
+        position[None, None, :] * np.cos(angle) + position[None, :, None] * np.sin(angle)
+    ) / np.sqrt(2.0)
     light = 1.0 - 0.6 * factors[:, 3, None, None] * (0.5 - 0.5 * along)
     coverage = gray[..., None]
-    return np.rint(255.0 * (coverage * ink + (1.0 - coverage) * ground) * light[..., None]).astype(np.uint8)
+    return np.rint(255.0 * (coverage * ink + (1.0 - coverage) * ground) * light[..., None]).astype(
+        np.uint8
+    )
 
 
 def biased_factors(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
@@ -61,10 +65,16 @@ def load(*, seed: int, renderings: int, wild_per_image: int, **_) -> Source:
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    gray = np.clip(zoom(digits.images / 16.0, (1, 2, 2), order=3, grid_mode=True, mode="nearest"), 0.0, 1.0)
+    gray = np.clip(
+        zoom(digits.images / 16.0, (1, 2, 2), order=3, grid_mode=True, mode="nearest"), 0.0, 1.0
+    )
     label = digits.target.astype(np.int32)
-    rest, test = train_test_split(np.arange(len(label)), test_size=_SHARES["test"], stratify=label, random_state=seed)
-    train, val = train_test_split(rest, test_size=_SHARES["val"], stratify=label[rest], random_state=seed)
+    rest, test = train_test_split(
+        np.arange(len(label)), test_size=_SHARES["test"], stratify=label, random_state=seed
+    )
+    train, val = train_test_split(
+        rest, test_size=_SHARES["val"], stratify=label[rest], random_state=seed
+    )
 
     painters = {"iid": biased_factors, "shift": uniform_factors}
     splits, rendered = {}, {}
@@ -72,10 +82,12 @@ def load(*, seed: int, renderings: int, wild_per_image: int, **_) -> Source:
     splits["train"] = Split(paint(gray[train], biased_factors(rng, label[train])), label[train])
     for part, chosen in (("val", val), ("test", test)):
         for kind, factors in painters.items():
-            splits[f"{part}_{kind}"] = Split(paint(gray[chosen], factors(rng, label[chosen])), label[chosen])
+            splits[f"{part}_{kind}"] = Split(
+                paint(gray[chosen], factors(rng, label[chosen])), label[chosen]
+            )
             again = np.repeat(chosen, renderings)
             views = paint(gray[again], factors(rng, label[again]))
             rendered[f"{part}_{kind}"] = views.reshape(len(chosen), renderings, *views.shape[1:])
     again = np.tile(train, wild_per_image)
-    wild = Split(paint(gray[again], uniform_factors(rng, label[again])), label[again])
-    return Source(CLASSES, splits, rendered, wild)
+    domain = Split(paint(gray[again], uniform_factors(rng, label[again])), label[again])
+    return Source(CLASSES, splits, rendered, domain)

@@ -16,14 +16,28 @@ from typing import NamedTuple
 import numpy as np
 
 from natra_jax.data import decoding
-from natra_jax.data.decoding import SUFFIXES, Form
-from natra_jax.data.encoded import Decoded, Files, printable, typical_side
+from natra_jax.data.decoding import SUFFIXES, Preprocess
+from natra_jax.data.encoded_images import Decoded, Files, printable, typical_side
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import GIVEN, complete, without_rare
 from natra_jax.types import UserError
 
 _NOT_OURS = (".", "__MACOSX", "@eaDir", "lost+found")  # what systems leave in folders
-_NOT_READ = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".pbm", ".pnm", ".jfif", ".dng")  # images too
+_NOT_READ = (
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".jp2",
+    ".psd",
+    ".pbm",
+    ".pnm",
+    ".jfif",
+    ".dng",
+)  # images too
 
 _MOST_LOOKED_AT = 20_000
 
@@ -47,28 +61,45 @@ def load(
     any depth, are without labels; '' for none. Raises UserError, naming the folder or the file, if there is nothing, fewer than two
     classes are left, or an image cannot be.
     """
-    root, form = _directory(path, "data.path"), Form(resolution, fit, channels)
+    root, form = _directory(path, "data.path"), Preprocess(resolution, fit, channels)
     others = Decoded(unlabelled_files(unlabelled), form) if unlabelled else None
     folders, empty_too = _splits(root, unlabelled), min_per_class > 0
     for folder in folders.values() if unlabelled else ():
         if _lies_in(folder, unlabelled) or _lies_in(unlabelled, folder):
-            raise UserError(f"config field data.unlabelled is {unlabelled!r}: it overlaps with the labelled images in {printable(folder)}")
+            raise UserError(
+                f"config field data.unlabelled is {unlabelled!r}: it overlaps with the labelled images in {printable(folder)}"
+            )
     if own_splits:
         listings = {"train": list_classes(folders["train"], empty_too=empty_too)}
         known = listings["train"].classes
-        listings |= {name: list_classes(where, known, empty_too=empty_too) for name, where in folders.items() if name != "train"}
+        listings |= {
+            name: list_classes(where, known, empty_too=empty_too)
+            for name, where in folders.items()
+            if name != "train"
+        }
     else:
-        listings = {"train": _pooled(root, [list_classes(where, empty_too=empty_too) for where in folders.values()])}
-    splits = {name: Split(Decoded(listing.files, form), listing.label) for name, listing in listings.items()}
+        listings = {
+            "train": _pooled(
+                root, [list_classes(where, empty_too=empty_too) for where in folders.values()]
+            )
+        }
+    splits = {
+        name: Split(Decoded(listing.files, form), listing.label)
+        for name, listing in listings.items()
+    }
     where = printable(folders["train"] if own_splits else root)
     splits, classes = without_rare(splits, listings["train"].classes, min_per_class, where)
-    splits = complete(splits, classes, {"val_iid": validation_share, "test_iid": test_share}, seed, where)
+    splits = complete(
+        splits, classes, {"val_iid": validation_share, "test_iid": test_share}, seed, where
+    )
     for images in (*(split.image for split in splits.values()), *([others] if others else [])):
         images.check()
     return Source(classes, splits, unlabelled=others)
 
 
-def list_classes(root: Path | str, classes: Sequence[str] | None = None, *, empty_too: bool = False) -> Listing:
+def list_classes(
+    root: Path | str, classes: Sequence[str] | None = None, *, empty_too: bool = False
+) -> Listing:
     """The images below root by class, in the order of their names. A class is a folder below root with images at any depth.
 
     classes: those that there may be, where they are known; then a folder at any depth that is named so begins a class. empty_too: a class
@@ -78,8 +109,14 @@ def list_classes(root: Path | str, classes: Sequence[str] | None = None, *, empt
     if classes is None:
         names, loose = _scan(root)
         if not names:
-            found = f"image files but no subfolders, such as {printable(loose[0])}" if loose else "no subfolders"
-            raise UserError(f"{printable(root)}: has {found}: put the images of each class into a folder of its own")
+            found = (
+                f"image files but no subfolders, such as {printable(loose[0])}"
+                if loose
+                else "no subfolders"
+            )
+            raise UserError(
+                f"{printable(root)}: has {found}: put the images of each class into a folder of its own"
+            )
         _require_none(root, loose)
         folders = [(_class_name(name), name) for name in names]
         classes = tuple(dict.fromkeys(name for name, _ in folders))
@@ -92,11 +129,15 @@ def list_classes(root: Path | str, classes: Sequence[str] | None = None, *, empt
         images = _images(os.path.join(root, folder))
         if not images and not empty_too:
             where = printable(os.path.join(root, folder))
-            raise UserError(f"{where}: no images ({', '.join(SUFFIXES)}) of class {name!r}: add some, or remove the folder")
+            raise UserError(
+                f"{where}: no images ({', '.join(SUFFIXES)}) of class {name!r}: add some, or remove the folder"
+            )
         files += [os.path.join(folder, image) for image in images]
         labels += [number[name]] * len(images)
     if not files:
-        raise UserError(f"{printable(root)}: no images ({', '.join(SUFFIXES)}) in folders of the classes: add some, or remove it")
+        raise UserError(
+            f"{printable(root)}: no images ({', '.join(SUFFIXES)}) in folders of the classes: add some, or remove it"
+        )
     return Listing(Files(root, files), np.array(labels, np.int32), tuple(classes))
 
 
@@ -122,14 +163,18 @@ def is_grey(path: str) -> bool:
     """
     root = _directory(path, "data.path")
     names = _images(root)
-    return 0 < len(names) <= _MOST_LOOKED_AT and all(decoding.is_grey(os.path.join(root, name)) for name in names)
+    return 0 < len(names) <= _MOST_LOOKED_AT and all(
+        decoding.is_grey(os.path.join(root, name)) for name in names
+    )
 
 
 def unlabelled_files(path: str) -> Files:
     """The images at any depth below path, which config field data.unlabelled holds. Raises UserError if there are none."""
     root = _directory(path, "data.unlabelled")
     if not (names := _images(root)):
-        raise UserError(f"config field data.unlabelled is {path!r}: no images there ({', '.join(SUFFIXES)})")
+        raise UserError(
+            f"config field data.unlabelled is {path!r}: no images there ({', '.join(SUFFIXES)})"
+        )
     return Files(root, names)
 
 
@@ -137,7 +182,11 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
     """{split: its folder} below root; root itself is train where it holds nothing but classes."""
     names, loose = _scan(root)
     by_name = {name.lower(): name for name in names}
-    given = {split: found for split, those in GIVEN.items() if (found := next((by_name[name] for name in those if name in by_name), None))}
+    given = {
+        split: found
+        for split, those in GIVEN.items()
+        if (found := next((by_name[name] for name in those if name in by_name), None))
+    }
     beside = [name for name in names if name not in given.values()]
     if not given:
         return {"train": root}
@@ -150,7 +199,9 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
         folder = os.path.join(root, name)
         if not (unlabelled and _lies_in(unlabelled, folder)) and _images(folder):
             where = printable(folder)
-            raise UserError(f"{where}: has images, but is none of {', '.join(names[0] for names in GIVEN.values())}: rename or remove it")
+            raise UserError(
+                f"{where}: has images, but is none of {', '.join(names[0] for names in GIVEN.values())}: rename or remove it"
+            )
     return {split: os.path.join(root, name) for split, name in given.items()}
 
 
@@ -158,7 +209,10 @@ def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
     """All of them as one."""
     classes = tuple(sorted(set().union(*(listing.classes for listing in listings))))
     number = {name: i for i, name in enumerate(classes)}
-    labels = [np.array([number[name] for name in listing.classes], np.int32)[listing.label] for listing in listings]
+    labels = [
+        np.array([number[name] for name in listing.classes], np.int32)[listing.label]
+        for listing in listings
+    ]
     names: list[str] = []
     for listing in listings:
         below = os.path.relpath(listing.files.root, root)
@@ -179,7 +233,9 @@ def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, st
             found += inner
         else:
             where, some = printable(os.path.join(root, folder)), ", ".join(sorted(classes)[:3])
-            raise UserError(f"{where}: is none of the training classes ({some}, ...), and holds none: rename or remove it")
+            raise UserError(
+                f"{where}: is none of the training classes ({some}, ...), and holds none: rename or remove it"
+            )
     if found or not below:
         _require_none(here, loose)
     return found
@@ -212,7 +268,11 @@ def _expanded(path: str) -> str:
 
 def _directory(path: str, field: str) -> str:
     if not path or not os.path.isdir(_expanded(path)):
-        wanted = "a folder with one subfolder of images for each class" if field == "data.path" else "a folder of images"
+        wanted = (
+            "a folder with one subfolder of images for each class"
+            if field == "data.path"
+            else "a folder of images"
+        )
         raise UserError(f"config field {field} is {path!r}: it must be {wanted}")
     return _expanded(path)
 
@@ -229,7 +289,9 @@ def _images(root: str) -> list[str]:
         if folders:
             status = os.stat(here)
             if (same := (status.st_dev, status.st_ino)) in above:
-                raise UserError(f"{printable(here)}: is a link to a folder that it lies in: remove it")
+                raise UserError(
+                    f"{printable(here)}: is a link to a folder that it lies in: remove it"
+                )
             waiting += [(os.path.join(below, name), above | {same}) for name in folders]
     return sorted(found)
 
@@ -249,11 +311,19 @@ def _scan(folder: str) -> tuple[list[str], list[str]]:
                     folders.append(name)
                 elif name.lower().endswith(SUFFIXES):
                     if not entry.is_file():
-                        raise UserError(f"{printable(entry.path)}: is a link to nothing, or no file: remove it")
+                        raise UserError(
+                            f"{printable(entry.path)}: is a link to nothing, or no file: remove it"
+                        )
                     images.append(name)
                 elif name.lower().endswith(_NOT_READ):
-                    raise UserError(f"{printable(entry.path)}: images of its kind are not read: convert it to PNG or JPEG, or remove it")
+                    raise UserError(
+                        f"{printable(entry.path)}: images of its kind are not read: convert it to PNG or JPEG, or remove it"
+                    )
     except OSError as error:
-        advice = "change its permissions" if isinstance(error, PermissionError) else "check the path"
-        raise UserError(f"{printable(error.filename or folder)}: cannot be read ({error.strerror}): {advice}") from error
+        advice = (
+            "change its permissions" if isinstance(error, PermissionError) else "check the path"
+        )
+        raise UserError(
+            f"{printable(error.filename or folder)}: cannot be read ({error.strerror}): {advice}"
+        ) from error
     return sorted(folders), sorted(images)

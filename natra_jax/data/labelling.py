@@ -38,7 +38,9 @@ class Task(NamedTuple):
         if self.kind == "number":
             return str(raw)
         last = len(self.names) - 1
-        return ", ".join(name if raw >> (last - i) & 1 else f"not {name}" for i, name in enumerate(self.names))
+        return ", ".join(
+            name if raw >> (last - i) & 1 else f"not {name}" for i, name in enumerate(self.names)
+        )
 
 
 def find(features: Mapping[str, Any], label: str) -> Task:
@@ -53,13 +55,19 @@ def find(features: Mapping[str, Any], label: str) -> Task:
         return there[found[0]]
     for name in found:
         if there[name].kind != "attributes":
-            raise UserError(f"{_FIELD} is {label!r}: of several features each must be yes or no, but {name} is a {there[name].kind}")
+            raise UserError(
+                f"{_FIELD} is {label!r}: of several features each must be yes or no, but {name} is a {there[name].kind}"
+            )
     if len(set(found)) < len(found) or len(found) > _MOST:
-        raise UserError(f"{_FIELD} is {label!r}: it must name at most {_MOST} attributes, none twice")
+        raise UserError(
+            f"{_FIELD} is {label!r}: it must name at most {_MOST} attributes, none twice"
+        )
     return Task(tuple(found), "attributes", tuple(name.rsplit("/", 1)[-1] for name in found))
 
 
-def labels(raw: Mapping[str, np.ndarray], task: Task, least: int, where: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def labels(
+    raw: Mapping[str, np.ndarray], task: Task, least: int, where: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """({split: labels [N] int32, -1 where there is none}, names of the classes) of {split: raw [N]}.
 
     The classes of a class label are all it has; of numbers and attributes those in train, in the order of their numbers. What is below 0 is
@@ -69,13 +77,25 @@ def labels(raw: Mapping[str, np.ndarray], task: Task, least: int, where: str) ->
     if task.kind == "class":
         for split, values in raw.items():
             if len(values) and values.max() >= len(task.names):
-                raise UserError(f"{where}: {split} has the {task.features[0]} {values.max()}, but only {len(task.names)} are named")
-        return {split: np.maximum(values, -1).astype(np.int32) for split, values in raw.items()}, task.names
+                raise UserError(
+                    f"{where}: {split} has the {task.features[0]} {values.max()}, but only {len(task.names)} are named"
+                )
+        return {
+            split: np.maximum(values, -1).astype(np.int32) for split, values in raw.items()
+        }, task.names
     known = np.unique(raw["train"][raw["train"] >= 0])
-    wanted = np.arange(1 << len(task.names)) if task.kind == "attributes" else np.unique(np.concatenate(list(raw.values())))
+    wanted = (
+        np.arange(1 << len(task.names))
+        if task.kind == "attributes"
+        else np.unique(np.concatenate(list(raw.values())))
+    )
     absent = np.setdiff1d(wanted[wanted >= 0], known)
     if not least and len(absent):
-        what = task.name(int(absent[0])) if task.kind == "attributes" else f"{task.features[0]} {absent[0]}"
+        what = (
+            task.name(int(absent[0]))
+            if task.kind == "attributes"
+            else f"{task.features[0]} {absent[0]}"
+        )
         raise UserError(
             f"{where}: train has no image of {what!r}, and of {len(absent)} such in all: leave them out with data.min_per_class=1"
             + (", or set data.own_splits=False" if task.kind == "number" else "")
@@ -83,7 +103,11 @@ def labels(raw: Mapping[str, np.ndarray], task: Task, least: int, where: str) ->
     numbered = {}
     for split, values in raw.items():
         place = np.searchsorted(known, values)
-        is_known = known[np.minimum(place, len(known) - 1)] == values if len(known) else np.zeros(len(values), bool)
+        is_known = (
+            known[np.minimum(place, len(known) - 1)] == values
+            if len(known)
+            else np.zeros(len(values), bool)
+        )
         numbered[split] = np.where(is_known, place, -1).astype(np.int32)
     return numbered, tuple(task.name(int(value)) for value in known)
 
@@ -118,15 +142,21 @@ def _resolve(name: str, label: str, there: Mapping[str, Task]) -> str:
     for fits in readings:
         if matches := [feature for feature in there if fits(feature)]:
             if len(matches) > 1:
-                raise UserError(f"{_FIELD} is {label!r}: {name!r} may be {' or '.join(matches)}: write one of these")
+                raise UserError(
+                    f"{_FIELD} is {label!r}: {name!r} may be {' or '.join(matches)}: write one of these"
+                )
             return matches[0]
-    raise UserError(f"{_FIELD} is {label!r}: the data set has no {name!r} that can be a label ({_nearest(name, [last(f) for f in there])})")
+    raise UserError(
+        f"{_FIELD} is {label!r}: the data set has no {name!r} that can be a label ({_nearest(name, [last(f) for f in there])})"
+    )
 
 
 def _nearest(name: str, valid: Sequence[str]) -> str:
     small = {feature.lower(): feature for feature in valid}
     near = [small[match] for match in difflib.get_close_matches(name.lower(), small, n=2)]
     near += [
-        feature for lower, feature in small.items() if name and (name.lower() in lower or lower in name.lower()) and feature not in near
+        feature
+        for lower, feature in small.items()
+        if name and (name.lower() in lower or lower in name.lower()) and feature not in near
     ]
     return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(valid) or 'none'}"

@@ -45,17 +45,25 @@ def batches(
     if not 0 <= this_host < hosts:
         raise ValueError(f"there is no host {this_host} of {hosts}")
     if count < batch_size:
-        raise UserError(f"config field {field} is {batch_size}, but there are only {count} examples to draw a batch from: lower it")
+        raise UserError(
+            f"config field {field} is {batch_size}, but there are only {count} examples to draw a batch from: lower it"
+        )
     if batch_size % hosts:
-        raise UserError(f"config field {field} is {batch_size}, which {hosts} hosts cannot share equally: make it a multiple of {hosts}")
+        raise UserError(
+            f"config field {field} is {batch_size}, which {hosts} hosts cannot share equally: make it a multiple of {hosts}"
+        )
     candidates = count if partners_of is None else partners_of
     if partners is not None and not 0 < candidates <= count:
-        raise ValueError(f"partners cannot be drawn from the first {candidates} of {count} examples")
+        raise ValueError(
+            f"partners cannot be drawn from the first {candidates} of {count} examples"
+        )
     order = grain.MapDataset.range(count).seed(seed).shuffle().repeat()
     share = batch_size // hosts
 
     def taken(name: str, index: np.ndarray) -> np.ndarray:
-        return np.asarray(arrays[name][index.ravel()]).reshape(*index.shape, *arrays[name].shape[1:])
+        return np.asarray(arrays[name][index.ravel()]).reshape(
+            *index.shape, *arrays[name].shape[1:]
+        )
 
     def batch_at(step: int) -> Batch:
         epoch, within = divmod(step, count // batch_size)
@@ -88,21 +96,23 @@ def _others(seed: int, step: int, index: int, candidates: int, draws: int) -> np
     return (index + offsets) % candidates
 
 
-class Reading(NamedTuple):
+class PrefetchOptions(NamedTuple):
     """Who reads ahead. What is read does not depend on it."""
 
-    threads: int = 2  # of this process; 0 where there are no workers: a batch is read when it is asked for
+    threads: int = (
+        2  # of this process; 0 where there are no workers: a batch is read when it is asked for
+    )
     workers: int = 0  # processes, in place of the threads
 
 
-def ahead(
+def prefetch(
     batch_at: Callable[[int], Batch],
     start: int,
     stop: int,
     *,
-    threads: int = Reading().threads,
-    workers: int = Reading().workers,
-    place: Callable[[Batch], Any] | None = None,
+    threads: int = PrefetchOptions().threads,
+    workers: int = PrefetchOptions().workers,
+    to_device: Callable[[Batch], Any] | None = None,
 ) -> Ahead:
     """place(batch_at(step)) for the steps from start to stop - 1, in order, read and placed while the caller does something else.
 
@@ -120,10 +130,12 @@ def ahead(
     def opened(step: int) -> grain.IterDataset:
         steps = grain.MapDataset.range(step, stop)
         if workers:
-            return by_workers(steps, batch_at, workers, place)
-        placed = batch_at if place is None else lambda at: place(batch_at(at))
+            return by_workers(steps, batch_at, workers, to_device)
+        placed = batch_at if to_device is None else lambda at: to_device(batch_at(at))
         # grain takes a buffer of 0 for no reading ahead
-        return steps.map(placed).to_iter_dataset(grain.ReadOptions(threads, threads and threads + 1))
+        return steps.map(placed).to_iter_dataset(
+            grain.ReadOptions(threads, threads and threads + 1)
+        )
 
     return Ahead(opened, start, stop, shared=workers > 0)
 
@@ -131,9 +143,17 @@ def ahead(
 class Ahead(grain.DatasetIterator):
     """What `ahead` returns. Its state is the step of the batch that comes next, whoever reads: grain.checkpoint saves and restores it."""
 
-    def __init__(self, opened: Callable[[int], grain.IterDataset], start: int, stop: int, shared: bool):
+    def __init__(
+        self, opened: Callable[[int], grain.IterDataset], start: int, stop: int, shared: bool
+    ):
         super().__init__()
-        self._opened, self._step, self._stop, self._source, self._shared = opened, start, stop, None, shared
+        self._opened, self._step, self._stop, self._source, self._shared = (
+            opened,
+            start,
+            stop,
+            None,
+            shared,
+        )
 
     def __enter__(self) -> Ahead:
         return self

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from natra_jax.data import labelling
-from natra_jax.data.decoding import Form
-from natra_jax.data.encoded import Decoded, Encoded, printable, typical_side
+from natra_jax.data.decoding import Preprocess
+from natra_jax.data.encoded_images import Decoded, Encoded, printable, typical_side
 from natra_jax.data.folder import unlabelled_files
 from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
 from natra_jax.data.source import Source, Split
@@ -34,7 +34,7 @@ def load(
     train on for a mistake. unlabelled: another split of the data set, or a folder of images; '' for none.
     Raises UserError, naming what there is, if path or label cannot be. No image is decoded, nor its head read: the importer has.
     """
-    directory, form = str(find(path, name)), Form(resolution, fit, channels)
+    directory, form = str(find(path, name)), Preprocess(resolution, fit, channels)
     where, info = printable(directory), builder(directory).info
     task = labelling.find(info.features, label)
     names = _splits(list(info.splits), own_splits, unlabelled, where)
@@ -48,11 +48,15 @@ def load(
     for split, found in records.items():
         known = np.flatnonzero(label_of[split] >= 0)
         if not len(known):
-            raise UserError(f"{where}: no image of {names[split]} has a label that is trained on: set data.own_splits=False, or data.label")
+            raise UserError(
+                f"{where}: no image of {names[split]} has a label that is trained on: set data.own_splits=False, or data.label"
+            )
         chosen = found if len(known) == len(found) else found.select(known)
         splits[split] = Split(Decoded(chosen, form), label_of[split][known])
     splits, classes = without_rare(splits, classes, min_per_class, where)
-    splits = complete(splits, classes, {"val_iid": validation_share, "test_iid": test_share}, seed, where)
+    splits = complete(
+        splits, classes, {"val_iid": validation_share, "test_iid": test_share}, seed, where
+    )
     return Source(classes, splits, unlabelled=None if others is None else Decoded(others, form))
 
 
@@ -71,14 +75,21 @@ def find(path: str, name: str) -> Path:
         )
     if _is_whole(base):
         return base
-    by_config = {folder: _versions(folder) for folder in (base, *sorted(f for f in base.iterdir() if f.is_dir()))}
+    by_config = {
+        folder: _versions(folder)
+        for folder in (base, *sorted(f for f in base.iterdir() if f.is_dir()))
+    }
     found = {folder: versions for folder, versions in by_config.items() if versions}
     if not found:
         whole = f"{INFO} and {FEATURES} in a directory such as 1.0.0"
-        raise UserError(f"{printable(base)}: holds no version that is whole ({whole}): import or prepare it again")
+        raise UserError(
+            f"{printable(base)}: holds no version that is whole ({whole}): import or prepare it again"
+        )
     if len(found) > 1 and base not in found:
         named = ", ".join(f"{PREFIX}{name}/{folder.name}" for folder in found)
-        raise UserError(f"{printable(base)}: has several configurations: set data.name to one of {named}")
+        raise UserError(
+            f"{printable(base)}: has several configurations: set data.name to one of {named}"
+        )
     return max(found.get(base) or next(iter(found.values())), key=_number)
 
 
@@ -112,13 +123,20 @@ def card(path: str, name: str) -> str:
     for file in (INFO, FEATURES):
         digest.update((directory / file).read_bytes())
     with os.scandir(directory) as entries:
-        for entry in sorted((entry for entry in entries if ".array_record" in entry.name), key=lambda entry: entry.name):
+        for entry in sorted(
+            (entry for entry in entries if ".array_record" in entry.name),
+            key=lambda entry: entry.name,
+        ):
             digest.update(f"\n{entry.name} {entry.stat().st_size}".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def _versions(folder: Path) -> list[Path]:
-    return [version for version in folder.iterdir() if _VERSION.fullmatch(version.name) and _is_whole(version)]
+    return [
+        version
+        for version in folder.iterdir()
+        if _VERSION.fullmatch(version.name) and _is_whole(version)
+    ]
 
 
 def _is_whole(directory: Path) -> bool:
@@ -133,17 +151,27 @@ def _splits(there: list[str], own_splits: bool, unlabelled: str, where: str) -> 
     """{our split: theirs}"""
     if not own_splits:
         return {"train": "+".join(name for name in there if name != unlabelled)}
-    given = {ours: found for ours, those in GIVEN.items() if (found := next((name for name in those if name in there), None))}
+    given = {
+        ours: found
+        for ours, those in GIVEN.items()
+        if (found := next((name for name in those if name in there), None))
+    }
     if "train" not in given:
-        raise UserError(f"{where}: has no split train, only {', '.join(there)}: set data.own_splits=False to draw one from these")
+        raise UserError(
+            f"{where}: has no split train, only {', '.join(there)}: set data.own_splits=False to draw one from these"
+        )
     return given
 
 
-def _unlabelled(unlabelled: str, directory: str, there: list[str], labelled: list[str]) -> Encoded | None:
+def _unlabelled(
+    unlabelled: str, directory: str, there: list[str], labelled: list[str]
+) -> Encoded | None:
     if unlabelled not in there:
         return unlabelled_files(unlabelled) if unlabelled else None
     if unlabelled in labelled:
-        raise UserError(f"config field data.unlabelled is {unlabelled!r}: that split is used with its labels: name another, or a folder")
+        raise UserError(
+            f"config field data.unlabelled is {unlabelled!r}: that split is used with its labels: name another, or a folder"
+        )
     return Records(directory, unlabelled)
 
 
@@ -151,4 +179,6 @@ def _require_images(features, where: str) -> None:
     import tensorflow_datasets as tfds
 
     if IMAGE not in features or not isinstance(features[IMAGE], tfds.features.Image):
-        raise UserError(f"{where}: has no feature {IMAGE!r} of images, only {', '.join(sorted(features))}")
+        raise UserError(
+            f"{where}: has no feature {IMAGE!r} of images, only {', '.join(sorted(features))}"
+        )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from natra_jax.data.encoded import printable
+from natra_jax.data.encoded_images import printable
 from natra_jax.types import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ class Records:
         return f"{printable(self._directory)}: record {self._row(i)} of {self._split}"
 
     def select(self, index: np.ndarray) -> Records:
-        return Records(self._directory, self._split, np.asarray(index) if self._rows is None else self._rows[index])
+        return Records(
+            self._directory,
+            self._split,
+            np.asarray(index) if self._rows is None else self._rows[index],
+        )
 
     def description(self) -> dict[str, Any]:
         rows = None if self._rows is None else self._rows.tolist()
@@ -76,7 +80,9 @@ class Records:
         except (UserError, MemoryError):
             raise
         except IndexError as error:
-            raise UserError(f"{self.where(i)}: has no {what}: prepare the data set again") from error
+            raise UserError(
+                f"{self.where(i)}: has no {what}: prepare the data set again"
+            ) from error
         except Exception as error:  # what the readers of ArrayRecord and of protocol buffers raise for damaged files is not documented
             raise damaged(self.where(i), error) from error
 
@@ -88,7 +94,9 @@ class Records:
         from tensorflow_datasets.core.decode import DeserializeMethod
 
         try:
-            return builder(self._directory).as_data_source(self._split, deserialize_method=DeserializeMethod.RAW_BYTES)
+            return builder(self._directory).as_data_source(
+                self._split, deserialize_method=DeserializeMethod.RAW_BYTES
+            )
         except UserError:
             raise
         except Exception as error:
@@ -106,7 +114,9 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
             raise damaged(printable(path), error) from error
         for name in _class_names(content) if card == FEATURES else ():
             if not name.startswith("tensorflow_datasets."):  # it would be imported, whatever it is
-                raise UserError(f"{printable(path)}: names the class {name[:80]!r}, which is not of TensorFlow Datasets: it is not loaded")
+                raise UserError(
+                    f"{printable(path)}: names the class {name[:80]!r}, which is not of TensorFlow Datasets: it is not loaded"
+                )
     import tensorflow_datasets as tfds
 
     try:
@@ -115,7 +125,9 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
     except Exception as error:
         raise damaged(where, error) from error
     if kind != "array_record":
-        raise UserError(f"{where}: its files are {kind}: prepare it with download_and_prepare(file_format='array_record')")
+        raise UserError(
+            f"{where}: its files are {kind}: prepare it with download_and_prepare(file_format='array_record')"
+        )
     return found
 
 
@@ -127,7 +139,11 @@ def damaged(where: str, error: Exception) -> UserError:
 def _class_names(content: Any) -> Iterator[str]:
     """What in features.json names a class, at any depth."""
     if isinstance(content, dict):
-        yield from (content[key] for key in ("pythonClassName", "python_class_name", "type") if isinstance(content.get(key), str))
+        yield from (
+            content[key]
+            for key in ("pythonClassName", "python_class_name", "type")
+            if isinstance(content.get(key), str)
+        )
         for value in content.values():
             yield from _class_names(value)
     elif isinstance(content, list):

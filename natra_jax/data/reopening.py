@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from natra_jax.data.decoding import Form
-from natra_jax.data.encoded import Decoded, Files
+from natra_jax.data.decoding import Preprocess
+from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.prepared import Records
 
 
 def reopen(description: dict[str, Any]) -> Decoded:
     """What `Decoded.description` described. Raises KeyError, TypeError or ValueError for what is no such description."""
     kinds = {"files": _files, "records": _records}
-    return Decoded(kinds[description["kind"]](description), Form(**description["form"]))
+    return Decoded(kinds[description["kind"]](description), Preprocess(**description["form"]))
 
 
 def _files(description: dict[str, Any]) -> Files:
@@ -23,4 +23,8 @@ def _files(description: dict[str, Any]) -> Files:
 
 def _records(description: dict[str, Any]) -> Records:
     rows = description["rows"]
-    return Records(description["directory"], description["split"], None if rows is None else np.asarray(rows, np.int64))
+    return Records(
+        description["directory"],
+        description["split"],
+        None if rows is None else np.asarray(rows, np.int64),
+    )

@@ -32,8 +32,12 @@ class Source(NamedTuple):
 
     classes: tuple[str, ...]  # the names of the labels 0, 1, ...
     splits: dict[str, Split]
-    renderings: dict[str, np.ndarray] = {}  # split -> [N, V, H, W, C] uint8, true variations of each example; empty if none can be made
-    wild: Split | None = None  # of what generator and encoder see, where that is not train; its labels are for the independent judge alone
+    renderings: dict[
+        str, np.ndarray
+    ] = {}  # split -> [N, V, H, W, C] uint8, true variations of each example; empty if none can be made
+    domain: Split | None = (
+        None  # of what generator and encoder see, where that is not train; its labels are for the independent judge alone
+    )
     unlabelled: Images | None = None  # images of the same domain that nobody has labelled
 
     @property

@@ -6,17 +6,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from natra_jax.data.encoded import Decoded
-from natra_jax.data.rows import Rows
+from natra_jax.data.encoded_images import Decoded
 from natra_jax.data.source import Images, Split
+from natra_jax.data.subset import Subset
 from natra_jax.types import UserError
 
-GIVEN = {"train": ("train", "training"), "val_iid": ("validation", "valid", "val"), "test_iid": ("test", "testing")}
+GIVEN = {
+    "train": ("train", "training"),
+    "val_iid": ("validation", "valid", "val"),
+    "test_iid": ("test", "testing"),
+}
 """What others call our splits, the usual name first."""
 
 
 def stratified(
-    label: np.ndarray, shares: Mapping[str, float], seed: int, rest: str, classes: Sequence[str], where: str
+    label: np.ndarray,
+    shares: Mapping[str, float],
+    seed: int,
+    rest: str,
+    classes: Sequence[str],
+    where: str,
 ) -> dict[str, np.ndarray]:
     """{split: indices, rising}: of every label's examples the share of each split, at least one, and the others for the split `rest`.
 
@@ -25,7 +34,9 @@ def stratified(
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (rest, *shares)}
     values, first = np.unique(np.sort(label), return_index=True)
-    for value, of_label in zip(values, np.split(np.argsort(label, kind="stable"), first[1:]), strict=True):
+    for value, of_label in zip(
+        values, np.split(np.argsort(label, kind="stable"), first[1:]), strict=True
+    ):
         index = np.random.default_rng((seed, int(value))).permutation(of_label)
         if len(index) < len(parts):
             images = "1 image" if len(index) == 1 else f"{len(index)} images"
@@ -43,7 +54,13 @@ def stratified(
     return {name: np.sort(np.concatenate(of)) for name, of in parts.items()}
 
 
-def complete(splits: dict[str, Split], classes: Sequence[str], shares: Mapping[str, float], seed: int, where: str) -> dict[str, Split]:
+def complete(
+    splits: dict[str, Split],
+    classes: Sequence[str],
+    shares: Mapping[str, float],
+    seed: int,
+    where: str,
+) -> dict[str, Split]:
     """The splits with those of shares that are missing, drawn from train. Raises UserError as `stratified` does."""
     missing = {name: share for name, share in shares.items() if name not in splits}
     if not missing:
@@ -52,7 +69,9 @@ def complete(splits: dict[str, Split], classes: Sequence[str], shares: Mapping[s
     return splits | {name: select(splits["train"], index) for name, index in drawn.items()}
 
 
-def without_rare(splits: dict[str, Split], classes: Sequence[str], least: int, where: str) -> tuple[dict[str, Split], tuple[str, ...]]:
+def without_rare(
+    splits: dict[str, Split], classes: Sequence[str], least: int, where: str
+) -> tuple[dict[str, Split], tuple[str, ...]]:
     """The splits and classes without the classes of fewer than `least` examples in train, the others numbered anew in their order.
 
     Every class is kept where least is 0, but then each must be in train. Raises UserError if one is not, or if fewer than two classes or
@@ -75,7 +94,9 @@ def without_rare(splits: dict[str, Split], classes: Sequence[str], least: int, w
     for name, split in splits.items():
         index = np.flatnonzero(number[split.label] >= 0)
         if not len(index):
-            raise UserError(f"{where}: no image of {name} is of a class that is trained on: set data.own_splits=False")
+            raise UserError(
+                f"{where}: no image of {name} is of a class that is trained on: set data.own_splits=False"
+            )
         chosen = select(split, index)
         left[name] = Split(chosen.image, number[chosen.label])
     return left, tuple(classes[i] for i in kept)
@@ -86,13 +107,20 @@ def at_most(split: Split, most: int, seed: int) -> Split:
     if not most or np.bincount(split.label, minlength=1).max() <= most:
         return split
     of_labels = [np.flatnonzero(split.label == label) for label in np.unique(split.label)]
-    drawn = [np.random.default_rng((seed, int(split.label[index[0]]))).permutation(index)[:most] for index in of_labels]
+    drawn = [
+        np.random.default_rng((seed, int(split.label[index[0]]))).permutation(index)[:most]
+        for index in of_labels
+    ]
     return select(split, np.sort(np.concatenate(drawn)))
 
 
 def select(split: Split, index: np.ndarray) -> Split:
     """The examples at index, their images read where they are asked for."""
-    image: Images = split.image.select(index) if isinstance(split.image, Decoded) else Rows(split.image, index)
+    image: Images = (
+        split.image.select(index)
+        if isinstance(split.image, Decoded)
+        else Subset(split.image, index)
+    )
     return Split(image, np.asarray(split.label[index]))
 
 

@@ -21,7 +21,10 @@ from natra_jax.types import Batch
 
 
 def by_workers(
-    steps: grain.MapDataset, batch_at: Callable[[int], Batch], workers: int, place: Callable[[Batch], Any] | None
+    steps: grain.MapDataset,
+    batch_at: Callable[[int], Batch],
+    workers: int,
+    to_device: Callable[[Batch], Any] | None,
 ) -> grain.IterDataset:
     """place(batch_at(step)) of the steps, in their order: the workers read in turn, a thread of this process copies and places.
 
@@ -30,12 +33,16 @@ def by_workers(
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain asks for flags of its own where it starts processes
     options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
-    read = steps.map(Portable(batch_at)).to_iter_dataset(grain.ReadOptions(0, 0)).mp_prefetch(options, _begin_worker)
+    read = (
+        steps.map(Portable(batch_at))
+        .to_iter_dataset(grain.ReadOptions(0, 0))
+        .mp_prefetch(options, _begin_worker)
+    )
 
     def placed(batch: Batch) -> Any:
         # a copy: what lies in memory shared with a worker would have to be gone before Python ends
         own = {name: np.array(array) for name, array in batch.items()}
-        return own if place is None else place(own)
+        return own if to_device is None else to_device(own)
 
     return grain.experimental.ThreadPrefetchIterDataset(read.map(placed), prefetch_buffer_size=1)
 
@@ -50,7 +57,9 @@ def forget_frames(error: BaseException) -> None:
 
 
 def _begin_worker(*_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes; the first one ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -76,7 +85,14 @@ class Portable:
                 whole = isinstance(value, np.memmap) and not isinstance(value.base, np.ndarray)
                 if whole and value.filename is not None:
                     order = "C" if value.flags.c_contiguous else "F"
-                    return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape, order)
+                    return np.memmap, (
+                        value.filename,
+                        value.dtype,
+                        "r",
+                        value.offset,
+                        value.shape,
+                        order,
+                    )
                 return super().reducer_override(value)
 
         file = io.BytesIO()

@@ -34,18 +34,22 @@ def _answers(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
 
 def predict(logits_fn: LogitsFn, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Classes [N] of images [N, H, W, C], uint8 or float32 in [-1, 1]. logits_fn: a Partial with its weights bound."""
-    answers = []
+    predictions = []
     for index in even_batches(len(images), batch_size):
         batch = np.asarray(images[index])
-        answers.append(_answers(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch))
-    return np.concatenate(answers)[: len(images)]
+        predictions.append(
+            _answers(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch)
+        )
+    return np.concatenate(predictions)[: len(images)]
 
 
-def right_in_all(logits_fn: LogitsFn, views: np.ndarray, labels: np.ndarray, batch_size: int) -> np.ndarray:
+def right_in_all(
+    logits_fn: LogitsFn, views: np.ndarray, labels: np.ndarray, batch_size: int
+) -> np.ndarray:
     """Whether the classifier is right on every one of an example's V true variations: views [N, V, H, W, C] -> [N] bool."""
     count, num_views = views.shape[:2]
-    answers = predict(logits_fn, views.reshape(count * num_views, *views.shape[2:]), batch_size)
-    return (answers.reshape(count, num_views) == labels[:, None]).all(1)
+    predictions = predict(logits_fn, views.reshape(count * num_views, *views.shape[2:]), batch_size)
+    return (predictions.reshape(count, num_views) == labels[:, None]).all(1)
 
 
 class Attacked(NamedTuple):
@@ -78,7 +82,11 @@ def attack(
     parts = []
     for index in even_batches(len(labels), batch_size):
         radius = np.full(len(index), epsilon, np.float32)
-        parts.append(_attack_batch(search, loss, space, logits_fn, key, index, origin[index], labels[index], radius))
+        parts.append(
+            _attack_batch(
+                search, loss, space, logits_fn, key, index, origin[index], labels[index], radius
+            )
+        )
     return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(labels)], *parts)
 
 

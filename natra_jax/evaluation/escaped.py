@@ -15,7 +15,11 @@ class Escaped(NamedTuple):
 
 
 def find(
-    labels: np.ndarray, on_image: np.ndarray, on_reconstruction: np.ndarray, on_variation: np.ndarray, repaired: np.ndarray | None = None
+    labels: np.ndarray,
+    on_image: np.ndarray,
+    on_reconstruction: np.ndarray,
+    on_variation: np.ndarray,
+    repaired: np.ndarray | None = None,
 ) -> Escaped:
     """Examples right on the image and on its reconstruction, wrong on the variation; all arrays are classes [N].
 

@@ -53,10 +53,14 @@ def biggan(
     num_blocks = parts.doublings("biggan", resolution)
     num_layers = num_blocks + 1
     if len(channels) != num_layers:
-        raise ValueError(f"biggan: {resolution} px need {num_layers} numbers of channels, got {len(channels)}")
+        raise ValueError(
+            f"biggan: {resolution} px need {num_layers} numbers of channels, got {len(channels)}"
+        )
     resolutions = [4 * 2**layer for layer in range(num_layers)]
     if not set(attention) <= set(resolutions[1:]):
-        raise ValueError(f"biggan: attention must be at resolutions in {resolutions[1:]}, got {list(attention)}")
+        raise ValueError(
+            f"biggan: attention must be at resolutions in {resolutions[1:]}, got {list(attention)}"
+        )
     chunk = z_dim // num_layers if hierarchical else z_dim
     if chunk < 1:
         raise ValueError(f"biggan: z_dim must be at least 1 for each layer, got {z_dim}")
@@ -89,7 +93,9 @@ def biggan(
             for before, after in zip(channels[:-1], channels[1:], strict=True)
         ]
         return {
-            "mapping": {"embedding": parts.init_embedding(next(keys), label_dim, embed_dim)} if embed_dim else {},
+            "mapping": {"embedding": parts.init_embedding(next(keys), label_dim, embed_dim)}
+            if embed_dim
+            else {},
             "layers": layers,
             "output": parts.init_output(next(keys), channels[-1]),
             "buffers": {"layers": [{}, *norms], "output": parts.init_statistics(channels[-1])},
@@ -101,8 +107,14 @@ def biggan(
         return jnp.pad(z[:, None], ((0, 0), (0, num_blocks), (0, 0)))
 
     def apply_block(params, x, code, layer):
-        p, statistics, seen = params["layers"][layer], params["buffers"]["layers"][layer], code[:, unseen:]
-        h = repeat(jax.nn.relu(parts.normalize_by_code(p["norm1"], x, statistics["norm1"], seen, eps)))
+        p, statistics, seen = (
+            params["layers"][layer],
+            params["buffers"]["layers"][layer],
+            code[:, unseen:],
+        )
+        h = repeat(
+            jax.nn.relu(parts.normalize_by_code(p["norm1"], x, statistics["norm1"], seen, eps))
+        )
         h = parts.convolve(p["conv1"], h)
         h = jax.nn.relu(parts.normalize_by_code(p["norm2"], h, statistics["norm2"], seen, eps))
         # a 1x1 convolution may stand before the upsampling as well as behind it, at a quarter of the cost
@@ -124,6 +136,8 @@ def biggan(
         spread=spread,
         init=init,
         apply_block=apply_block,
-        to_images=lambda params, x: parts.finish(params, x, params["buffers"]["output"], output_eps),
+        to_images=lambda params, x: parts.finish(
+            params, x, params["buffers"]["output"], output_eps
+        ),
         style=style,
     )

@@ -58,15 +58,30 @@ def biggan_deep(
     num_blocks = len(upsample)
     num_layers = num_blocks + 1
     if sum(upsample) != parts.doublings("biggan_deep", resolution):
-        raise ValueError(f"biggan_deep: blocks that upsample {sum(upsample)} times from 4 px do not give {resolution} px")
-    if len(channels) != num_layers or any(after > before for before, after in zip(channels[:-1], channels[1:], strict=True)):
-        raise ValueError(f"biggan_deep: {num_blocks} blocks need {num_layers} numbers of channels, none above the one before: {channels}")
+        raise ValueError(
+            f"biggan_deep: blocks that upsample {sum(upsample)} times from 4 px do not give {resolution} px"
+        )
+    if len(channels) != num_layers or any(
+        after > before for before, after in zip(channels[:-1], channels[1:], strict=True)
+    ):
+        raise ValueError(
+            f"biggan_deep: {num_blocks} blocks need {num_layers} numbers of channels, none above the one before: {channels}"
+        )
     if not set(attention) <= set(range(num_layers)):
-        raise ValueError(f"biggan_deep: attention must be behind layers in 0..{num_blocks}, got {list(attention)}")
+        raise ValueError(
+            f"biggan_deep: attention must be behind layers in 0..{num_blocks}, got {list(attention)}"
+        )
     if min(channels[:-1]) < 4:
         raise ValueError(f"biggan_deep: blocks need 4 channels or more, got {min(channels[:-1])}")
     sizes = {"z_dim": z_dim, "embed_dim": embed_dim, "label_dim": label_dim, "n_stats": n_stats}
-    parts.check("biggan_deep", channels, [channels[l] for l in attention], (eps, output_eps), truncation, **sizes)
+    parts.check(
+        "biggan_deep",
+        channels,
+        [channels[l] for l in attention],
+        (eps, output_eps),
+        truncation,
+        **sizes,
+    )
     if truncation is None and n_stats > 1:
         raise ValueError("biggan_deep: statistics for several truncations need one")
 
@@ -79,10 +94,24 @@ def biggan_deep(
             else:
                 before, after = channels[layer - 1], channels[layer]
                 middle = before // 4
-                shapes = ((before, middle), (3, 3, middle, middle), (3, 3, middle, middle), (middle, after))
-                p = {name: parts.init_convolution(next(keys), *shape) for name, shape in zip(CONVOLUTIONS, shapes, strict=True)}
-                p |= {name: parts.init_norm(next(keys), code_dim, shape[-2]) for name, shape in zip(NORMS, shapes, strict=True)}
-                statistics = {name: parts.init_statistics(n_stats, shape[-2]) for name, shape in zip(NORMS, shapes, strict=True)}
+                shapes = (
+                    (before, middle),
+                    (3, 3, middle, middle),
+                    (3, 3, middle, middle),
+                    (middle, after),
+                )
+                p = {
+                    name: parts.init_convolution(next(keys), *shape)
+                    for name, shape in zip(CONVOLUTIONS, shapes, strict=True)
+                }
+                p |= {
+                    name: parts.init_norm(next(keys), code_dim, shape[-2])
+                    for name, shape in zip(NORMS, shapes, strict=True)
+                }
+                statistics = {
+                    name: parts.init_statistics(n_stats, shape[-2])
+                    for name, shape in zip(NORMS, shapes, strict=True)
+                }
             if layer in attention:
                 p["attention"] = parts.init_attention(next(keys), channels[layer])
             layers.append(p)
@@ -100,13 +129,18 @@ def biggan_deep(
         if share == 0:
             return {name: values[first] for name, values in statistics.items()}
         # the original gives the nearer statistics the smaller share; images as it makes them need the same
-        return {name: values[first] * share + values[second] * (1 - share) for name, values in statistics.items()}
+        return {
+            name: values[first] * share + values[second] * (1 - share)
+            for name, values in statistics.items()
+        }
 
     def apply_block(params, x, code, layer):
         p, statistics = params["layers"][layer], params["buffers"]["layers"][layer]
         h, shortcut = x, x[..., : channels[layer]]
         for norm, conv in zip(NORMS, CONVOLUTIONS, strict=True):
-            h = jax.nn.relu(parts.normalize_by_code(p[norm], h, of_truncation(statistics[norm]), code, eps))
+            h = jax.nn.relu(
+                parts.normalize_by_code(p[norm], h, of_truncation(statistics[norm]), code, eps)
+            )
             if conv == "conv1" and upsample[layer - 1]:
                 h, shortcut = repeat(h), repeat(shortcut)
             h = parts.convolve(p[conv], h)
@@ -124,7 +158,9 @@ def biggan_deep(
         spread=lambda z: jnp.broadcast_to(z[:, None], (len(z), num_layers, z_dim)),
         init=init,
         apply_block=apply_block,
-        to_images=lambda params, x: parts.finish(params, x, of_truncation(params["buffers"]["output"]), output_eps),
+        to_images=lambda params, x: parts.finish(
+            params, x, of_truncation(params["buffers"]["output"]), output_eps
+        ),
         style=lambda params, l: parts.stacked([params["layers"][l][norm] for norm in NORMS]),
     )
 

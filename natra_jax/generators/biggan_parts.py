@@ -35,13 +35,22 @@ def attention(params: Params, x: jax.Array) -> jax.Array:
 
 def init_attention(key: jax.Array, channels: int) -> Params:
     """Kernels [I, O]; gamma 0, so that attention starts as the identity."""
-    sizes = {"theta": (channels, channels // 8), "phi": (channels, channels // 8), "g": (channels, channels // 2)}
+    sizes = {
+        "theta": (channels, channels // 8),
+        "phi": (channels, channels // 8),
+        "g": (channels, channels // 2),
+    }
     sizes["o"] = (channels // 2, channels)
-    kernels = {name: _kernel(k, size) for k, (name, size) in zip(jax.random.split(key, 4), sizes.items(), strict=True)}
+    kernels = {
+        name: _kernel(k, size)
+        for k, (name, size) in zip(jax.random.split(key, 4), sizes.items(), strict=True)
+    }
     return {**kernels, "gamma": jnp.zeros(())}
 
 
-def normalize(x: jax.Array, statistics: Params, gain: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+def normalize(
+    x: jax.Array, statistics: Params, gain: jax.Array, bias: jax.Array, epsilon: float
+) -> jax.Array:
     """BatchNorm with stored statistics {mean, variance} [C]. gain, bias: [C], or [B, C] for an own one to each example."""
     scale = gain * jax.lax.rsqrt(statistics["variance"] + epsilon)
     if gain.ndim == 2:
@@ -49,14 +58,19 @@ def normalize(x: jax.Array, statistics: Params, gain: jax.Array, bias: jax.Array
     return (x - statistics["mean"]) * scale + bias
 
 
-def normalize_by_code(params: Params, x: jax.Array, statistics: Params, code: jax.Array, epsilon: float) -> jax.Array:
+def normalize_by_code(
+    params: Params, x: jax.Array, statistics: Params, code: jax.Array, epsilon: float
+) -> jax.Array:
     """BatchNorm with gain 1 + code @ params['gain'] and bias code @ params['bias']: code [B, I], kernels [I, C]."""
     return normalize(x, statistics, 1 + code @ params["gain"], code @ params["bias"], epsilon)
 
 
 def init_norm(key: jax.Array, code_dim: int, channels: int) -> Params:
     gain, bias = jax.random.split(key)
-    return {"gain": _kernel(gain, (code_dim, channels)), "bias": _kernel(bias, (code_dim, channels))}
+    return {
+        "gain": _kernel(gain, (code_dim, channels)),
+        "bias": _kernel(bias, (code_dim, channels)),
+    }
 
 
 def init_statistics(*shape: int) -> Params:
@@ -78,11 +92,19 @@ def init_embedding(key: jax.Array, label_dim: int, embed_dim: int) -> jax.Array:
 
 
 def init_output(key: jax.Array, channels: int) -> Params:
-    return {"norm": {"gain": jnp.ones(channels), "bias": jnp.zeros(channels)}, **init_convolution(key, 3, 3, channels, 3)}
+    return {
+        "norm": {"gain": jnp.ones(channels), "bias": jnp.zeros(channels)},
+        **init_convolution(key, 3, 3, channels, 3),
+    }
 
 
 def check(
-    family: str, channels: tuple[int, ...], attended: list[int], epsilons: tuple[float, ...], truncation: float | None, **sizes: int
+    family: str,
+    channels: tuple[int, ...],
+    attended: list[int],
+    epsilons: tuple[float, ...],
+    truncation: float | None,
+    **sizes: int,
 ) -> None:
     """Raises ValueError for sizes, widths, epsilons or a truncation that cannot be. attended: channels that attention is over."""
     for name, size in {**sizes, "every number of channels": min(channels, default=0)}.items():
@@ -93,7 +115,9 @@ def check(
     if not all(0 < epsilon < 1 for epsilon in epsilons):
         raise ValueError(f"{family}: eps and output_eps must be between 0 and 1, got {epsilons}")
     if truncation is not None and not 0 < truncation <= 1:
-        raise ValueError(f"{family}: truncation must be above 0 and at most 1, or None for a prior without, got {truncation}")
+        raise ValueError(
+            f"{family}: truncation must be above 0 and at most 1, or None for a prior without, got {truncation}"
+        )
 
 
 def assemble(
@@ -129,11 +153,15 @@ def assemble(
     def with_class(params, parts, label):
         distribution = ops.distributions(label, label_dim)
         classes = distribution @ params["mapping"]["embedding"] if embed_dim else distribution
-        return jnp.concatenate([parts, jnp.broadcast_to(classes[:, None], (*parts.shape[:2], class_dim))], axis=-1)
+        return jnp.concatenate(
+            [parts, jnp.broadcast_to(classes[:, None], (*parts.shape[:2], class_dim))], axis=-1
+        )
 
     def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
         parts = spread(z)
-        return with_class(params, ops.truncate(parts, jnp.zeros(chunk), truncation_psi, truncation_cutoff), label)
+        return with_class(
+            params, ops.truncate(parts, jnp.zeros(chunk), truncation_psi, truncation_cutoff), label
+        )
 
     def apply(params, x, code, layer, noise):
         p = params["layers"][layer]
@@ -145,7 +173,9 @@ def assemble(
         return attention(p["attention"], x) if "attention" in p else x
 
     def start(params, count):
-        return jnp.broadcast_to(params["layers"][0]["bias"].reshape(4, 4, channels), (count, 4, 4, channels))
+        return jnp.broadcast_to(
+            params["layers"][0]["bias"].reshape(4, 4, channels), (count, 4, 4, channels)
+        )
 
     def style_(params, l):
         if l:
@@ -174,7 +204,11 @@ def assemble(
 def finish(params: Params, x: jax.Array, statistics: Params, epsilon: float) -> jax.Array:
     """Features [B, H, W, C] -> images in [-1, 1]: BatchNorm, ReLU, a 3x3 convolution, tanh."""
     p = params["output"]
-    return jnp.tanh(convolve(p, jax.nn.relu(normalize(x, statistics, p["norm"]["gain"], p["norm"]["bias"], epsilon))))
+    return jnp.tanh(
+        convolve(
+            p, jax.nn.relu(normalize(x, statistics, p["norm"]["gain"], p["norm"]["bias"], epsilon))
+        )
+    )
 
 
 def stacked(norms: list[Params]) -> jax.Array:
@@ -186,5 +220,7 @@ def doublings(family: str, resolution: int) -> int:
     """log2(resolution / 4). Raises ValueError for a resolution that is not a power of two, or less than 8."""
     levels = resolution.bit_length() - 3
     if levels < 1 or resolution != 4 * 2**levels:
-        raise ValueError(f"{family}: resolution must be a power of two and at least 8, got {resolution}")
+        raise ValueError(
+            f"{family}: resolution must be a power of two and at least 8, got {resolution}"
+        )
     return levels

@@ -32,16 +32,28 @@ def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3)
     Raises ValueError for numbers that cannot be.
     """
     if not channels or min(*channels, z_dim, img_channels) < 1:
-        raise ValueError(f"dcgan: needs channels, and every size must be positive, got {channels}, z_dim {z_dim}, {img_channels}")
+        raise ValueError(
+            f"dcgan: needs channels, and every size must be positive, got {channels}, z_dim {z_dim}, {img_channels}"
+        )
     widths = [z_dim, *channels, img_channels]
     depth = len(widths) - 1
 
     def init(key: jax.Array) -> Params:
         keys = iter(jax.random.split(key, 2 * depth))
-        kernels = [0.02 * jax.random.normal(next(keys), (4, 4, i, o)) for i, o in zip(widths[:-1], widths[1:], strict=True)]
-        norms = [{"scale": 1 + 0.02 * jax.random.normal(next(keys), (width,)), "bias": jnp.zeros(width)} for width in channels]
+        kernels = [
+            0.02 * jax.random.normal(next(keys), (4, 4, i, o))
+            for i, o in zip(widths[:-1], widths[1:], strict=True)
+        ]
+        norms = [
+            {"scale": 1 + 0.02 * jax.random.normal(next(keys), (width,)), "bias": jnp.zeros(width)}
+            for width in channels
+        ]
         statistics = [{"mean": jnp.zeros(width), "var": jnp.ones(width)} for width in channels]
-        return {"mapping": {}, "synthesis": {"kernels": kernels, "norms": norms}, "buffers": {"statistics": statistics}}
+        return {
+            "mapping": {},
+            "synthesis": {"kernels": kernels, "norms": norms},
+            "buffers": {"statistics": statistics},
+        }
 
     def sample(key: jax.Array, n: int) -> jax.Array:
         return jax.random.normal(key, (n, z_dim))
@@ -55,7 +67,10 @@ def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3)
         x = transposed_conv2d(x, params["synthesis"]["kernels"][layer], padding)
         if layer == depth - 1:
             return x
-        norm, statistics = params["synthesis"]["norms"][layer], params["buffers"]["statistics"][layer]
+        norm, statistics = (
+            params["synthesis"]["norms"][layer],
+            params["buffers"]["statistics"][layer],
+        )
         scale = norm["scale"] * jax.lax.rsqrt(statistics["var"] + _EPSILON)
         return jax.nn.relu((x - statistics["mean"]) * scale + norm["bias"])
 

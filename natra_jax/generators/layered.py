@@ -41,14 +41,22 @@ def layered(
 
     def no_noise(params, noise, key, count):
         if noise not in ("const", "none"):
-            raise ValueError(f"{family} has no noise: 'const' and 'none' are the same to it, and {noise!r} cannot be")
+            raise ValueError(
+                f"{family} has no noise: 'const' and 'none' are the same to it, and {noise!r} cannot be"
+            )
         return [None] * depth
 
     maps_of = noise_maps or no_noise
 
     def run(params, features, codes, l, m, noises):
         for layer in range(l, m):
-            features = apply(params, features, codes[:, layer] if layer < num_layers else None, layer, noises[layer])
+            features = apply(
+                params,
+                features,
+                codes[:, layer] if layer < num_layers else None,
+                layer,
+                noises[layer],
+            )
         return features
 
     def head(params, codes, l):
@@ -63,7 +71,9 @@ def layered(
     def synthesize(params, codes, label=None, noise="const", key=None):
         if label is not None:
             if with_label is None:
-                raise ValueError(f"{family}: codes hold no class, a label has no place there: leave it out")
+                raise ValueError(
+                    f"{family}: codes hold no class, a label has no place there: leave it out"
+                )
             codes = with_label(params, codes, label)
         noises = maps_of(params, noise, key, len(codes))
         return finish(params, run(params, start(params, len(codes)), codes, 0, depth, noises))

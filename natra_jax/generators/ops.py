@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from natra_jax.types import Params
 
 
-def dense(params: Params, x: jax.Array, *, gain: float | None = 1.0, lr_mul: float = 1.0) -> jax.Array:
+def dense(
+    params: Params, x: jax.Array, *, gain: float | None = 1.0, lr_mul: float = 1.0
+) -> jax.Array:
     """x [..., I] with params {kernel [I, O], bias [O]} -> [..., O], the kernel scaled when it is used.
 
     The kernel's scale is gain * lr_mul / sqrt(I), the bias's lr_mul (equalized learning rate, Karras et al. 2018). gain None: no scale.
@@ -41,16 +43,22 @@ def distributions(label: jax.Array | None, label_dim: int) -> jax.Array | None:
             raise ValueError("the generator is unconditional: leave the label out")
         return None
     if label is None:
-        raise ValueError(f"the generator is conditional: give labels [B] in 0..{label_dim - 1} or distributions [B, {label_dim}]")
+        raise ValueError(
+            f"the generator is conditional: give labels [B] in 0..{label_dim - 1} or distributions [B, {label_dim}]"
+        )
     label = jnp.asarray(label)
     if label.ndim == 1 and jnp.issubdtype(label.dtype, jnp.integer):
         return jax.nn.one_hot(label, label_dim)
     if label.ndim == 2 and label.shape[1] == label_dim:
         return label.astype(jnp.float32)
-    raise ValueError(f"labels must be whole numbers [B] or distributions [B, {label_dim}], got {label.dtype} {list(label.shape)}")
+    raise ValueError(
+        f"labels must be whole numbers [B] or distributions [B, {label_dim}], got {label.dtype} {list(label.shape)}"
+    )
 
 
-def truncate(codes: jax.Array, mean: jax.Array, psi: float | jax.Array, cutoff: int | None) -> jax.Array:
+def truncate(
+    codes: jax.Array, mean: jax.Array, psi: float | jax.Array, cutoff: int | None
+) -> jax.Array:
     """mean + psi * (codes - mean) in the first `cutoff` layers (None: all), codes [B, L, D] as they are in the others.
 
     The truncation trick (Karras et al. 2019, appendix B). mean: [D] or [L, D].

@@ -52,7 +52,12 @@ def progan(
 
     def init(key: jax.Array) -> Params:
         keys = iter(jax.random.split(key, growth.layers + len(growth.painted)))
-        layers = [{"kernel": jax.random.normal(next(keys), (code_dim, 16 * widths[0])), "bias": jnp.zeros(widths[0])}]
+        layers = [
+            {
+                "kernel": jax.random.normal(next(keys), (code_dim, 16 * widths[0])),
+                "bias": jnp.zeros(widths[0]),
+            }
+        ]
         for layer in range(1, growth.layers):
             kernel = jax.random.normal(next(keys), (3, 3, widths[layer - 1], widths[layer]))
             layers.append({"kernel": kernel, "bias": jnp.zeros(widths[layer])})
@@ -71,7 +76,9 @@ def progan(
     def apply_layer(params, x, code, layer):
         p = params["synthesis"]["layers"][layer]
         if layer == 0:
-            x = ops.dense({"kernel": p["kernel"]}, ops.pixel_norm(code), gain=dense_gain).reshape(-1, 4, 4, widths[0])
+            x = ops.dense({"kernel": p["kernel"]}, ops.pixel_norm(code), gain=dense_gain).reshape(
+                -1, 4, 4, widths[0]
+            )
         elif layer % 2 == 0:
             fused = fused_from is not None and growth.resolution(layer) >= fused_from
             x = progressive.convolve_up(ops.pixel_norm(x), p["kernel"], fused)
@@ -83,10 +90,17 @@ def progan(
         return progressive.to_rgb(params["synthesis"]["rgb"], growth, block, ops.pixel_norm(x))
 
     def apply(params, features, code, layer, noise):
-        return growth.apply(features, layer, lambda x: apply_layer(params, x, code, layer), functools.partial(to_rgb, params))
+        return growth.apply(
+            features,
+            layer,
+            lambda x: apply_layer(params, x, code, layer),
+            functools.partial(to_rgb, params),
+        )
 
     def with_label(params, codes, label):
-        return jnp.concatenate([codes[..., :z_dim], ops.distributions(label, label_dim)[:, None]], -1)
+        return jnp.concatenate(
+            [codes[..., :z_dim], ops.distributions(label, label_dim)[:, None]], -1
+        )
 
     def style(params, l):
         return params["synthesis"]["layers"][0]["kernel"].T * (dense_gain / math.sqrt(code_dim))

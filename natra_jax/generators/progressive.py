@@ -19,7 +19,9 @@ from natra_jax.generators import ops
 from natra_jax.generators.resampling import repeat, transposed_conv2d
 from natra_jax.types import Features
 
-GAIN = math.sqrt(2)  # of every layer but the affine ones and those to RGB (He initialisation, applied when the kernel is used)
+GAIN = math.sqrt(
+    2
+)  # of every layer but the affine ones and those to RGB (He initialisation, applied when the kernel is used)
 _LARGE = 16  # pixels a side from which a transposed convolution is faster, on a CPU: at 64 twice as fast, its gradient too
 
 
@@ -51,7 +53,13 @@ class Growth(NamedTuple):
         """The state before layer 0."""
         return Features(x, None) if self.lod else x
 
-    def apply(self, features: Any, layer: int, layer_fn: Callable[[Any], Any], rgb_fn: Callable[[int, jax.Array], jax.Array]) -> Any:
+    def apply(
+        self,
+        features: Any,
+        layer: int,
+        layer_fn: Callable[[Any], Any],
+        rgb_fn: Callable[[int, jax.Array], jax.Array],
+    ) -> Any:
         """The state behind the layer from that before it. layer_fn: x -> x. rgb_fn: (block, x) -> image."""
         if not self.lod:
             return layer_fn(features)
@@ -65,7 +73,9 @@ class Growth(NamedTuple):
         x, rgb = features if self.lod else (features, None)
         return self._paint(self.blocks - 1, x, rgb, rgb_fn)
 
-    def _paint(self, block: int, x: jax.Array, rgb: jax.Array | None, rgb_fn: Callable) -> jax.Array | None:
+    def _paint(
+        self, block: int, x: jax.Array, rgb: jax.Array | None, rgb_fn: Callable
+    ) -> jax.Array | None:
         if block < self.painted.start:
             return None
         if block == self.painted.start:
@@ -76,17 +86,25 @@ class Growth(NamedTuple):
         return (1 - lower) * rgb_fn(block, x) + lower * repeat(rgb)
 
 
-def growth(family: str, resolution: int, lod: float, channels: tuple[int, ...], fused_from: int | None) -> Growth:
+def growth(
+    family: str, resolution: int, lod: float, channels: tuple[int, ...], fused_from: int | None
+) -> Growth:
     """The blocks of a network of that resolution. channels: of each block. Raises ValueError, naming family, for what cannot be."""
     blocks = resolution.bit_length() - 2
     if blocks < 2 or resolution != 2 ** (blocks + 1):
-        raise ValueError(f"{family}: resolution must be a power of two and at least 8, got {resolution}")
+        raise ValueError(
+            f"{family}: resolution must be a power of two and at least 8, got {resolution}"
+        )
     if len(channels) != blocks or min(channels) < 1:
-        raise ValueError(f"{family}: channels must be {blocks} positive numbers, one a resolution from 4 to {resolution}, got {channels}")
+        raise ValueError(
+            f"{family}: channels must be {blocks} positive numbers, one a resolution from 4 to {resolution}, got {channels}"
+        )
     if not 0 <= lod <= blocks - 1:
         raise ValueError(f"{family}: lod must be in 0..{blocks - 1}, got {lod}")
     if fused_from is not None and fused_from < 8:
-        raise ValueError(f"{family}: fused_from must be a resolution of at least 8, or None, got {fused_from}")
+        raise ValueError(
+            f"{family}: fused_from must be a resolution of at least 8, or None, got {fused_from}"
+        )
     return Growth(blocks, float(lod))
 
 
@@ -105,7 +123,9 @@ def convolve_up(x: jax.Array, kernel: jax.Array, fused: bool) -> jax.Array:
     if x.shape[1] < _LARGE:
         return conv2d(repeat(x), turned if fused else kernel)
     padded = jnp.pad(kernel if fused else turned, ((1, 1), (1, 1), (0, 0), (0, 0)))
-    return transposed_conv2d(x, padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1], padding=1)
+    return transposed_conv2d(
+        x, padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1], padding=1
+    )
 
 
 def _scaled(kernel: jax.Array) -> jax.Array:
@@ -115,7 +135,10 @@ def _scaled(kernel: jax.Array) -> jax.Array:
 def init_rgb(keys, growth: Growth, channels: tuple[int, ...], img_channels: int) -> list[dict]:
     """Parameters of the layers to RGB, of the painted blocks alone. keys: an iterator of keys."""
     return [
-        {"kernel": jax.random.normal(next(keys), (channels[block], img_channels)), "bias": jnp.zeros(img_channels)}
+        {
+            "kernel": jax.random.normal(next(keys), (channels[block], img_channels)),
+            "bias": jnp.zeros(img_channels),
+        }
         for block in growth.painted
     ]
 

@@ -23,13 +23,17 @@ from natra_jax.convolution import conv2d_on_cpu
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 Taps = Sequence[float]
-Phases = Sequence[jax.Array | None]  # of an axis: the samples 2m and the samples 2m + 1; None stands for zeros
+Phases = Sequence[
+    jax.Array | None
+]  # of an axis: the samples 2m and the samples 2m + 1; None stands for zeros
 
 
 def repeat(x: jax.Array) -> jax.Array:
     """[B, H, W, C] -> [B, 2H, 2W, C], each pixel four times (nearest neighbour)."""
     count, height, width, channels = x.shape
-    return jnp.broadcast_to(x[:, :, None, :, None], (count, height, 2, width, 2, channels)).reshape(count, 2 * height, 2 * width, channels)
+    return jnp.broadcast_to(x[:, :, None, :, None], (count, height, 2, width, 2, channels)).reshape(
+        count, 2 * height, 2 * width, channels
+    )
 
 
 def filter2d(x: jax.Array, taps: Taps, padding: tuple[int, int], gain: float = 1.0) -> jax.Array:
@@ -41,7 +45,10 @@ def filter2d(x: jax.Array, taps: Taps, padding: tuple[int, int], gain: float = 1
     for axis in (1, 2):
         padded = _pad(x, axis, *padding)
         size = padded.shape[axis] - len(weights) + 1
-        x = sum(weight * lax.slice_in_dim(padded, t, t + size, axis=axis) for t, weight in enumerate(weights))
+        x = sum(
+            weight * lax.slice_in_dim(padded, t, t + size, axis=axis)
+            for t, weight in enumerate(weights)
+        )
     return x
 
 
@@ -61,7 +68,9 @@ def transposed_conv2d(x: jax.Array, kernel: jax.Array, padding: int = 0) -> jax.
     Raises ValueError for k = 1, which would leave every second pixel empty.
     """
     if kernel.shape[0] < 2:
-        raise ValueError(f"transposed_conv2d needs a window of at least 2, got kernel of shape {kernel.shape}")
+        raise ValueError(
+            f"transposed_conv2d needs a window of at least 2, got kernel of shape {kernel.shape}"
+        )
     if x.shape[1:3] == (1, 1):
         size = kernel.shape[0] - padding
         return jnp.einsum("bc,hwck->bhwk", x[:, 0, 0], kernel[padding:size, padding:size])
@@ -92,7 +101,9 @@ def up_conv2d(x: jax.Array, kernel: jax.Array, taps: Taps) -> jax.Array:
 def transposed_by_dilation(x: jax.Array, kernel: jax.Array, padding: int = 0) -> jax.Array:
     """`transposed_conv2d` as a convolution of x with zeros between its pixels."""
     pads = [(k - 1 - padding, k - 1 - padding) for k in kernel.shape[:2]]
-    return lax.conv_general_dilated(x, kernel[::-1, ::-1], (1, 1), pads, lhs_dilation=(2, 2), dimension_numbers=_NHWC)
+    return lax.conv_general_dilated(
+        x, kernel[::-1, ::-1], (1, 1), pads, lhs_dilation=(2, 2), dimension_numbers=_NHWC
+    )
 
 
 def transposed_by_phases(x: jax.Array, kernel: jax.Array, padding: int = 0) -> jax.Array:
@@ -103,7 +114,12 @@ def transposed_by_phases(x: jax.Array, kernel: jax.Array, padding: int = 0) -> j
 
 def up_by_dilation(x: jax.Array, kernel: jax.Array, taps: Taps) -> jax.Array:
     """`up_conv2d`, the filter behind the dilated transposed convolution."""
-    return filter2d(transposed_by_dilation(x, kernel), taps, _filter_padding(len(taps), kernel.shape[0]), gain=4.0)
+    return filter2d(
+        transposed_by_dilation(x, kernel),
+        taps,
+        _filter_padding(len(taps), kernel.shape[0]),
+        gain=4.0,
+    )
 
 
 def up_by_phases(x: jax.Array, kernel: jax.Array, taps: Taps) -> jax.Array:
@@ -111,7 +127,9 @@ def up_by_phases(x: jax.Array, kernel: jax.Array, taps: Taps) -> jax.Array:
     before = _filter_padding(len(taps), kernel.shape[0])[0]
     phases = _phases(x, kernel, 0)
     rows = [_filter_phases(phases[a], 2, taps, before, x.shape[2]) for a in (0, 1)]
-    columns = [_filter_phases((rows[0][b], rows[1][b]), 1, taps, before, x.shape[1]) for b in (0, 1)]
+    columns = [
+        _filter_phases((rows[0][b], rows[1][b]), 1, taps, before, x.shape[1]) for b in (0, 1)
+    ]
     return _interleave([[columns[b][a] for b in (0, 1)] for a in (0, 1)])
 
 
@@ -130,7 +148,9 @@ def _phases(x: jax.Array, kernel: jax.Array, padding: int) -> list[list[jax.Arra
 
     def along(size: int, phase: int) -> tuple[slice, tuple[int, int]]:
         k = kernel.shape[0]
-        first = (phase + padding) % 2  # of the kernel's taps, every second one of which meets this phase
+        first = (
+            phase + padding
+        ) % 2  # of the kernel's taps, every second one of which meets this phase
         count = (k - first + 1) // 2
         before = count - 1 - (phase + padding - first) // 2
         outputs = (2 * size - 2 + k - 2 * padding - phase + 1) // 2
@@ -143,26 +163,47 @@ def _phases(x: jax.Array, kernel: jax.Array, padding: int) -> list[list[jax.Arra
     return [[convolved(a, b) for b in (0, 1)] for a in (0, 1)]
 
 
-def _filter_phases(phases: Phases, axis: int, taps: Taps, before: int, size: int) -> list[jax.Array]:
+def _filter_phases(
+    phases: Phases, axis: int, taps: Taps, before: int, size: int
+) -> list[jax.Array]:
     """The two phases, `size` samples each, of the filtered signal. before: zeros in front of it. Gain 2, since zeros may stand between."""
     weights = _weights(taps, 2.0)
-    first, last = -before // 2, (1 - before + len(weights) - 1) // 2  # of the shifts by which phases are met
-    sources = [None if phase is None else _pad(phase, axis, -first, last + size - phase.shape[axis]) for phase in phases]
+    first, last = (
+        -before // 2,
+        (1 - before + len(weights) - 1) // 2,
+    )  # of the shifts by which phases are met
+    sources = [
+        None if phase is None else _pad(phase, axis, -first, last + size - phase.shape[axis])
+        for phase in phases
+    ]
 
     def filtered(phase: int) -> jax.Array:
         terms = []
         for t, weight in enumerate(weights):
             shift, other = divmod(phase - before + t, 2)
             if sources[other] is not None:
-                terms.append(weight * lax.slice_in_dim(sources[other], shift - first, shift - first + size, axis=axis))
-        return sum(terms[1:], terms[0]) if terms else jnp.zeros_like(lax.slice_in_dim(sources[0], 0, size, axis=axis))
+                terms.append(
+                    weight
+                    * lax.slice_in_dim(
+                        sources[other], shift - first, shift - first + size, axis=axis
+                    )
+                )
+        return (
+            sum(terms[1:], terms[0])
+            if terms
+            else jnp.zeros_like(lax.slice_in_dim(sources[0], 0, size, axis=axis))
+        )
 
     return [filtered(0), filtered(1)]
 
 
 def _pad(x: jax.Array, axis: int, before: int, behind: int) -> jax.Array:
     """Zeros around one axis; negative numbers cut off."""
-    return lax.pad(x, jnp.zeros((), x.dtype), [(before, behind, 0) if a == axis else (0, 0, 0) for a in range(x.ndim)])
+    return lax.pad(
+        x,
+        jnp.zeros((), x.dtype),
+        [(before, behind, 0) if a == axis else (0, 0, 0) for a in range(x.ndim)],
+    )
 
 
 def _interleave(phases: list[list[jax.Array]]) -> jax.Array:

@@ -27,7 +27,11 @@ def init(
     joint_norm: bool,
 ) -> Params:
     """{layers: dense layers from z and embedding over `features` to code_dim, embed (where there are labels), mean: [code_dim]}."""
-    widths = [z_dim + (embed_features if label_dim else 0), *[features] * (num_layers - 1), code_dim]
+    widths = [
+        z_dim + (embed_features if label_dim else 0),
+        *[features] * (num_layers - 1),
+        code_dim,
+    ]
     keys = jax.random.split(key, num_layers + 1)
     layers = [
         {"kernel": jax.random.normal(k, (rows, columns)) / lr_mul, "bias": jnp.zeros(columns)}
@@ -41,7 +45,9 @@ def init(
     return params
 
 
-def apply(params: Params, z: jax.Array, label: jax.Array | None, *, lr_mul: float, joint_norm: bool) -> jax.Array:
+def apply(
+    params: Params, z: jax.Array, label: jax.Array | None, *, lr_mul: float, joint_norm: bool
+) -> jax.Array:
     """z [B, Z], label [B, label_dim] or None -> w [B, code_dim]. joint_norm: one norm for z and embedding, which has no gain then."""
     if label is None:
         x = pixel_norm(z)

@@ -21,7 +21,10 @@ from natra_jax.types import Generator, Params
 
 
 def _dense(key: jax.Array, fan_in: int, shape: tuple[int, ...], gain: float = 2.0) -> dict:
-    return {"kernel": jax.random.normal(key, (fan_in, *shape)) * math.sqrt(gain / fan_in), "bias": jnp.zeros(shape)}
+    return {
+        "kernel": jax.random.normal(key, (fan_in, *shape)) * math.sqrt(gain / fan_in),
+        "bias": jnp.zeros(shape),
+    }
 
 
 def _affine(params: dict, x: jax.Array) -> jax.Array:
@@ -30,7 +33,12 @@ def _affine(params: dict, x: jax.Array) -> jax.Array:
 
 @functools.cache
 def style_small(
-    *, resolution: int = 16, code_dim: int = 64, base_channels: int = 32, max_channels: int = 64, channels_out: int = 3
+    *,
+    resolution: int = 16,
+    code_dim: int = 64,
+    base_channels: int = 32,
+    max_channels: int = 64,
+    channels_out: int = 3,
 ) -> Generator:
     """resolution: a power of two, at least 8. base_channels: at full resolution, doubled at each lower one up to max_channels.
 
@@ -39,28 +47,55 @@ def style_small(
     """
     levels = resolution.bit_length() - 3
     if levels < 1 or resolution != 4 * 2**levels:
-        raise ValueError(f"style_small: resolution must be a power of two and at least 8, got {resolution}")
+        raise ValueError(
+            f"style_small: resolution must be a power of two and at least 8, got {resolution}"
+        )
     num_layers = 2 * levels + 2
-    widths = [min(max_channels, base_channels * 2 ** (levels - layer // 2)) for layer in range(num_layers)]
+    widths = [
+        min(max_channels, base_channels * 2 ** (levels - layer // 2)) for layer in range(num_layers)
+    ]
 
     def init(key: jax.Array) -> Params:
         keys = iter(jax.random.split(key, 3 + 2 * num_layers))
-        layers = [{"constant": jnp.zeros((4, 4, widths[0])), "dense": _dense(next(keys), code_dim, (4, 4, widths[0]))}]
+        layers = [
+            {
+                "constant": jnp.zeros((4, 4, widths[0])),
+                "dense": _dense(next(keys), code_dim, (4, 4, widths[0])),
+            }
+        ]
         for layer in range(1, num_layers):
             fan_in = 9 * widths[layer - 1]
-            kernel = jax.random.normal(next(keys), (3, 3, widths[layer - 1], widths[layer])) * math.sqrt(2 / fan_in)
+            kernel = jax.random.normal(
+                next(keys), (3, 3, widths[layer - 1], widths[layer])
+            ) * math.sqrt(2 / fan_in)
             # scale and shift of the features, side by side
-            layers.append({"kernel": kernel, "style": _dense(next(keys), code_dim, (2, widths[layer]), gain=0.1)})
-        mapping = [_dense(next(keys), code_dim, (code_dim,)), _dense(next(keys), code_dim, (code_dim,), gain=0.01)]
-        return {"mapping": mapping, "layers": layers, "rgb": _dense(next(keys), widths[-1], (channels_out,), gain=1.0)}
+            layers.append(
+                {
+                    "kernel": kernel,
+                    "style": _dense(next(keys), code_dim, (2, widths[layer]), gain=0.1),
+                }
+            )
+        mapping = [
+            _dense(next(keys), code_dim, (code_dim,)),
+            _dense(next(keys), code_dim, (code_dim,), gain=0.01),
+        ]
+        return {
+            "mapping": mapping,
+            "layers": layers,
+            "rgb": _dense(next(keys), widths[-1], (channels_out,), gain=1.0),
+        }
 
     def sample(key: jax.Array, n: int) -> jax.Array:
         return jax.random.normal(key, (n, code_dim))
 
     def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
-        w = z + _affine(params["mapping"][1], jax.nn.leaky_relu(_affine(params["mapping"][0], z), 0.2))
+        w = z + _affine(
+            params["mapping"][1], jax.nn.leaky_relu(_affine(params["mapping"][0], z), 0.2)
+        )
         codes = jnp.broadcast_to(w[:, None, :], (w.shape[0], num_layers, code_dim))
-        truncated = jnp.arange(num_layers) < (num_layers if truncation_cutoff is None else truncation_cutoff)
+        truncated = jnp.arange(num_layers) < (
+            num_layers if truncation_cutoff is None else truncation_cutoff
+        )
         # the prior is centred, so the mean code is taken as the image of z = 0
         centre = _affine(params["mapping"][1], jax.nn.leaky_relu(params["mapping"][0]["bias"], 0.2))
         return jnp.where(truncated[:, None], centre + truncation_psi * (codes - centre), codes)
@@ -72,7 +107,9 @@ def style_small(
         if layer % 2 == 0:
             x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
         scale, shift = jnp.moveaxis(_affine(p["style"], code), 1, 0)
-        return jax.nn.leaky_relu((1 + scale[:, None, None]) * conv2d(x, p["kernel"]) + shift[:, None, None], 0.2)
+        return jax.nn.leaky_relu(
+            (1 + scale[:, None, None]) * conv2d(x, p["kernel"]) + shift[:, None, None], 0.2
+        )
 
     def start(params, count):
         return jnp.broadcast_to(params["layers"][0]["constant"], (count, 4, 4, widths[0]))

@@ -62,7 +62,9 @@ def stylegan(
     if min(z_dim, code_dim, img_channels, mapping_layers, mapping_features) < 1 or label_dim < 0:
         raise ValueError("stylegan: every size must be positive, label_dim at least 0")
     if label_features is not None and (label_dim == 0 or label_features < 1):
-        raise ValueError(f"stylegan: label_features {label_features} needs classes to embed, and must be positive")
+        raise ValueError(
+            f"stylegan: label_features {label_features} needs classes to embed, and must be positive"
+        )
     widths = [channels[layer // 2] for layer in range(growth.layers)]
     mapping_widths = [
         z_dim + (label_dim if label_features is None else label_features),
@@ -71,10 +73,15 @@ def stylegan(
     ]
 
     def init(key: jax.Array) -> Params:
-        keys = iter(jax.random.split(key, mapping_layers + 3 * growth.layers + len(growth.painted) + 1))
+        keys = iter(
+            jax.random.split(key, mapping_layers + 3 * growth.layers + len(growth.painted) + 1)
+        )
         mapping = {
             "dense": [
-                {"kernel": jax.random.normal(next(keys), (i, o)) / _MAPPING_LR_MUL, "bias": jnp.zeros(o)}
+                {
+                    "kernel": jax.random.normal(next(keys), (i, o)) / _MAPPING_LR_MUL,
+                    "bias": jnp.zeros(o),
+                }
                 for i, o in zip(mapping_widths[:-1], mapping_widths[1:], strict=True)
             ],
             "mean": jnp.zeros(code_dim),
@@ -83,10 +90,15 @@ def stylegan(
             mapping["label"] = jax.random.normal(next(keys), (label_dim, label_features))
         layers, noise = [], []
         for layer, width in enumerate(widths):
-            style = {"kernel": jax.random.normal(next(keys), (code_dim, 2 * width)), "bias": jnp.zeros(2 * width)}
+            style = {
+                "kernel": jax.random.normal(next(keys), (code_dim, 2 * width)),
+                "bias": jnp.zeros(2 * width),
+            }
             layers.append({"bias": jnp.zeros(width), "noise": jnp.zeros(width), "style": style})
             if layer > 0:
-                layers[-1]["kernel"] = jax.random.normal(next(keys), (3, 3, widths[layer - 1], width))
+                layers[-1]["kernel"] = jax.random.normal(
+                    next(keys), (3, 3, widths[layer - 1], width)
+                )
             noise.append(jax.random.normal(next(keys), (growth.resolution(layer),) * 2))
         synthesis = {
             "constant": jnp.ones((4, 4, channels[0])),
@@ -101,11 +113,18 @@ def stylegan(
     def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
         mapping, label = params["mapping"], ops.distributions(label, label_dim)
         if label is not None:
-            z = jnp.concatenate([z, label if label_features is None else label @ mapping["label"]], -1)
+            z = jnp.concatenate(
+                [z, label if label_features is None else label @ mapping["label"]], -1
+            )
         w = ops.pixel_norm(z)
         for layer in mapping["dense"]:
             w = ops.leaky_relu(ops.dense(layer, w, gain=progressive.GAIN, lr_mul=_MAPPING_LR_MUL))
-        return ops.truncate(jnp.repeat(w[:, None], num_layers, axis=1), mapping["mean"], truncation_psi, truncation_cutoff)
+        return ops.truncate(
+            jnp.repeat(w[:, None], num_layers, axis=1),
+            mapping["mean"],
+            truncation_psi,
+            truncation_cutoff,
+        )
 
     def apply_layer(params, x, code, layer, noise):
         p = params["synthesis"]["layers"][layer]
@@ -113,7 +132,9 @@ def stylegan(
             pass  # x is the constant
         elif layer % 2 == 0:
             size = growth.resolution(layer)
-            x = progressive.convolve_up(x, p["kernel"], fused=fused_from is not None and size >= fused_from)
+            x = progressive.convolve_up(
+                x, p["kernel"], fused=fused_from is not None and size >= fused_from
+            )
             x = filter2d(x, taps=(1, 2, 1), padding=(1, 1))
         else:
             x = progressive.convolve(x, p["kernel"])
@@ -131,7 +152,12 @@ def stylegan(
         return growth.start(jnp.broadcast_to(constant, (count, *constant.shape)))
 
     def apply(params, features, code, layer, noise):
-        return growth.apply(features, layer, lambda x: apply_layer(params, x, code, layer, noise), functools.partial(to_rgb, params))
+        return growth.apply(
+            features,
+            layer,
+            lambda x: apply_layer(params, x, code, layer, noise),
+            functools.partial(to_rgb, params),
+        )
 
     def noise_maps(params, noise, key, count):
         # layers above the level of detail have none
@@ -159,7 +185,9 @@ def stylegan(
     )
 
 
-def _noise_maps(params: Params, noise: str, key: jax.Array | None, count: int) -> list[jax.Array | None]:
+def _noise_maps(
+    params: Params, noise: str, key: jax.Array | None, count: int
+) -> list[jax.Array | None]:
     """What is added at each layer: [H, W], or [B, H, W] if drawn; None for nothing."""
     maps = params["buffers"]["noise"]
     if noise == "const":
@@ -170,4 +198,7 @@ def _noise_maps(params: Params, noise: str, key: jax.Array | None, count: int) -
         raise ValueError(f"noise must be 'const', 'none' or 'random', got {noise!r}")
     if key is None:
         raise ValueError("noise 'random' needs a key")
-    return [jax.random.normal(jax.random.fold_in(key, layer), (count, *m.shape)) for layer, m in enumerate(maps)]
+    return [
+        jax.random.normal(jax.random.fold_in(key, layer), (count, *m.shape))
+        for layer, m in enumerate(maps)
+    ]

@@ -32,7 +32,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 NOISES = ("const", "none", "random")
 
 
-def modulated_conv2d(x: jax.Array, kernel: jax.Array, styles: jax.Array, taps: Taps | None = None) -> jax.Array:
+def modulated_conv2d(
+    x: jax.Array, kernel: jax.Array, styles: jax.Array, taps: Taps | None = None
+) -> jax.Array:
     """x [B, H, W, C], kernel [k, k, C, K], styles [B, C] -> [B, H, W, K]; with taps [B, 2H, 2W, K] (`up_conv2d`).
 
     The convolution of each example with its own kernel * styles[:, None], scaled to unit length for each output channel (section 2.2).
@@ -40,7 +42,9 @@ def modulated_conv2d(x: jax.Array, kernel: jax.Array, styles: jax.Array, taps: T
     """
     if x.dtype != jnp.float32:
         fan_in = math.prod(kernel.shape[:3])
-        kernel = kernel / (math.sqrt(fan_in) * jnp.abs(kernel).max((0, 1, 2), keepdims=True).clip(1e-8))
+        kernel = kernel / (
+            math.sqrt(fan_in) * jnp.abs(kernel).max((0, 1, 2), keepdims=True).clip(1e-8)
+        )
         styles = styles / jnp.abs(styles).max(1, keepdims=True).clip(1e-8)
     scale = jax.lax.rsqrt(jnp.square(styles) @ jnp.square(kernel).sum((0, 1)) + 1e-8)
     x, kernel = x * styles[:, None, None].astype(x.dtype), kernel.astype(x.dtype)
@@ -82,19 +86,39 @@ def stylegan2(
     """
     levels = resolution.bit_length() - 3
     if levels < 1 or resolution != 4 * 2**levels:
-        raise ValueError(f"stylegan2: resolution must be a power of two and at least 8, got {resolution}")
-    widths = tuple(min(512, 32768 // (4 * 2**level)) for level in range(levels + 1)) if channels is None else tuple(channels)
+        raise ValueError(
+            f"stylegan2: resolution must be a power of two and at least 8, got {resolution}"
+        )
+    widths = (
+        tuple(min(512, 32768 // (4 * 2**level)) for level in range(levels + 1))
+        if channels is None
+        else tuple(channels)
+    )
     if len(widths) != levels + 1:
-        raise ValueError(f"stylegan2: channels must be {levels + 1} numbers, for 4 to {resolution} pixels, got {list(widths)}")
+        raise ValueError(
+            f"stylegan2: channels must be {levels + 1} numbers, for 4 to {resolution} pixels, got {list(widths)}"
+        )
     if architecture not in ARCHITECTURES or dtype not in DTYPES:
         raise ValueError(
             f"stylegan2: architecture must be one of {', '.join(ARCHITECTURES)} and dtype of {', '.join(DTYPES)}, "
             f"got {architecture!r} and {dtype!r}"
         )
-    if min(*widths, z_dim, code_dim, img_channels, mapping_layers) < 1 or min(label_dim, low_precision_resolutions) < 0:
-        raise ValueError("stylegan2: needs positive dimensions, channels and number of mapping layers")
-    if not resample_filter or not math.isfinite(sum(resample_filter)) or sum(resample_filter) == 0 or lr_mul == 0:
-        raise ValueError(f"stylegan2: resample_filter {resample_filter} or lr_mul {lr_mul} cannot be scaled by")
+    if (
+        min(*widths, z_dim, code_dim, img_channels, mapping_layers) < 1
+        or min(label_dim, low_precision_resolutions) < 0
+    ):
+        raise ValueError(
+            "stylegan2: needs positive dimensions, channels and number of mapping layers"
+        )
+    if (
+        not resample_filter
+        or not math.isfinite(sum(resample_filter))
+        or sum(resample_filter) == 0
+        or lr_mul == 0
+    ):
+        raise ValueError(
+            f"stylegan2: resample_filter {resample_filter} or lr_mul {lr_mul} cannot be scaled by"
+        )
     if conv_clamp is not None and not conv_clamp > 0:
         raise ValueError(f"stylegan2: conv_clamp must be positive or None, got {conv_clamp}")
     num_layers = 2 * levels + 2
@@ -102,7 +126,9 @@ def stylegan2(
     mapping = {"lr_mul": lr_mul, "joint_norm": joint_norm}
 
     def precision(level: int):
-        return jnp.dtype(dtype if level >= max(1, levels + 1 - low_precision_resolutions) else "float32")
+        return jnp.dtype(
+            dtype if level >= max(1, levels + 1 - low_precision_resolutions) else "float32"
+        )
 
     def side(layer: int) -> int:
         return 4 * 2 ** ((layer + 1) // 2)
@@ -112,22 +138,47 @@ def stylegan2(
         keys = iter(keys)
 
         def modulated(shape):
-            affine = {"kernel": jax.random.normal(next(keys), (code_dim, shape[-2])), "bias": jnp.ones(shape[-2])}
-            return {"kernel": jax.random.normal(next(keys), shape), "bias": jnp.zeros(shape[-1]), "affine": affine}
+            affine = {
+                "kernel": jax.random.normal(next(keys), (code_dim, shape[-2])),
+                "bias": jnp.ones(shape[-2]),
+            }
+            return {
+                "kernel": jax.random.normal(next(keys), shape),
+                "bias": jnp.zeros(shape[-1]),
+                "affine": affine,
+            }
 
-        convs = [modulated((3, 3, widths[layer // 2], widths[(layer + 1) // 2])) for layer in range(num_layers - 1)]
+        convs = [
+            modulated((3, 3, widths[layer // 2], widths[(layer + 1) // 2]))
+            for layer in range(num_layers - 1)
+        ]
         synthesis = {
             "constant": jax.random.normal(key_constant, (4, 4, widths[0])),
-            "convs": [conv | {"noise_strength": jnp.zeros(())} if use_noise else conv for conv in convs],
+            "convs": [
+                conv | {"noise_strength": jnp.zeros(())} if use_noise else conv for conv in convs
+            ],
             "rgbs": [modulated((widths[level], img_channels)) for level in rgb_levels],
         }
         if architecture == "resnet":
             shapes = zip(widths[:-1], widths[1:], strict=True)
-            synthesis["shortcuts"] = [{"kernel": jax.random.normal(next(keys), shape)} for shape in shapes]
+            synthesis["shortcuts"] = [
+                {"kernel": jax.random.normal(next(keys), shape)} for shape in shapes
+            ]
         sides = [side(layer) for layer in range(num_layers - 1)] if use_noise else []
-        noises = [jax.random.normal(jax.random.fold_in(key_noise, layer), (size, size)) for layer, size in enumerate(sides)]
-        sizes = {"z_dim": z_dim, "code_dim": code_dim, "label_dim": label_dim, "num_layers": mapping_layers}
-        features = {"features": mapping_features or code_dim, "embed_features": embed_features or code_dim}
+        noises = [
+            jax.random.normal(jax.random.fold_in(key_noise, layer), (size, size))
+            for layer, size in enumerate(sides)
+        ]
+        sizes = {
+            "z_dim": z_dim,
+            "code_dim": code_dim,
+            "label_dim": label_dim,
+            "num_layers": mapping_layers,
+        }
+        features = {
+            "features": mapping_features or code_dim,
+            "embed_features": embed_features or code_dim,
+        }
         return {
             "mapping": style_mapping.init(key_mapping, **sizes, **features, **mapping),
             "synthesis": synthesis,
@@ -146,16 +197,30 @@ def stylegan2(
         """[B or 1, H, W, 1] for each layer, None for none."""
         entries = [noise] * (num_layers - 1) if isinstance(noise, str) else list(noise)
         if len(entries) != num_layers - 1:
-            raise ValueError(f"noise must be one of {', '.join(NOISES)}, or {num_layers - 1} such or arrays, got {len(entries)}")
+            raise ValueError(
+                f"noise must be one of {', '.join(NOISES)}, or {num_layers - 1} such or arrays, got {len(entries)}"
+            )
         # the last layer is no convolution
-        return [*(noise_map(params, entry, key, count, layer) for layer, entry in enumerate(entries)), None]
+        return [
+            *(noise_map(params, entry, key, count, layer) for layer, entry in enumerate(entries)),
+            None,
+        ]
 
     def noise_map(params, entry, key, count: int, layer: int) -> jax.Array | None:
         size = side(layer)
         if not isinstance(entry, str):
-            if not use_noise or jnp.shape(entry) not in ((1, size, size, 1), (count, size, size, 1)):
-                taken = f"[{count} or 1, {size}, {size}, 1]" if use_noise else "none, the network has no noise"
-                raise ValueError(f"noise of convolution {layer}: expected {taken}, got an array {list(jnp.shape(entry))}")
+            if not use_noise or jnp.shape(entry) not in (
+                (1, size, size, 1),
+                (count, size, size, 1),
+            ):
+                taken = (
+                    f"[{count} or 1, {size}, {size}, 1]"
+                    if use_noise
+                    else "none, the network has no noise"
+                )
+                raise ValueError(
+                    f"noise of convolution {layer}: expected {taken}, got an array {list(jnp.shape(entry))}"
+                )
             return entry
         if entry not in NOISES:
             raise ValueError(f"noise must be one of {', '.join(NOISES)}, got {entry!r}")
@@ -172,7 +237,9 @@ def stylegan2(
 
     def convolve(params, x, code, layer, noise, gain=1.0):
         p = params["synthesis"]["convs"][layer]
-        y = modulated_conv2d(x, p["kernel"], dense(p["affine"], code), resample_filter if layer % 2 else None)
+        y = modulated_conv2d(
+            x, p["kernel"], dense(p["affine"], code), resample_filter if layer % 2 else None
+        )
         if noise is not None:
             y = y + (noise * p["noise_strength"]).astype(y.dtype)
         return clamp(leaky_relu(y + p["bias"].astype(y.dtype)) * (math.sqrt(2) * gain), gain)
@@ -181,7 +248,9 @@ def stylegan2(
         p = params["synthesis"]["rgbs"][level - rgb_levels[0]]
         styles = dense(p["affine"], code) / math.sqrt(widths[level])
         kernels = (styles[:, :, None] * p["kernel"]).astype(x.dtype)
-        return clamp(jnp.einsum("bhwc,bck->bhwk", x, kernels) + p["bias"].astype(x.dtype), 1.0).astype(jnp.float32)
+        return clamp(
+            jnp.einsum("bhwc,bck->bhwk", x, kernels) + p["bias"].astype(x.dtype), 1.0
+        ).astype(jnp.float32)
 
     def apply(params, features, code, layer, noise):
         x, rgb = features
@@ -190,9 +259,13 @@ def stylegan2(
             return Features(convolve(params, x, code, layer, noise), rgb)
         if layer % 2 == 0:
             if architecture != "resnet":
-                return Features(convolve(params, x.astype(precision(level)), code, layer, noise), rgb)
+                return Features(
+                    convolve(params, x.astype(precision(level)), code, layer, noise), rgb
+                )
             x, shortcut = (part.astype(precision(level)) for part in x)
-            return Features(convolve(params, x, code, layer, noise, gain=math.sqrt(0.5)) + shortcut, rgb)
+            return Features(
+                convolve(params, x, code, layer, noise, gain=math.sqrt(0.5)) + shortcut, rgb
+            )
         if level - 1 in rgb_levels:
             own = to_rgb(params, x.astype(precision(level - 1)), code, level - 1)
             rgb = own if rgb is None else upsample2d(rgb, resample_filter) + own
@@ -201,7 +274,9 @@ def stylegan2(
         x = x.astype(precision(level))
         y = convolve(params, x, code, layer, noise)
         if architecture == "resnet":
-            kernel = params["synthesis"]["shortcuts"][level - 1]["kernel"] * math.sqrt(0.5 / widths[level - 1])
+            kernel = params["synthesis"]["shortcuts"][level - 1]["kernel"] * math.sqrt(
+                0.5 / widths[level - 1]
+            )
             y = (y, upsample2d(x @ kernel.astype(x.dtype), resample_filter))
         return Features(y, rgb)
 

@@ -23,6 +23,7 @@ measured = latents.screen(
 measured.kept, measured.verdicts, latents.proposal(measured)
 """
 
+from natra_jax.latents.choose import select
 from natra_jax.latents.directions import activations, concatenate, discover
 from natra_jax.latents.editing import edit
 from natra_jax.latents.encoder import Encoder, InverseEncoder, inverse_encoder
@@ -33,7 +34,6 @@ from natra_jax.latents.refinement import refine
 from natra_jax.latents.saved import load, save
 from natra_jax.latents.screening import Judge, Screening, proposal, screen
 from natra_jax.latents.sefa import sefa
-from natra_jax.latents.selection import select
 
 __all__ = [
     "Encoder",

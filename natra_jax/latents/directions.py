@@ -33,7 +33,12 @@ _MOST_SEEN = 8 * 2**30  # bytes of activations
 
 
 def activations(
-    generator: Generator, params: Params, codes: np.ndarray, layers: tuple[int, int], at: int = 0, batch_size: int = 500
+    generator: Generator,
+    params: Params,
+    codes: np.ndarray,
+    layers: tuple[int, int],
+    at: int = 0,
+    batch_size: int = 500,
 ) -> np.ndarray:
     """What the moved layers make of the codes: the generator's state after layer `at` (0: after the last of them), flattened, [K, F].
 
@@ -45,19 +50,38 @@ def activations(
     first, stop = layers
     at = at or stop
     if not first < at <= generator.depth:
-        raise ValueError(f"at must be a layer behind the first that moves, in {first + 1}..{generator.depth}, got {at}")
+        raise ValueError(
+            f"at must be a layer behind the first that moves, in {first + 1}..{generator.depth}, got {at}"
+        )
 
     def run(params, codes):
-        return jnp.concatenate([leaf.reshape(len(codes), -1) for leaf in jax.tree.leaves(generator.head(params, codes, at))], axis=1)
+        return jnp.concatenate(
+            [
+                leaf.reshape(len(codes), -1)
+                for leaf in jax.tree.leaves(generator.head(params, codes, at))
+            ],
+            axis=1,
+        )
 
-    size = 4 * len(codes) * jax.eval_shape(run, params, jax.ShapeDtypeStruct((1, *codes.shape[1:]), codes.dtype)).size
+    size = (
+        4
+        * len(codes)
+        * jax.eval_shape(run, params, jax.ShapeDtypeStruct((1, *codes.shape[1:]), codes.dtype)).size
+    )
     if size > _MOST_SEEN:
         fewer = "see an earlier layer, fewer codes, or the codes themselves"
-        raise ValueError(f"activations of {len(codes)} codes after layer {at} are {size / 2**30:.0f} GiB: {fewer}")
+        raise ValueError(
+            f"activations of {len(codes)} codes after layer {at} are {size / 2**30:.0f} GiB: {fewer}"
+        )
     moved = np.broadcast_to(codes.mean(0), codes.shape).copy()
     moved[:, first:stop] = codes[:, first:stop]
     run = jax.jit(run)
-    return np.concatenate([np.asarray(run(params, moved[i : i + batch_size])) for i in range(0, len(codes), batch_size)])
+    return np.concatenate(
+        [
+            np.asarray(run(params, moved[i : i + batch_size]))
+            for i in range(0, len(codes), batch_size)
+        ]
+    )
 
 
 def hold_class(generator: Generator, codes: np.ndarray) -> np.ndarray:
@@ -110,10 +134,14 @@ def discover(
     """
     check_range(layers, codes)
     if regression not in REGRESSIONS:
-        raise ValueError(f"directions regression must be one of {', '.join(REGRESSIONS)}, got {regression!r}")
+        raise ValueError(
+            f"directions regression must be one of {', '.join(REGRESSIONS)}, got {regression!r}"
+        )
     if (seen == seen[0]).all():
         # UMAP would pull equal samples apart, and see variation in that
-        raise ValueError("the codes do not vary in what is seen of them: there are no directions to find")
+        raise ValueError(
+            "the codes do not vary in what is seen of them: there are no directions to find"
+        )
     coordinates = reduction.reduce(seen, method=method, dim=dim, neighbors=neighbors, seed=seed)
     if regression != "per_coordinate":
         coordinates = reduction.principal(coordinates, dim)
@@ -145,12 +173,18 @@ def outside(codes: np.ndarray, along: Directions, num: int | None = None) -> Dir
     varies = spread > _NEGLIGIBLE * np.linalg.norm(deviations)
     count = min(len(along.sigma) if num is None else num, int(varies.sum()))
     found = described(
-        axes[:count].reshape(count, len(layers), -1), codes, layers, method="outside", fingerprint=along.generator_fingerprint
+        axes[:count].reshape(count, len(layers), -1),
+        codes,
+        layers,
+        method="outside",
+        fingerprint=along.generator_fingerprint,
     )
     return found._replace(names=tuple(f"outside{i}" for i in range(count)))
 
 
-def described(vectors: np.ndarray, codes: np.ndarray, layers: Sequence[int], *, method: str, fingerprint: str) -> Directions:
+def described(
+    vectors: np.ndarray, codes: np.ndarray, layers: Sequence[int], *, method: str, fingerprint: str
+) -> Directions:
     """Directions of unit vectors [K, len(layers), D] for the layers of these indices, measured on the population codes [K', L, D]."""
     count, layers = len(vectors), np.asarray(layers)
     whole = np.zeros((count, *codes.shape[1:]), np.float32)
@@ -178,21 +212,34 @@ def concatenate(several: Sequence[Directions]) -> Directions:
         raise ValueError("concatenate: there are no directions")
     first = several[0]
     for other in several[1:]:
-        if other.generator_fingerprint != first.generator_fingerprint or not np.array_equal(other.mean, first.mean):
-            raise ValueError("concatenate: the directions belong to different generators or populations")
-    fields = {name: np.concatenate([getattr(along, name) for along in several]) for name in ("vectors", "sigma", "mask", "useful")}
+        if other.generator_fingerprint != first.generator_fingerprint or not np.array_equal(
+            other.mean, first.mean
+        ):
+            raise ValueError(
+                "concatenate: the directions belong to different generators or populations"
+            )
+    fields = {
+        name: np.concatenate([getattr(along, name) for along in several])
+        for name in ("vectors", "sigma", "mask", "useful")
+    }
     names = [name for along in several for name in along.names]
     chosen = _distinct(fields["vectors"].reshape(len(names), -1))
     names = tuple(names[i] for i in chosen)
     if len(set(names)) < len(names):
-        raise ValueError(f"concatenate: several directions have the same name, of {', '.join(names)}")
+        raise ValueError(
+            f"concatenate: several directions have the same name, of {', '.join(names)}"
+        )
     method = ", ".join(dict.fromkeys(along.method for along in several))
-    return first._replace(names=names, method=method, **{name: array[chosen] for name, array in fields.items()})
+    return first._replace(
+        names=names, method=method, **{name: array[chosen] for name, array in fields.items()}
+    )
 
 
 def ranges(layers: tuple) -> tuple[tuple[int, int], ...]:
     """(first, stop), or several of these, as several of these. Raises ValueError for what is neither."""
-    pairs = layers if layers and all(isinstance(pair, tuple | list) for pair in layers) else (layers,)
+    pairs = (
+        layers if layers and all(isinstance(pair, tuple | list) for pair in layers) else (layers,)
+    )
     if not all(len(pair) == 2 and all(type(x) is int for x in pair) for pair in pairs):
         raise ValueError(f"layers must be (first, stop) or several of these, got {layers!r}")
     return tuple((first, stop) for first, stop in pairs)

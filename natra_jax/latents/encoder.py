@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from natra_jax.latents import discriminator as critic
+from natra_jax.gan import discriminator as critic
+from natra_jax.gan.pyramid import pyramid
 from natra_jax.latents.expansion import Expansion
-from natra_jax.latents.pyramid import pyramid
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.types import Generator, Params
 
@@ -74,7 +74,12 @@ class InverseEncoder(NamedTuple):
 
 
 def inverse_encoder(
-    generator: Generator, *, codes: str, widths: tuple[int, ...], hidden: int, layout: Expansion | None = None
+    generator: Generator,
+    *,
+    codes: str,
+    widths: tuple[int, ...],
+    hidden: int,
+    layout: Expansion | None = None,
 ) -> InverseEncoder:
     """An encoder for the generator's codes. codes: 'w' for one vector for all layers, 'w+' for one a layer.
 
@@ -87,7 +92,13 @@ def inverse_encoder(
     outputs = generator.code_dim * (generator.num_layers if per_layer else 1)
     if layout is not None:
         outputs = layout.num_codes * (outputs + layout.channels)
-    return InverseEncoder(Encoder(outputs, tuple(widths), hidden), generator.num_layers, generator.code_dim, per_layer, layout)
+    return InverseEncoder(
+        Encoder(outputs, tuple(widths), hidden),
+        generator.num_layers,
+        generator.code_dim,
+        per_layer,
+        layout,
+    )
 
 
 class Opponent(NamedTuple):
@@ -138,19 +149,25 @@ def make_step(
     def codes_loss(params, generator_params, key, count):
         codes = generator.draw(generator_params, key, count)
         images = generator.synthesize(generator_params, codes)
-        error = jnp.square(encoder.single(codes) - encoder.single(encoder.encode(params, images))).mean()
+        error = jnp.square(
+            encoder.single(codes) - encoder.single(encoder.encode(params, images))
+        ).mean()
         return gamma_codes * error, error
 
     def image_loss(params, generator_params, features_fn, opponent, images):
         decoded = generator.synthesize(generator_params, encoder.encode(params, images))
         loss = reconstruction.loss(features_fn, images, decoded).mean()
         if discriminator is not None:
-            loss += gamma_adversarial * critic.generator_loss(discriminator, opponent.params, decoded)
+            loss += gamma_adversarial * critic.generator_loss(
+                discriminator, opponent.params, decoded
+            )
         return loss, decoded
 
     def opponent_loss(params, images, decoded):
         penalty = critic.gradient_penalty(discriminator, params, images)
-        return critic.discriminator_loss(discriminator, params, images, decoded) + 0.5 * r1 * penalty
+        return (
+            critic.discriminator_loss(discriminator, params, images, decoded) + 0.5 * r1 * penalty
+        )
 
     def update(gradients, params, opt_state):
         updates, opt_state = optimizer.update(gradients, opt_state, params)
@@ -160,15 +177,24 @@ def make_step(
     def step(frozen, state: FitState, batch):
         generator_params, features_fn = frozen
         key = jax.random.fold_in(state.key, state.step)
-        gradients, error = jax.grad(codes_loss, has_aux=True)(state.params, generator_params, key, len(batch["image"]))
+        gradients, error = jax.grad(codes_loss, has_aux=True)(
+            state.params, generator_params, key, len(batch["image"])
+        )
         params, opt_state = update(gradients, state.params, state.opt_state)
         images, opponent = batch["image"], state.opponent
-        gradients, decoded = jax.grad(image_loss, has_aux=True)(params, generator_params, features_fn, opponent, images)
+        gradients, decoded = jax.grad(image_loss, has_aux=True)(
+            params, generator_params, features_fn, opponent, images
+        )
         params, opt_state = update(gradients, params, opt_state)
-        metrics = {"codes_error": error, "reconstruction_error": jnp.square(images - decoded).mean()}
+        metrics = {
+            "codes_error": error,
+            "reconstruction_error": jnp.square(images - decoded).mean(),
+        }
         if discriminator is not None:
             loss, gradients = jax.value_and_grad(opponent_loss)(opponent.params, images, decoded)
-            updates, against = discriminator_optimizer.update(gradients, opponent.opt_state, opponent.params)
+            updates, against = discriminator_optimizer.update(
+                gradients, opponent.opt_state, opponent.params
+            )
             opponent = Opponent(optax.apply_updates(opponent.params, updates), against)
             metrics["discriminator_loss"] = loss
         return FitState(state.step + 1, params, opt_state, state.key, opponent), metrics

@@ -15,7 +15,9 @@ EncodeFn = Callable[[jax.Array], jax.Array]
 """images [B, H, W, C] -> codes [B, L, D]"""
 
 
-def encode(encoder: InverseEncoder, params: Params, images: np.ndarray, *, batch_size: int = 500) -> np.ndarray:
+def encode(
+    encoder: InverseEncoder, params: Params, images: np.ndarray, *, batch_size: int = 500
+) -> np.ndarray:
     """Codes [N, L, D] (or expanded) of images [N, H, W, C] in [-1, 1]."""
     return np.concatenate(list(in_batches(encode_fn(encoder, params), images, batch_size)))
 
@@ -25,7 +27,9 @@ def encode_fn(encoder: InverseEncoder, params: Params) -> EncodeFn:
     return Partial(Bound(InverseEncoder.encode, encoder), params)
 
 
-def in_batches(encoder: EncodeFn, images: np.ndarray, batch_size: int, index: np.ndarray | None = None) -> Iterator[np.ndarray]:
+def in_batches(
+    encoder: EncodeFn, images: np.ndarray, batch_size: int, index: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """The codes of images [N, H, W, C], or of images[index], batch by batch.
 
     images may be memory-mapped. encoder is a jax.tree_util.Partial with its weights bound. While one batch is computed, the next is read

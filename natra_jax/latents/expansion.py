@@ -50,19 +50,28 @@ class Expansion(NamedTuple):
         """codes [B, N, L, D] and logits of importance [B, N, C_l] -> [B, L, N * D + E]."""
         count = len(codes)
         beside = jnp.moveaxis(codes, 1, 2).reshape(count, self.num_layers, -1)
-        behind = jnp.pad(logits.reshape(count, 1, -1), ((0, 0), (self._keeps_logits, self.num_layers - 1 - self._keeps_logits), (0, 0)))
+        behind = jnp.pad(
+            logits.reshape(count, 1, -1),
+            ((0, 0), (self._keeps_logits, self.num_layers - 1 - self._keeps_logits), (0, 0)),
+        )
         return jnp.concatenate([beside, behind], axis=2)
 
     def unpack(self, packed: jax.Array) -> tuple[jax.Array, jax.Array]:
         """[B, L, N * D + E] -> codes [B, N, L, D], logits [B, N, C_l]."""
         count, width = len(packed), self.num_codes * self.code_dim
         codes = packed[:, :, :width].reshape(count, self.num_layers, self.num_codes, self.code_dim)
-        return codes.swapaxes(1, 2), packed[:, self._keeps_logits, width:].reshape(count, self.num_codes, self.channels)
+        return codes.swapaxes(1, 2), packed[:, self._keeps_logits, width:].reshape(
+            count, self.num_codes, self.channels
+        )
 
     def mean(self, packed: jax.Array) -> jax.Array:
         """[B, L, N * D + E] -> [B, L, D], the mean of each image's codes."""
         width = self.num_codes * self.code_dim
-        return packed[:, :, :width].reshape(len(packed), self.num_layers, self.num_codes, self.code_dim).mean(2)
+        return (
+            packed[:, :, :width]
+            .reshape(len(packed), self.num_layers, self.num_codes, self.code_dim)
+            .mean(2)
+        )
 
     def lift(self, along: Directions) -> Directions:
         """The directions for expanded codes: along each, all N codes move alike, by as much as one code did before.
@@ -72,20 +81,28 @@ class Expansion(NamedTuple):
         """
 
         def side_by_side(x):
-            return np.pad(np.tile(x, self.num_codes), ((0, 0),) * (x.ndim - 1) + ((0, self.extra),)).astype(np.float32)
+            return np.pad(
+                np.tile(x, self.num_codes), ((0, 0),) * (x.ndim - 1) + ((0, self.extra),)
+            ).astype(np.float32)
 
         length = np.sqrt(self.num_codes)
         return along._replace(
-            vectors=side_by_side(along.vectors / length), sigma=(along.sigma * length).astype(np.float32), mean=side_by_side(along.mean)
+            vectors=side_by_side(along.vectors / length),
+            sigma=(along.sigma * length).astype(np.float32),
+            mean=side_by_side(along.mean),
         )
 
 
 def expansion(generator: Generator, *, num_codes: int, at: int) -> Expansion:
     """num_codes: N. at: l. Raises ValueError for no code, or for a layer that the generator does not have."""
     if num_codes < 1 or not 1 <= at <= generator.depth:
-        raise ValueError(f"expansion: needs num_codes of at least 1 and at in 1..{generator.depth}, got {num_codes} and {at}")
+        raise ValueError(
+            f"expansion: needs num_codes of at least 1 and at in 1..{generator.depth}, got {num_codes} and {at}"
+        )
     codes = jax.ShapeDtypeStruct((1, generator.num_layers, generator.code_dim), jnp.float32)
-    features = jax.eval_shape(lambda key, codes: generator.head(generator.init(key), codes, at), jax.random.key(0), codes)
+    features = jax.eval_shape(
+        lambda key, codes: generator.head(generator.init(key), codes, at), jax.random.key(0), codes
+    )
     channels = sum(leaf.shape[-1] for leaf in jax.tree.leaves(_weighed(features)))
     return Expansion(num_codes, at, generator.num_layers, generator.code_dim, channels)
 
@@ -98,7 +115,11 @@ def expand(generator: Generator, layout: Expansion) -> Generator:
     return dataclasses.replace(
         generator,
         code_dim=layout.num_codes * layout.code_dim + layout.extra,
-        class_entries=tuple(n * layout.code_dim + entry for n in range(layout.num_codes) for entry in generator.class_entries),
+        class_entries=tuple(
+            n * layout.code_dim + entry
+            for n in range(layout.num_codes)
+            for entry in generator.class_entries
+        ),
         map=Bound(_map, generator, layout),
         synthesize=Bound(_synthesize, generator, layout),
         head=Bound(_head, generator, layout),
@@ -114,13 +135,16 @@ def compose(features: Any, logits: jax.Array) -> Any:
     The image beside the features, in `Features`, is averaged over n.
     """
     if isinstance(features, Features):
-        return Features(compose(features.x, logits), None if features.rgb is None else features.rgb.mean(1))
+        return Features(
+            compose(features.x, logits), None if features.rgb is None else features.rgb.mean(1)
+        )
     importance = jax.nn.softmax(logits, axis=1)
     leaves, structure = jax.tree.flatten(features)
     ends = np.cumsum([leaf.shape[-1] for leaf in leaves])
     shares = jnp.split(importance, ends[:-1], axis=-1)
     summed = [
-        (leaf * share.reshape(*share.shape[:2], *(1,) * (leaf.ndim - 3), -1)).sum(1) for leaf, share in zip(leaves, shares, strict=True)
+        (leaf * share.reshape(*share.shape[:2], *(1,) * (leaf.ndim - 3), -1)).sum(1)
+        for leaf, share in zip(leaves, shares, strict=True)
     ]
     return jax.tree.unflatten(structure, summed)
 
@@ -130,10 +154,20 @@ def _weighed(features: Any) -> Any:
     return features.x if isinstance(features, Features) else features
 
 
-def _map(generator: Generator, layout: Expansion, params: Params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
+def _map(
+    generator: Generator,
+    layout: Expansion,
+    params: Params,
+    z,
+    label=None,
+    truncation_psi=1.0,
+    truncation_cutoff=None,
+):
     codes = generator.map(params, z, label, truncation_psi, truncation_cutoff)
     repeated = jnp.repeat(codes[:, None], layout.num_codes, axis=1)
-    return layout.pack(repeated, jnp.zeros((len(codes), layout.num_codes, layout.channels), codes.dtype))
+    return layout.pack(
+        repeated, jnp.zeros((len(codes), layout.num_codes, layout.channels), codes.dtype)
+    )
 
 
 def _head(generator: Generator, layout: Expansion, params: Params, packed, l):
@@ -145,7 +179,9 @@ def _advance(generator: Generator, layout: Expansion, params: Params, features, 
     if l < layout.at:
         stop = min(m, layout.at)
         together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), features)
-        features = _apart(layout, generator.advance(params, together, _together(layout, packed), l, stop))
+        features = _apart(
+            layout, generator.advance(params, together, _together(layout, packed), l, stop)
+        )
         if stop == layout.at:
             features = compose(features, layout.unpack(packed)[1])
         l = stop
@@ -157,9 +193,19 @@ def _tail(generator: Generator, layout: Expansion, params: Params, features, pac
     return generator.tail(params, summed, layout.mean(packed), max(l, layout.at))
 
 
-def _synthesize(generator: Generator, layout: Expansion, params: Params, packed, label=None, noise="const", key=None):
+def _synthesize(
+    generator: Generator,
+    layout: Expansion,
+    params: Params,
+    packed,
+    label=None,
+    noise="const",
+    key=None,
+):
     if label is not None or noise != "const":
-        raise ValueError("expanded codes hold their classes and are synthesized with constant noise: leave label and noise out")
+        raise ValueError(
+            "expanded codes hold their classes and are synthesized with constant noise: leave label and noise out"
+        )
     return _tail(generator, layout, params, _head(generator, layout, params, packed, 0), packed, 0)
 
 

@@ -17,7 +17,9 @@ from natra_jax.latents.reconstruction import FeaturesFn
 _EPSILON = 1e-10  # added to the length of a pixel's features
 
 
-def distance(features_fn: FeaturesFn, heads: Sequence[jax.Array], images: jax.Array, others: jax.Array) -> jax.Array:
+def distance(
+    features_fn: FeaturesFn, heads: Sequence[jax.Array], images: jax.Array, others: jax.Array
+) -> jax.Array:
     """Distance [B] between images and others, [B, H, W, C] in [-1, 1].
 
     features_fn: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 of VGG-16, whose standardisation is LPIPS's own scaling. heads: for each of

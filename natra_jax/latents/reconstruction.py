@@ -19,7 +19,9 @@ class Reconstruction(NamedTuple):
     gamma2: float = 0.0  # 0 leaves the perceptual term out
     pixel_loss: str = "l2"  # 'l2' as the equation prints, 'l1' as the text says
 
-    def errors(self, features_fn: FeaturesFn | None, images: jax.Array, decoded: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def errors(
+        self, features_fn: FeaturesFn | None, images: jax.Array, decoded: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         """Pixel and perceptual error of each image, [B] and [B], without their weights. features_fn None: no perceptual error."""
         difference = images - decoded
         pixels = _mean(jnp.square(difference) if self.pixel_loss == "l2" else jnp.abs(difference))
@@ -28,7 +30,9 @@ class Reconstruction(NamedTuple):
         layers = zip(features_fn(images), features_fn(decoded), strict=True)
         return pixels, sum(_mean(jnp.abs(a - b)) for a, b in layers)
 
-    def loss(self, features_fn: FeaturesFn | None, images: jax.Array, decoded: jax.Array) -> jax.Array:
+    def loss(
+        self, features_fn: FeaturesFn | None, images: jax.Array, decoded: jax.Array
+    ) -> jax.Array:
         """[B]"""
         pixels, perceptual = self.errors(features_fn if self.gamma2 else None, images, decoded)
         return self.gamma1 * pixels + self.gamma2 * perceptual

@@ -47,11 +47,15 @@ def _umap(samples: np.ndarray, dim: int, neighbors: int, seed: int) -> np.ndarra
     from sklearn.neighbors import NearestNeighbors
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # umap-learn's import warns of what it does not find and we do not use
+        warnings.simplefilter(
+            "ignore"
+        )  # umap-learn's import warns of what it does not find and we do not use
         from umap.umap_ import find_ab_params, simplicial_set_embedding
 
         others = min(neighbors, len(samples)) - 1
-        distances, indices = NearestNeighbors(n_neighbors=others, algorithm="brute").fit(samples).kneighbors()
+        distances, indices = (
+            NearestNeighbors(n_neighbors=others, algorithm="brute").fit(samples).kneighbors()
+        )
         a, b = find_ab_params(spread=1.0, min_dist=0.1)
         coordinates, _ = simplicial_set_embedding(
             samples, fuzzy_graph(distances, indices), dim, initial_alpha=1.0, a=a, b=b, gamma=1.0, negative_sample_rate=5,
@@ -81,5 +85,7 @@ def fuzzy_graph(distances: np.ndarray, indices: np.ndarray):
     mean = distances.sum(1) / (others + 1)
     scale = np.maximum(scale, _SMALLEST_SCALE * np.where(rho > 0, mean, mean.mean()))
     weights = np.exp(-beyond / scale[:, None]).astype(np.float32)
-    graph = sparse.csr_matrix((weights.ravel(), indices.ravel(), np.arange(count + 1) * others), (count, count))
+    graph = sparse.csr_matrix(
+        (weights.ravel(), indices.ravel(), np.arange(count + 1) * others), (count, count)
+    )
     return graph + graph.T - graph.multiply(graph.T)

@@ -56,4 +56,6 @@ def refine(
     start = encoder.answer(encoder_params, images)
     carry = (start, optimizer.init(start), start, jnp.full(len(images), jnp.inf))
     (answers, _, best, least), _ = jax.lax.scan(step, carry, None, length=steps)
-    return encoder.read(encoder_params, jnp.where((losses(answers) < least)[:, None], answers, best))
+    return encoder.read(
+        encoder_params, jnp.where((losses(answers) < least)[:, None], answers, best)
+    )

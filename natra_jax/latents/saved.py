@@ -32,7 +32,9 @@ def save(directions: Directions, directory: epath.Path) -> None:
                 "range": ranges_text(directions.mask[number]),
                 "layers": np.flatnonzero(directions.mask[number]).tolist(),
                 "sigma": float(directions.sigma[number]),
-                "useful": None if np.isinf(directions.useful[number]) else float(directions.useful[number]),
+                "useful": None
+                if np.isinf(directions.useful[number])
+                else float(directions.useful[number]),
             }
             for number in range(len(directions.names))
         ],
@@ -51,12 +53,19 @@ def load(directory: epath.Path, fingerprint: str) -> Directions:
         if sorted(names) != list(range(len(loaded["vectors"]))):
             raise ValueError(f"the numbers {list(names)} for {len(loaded['vectors'])} vectors")
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-        raise UserError(f"{directory}: directions cannot be read ({error}): run the directions stage again") from error
+        raise UserError(
+            f"{directory}: directions cannot be read ({error}): run the directions stage again"
+        ) from error
     if made_for != fingerprint:
         raise UserError(
             f"{directory}: these directions belong to another generator ({made_for}, not {fingerprint}): run the directions stage again"
         )
-    return Directions(names=tuple(names[i] for i in range(len(names))), generator_fingerprint=made_for, method=method, **loaded)
+    return Directions(
+        names=tuple(names[i] for i in range(len(names))),
+        generator_fingerprint=made_for,
+        method=method,
+        **loaded,
+    )
 
 
 def ranges_text(mask: np.ndarray) -> str:

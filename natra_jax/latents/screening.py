@@ -23,14 +23,17 @@ import numpy as np
 
 from natra_jax import attacks
 from natra_jax.attacks import Space
-from natra_jax.latents.predictability import predictability
+from natra_jax.latents.label_predictability import predictability
 from natra_jax.types import Directions, Generator, Params
 
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(images [B, H, W, C] in [-1, 1], not clipped; index [B] of the examples they were made of) -> answers [B]"""
 
 KEPT, LOSES_LABEL, CONFOUNDED, UNJUDGED = "kept", "loses_label", "confounded", "unjudged"
-NO_JUDGE, CROSS_FITTED = "none", "cross_fitted"  # the judges that an experiment has without bringing one
+NO_JUDGE, CROSS_FITTED = (
+    "none",
+    "cross_fitted",
+)  # the judges that an experiment has without bringing one
 _PREDICTED = 2000  # examples, at most, behind `predicts`
 
 
@@ -38,12 +41,18 @@ class Screening(NamedTuple):
     """What `screen` found of K directions."""
 
     multiples: np.ndarray  # [M], of sigma
-    kept: np.ndarray  # [K, M], share of the judge's answers that stay, over both sides; nan without a judge
-    moved: np.ndarray  # [K, M], root mean square change of the pixels, over both sides; images in [-1, 1]
+    kept: (
+        np.ndarray
+    )  # [K, M], share of the judge's answers that stay, over both sides; nan without a judge
+    moved: (
+        np.ndarray
+    )  # [K, M], root mean square change of the pixels, over both sides; images in [-1, 1]
     predicts: np.ndarray  # [K], how well the coordinate predicts the label: 0 chance, 1 without error; nan without labels
     confounded: np.ndarray  # [K] bool, it predicts the label too well
     useful: np.ndarray  # [K], the largest multiple up to which answers are kept at all of them, 0 for none; inf without a judge
-    verdicts: tuple[str, ...]  # KEPT, LOSES_LABEL (useful is 0), CONFOUNDED, or UNJUDGED (without a judge)
+    verdicts: tuple[
+        str, ...
+    ]  # KEPT, LOSES_LABEL (useful is 0), CONFOUNDED, or UNJUDGED (without a judge)
 
 
 def screen(
@@ -80,14 +89,19 @@ def screen(
         alone = _take(along, k)._replace(useful=np.full(1, np.inf))
         space = attacks.directions(generator, params, alone, truncation=truncation)
         kept[k], moved[k] = _measure(space, codes, judge, index, multiples, batch_size)
-    predicts = np.full(len(along.names), np.nan) if labels is None else _predicts(along, codes, np.asarray(labels), seed)
+    predicts = (
+        np.full(len(along.names), np.nan)
+        if labels is None
+        else _predicts(along, codes, np.asarray(labels), seed)
+    )
     suspect = predicts > confounded
     useful = np.where((kept >= keep).cumprod(axis=1), multiples, 0.0).max(axis=1)
     if judge is None:
         useful, verdicts = np.full(len(useful), np.inf), (UNJUDGED,) * len(useful)
     else:
         verdicts = tuple(
-            CONFOUNDED if is_suspect else KEPT if reach > 0 else LOSES_LABEL for is_suspect, reach in zip(suspect, useful, strict=True)
+            CONFOUNDED if is_suspect else KEPT if reach > 0 else LOSES_LABEL
+            for is_suspect, reach in zip(suspect, useful, strict=True)
         )
     return Screening(multiples, kept, moved, predicts, suspect, useful, verdicts)
 
@@ -106,7 +120,14 @@ def limits(measured: Screening) -> np.ndarray:
 
 
 def box_kept(
-    space: Space, codes: np.ndarray, judge: Judge, *, index: np.ndarray, epsilon: float, seed: int, batch_size: int = 500
+    space: Space,
+    codes: np.ndarray,
+    judge: Judge,
+    *,
+    index: np.ndarray,
+    epsilon: float,
+    seed: int,
+    batch_size: int = 500,
 ) -> np.ndarray:
     """Whether the judge keeps its answer under a random move along all of a Space's directions at once: [n] bool.
 
@@ -117,7 +138,13 @@ def box_kept(
 
 
 def draws(
-    space: Space, codes: np.ndarray, *, index: np.ndarray, epsilon: float, seed: int, batch_size: int = 500
+    space: Space,
+    codes: np.ndarray,
+    *,
+    index: np.ndarray,
+    epsilon: float,
+    seed: int,
+    batch_size: int = 500,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Batch by batch (index [B], images as decoded [B, H, W, C], the same moved at random within radius epsilon of the Space).
 
@@ -140,7 +167,9 @@ def _measure(space, codes, judge, index, multiples, batch_size) -> tuple[np.ndar
                 change[m] += squares
                 if judge is not None:
                     stays[m] += (judge(np.asarray(images), at) == before).sum()
-    return stays / (2 * len(index)) if judge is not None else np.full(len(multiples), np.nan), np.sqrt(change / (2 * len(index)))
+    return stays / (2 * len(index)) if judge is not None else np.full(
+        len(multiples), np.nan
+    ), np.sqrt(change / (2 * len(index)))
 
 
 def _predicts(along: Directions, codes: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
@@ -152,7 +181,10 @@ def _predicts(along: Directions, codes: np.ndarray, labels: np.ndarray, seed: in
 
 def _take(along: Directions, k: int) -> Directions:
     """The k-th direction alone."""
-    rows = {name: getattr(along, name)[k : k + 1] for name in ("vectors", "sigma", "mask", "names", "useful")}
+    rows = {
+        name: getattr(along, name)[k : k + 1]
+        for name in ("vectors", "sigma", "mask", "names", "useful")
+    }
     return along._replace(**rows)
 
 
@@ -162,7 +194,9 @@ def _batches(index: np.ndarray, batch_size: int) -> list[np.ndarray]:
 
 @jax.jit
 def _still(space, codes):
-    keys = jax.random.split(jax.random.key(0), len(codes))  # the Space of directions draws nothing where it anchors
+    keys = jax.random.split(
+        jax.random.key(0), len(codes)
+    )  # the Space of directions draws nothing where it anchors
     center = space.anchor(keys, codes)
     return center, space.decode(center, jnp.zeros_like(center.coordinates))
 
@@ -170,7 +204,9 @@ def _still(space, codes):
 @jax.jit
 def _moved(space, center, still, r):
     """Images moved by r, and the sum over them of their mean squared change."""
-    delta = space.project(jnp.full_like(center.coordinates, r), center, jnp.full(len(still), jnp.abs(r)))
+    delta = space.project(
+        jnp.full_like(center.coordinates, r), center, jnp.full(len(still), jnp.abs(r))
+    )
     images = space.decode(center, delta)
     return images, jnp.square(images - still).mean((1, 2, 3)).sum()
 

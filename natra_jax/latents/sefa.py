@@ -13,7 +13,15 @@ from natra_jax.types import Directions, Generator, Params
 _NEGLIGIBLE = 1e-6  # of the largest: below it an eigenvalue or a spread is rounding
 
 
-def sefa(generator: Generator, params: Params, codes: np.ndarray, *, num: int, layers: tuple[int, int], fingerprint: str) -> Directions:
+def sefa(
+    generator: Generator,
+    params: Params,
+    codes: np.ndarray,
+    *,
+    num: int,
+    layers: tuple[int, int],
+    fingerprint: str,
+) -> Directions:
     """The directions n, one vector for all moved layers, along which sum over l of |A_l n|^2 is largest, A_l being what the codes of layer
     l are multiplied with: the eigenvectors of sum over l of A_l^T A_l, largest eigenvalue first (eq. 5).
 
@@ -26,7 +34,9 @@ def sefa(generator: Generator, params: Params, codes: np.ndarray, *, num: int, l
     """
     check_range(layers, codes)
     if generator.style is None:
-        raise ValueError(f"directions method sefa needs the matrices by which codes enter layers: {generator.family} has none")
+        raise ValueError(
+            f"directions method sefa needs the matrices by which codes enter layers: {generator.family} has none"
+        )
     first, stop = layers
     matrices = [np.array(generator.style(params, l), np.float64) for l in range(first, stop)]
     for matrix in matrices:
@@ -38,4 +48,6 @@ def sefa(generator: Generator, params: Params, codes: np.ndarray, *, num: int, l
     vectors = np.repeat(axes[:, None] / np.sqrt(stop - first), stop - first, axis=1)
     found = described(vectors, codes, range(first, stop), method="sefa", fingerprint=fingerprint)
     varies = np.flatnonzero(found.sigma > _NEGLIGIBLE * found.sigma.max())[:num]
-    return described(vectors[varies], codes, range(first, stop), method="sefa", fingerprint=fingerprint)
+    return described(
+        vectors[varies], codes, range(first, stop), method="sefa", fingerprint=fingerprint
+    )

@@ -5,33 +5,27 @@ To add one: a file of its own here with a `MethodSpec`, and its line in METHODS 
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from natra_jax.methods.advbn import both
+from natra_jax.methods import advbn, adversarial, augment, mixing, natra, original
+from natra_jax.methods.restrict_to_classes import restrict_to_classes
 from natra_jax.methods.spec import Latent, MethodSpec
-from natra_jax.methods.within import within
 
-__all__ = ["METHODS", "Latent", "MethodSpec", "find", "within"]
-
-
-def _spec(file: str, name: str) -> MethodSpec:
-    return getattr(import_module(f"{__name__}.{file}"), name)
+__all__ = ["METHODS", "Latent", "MethodSpec", "find", "restrict_to_classes"]
 
 
-METHODS = {
-    "original": _spec("plain", "ORIGINAL"),
-    "augment": _spec("augment", "AUGMENT"),
-    "adv": _spec("adversarial", "ADV"),
-    "mixi": _spec("mixing", "MIXI"),
-    "mixl": _spec("mixing", "MIXL"),
-    "random": _spec("natra", "RANDOM"),
-    "random_long": _spec("natra", "RANDOM_LONG"),
-    "randmix": _spec("mixing", "RANDMIX"),
-    "advmix": _spec("mixing", "ADVMIX"),
-    "natra_ol": _spec("natra", "NATRA_OL"),
-    "natra_oa": _spec("natra", "NATRA_OA"),
-    "natra": _spec("natra", "NATRA"),
-    "advbn": _spec("advbn", "ADVBN"),
+METHODS: dict[str, MethodSpec] = {
+    "original": original.ORIGINAL,
+    "augment": augment.AUGMENT,
+    "adv": adversarial.ADV,
+    "mixi": mixing.MIXI,
+    "mixl": mixing.MIXL,
+    "random": natra.RANDOM,
+    "random_long": natra.RANDOM_LONG,
+    "randmix": mixing.RANDMIX,
+    "advmix": mixing.ADVMIX,
+    "natra_ol": natra.NATRA_OL,
+    "natra_oa": natra.NATRA_OA,
+    "natra": natra.NATRA,
+    "advbn": advbn.ADVBN,
 }
 
 
@@ -45,9 +39,19 @@ def find(name: str) -> MethodSpec:
     images, features = name.split("+", 1)
     a, b = METHODS[images], METHODS[features]
     if a.perturbs or not b.perturbs:
-        raise ValueError(f"{name!r}: the first method has to act on images and the second on features, such as natra+advbn")
+        raise ValueError(
+            f"{name!r}: the first method has to act on images and the second on features, such as natra+advbn"
+        )
 
     def build(config, num_classes, latent):
-        return both(a.build(config, num_classes, latent), b.build(config, num_classes, latent))
+        return advbn.both(
+            a.build(config, num_classes, latent), b.build(config, num_classes, latent)
+        )
 
-    return a._replace(build=build, fields=(*a.fields, *b.fields), as_long_as="", fine_tunes=images, perturbs=True)
+    return a._replace(
+        build=build,
+        fields=(*a.fields, *b.fields),
+        match_passes_of="",
+        fine_tunes=images,
+        perturbs=True,
+    )

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from natra_jax import attacks
 from natra_jax.attacks import Attack
 from natra_jax.losses import cross_entropy, soft_cross_entropy
-from natra_jax.methods.plain import CLASSIFIER_STEP
+from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec
 from natra_jax.types import Method
 
@@ -28,19 +28,27 @@ def advbn(*, group_size: int, num_steps: int, step_size: float, epsilon: float) 
 
 def both(images: Method, features: Method) -> Method:
     """images makes the variations, and features perturbs the features of these."""
-    return Method(images.vary, images.passes + features.passes, images.loss, features.perturb, images.partners)
+    return Method(
+        images.vary, images.passes + features.passes, images.loss, features.perturb, images.partners
+    )
 
 
-def _perturb(search: Attack, group_size: int, radius: float, head_fn, keys, features, targets, relu: bool):
+def _perturb(
+    search: Attack, group_size: int, radius: float, head_fn, keys, features, targets, relu: bool
+):
     space = attacks.feature_stats(group_size, relu=relu)
-    loss_fn = attacks.objective(head_fn, targets.argmax(-1), loss=lambda logits, _: cross_entropy(logits, targets))
+    loss_fn = attacks.objective(
+        head_fn, targets.argmax(-1), loss=lambda logits, _: cross_entropy(logits, targets)
+    )
     result = search(loss_fn, keys, space, features, jnp.full(len(keys), radius, targets.dtype))
     return result.inputs, result.success
 
 
 def _advbn(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
     c = config.advbn
-    return advbn(group_size=c.group_size, num_steps=c.num_steps, step_size=c.step_size, epsilon=c.epsilon)
+    return advbn(
+        group_size=c.group_size, num_steps=c.num_steps, step_size=c.step_size, epsilon=c.epsilon
+    )
 
 
 ADVBN = MethodSpec(_advbn, fields=("advbn",), fine_tunes="original", perturbs=True)

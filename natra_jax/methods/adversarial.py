@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from natra_jax import attacks
 from natra_jax.attacks import Attack
 from natra_jax.losses import soft_cross_entropy
-from natra_jax.methods.plain import CLASSIFIER_STEP
+from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import MethodSpec
 from natra_jax.types import Method, Variation
 
@@ -25,8 +25,19 @@ def adv(*, num_classes: int, epsilon: float, step_size: float, num_steps: int) -
 
 def _vary(attack: Attack, num_classes: int, space, epsilon, logits_fn, keys, batch, stored_epsilon):
     labels = batch["label"]
-    result = attack(attacks.objective(logits_fn, labels), keys, space, batch["image"], jnp.broadcast_to(epsilon, labels.shape))
-    return Variation(result.inputs, jax.nn.one_hot(labels, num_classes), stored_epsilon, result.success)
+    result = attack(
+        attacks.objective(logits_fn, labels),
+        keys,
+        space,
+        batch["image"],
+        jnp.broadcast_to(epsilon, labels.shape),
+    )
+    return Variation(
+        result.inputs, jax.nn.one_hot(labels, num_classes), stored_epsilon, result.success
+    )
 
 
-ADV = MethodSpec(lambda config, num_classes, latent: adv(num_classes=num_classes, **config.adv.to_dict()), fields=("adv",))
+ADV = MethodSpec(
+    lambda config, num_classes, latent: adv(num_classes=num_classes, **config.adv.to_dict()),
+    fields=("adv",),
+)

@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 from natra_jax import attacks
 from natra_jax.losses import soft_cross_entropy
-from natra_jax.methods.plain import CLASSIFIER_STEP
+from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import MethodSpec
 from natra_jax.types import Method, Variation
 
@@ -18,13 +18,25 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def augment(
-    *, num_classes: int, crop: int, flip: bool, brightness: float, contrast: float, saturation: float, hue: float, cutout: int
+    *,
+    num_classes: int,
+    crop: int,
+    flip: bool,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    cutout: int,
 ) -> Method:
     """crop: pixels of reflected border that the image is cut from. flip: left to right, with probability 1/2. brightness, contrast,
     saturation: factors uniform in 1 ± each. hue: turns, uniform in ± hue. cutout: side of a grey square, pixels. 0 leaves each out.
     """
     one = partial(_augmented, crop, flip, brightness, contrast, saturation, hue, cutout)
-    return Method(Partial(partial(_vary, one, num_classes)), passes=1 + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy)
+    return Method(
+        Partial(partial(_vary, one, num_classes)),
+        passes=1 + 2 * CLASSIFIER_STEP,
+        loss=soft_cross_entropy,
+    )
 
 
 def _vary(one, num_classes, logits_fn, keys, batch, epsilon):
@@ -71,8 +83,19 @@ def _hue_rotation(turns: jax.Array) -> jax.Array:
     """RGB -> RGB [3, 3]: the chroma plane of YIQ turned, the luma as it is."""
     to_yiq = jnp.array([[*_LUMA], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], turns.dtype)
     cos, sin = jnp.cos(2 * jnp.pi * turns), jnp.sin(2 * jnp.pi * turns)
-    turn = jnp.zeros((3, 3), turns.dtype).at[0, 0].set(1).at[1:, 1:].set(jnp.array([[cos, -sin], [sin, cos]]))
+    turn = (
+        jnp.zeros((3, 3), turns.dtype)
+        .at[0, 0]
+        .set(1)
+        .at[1:, 1:]
+        .set(jnp.array([[cos, -sin], [sin, cos]]))
+    )
     return (jnp.linalg.inv(to_yiq) @ turn @ to_yiq).T
 
 
-AUGMENT = MethodSpec(lambda config, num_classes, latent: augment(num_classes=num_classes, **config.augment.to_dict()), fields=("augment",))
+AUGMENT = MethodSpec(
+    lambda config, num_classes, latent: augment(
+        num_classes=num_classes, **config.augment.to_dict()
+    ),
+    fields=("augment",),
+)

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
 from natra_jax.losses import soft_cross_entropy
-from natra_jax.methods.plain import CLASSIFIER_STEP
+from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec
 from natra_jax.types import Generator, Method, Params, Partners, Variation
 
@@ -27,30 +27,55 @@ from natra_jax.types import Generator, Method, Params, Partners, Variation
 def mixi(*, num_classes: int, alpha: float) -> Method:
     """lambda x + (1 - lambda) x' with lambda ~ Beta(alpha, alpha), drawn for each example, and the same of the labels."""
     vary = Partial(partial(_mixup, "image", None, num_classes, alpha), None)
-    return Method(vary, passes=2 * CLASSIFIER_STEP, loss=soft_cross_entropy, partners=Partners(("image", "label"), 1))
+    return Method(
+        vary,
+        passes=2 * CLASSIFIER_STEP,
+        loss=soft_cross_entropy,
+        partners=Partners(("image", "label"), 1),
+    )
 
 
 def mixl(generator: Generator, params: Params, *, num_classes: int, alpha: float) -> Method:
     """As mixi with codes in place of images, decoded."""
     vary = Partial(partial(_mixup, "codes", generator.synthesize, num_classes, alpha), params)
-    return Method(vary, passes=1 + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy, partners=Partners(("codes", "label"), 1))
+    return Method(
+        vary,
+        passes=1 + 2 * CLASSIFIER_STEP,
+        loss=soft_cross_entropy,
+        partners=Partners(("codes", "label"), 1),
+    )
 
 
-def advmix(space: Space, search: Attack, *, num_classes: int, epsilon: float, partners: Partners | None, passes: int) -> Method:
+def advmix(
+    space: Space,
+    search: Attack,
+    *,
+    num_classes: int,
+    epsilon: float,
+    partners: Partners | None,
+    passes: int,
+) -> Method:
     """The worst image that the search finds in a mixing Space at radius epsilon (raw code units), one-hot targets.
 
     partners: Partners(('codes',), count) for a Space that mixes with other training examples. passes: the search's network passes.
     """
     vary = Partial(partial(_advmix, search, num_classes, epsilon), space)
-    return Method(vary, passes=passes + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy, partners=partners)
+    return Method(
+        vary, passes=passes + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy, partners=partners
+    )
 
 
 def _mixup(what, synthesize, num_classes, alpha, params, logits_fn, keys, batch, epsilon):
     own, other = batch[what], batch[f"partner_{what}"][:, 0]
     share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha, dtype=own.dtype))(keys)
     mixed = _mix(share, own, other)
-    labels, others = (jax.nn.one_hot(y, num_classes, dtype=own.dtype) for y in (batch["label"], batch["partner_label"][:, 0]))
-    return Variation(synthesize(params, mixed) if synthesize else mixed, _mix(share, labels, others), epsilon)
+    labels, others = (
+        jax.nn.one_hot(y, num_classes, dtype=own.dtype)
+        for y in (batch["label"], batch["partner_label"][:, 0])
+    )
+    return Variation(
+        synthesize(params, mixed) if synthesize else mixed, _mix(share, labels, others), epsilon
+    )
 
 
 def _mix(share, a, b):
@@ -60,8 +85,12 @@ def _mix(share, a, b):
 
 def _advmix(search, num_classes, radius, space, logits_fn, keys, batch, epsilon):
     labels = batch["label"]
-    origin = (batch["codes"], batch["partner_codes"]) if "partner_codes" in batch else batch["codes"]
-    result = search(attacks.objective(logits_fn, labels), keys, space, origin, jnp.full_like(epsilon, radius))
+    origin = (
+        (batch["codes"], batch["partner_codes"]) if "partner_codes" in batch else batch["codes"]
+    )
+    result = search(
+        attacks.objective(logits_fn, labels), keys, space, origin, jnp.full_like(epsilon, radius)
+    )
     return Variation(result.inputs, jax.nn.one_hot(labels, num_classes), epsilon, result.success)
 
 
@@ -71,7 +100,12 @@ def _advmix(search, num_classes, radius, space, logits_fn, keys, batch, epsilon)
 def _space(config: ConfigDict, latent: Latent) -> Space:
     first, stop = config.advmix.layers
     layers = np.arange(latent.generator.num_layers)
-    return attacks.mixing(latent.generator, latent.params, (layers >= first) & (layers < stop), source=config.advmix.source)
+    return attacks.mixing(
+        latent.generator,
+        latent.params,
+        (layers >= first) & (layers < stop),
+        source=config.advmix.source,
+    )
 
 
 def _partners(config: ConfigDict, restarts: int) -> Partners | None:
@@ -83,7 +117,12 @@ def _advmix_from(config: ConfigDict, num_classes: int, latent: Latent) -> Method
     search = attacks.best_of(attacks.pgd(c.num_steps), c.restarts)
     passes = c.restarts * (3 * c.num_steps + 1)
     return advmix(
-        _space(config, latent), search, num_classes=num_classes, epsilon=c.epsilon, partners=_partners(config, c.restarts), passes=passes
+        _space(config, latent),
+        search,
+        num_classes=num_classes,
+        epsilon=c.epsilon,
+        partners=_partners(config, c.restarts),
+        passes=passes,
     )
 
 
@@ -96,7 +135,10 @@ def _mixl_from(config: ConfigDict, num_classes: int, latent: Latent) -> Method:
     return mixl(latent.generator, latent.params, num_classes=num_classes, alpha=config.mixup.alpha)
 
 
-MIXI = MethodSpec(lambda config, num_classes, latent: mixi(num_classes=num_classes, alpha=config.mixup.alpha), fields=("mixup",))
+MIXI = MethodSpec(
+    lambda config, num_classes, latent: mixi(num_classes=num_classes, alpha=config.mixup.alpha),
+    fields=("mixup",),
+)
 MIXL = MethodSpec(_mixl_from, fields=("mixup",), latent="codes")
 RANDMIX = MethodSpec(_randmix_from, fields=("advmix",), latent="codes")
 ADVMIX = MethodSpec(_advmix_from, fields=("advmix",), latent="codes")

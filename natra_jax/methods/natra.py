@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
 from natra_jax.losses import mixed, soft_cross_entropy
-from natra_jax.methods.plain import CLASSIFIER_STEP
+from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec
 from natra_jax.types import Bound, Generator, Loss, Method, Params, Variation
 
@@ -44,11 +44,21 @@ def natra(
 
     passes: the search's network passes, for methods of equal cost.
     """
-    vary = Partial(partial(_adaptive, search, loss, num_classes, rho, epsilon_max, smoothing), space)
+    vary = Partial(
+        partial(_adaptive, search, loss, num_classes, rho, epsilon_max, smoothing), space
+    )
     return Method(vary, passes=passes + 2 * CLASSIFIER_STEP, loss=loss)
 
 
-def natra_oa(space: Space, search: Attack, *, num_classes: int, epsilon: float, loss: Loss = soft_cross_entropy, passes: int) -> Method:
+def natra_oa(
+    space: Space,
+    search: Attack,
+    *,
+    num_classes: int,
+    epsilon: float,
+    loss: Loss = soft_cross_entropy,
+    passes: int,
+) -> Method:
     """Without adaptive tuning: one fixed radius for all and one-hot targets."""
     vary = Partial(partial(_fixed, search, loss, num_classes, epsilon), space)
     return Method(vary, passes=passes + 2 * CLASSIFIER_STEP, loss=loss)
@@ -56,7 +66,11 @@ def natra_oa(space: Space, search: Attack, *, num_classes: int, epsilon: float, 
 
 def random(space: Space, *, num_classes: int, epsilon: float) -> Method:
     """A uniform draw from the Space at radius epsilon (the Space's `init`), one-hot targets."""
-    return Method(Partial(partial(_random, num_classes, epsilon), space), passes=1 + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy)
+    return Method(
+        Partial(partial(_random, num_classes, epsilon), space),
+        passes=1 + 2 * CLASSIFIER_STEP,
+        loss=soft_cross_entropy,
+    )
 
 
 def random_normal(generator: Generator, params: Params, *, num_classes: int) -> Method:
@@ -66,15 +80,25 @@ def random_normal(generator: Generator, params: Params, *, num_classes: int) -> 
 
 
 def _soft_objective(logits_fn, loss: Loss, targets, labels):
-    return attacks.objective(logits_fn, labels, loss=lambda logits, labels: loss(logits, targets, labels))
+    return attacks.objective(
+        logits_fn, labels, loss=lambda logits, labels: loss(logits, targets, labels)
+    )
 
 
-def _adaptive(search, loss, num_classes, rho, epsilon_max, smoothing, space, logits_fn, keys, batch, epsilon):
+def _adaptive(
+    search, loss, num_classes, rho, epsilon_max, smoothing, space, logits_fn, keys, batch, epsilon
+):
     keys_search, keys_labels = jax.vmap(jax.random.split, out_axes=1)(keys)
     labels = batch["label"]
     targets = attacks.soft_labels(keys_labels, labels, epsilon, smoothing, num_classes)
     radius = attacks.trial_radius(epsilon, rho, epsilon_max)
-    result = search(_soft_objective(logits_fn, loss, targets, labels), keys_search, space, batch["codes"], radius)
+    result = search(
+        _soft_objective(logits_fn, loss, targets, labels),
+        keys_search,
+        space,
+        batch["codes"],
+        radius,
+    )
     epsilon = attacks.updated_radius(epsilon, result.success, rho, epsilon_max)
     targets = attacks.soft_labels(keys_labels, labels, epsilon, smoothing, num_classes)
     return Variation(result.inputs, targets, epsilon, result.success, {"epsilon": epsilon})
@@ -83,7 +107,13 @@ def _adaptive(search, loss, num_classes, rho, epsilon_max, smoothing, space, log
 def _fixed(search, loss, num_classes, radius, space, logits_fn, keys, batch, epsilon):
     labels = batch["label"]
     targets = jax.nn.one_hot(labels, num_classes)
-    result = search(_soft_objective(logits_fn, loss, targets, labels), keys, space, batch["codes"], jnp.full_like(epsilon, radius))
+    result = search(
+        _soft_objective(logits_fn, loss, targets, labels),
+        keys,
+        space,
+        batch["codes"],
+        jnp.full_like(epsilon, radius),
+    )
     return Variation(result.inputs, targets, epsilon, result.success)
 
 
@@ -97,7 +127,9 @@ def _random_normal(generator, num_classes, params, logits_fn, keys, batch, epsil
     codes = batch["codes"]
     noise = jax.vmap(lambda key: jax.random.normal(key, codes.shape[1:], codes.dtype))(keys)
     noise = noise.at[..., jnp.asarray(generator.class_entries, int)].set(0)
-    return _drawn(generator.synthesize(params, codes + noise), num_classes, logits_fn, batch, epsilon)
+    return _drawn(
+        generator.synthesize(params, codes + noise), num_classes, logits_fn, batch, epsilon
+    )
 
 
 def _drawn(inputs, num_classes, logits_fn, batch, epsilon):
@@ -111,13 +143,22 @@ def _drawn(inputs, num_classes, logits_fn, batch, epsilon):
 def space(config: ConfigDict, latent: Latent) -> Space:
     """The space of natural variation that natra trains on and latent_accuracy attacks in."""
     c = config.natra
-    return attacks.directions(latent.generator, latent.params, latent.directions, truncation=c.truncation, norm=c.norm, units=c.units)
+    return attacks.directions(
+        latent.generator,
+        latent.params,
+        latent.directions,
+        truncation=c.truncation,
+        norm=c.norm,
+        units=c.units,
+    )
 
 
 def _search(config: ConfigDict, latent: Latent) -> tuple[Attack, int]:
     """natra's search, and its network passes."""
     c = config.natra
-    search = attacks.pgd(c.num_steps, rule="l2" if c.norm == "l2" else "sign", random_start=c.random_start)
+    search = attacks.pgd(
+        c.num_steps, rule="l2" if c.norm == "l2" else "sign", random_start=c.random_start
+    )
     passes = c.restarts * (3 * c.num_steps + 1)
     if c.search == "per_direction":
         search, passes = attacks.per_direction(search), passes * len(latent.directions.sigma)
@@ -132,13 +173,27 @@ def _natra(config: ConfigDict, num_classes: int, latent: Latent) -> Method:
     c = config.natra
     search, passes = _search(config, latent)
     radius = {"rho": c.rho, "epsilon_max": c.epsilon_max, "smoothing": c.smoothing}
-    return natra(space(config, latent), search, num_classes=num_classes, **radius, loss=_loss(config), passes=passes)
+    return natra(
+        space(config, latent),
+        search,
+        num_classes=num_classes,
+        **radius,
+        loss=_loss(config),
+        passes=passes,
+    )
 
 
 def _natra_oa(config: ConfigDict, num_classes: int, latent: Latent) -> Method:
     search, passes = _search(config, latent)
     epsilon = config.natra_oa.epsilon
-    return natra_oa(space(config, latent), search, num_classes=num_classes, epsilon=epsilon, loss=_loss(config), passes=passes)
+    return natra_oa(
+        space(config, latent),
+        search,
+        num_classes=num_classes,
+        epsilon=epsilon,
+        loss=_loss(config),
+        passes=passes,
+    )
 
 
 def _random_from(config: ConfigDict, num_classes: int, latent: Latent) -> Method:
@@ -151,4 +206,4 @@ NATRA = MethodSpec(_natra, fields=("natra",), latent="directions")
 NATRA_OL = NATRA._replace(single_code=True)
 NATRA_OA = MethodSpec(_natra_oa, fields=("natra", "natra_oa"), latent="directions")
 RANDOM = MethodSpec(_random_from, fields=("natra", "random"), latent="directions")
-RANDOM_LONG = RANDOM._replace(as_long_as="natra")
+RANDOM_LONG = RANDOM._replace(match_passes_of="natra")

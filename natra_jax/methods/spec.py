@@ -26,6 +26,8 @@ class MethodSpec(NamedTuple):
     fields: tuple[str, ...] = ()  # config sections that it reads beside train and classifier
     latent: str = ""  # 'codes': needs generator and codes; 'directions': these and directions
     single_code: bool = False  # with a single code an image, whatever the experiment's encoder makes: latent codes expansion off
-    as_long_as: str = ""  # trained for as many network passes as this method
-    fine_tunes: str = ""  # starts from this method's classifier, and trains by the schedule of the section advbn
+    match_passes_of: str = ""  # trained for as many network passes as this method
+    fine_tunes: str = (
+        ""  # starts from this method's classifier, and trains by the schedule of the section advbn
+    )
     perturbs: bool = False  # acts on the features at a classifier's AdvBN layer

@@ -24,12 +24,38 @@
 Everything is made by pure functions; only write_html and write_markdown touch a disk.
 """
 
-from natra_jax.report.figures import curves, direction_strip, escaped, histograms, image_grid, metric_dots, reconstruction_grid
-from natra_jax.report.page import Highlight, Picture, Section, render_html, render_markdown, write_html, write_markdown
+from natra_jax.report.figures import (
+    curves,
+    direction_strip,
+    escaped,
+    histograms,
+    image_grid,
+    metric_dots,
+    reconstruction_grid,
+)
+from natra_jax.report.page import (
+    Highlight,
+    Picture,
+    Section,
+    render_html,
+    render_markdown,
+    write_html,
+    write_markdown,
+)
 from natra_jax.report.printing import CellText, compare, find, plain, texts, to_markdown, to_text
+from natra_jax.report.robustness import is_thorough, thorough_sections
 from natra_jax.report.screening import screening_section
-from natra_jax.report.tables import Cell, Column, Plain, Table, build, build_differences, glossary, paired_difference, select
-from natra_jax.report.thorough import is_thorough, thorough_sections
+from natra_jax.report.tables import (
+    Cell,
+    Column,
+    Plain,
+    Table,
+    build,
+    build_differences,
+    glossary,
+    paired_difference,
+    select,
+)
 
 __all__ = [
     "Cell",

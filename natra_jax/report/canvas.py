@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 INK, MUTED, RULE = "#1f2933", "#667382", "#d9dee4"
 # Okabe and Ito's colours, which people with any colour vision tell apart; the pale ones are left out.
-BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#e69f00",
+    "#cc79a7",
+    "#56b4e9",
+)
 FONT = "DejaVu Sans"  # comes with matplotlib
 DPI = 200
 SMALL, NORMAL = 8.0, 8.8  # points: 11 and 12 pixels where the page shows them
@@ -30,7 +37,10 @@ SHARPNESS = 2  # pixels of the file to a pixel of the page
 
 _IMAGE = 128  # small images are enlarged to about this size
 _LARGEST = 256  # larger images are shrunk to this
-_LABEL, _WORD = 36, 16  # characters of a row's label and of a text under an image before they are cut
+_LABEL, _WORD = (
+    36,
+    16,
+)  # characters of a row's label and of a text under an image before they are cut
 _GAP, _LINE, _MARGIN, _MARK = 8, 34, 4, 8
 
 
@@ -57,7 +67,9 @@ def pixels(images: np.ndarray) -> np.ndarray:
     """
     images = np.asarray(images, np.float32)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(f"images of shape {images.shape}; expected [N, H, W, C] with N at least 1 and C 1 or 3")
+        raise ValueError(
+            f"images of shape {images.shape}; expected [N, H, W, C] with N at least 1 and C 1 or 3"
+        )
     finite = np.isfinite(images)
     shown = to_uint8(np.where(finite, images, 0.0))
     shown = np.where(finite.all(-1, keepdims=True), shown, np.array([255, 0, 255], np.uint8))
@@ -74,7 +86,15 @@ def sheet(rows: Sequence[ImageRow | TextRow | Space]) -> bytes:
     filled = [row for row in drawn if not isinstance(row, Space)]
     left = math.ceil(max(width(row.label) for row in filled))
     left = _MARGIN + (left and left + 2 * _GAP)
-    step = math.ceil(max(row.images.shape[2] if isinstance(row, ImageRow) else _widest(row.texts) for row in filled)) + _GAP
+    step = (
+        math.ceil(
+            max(
+                row.images.shape[2] if isinstance(row, ImageRow) else _widest(row.texts)
+                for row in filled
+            )
+        )
+        + _GAP
+    )
     count = max(len(row.images if isinstance(row, ImageRow) else row.texts) for row in filled)
     centers = [left + i * step + (step - _GAP) / 2 for i in range(count)]
     figure = blank(left + count * step - _GAP + _MARGIN, 2 * _MARGIN + sum(map(_height, drawn)))
@@ -85,13 +105,26 @@ def sheet(rows: Sequence[ImageRow | TextRow | Space]) -> bytes:
         if isinstance(row, ImageRow):
             write(figure, row.label, left - 2 * _GAP, middle, "right")
             height, across = row.images.shape[1:3]
-            pictures += [(image, round(x - across / 2), top) for image, x in zip(row.images, centers, strict=False)]
+            pictures += [
+                (image, round(x - across / 2), top)
+                for image, x in zip(row.images, centers, strict=False)
+            ]
             for x, marked in zip(centers, () if row.marked is None else row.marked, strict=False):
                 if marked:
-                    stroke(figure, x - across / 2, top + height + 6, x + across / 2, top + height + 6, color=GREEN, solid_capstyle="butt")
+                    stroke(
+                        figure,
+                        x - across / 2,
+                        top + height + 6,
+                        x + across / 2,
+                        top + height + 6,
+                        color=GREEN,
+                        solid_capstyle="butt",
+                    )
         elif isinstance(row, TextRow):
             write(figure, row.label, left - 2 * _GAP, middle, "right", MUTED, SMALL)
-            for text, x, colour in zip(row.texts, centers, row.colours or [INK] * len(row.texts), strict=False):
+            for text, x, colour in zip(
+                row.texts, centers, row.colours or [INK] * len(row.texts), strict=False
+            ):
                 write(figure, text, x, middle, "center", colour, SMALL)
         top += _height(row)
     return png(figure, pictures)
@@ -101,7 +134,10 @@ def styles(names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
     """A colour and a line style for each name, by its place: six colours, then the same dashed, then dotted."""
     colours = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
     dashes = ("-", (0, (4, 1.5)), (0, (1, 1)))
-    return {n: {"color": colours[i % 6], "linestyle": dashes[i // 6 % 3]} for i, n in enumerate(dict.fromkeys(names))}
+    return {
+        n: {"color": colours[i % 6], "linestyle": dashes[i // 6 % 3]}
+        for i, n in enumerate(dict.fromkeys(names))
+    }
 
 
 def blank(across: float, down: float) -> Figure:
@@ -114,11 +150,30 @@ def blank(across: float, down: float) -> Figure:
     return figure
 
 
-def write(figure: Figure, text: str, x: float, y: float, align: str = "left", colour: str = INK, size: float = NORMAL, **more: Any) -> None:
+def write(
+    figure: Figure,
+    text: str,
+    x: float,
+    y: float,
+    align: str = "left",
+    colour: str = INK,
+    size: float = NORMAL,
+    **more: Any,
+) -> None:
     """Text at pixel (x, y), counted from the top left, centred vertically. Dollar signs are dollar signs, not mathematics."""
     down = figure.get_figheight() * DPI - y
     place = {"transform": None, "ha": align, "va": "center_baseline"}
-    figure.text(x, down, printable(text), color=colour, size=size, family=FONT, parse_math=False, **place, **more)
+    figure.text(
+        x,
+        down,
+        printable(text),
+        color=colour,
+        size=size,
+        family=FONT,
+        parse_math=False,
+        **place,
+        **more,
+    )
 
 
 def stroke(figure: Figure, x0: float, y0: float, x1: float, y1: float, **style: Any) -> None:
@@ -126,13 +181,18 @@ def stroke(figure: Figure, x0: float, y0: float, x1: float, y1: float, **style: 
     from matplotlib.lines import Line2D
 
     down = figure.get_figheight() * DPI
-    figure.add_artist(Line2D([x0, x1], [down - y0, down - y1], transform=None, linewidth=1.5, **style))
+    figure.add_artist(
+        Line2D([x0, x1], [down - y0, down - y1], transform=None, linewidth=1.5, **style)
+    )
 
 
 def axes(figure: Figure, left: float, top: float, across: float, down: float) -> Any:
     """Axes at that place in pixels from the top left, with nothing but a light baseline and ticks."""
     total = figure.get_figwidth() * DPI, figure.get_figheight() * DPI
-    area = figure.add_axes((left / total[0], 1 - (top + down) / total[1], across / total[0], down / total[1]), facecolor="none")
+    area = figure.add_axes(
+        (left / total[0], 1 - (top + down) / total[1], across / total[0], down / total[1]),
+        facecolor="none",
+    )
     for side in ("top", "right", "left", "bottom"):
         area.spines[side].set_visible(side == "bottom")
         area.spines[side].set_color(RULE)
@@ -162,7 +222,13 @@ def width(text: str, size: float = NORMAL) -> float:
 
     if not text:
         return 0.0
-    return text_to_path.get_text_width_height_descent(printable(text), FontProperties(family=FONT, size=size), False)[0] * DPI / 72
+    return (
+        text_to_path.get_text_width_height_descent(
+            printable(text), FontProperties(family=FONT, size=size), False
+        )[0]
+        * DPI
+        / 72
+    )
 
 
 def shorten(text: str, most: int) -> str:
@@ -174,7 +240,14 @@ def printable(text: str) -> str:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = get_font(findfont(FontProperties(family=FONT))).get_char_index
-    return "".join(c if c.isprintable() and known(ord(c)) else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c
+        if c.isprintable() and known(ord(c))
+        else " "
+        if c.isspace()
+        else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
 
 
 def _prepared(row: ImageRow | TextRow | Space) -> ImageRow | TextRow | Space:
@@ -201,4 +274,9 @@ def _shrunk(images: np.ndarray, scale: float) -> np.ndarray:
     from PIL import Image
 
     size = max(1, round(images.shape[2] * scale)), max(1, round(images.shape[1] * scale))
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+            for image in images
+        ]
+    )

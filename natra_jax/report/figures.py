@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from natra_jax.report import canvas
-from natra_jax.report.canvas import BLUE, FONT, INK, MUTED, SMALL, VERMILLION, ImageRow, Space, TextRow
+from natra_jax.report.canvas import (
+    BLUE,
+    FONT,
+    INK,
+    MUTED,
+    SMALL,
+    VERMILLION,
+    ImageRow,
+    Space,
+    TextRow,
+)
 from natra_jax.report.printing import heading
 from natra_jax.report.tables import Table
 
@@ -24,13 +34,19 @@ _NAME = 24  # characters of a method's name before it is cut
 
 def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str]) -> bytes:
     """A row of images [N, H, W, C] for each label, such as some examples of each split."""
-    return canvas.sheet([ImageRow(label, images) for images, label in zip(rows, labels, strict=True)])
+    return canvas.sheet(
+        [ImageRow(label, images) for images, label in zip(rows, labels, strict=True)]
+    )
 
 
-def reconstruction_grid(images: np.ndarray, reconstructions: np.ndarray, columns: int = 12) -> bytes:
+def reconstruction_grid(
+    images: np.ndarray, reconstructions: np.ndarray, columns: int = 12
+) -> bytes:
     """Images [N, H, W, C] over their reconstructions, `columns` pairs side by side and then the next below."""
     if images.shape != reconstructions.shape:
-        raise ValueError(f"images {images.shape} and reconstructions {reconstructions.shape} differ in shape")
+        raise ValueError(
+            f"images {images.shape} and reconstructions {reconstructions.shape} differ in shape"
+        )
     rows: list[ImageRow | Space] = []
     for start in range(0, max(len(images), 1), columns):
         part = slice(start, start + columns)
@@ -39,18 +55,31 @@ def reconstruction_grid(images: np.ndarray, reconstructions: np.ndarray, columns
     return canvas.sheet(rows)
 
 
-def direction_strip(images: np.ndarray, names: Sequence[str], multiples: Sequence[float], useful: Sequence[float] | None = None) -> bytes:
+def direction_strip(
+    images: np.ndarray,
+    names: Sequence[str],
+    multiples: Sequence[float],
+    useful: Sequence[float] | None = None,
+) -> bytes:
     """images [K, M, H, W, C]: direction k (a row, with its name) moved by multiples[m] of its sigma (a column).
 
     useful [K] (Directions.useful): a green bar runs under the multiples that are known to keep the label; none where it is inf (not
     measured).
     """
     if images.shape[:2] != (len(names), len(multiples)):
-        raise ValueError(f"images {images.shape} for {len(names)} names and {len(multiples)} multiples")
-    header = TextRow("", ["0" if m == 0 else f"{m:+.3g}σ".replace("-", "\N{MINUS SIGN}") for m in multiples])
+        raise ValueError(
+            f"images {images.shape} for {len(names)} names and {len(multiples)} multiples"
+        )
+    header = TextRow(
+        "", ["0" if m == 0 else f"{m:+.3g}σ".replace("-", "\N{MINUS SIGN}") for m in multiples]
+    )
     rows: list[ImageRow | TextRow] = [header]
     for k, name in enumerate(names):
-        marked = np.zeros(len(multiples), bool) if useful is None or math.isinf(useful[k]) else np.abs(multiples) <= useful[k]
+        marked = (
+            np.zeros(len(multiples), bool)
+            if useful is None or math.isinf(useful[k])
+            else np.abs(multiples) <= useful[k]
+        )
         rows.append(ImageRow(name, images[k], None if useful is None else marked))
     return canvas.sheet(rows)
 
@@ -68,13 +97,21 @@ def escaped(
     answer is blue with a tick, a wrong one vermillion with a cross.
     """
     truth = [str(label) for label in labels]
-    rows = [ImageRow("image", images), ImageRow("reconstruction", reconstructions), ImageRow("worst variation", variations)]
-    answers = []
+    rows = [
+        ImageRow("image", images),
+        ImageRow("reconstruction", reconstructions),
+        ImageRow("worst variation", variations),
+    ]
+    predicted = []
     for model, given in predictions.items():
-        pairs = [(str(answer), str(answer) == label) for answer, label in zip(given, truth, strict=True)]
+        pairs = [
+            (str(answer), str(answer) == label) for answer, label in zip(given, truth, strict=True)
+        ]
         texts = [f"{canvas.shorten(answer, 14)} {'✓' if right else '✗'}" for answer, right in pairs]
-        answers.append(TextRow(f"{model} says", texts, [BLUE if right else VERMILLION for _, right in pairs]))
-    return canvas.sheet([*rows, TextRow("label", truth), *answers])
+        predicted.append(
+            TextRow(f"{model} says", texts, [BLUE if right else VERMILLION for _, right in pairs])
+        )
+    return canvas.sheet([*rows, TextRow("label", truth), *predicted])
 
 
 def metric_dots(table: Table, columns: int = 4) -> bytes:
@@ -88,7 +125,9 @@ def metric_dots(table: Table, columns: int = 4) -> bytes:
     left, across, row, top, foot, gap = _label_width(table.methods) + 28, 320, 38, 76, 56, 76
     columns = min(columns, len(table.columns))
     block = top + row * len(table.methods) + foot
-    figure = canvas.blank(left + columns * (across + gap), block * math.ceil(len(table.columns) / columns))
+    figure = canvas.blank(
+        left + columns * (across + gap), block * math.ceil(len(table.columns) / columns)
+    )
     for j, column in enumerate(table.columns):
         x, y = left + j % columns * (across + gap), j // columns * block
         canvas.write(figure, canvas.shorten(heading(column), 26), x, y + 22, weight="bold")
@@ -97,7 +136,14 @@ def metric_dots(table: Table, columns: int = 4) -> bytes:
         if j % columns == 0:
             for i, method in enumerate(table.methods):
                 colour = MUTED if _aside(table, method) else INK
-                canvas.write(figure, canvas.shorten(method, _NAME), left - 20, y + top + row * (i + 0.5), "right", colour)
+                canvas.write(
+                    figure,
+                    canvas.shorten(method, _NAME),
+                    left - 20,
+                    y + top + row * (i + 0.5),
+                    "right",
+                    colour,
+                )
     return canvas.png(figure)
 
 
@@ -121,7 +167,10 @@ def curves(
     columns = min(columns, len(panels))
     across, down, left, top, foot = 700 if columns > 1 else 1100, 360, 100, 56, 84
     rows, legend = math.ceil(len(panels) / columns), _label_width(shown) + 110
-    figure = canvas.blank(columns * (left + across) + legend, max(rows * (top + down + foot), top + 36 * len(shown) + 20))
+    figure = canvas.blank(
+        columns * (left + across) + legend,
+        max(rows * (top + down + foot), top + 36 * len(shown) + 20),
+    )
     for p, (title, lines) in enumerate(panels.items()):
         x, y = left + p % columns * (left + across), p // columns * (top + down + foot)
         canvas.write(figure, canvas.shorten(title, 50), x, y + 24, weight="bold")
@@ -139,7 +188,11 @@ def curves(
 
 
 def histograms(
-    values: Mapping[str, np.ndarray], x_label: str, methods: Sequence[str] = (), limit: float | None = None, bins: int = 40
+    values: Mapping[str, np.ndarray],
+    x_label: str,
+    methods: Sequence[str] = (),
+    limit: float | None = None,
+    bins: int = 40,
 ) -> bytes:
     """A histogram for each method (values [N]) on common scales, under each other: per cent of its values, the mean as a tick.
 
@@ -154,7 +207,9 @@ def histograms(
     low, high = min(0.0, everything.min(initial=0.0)), everything.max(initial=0.0)
     high = high if high > low else low + 1.0
     edges = np.linspace(low, high, bins + 1)
-    counts = {name: 100.0 * np.histogram(v, edges)[0] / max(v.size, 1) for name, v in finite.items()}
+    counts = {
+        name: 100.0 * np.histogram(v, edges)[0] / max(v.size, 1) for name, v in finite.items()
+    }
     most = max(float(count.max()) for count in counts.values()) or 1.0
     across, down, gap, top, foot, left = 900, 90, 22, 12, 84, _label_width(list(values)) + 40
     figure = canvas.blank(left + across + 40, top + len(values) * (down + gap) + foot)
@@ -172,10 +227,26 @@ def histograms(
             area.axvline(limit, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         area.tick_params(labelbottom=i == len(values) - 1)
         lost = drawn[name].size - finite[name].size
-        canvas.write(figure, canvas.shorten(name, _NAME), left - 20, y + down / 2 - (17 if lost else 0), "right")
+        canvas.write(
+            figure,
+            canvas.shorten(name, _NAME),
+            left - 20,
+            y + down / 2 - (17 if lost else 0),
+            "right",
+        )
         if lost:
-            canvas.write(figure, f"{lost} not finite", left - 20, y + down / 2 + 17, "right", VERMILLION, SMALL)
-    canvas.write(figure, x_label, left + across, top + len(values) * (down + gap) + 42, "right", MUTED, SMALL)
+            canvas.write(
+                figure,
+                f"{lost} not finite",
+                left - 20,
+                y + down / 2 + 17,
+                "right",
+                VERMILLION,
+                SMALL,
+            )
+    canvas.write(
+        figure, x_label, left + across, top + len(values) * (down + gap) + 42, "right", MUTED, SMALL
+    )
     return canvas.png(figure)
 
 
@@ -183,21 +254,43 @@ def _dots(area: Any, table: Table, j: int) -> None:
     """Column j of the table into the axes: rows from the top, in the order of the methods."""
     column, rows = table.columns[j], [row[j] for row in table.cells]
     scale = 100.0 if column.unit else 1.0
-    seen = [scale * n for cell in rows if cell for n in cell[:3] if n is not None and math.isfinite(n)]
+    seen = [
+        scale * n for cell in rows if cell for n in cell[:3] if n is not None and math.isfinite(n)
+    ]
     share = column.unit == "%" and not column.signed
     for i, (method, cell) in enumerate(zip(table.methods, rows, strict=True)):
         if cell is None or not math.isfinite(cell.value):
-            middle = {"transform": area.get_yaxis_transform(), "ha": "center", "va": "center_baseline"}
+            middle = {
+                "transform": area.get_yaxis_transform(),
+                "ha": "center",
+                "va": "center_baseline",
+            }
             middle["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-            area.text(0.5, i, "not measured" if cell is None else "not finite", color=MUTED, size=SMALL, family=FONT, **middle)
+            area.text(
+                0.5,
+                i,
+                "not measured" if cell is None else "not finite",
+                color=MUTED,
+                size=SMALL,
+                family=FONT,
+                **middle,
+            )
             continue
         colour = MUTED if _aside(table, method) else BLUE
         if cell.low is not None and cell.high is not None:
             bounds = np.array([cell.low, cell.high])
-            area.plot(scale * (np.clip(bounds, 0, 1) if share else bounds), [i, i], color=colour, linewidth=1.6, solid_capstyle="butt")
+            area.plot(
+                scale * (np.clip(bounds, 0, 1) if share else bounds),
+                [i, i],
+                color=colour,
+                linewidth=1.6,
+                solid_capstyle="butt",
+            )
         area.plot([scale * cell.value], [i], "o", color=colour, markersize=4.2, clip_on=False)
         if method == table.baseline:
-            area.axvline(scale * cell.value, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0.5)
+            area.axvline(
+                scale * cell.value, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0.5
+            )
     area.set_ylim(len(rows) - 0.5, -0.5)
     area.set_yticks([])
     low, high = _limits(seen, share)

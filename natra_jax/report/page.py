@@ -18,7 +18,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from natra_jax.report.canvas import SHARPNESS
-from natra_jax.report.printing import CellText, escape_markdown, examples, heading, note, one_line, texts, to_markdown
+from natra_jax.report.printing import (
+    CellText,
+    escape_markdown,
+    examples,
+    heading,
+    note,
+    one_line,
+    texts,
+    to_markdown,
+)
 from natra_jax.report.style import STYLE
 from natra_jax.report.tables import Plain, Table, glossary
 
@@ -34,7 +43,9 @@ class Section(NamedTuple):
     paragraphs: Sequence[str] = ()
     table: Table | Plain | None = None
     figures: Sequence[Picture] = ()
-    warnings: Sequence[str] = ()  # what makes the numbers of this section doubtful; shown before them
+    warnings: Sequence[
+        str
+    ] = ()  # what makes the numbers of this section doubtful; shown before them
 
 
 class Highlight(NamedTuple):
@@ -48,10 +59,10 @@ def write_html(
     sections: Sequence[Section],
     lead: str = "",
     highlights: Sequence[Highlight] = (),
-    facts: Sequence[tuple[str, str]] = (),
+    info: Sequence[tuple[str, str]] = (),
 ) -> list[Any]:
     """Writes `render_html` of the same arguments to path; its directory has to exist. Returns the paths written."""
-    path.write_bytes(render_html(title, sections, lead, highlights, facts).encode())
+    path.write_bytes(render_html(title, sections, lead, highlights, info).encode())
     return [path]
 
 
@@ -61,10 +72,10 @@ def write_markdown(
     sections: Sequence[Section],
     lead: str = "",
     highlights: Sequence[Highlight] = (),
-    facts: Sequence[tuple[str, str]] = (),
+    info: Sequence[tuple[str, str]] = (),
 ) -> list[Any]:
     """Writes `render_markdown` of the same arguments to path, and the figures it names beside it. Returns the paths written."""
-    path.write_bytes(render_markdown(title, sections, lead, highlights, facts).encode())
+    path.write_bytes(render_markdown(title, sections, lead, highlights, info).encode())
     figures = [(path.parent / name, figure.png) for name, figure in _named_figures(sections)]
     for place, png in figures:
         place.write_bytes(png)
@@ -76,16 +87,23 @@ def render_html(
     sections: Sequence[Section],
     lead: str = "",
     highlights: Sequence[Highlight] = (),
-    facts: Sequence[tuple[str, str]] = (),
+    info: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The whole page: styles and figures inside, no script, nothing to fetch.
 
     lead: the answer in a sentence or two; highlights: its numbers, large; facts: (name, value) of the run, at the end.
     """
     places = [f"section-{i}-{_slug(section.heading)}" for i, section in enumerate(sections, 1)]
-    links = "".join(f'<li><a href="#{place}">{_text(s.heading)}</a></li>' for place, s in zip(places, sections, strict=True))
-    tiles = "".join(f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for value, label in highlights)
-    rows = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts)
+    links = "".join(
+        f'<li><a href="#{place}">{_text(s.heading)}</a></li>'
+        for place, s in zip(places, sections, strict=True)
+    )
+    tiles = "".join(
+        f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>" for value, label in highlights
+    )
+    rows = "".join(
+        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in info
+    )
     parts = [
         f"<header><h1>{_text(title)}</h1>",
         f'<p class="lead">{_text(lead)}</p>' if lead else "",
@@ -94,7 +112,9 @@ def render_html(
         "</header>",
         "<main>",
         *(_section(place, section) for place, section in zip(places, sections, strict=True)),
-        f'<section aria-labelledby="facts"><h2 id="facts">The run</h2><dl class="facts">{rows}</dl></section>' if facts else "",
+        f'<section aria-labelledby="facts"><h2 id="facts">The run</h2><dl class="facts">{rows}</dl></section>'
+        if info
+        else "",
         "</main>",
         "<footer><p>Made by natra_jax. What was measured is in records.jsonl, a line for each number.</p></footer>",
     ]
@@ -123,12 +143,17 @@ def render_markdown(
     sections: Sequence[Section],
     lead: str = "",
     highlights: Sequence[Highlight] = (),
-    facts: Sequence[tuple[str, str]] = (),
+    info: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The same report in GitHub-flavoured Markdown. Figures are links to files beside it, which `write_markdown` writes."""
     names = (name for name, _ in _named_figures(sections))
     blocks = [f"# {escape_markdown(title)}", _paragraph(lead)]
-    blocks.append("\n".join(f"- **{escape_markdown(value)}** {escape_markdown(label)}" for value, label in highlights))
+    blocks.append(
+        "\n".join(
+            f"- **{escape_markdown(value)}** {escape_markdown(label)}"
+            for value, label in highlights
+        )
+    )
     for section in sections:
         blocks.append(f"## {escape_markdown(section.heading)}")
         blocks += [f"> **Warning.** {escape_markdown(warning)}" for warning in section.warnings]
@@ -136,20 +161,31 @@ def render_markdown(
         if section.table:
             blocks.append(to_markdown(section.table).rstrip())
             known = glossary(section.table) if isinstance(section.table, Table) else ()
-            blocks.append("\n".join(f"- {escape_markdown(name)}: {escape_markdown(meaning)}" for name, meaning in known))
+            blocks.append(
+                "\n".join(
+                    f"- {escape_markdown(name)}: {escape_markdown(meaning)}"
+                    for name, meaning in known
+                )
+            )
         for figure in section.figures:
             blocks.append(f"![{escape_markdown(figure.alt).replace(']', '&#93;')}]({next(names)})")
             blocks.append(_paragraph(figure.caption))
-    if facts:
+    if info:
         blocks.append("## The run")
-        blocks.append("\n".join(f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in facts))
+        blocks.append(
+            "\n".join(
+                f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in info
+            )
+        )
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _named_figures(sections: Sequence[Section]) -> list[tuple[str, Picture]]:
     """(file name, figure) in the order of the page."""
     figures = [(section.heading, figure) for section in sections for figure in section.figures]
-    return [(f"figure-{i:02d}-{_slug(name)}.png", figure) for i, (name, figure) in enumerate(figures, 1)]
+    return [
+        (f"figure-{i:02d}-{_slug(name)}.png", figure) for i, (name, figure) in enumerate(figures, 1)
+    ]
 
 
 def _slug(text: str) -> str:
@@ -168,13 +204,16 @@ def _text(text: str) -> str:
 
 
 def _section(place: str, section: Section) -> str:
-    warnings = "".join(f'<p class="warning"><strong>Warning.</strong> {_text(warning)}</p>' for warning in section.warnings)
-    paragraphs = "".join(f"<p>{_text(paragraph)}</p>" for paragraph in section.paragraphs if paragraph)
+    warnings = "".join(
+        f'<p class="warning"><strong>Warning.</strong> {_text(warning)}</p>'
+        for warning in section.warnings
+    )
+    paragraphs = "".join(
+        f"<p>{_text(paragraph)}</p>" for paragraph in section.paragraphs if paragraph
+    )
     shown = "" if section.table is None else _table(section.table, place)
     figures = "".join(map(_figure, section.figures))
-    return (
-        f'<section aria-labelledby="{place}"><h2 id="{place}">{_text(section.heading)}</h2>{warnings}{paragraphs}{shown}{figures}</section>'
-    )
+    return f'<section aria-labelledby="{place}"><h2 id="{place}">{_text(section.heading)}</h2>{warnings}{paragraphs}{shown}{figures}</section>'
 
 
 def _figure(figure: Picture) -> str:
@@ -194,21 +233,31 @@ def _size(png: bytes) -> tuple[int, int]:
 
 def _table(table: Table | Plain, place: str) -> str:
     """The table, its note and its glossary. place: id of the heading that names it."""
-    inside, known = (_measured(table), glossary(table)) if isinstance(table, Table) else (_ready(table), ())
+    inside, known = (
+        (_measured(table), glossary(table)) if isinstance(table, Table) else (_ready(table), ())
+    )
     under = note(table)
     described = f' aria-describedby="{place}-note"' if under else ""
     # A region that scrolls has to be reachable from the keyboard and needs a name.
     scroll = f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{place}"><table{described}>{inside}</table></div>'
     explained = f'<p class="note" id="{place}-note">{_text(under)}</p>' if under else ""
-    meanings = "".join(f"<div><dt>{_breakable(metric)}</dt> <dd>{_text(meaning)}</dd></div>" for metric, meaning in known)
+    meanings = "".join(
+        f"<div><dt>{_breakable(metric)}</dt> <dd>{_text(meaning)}</dd></div>"
+        for metric, meaning in known
+    )
     return scroll + explained + (f'<dl class="glossary">{meanings}</dl>' if meanings else "")
 
 
 def _measured(table: Table) -> str:
     """Head and body of a table of records: metrics over their splits, means over their intervals."""
-    groups = [(name, len(list(group))) for name, group in itertools.groupby(map(heading, table.columns))]
+    groups = [
+        (name, len(list(group))) for name, group in itertools.groupby(map(heading, table.columns))
+    ]
     starts = {0, *itertools.accumulate(size for _, size in groups)}
-    top = "".join(f'<th scope="colgroup" colspan="{size}" class="start">{_breakable(name)}</th>' for name, size in groups)
+    top = "".join(
+        f'<th scope="colgroup" colspan="{size}" class="start">{_breakable(name)}</th>'
+        for name, size in groups
+    )
     low = "".join(
         f'<th scope="col"{_start(j, starts)}>{_breakable(column.split)}<small>{_text(examples(column))}</small></th>'
         for j, column in enumerate(table.columns)
@@ -231,17 +280,28 @@ def _cell(text: CellText | None) -> str:
         return '<span class="none" title="not measured">–</span>'
     value = _number(text.value) + ("<sup>†</sup>" if text.single else "")
     value = f"<strong>{value}</strong>" if text.best else value
-    return value + (f"<small>{_number(text.low)} to {_number(text.high)}</small>" if text.low else "")
+    return value + (
+        f"<small>{_number(text.low)} to {_number(text.high)}</small>" if text.low else ""
+    )
 
 
 def _ready(table: Plain) -> str:
     """Head and body of a table of strings; columns of numbers are set to the right."""
     columns = list(zip(*table.rows, strict=True)) if table.rows else [()] * len(table.header)
-    sides = ["" if all(_NUMERIC.fullmatch(cell.strip()) for cell in column) else ' class="words"' for column in columns]
-    head = "".join(f'<th scope="col"{side}>{_text(name)}</th>' for name, side in zip(table.header, sides, strict=True))
+    sides = [
+        "" if all(_NUMERIC.fullmatch(cell.strip()) for cell in column) else ' class="words"'
+        for column in columns
+    ]
+    head = "".join(
+        f'<th scope="col"{side}>{_text(name)}</th>'
+        for name, side in zip(table.header, sides, strict=True)
+    )
     rows = []
     for name, *cells in table.rows:
-        shown = "".join(f"<td{side}>{_number(cell) if not side else _text(cell)}</td>" for cell, side in zip(cells, sides[1:], strict=True))
+        shown = "".join(
+            f"<td{side}>{_number(cell) if not side else _text(cell)}</td>"
+            for cell, side in zip(cells, sides[1:], strict=True)
+        )
         rows.append(f'<tr><th scope="row">{_text(name)}</th>{shown}</tr>')
     return f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
 

@@ -13,7 +13,15 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from natra_jax.report.tables import Cell, Column, Plain, Table, build, difference_column, paired_difference
+from natra_jax.report.tables import (
+    Cell,
+    Column,
+    Plain,
+    Table,
+    build,
+    difference_column,
+    paired_difference,
+)
 from natra_jax.types import Record
 
 
@@ -28,25 +36,46 @@ class CellText(NamedTuple):
 def texts(table: Table) -> tuple[tuple[CellText | None, ...], ...]:
     """The cells as strings, [methods][columns]: a column's numbers share their decimals. Intervals of shares are cut at 0 and 100 %."""
     competing = [method not in table.references for method in table.methods]
-    columns = [_column_texts(column, [row[j] for row in table.cells], competing) for j, column in enumerate(table.columns)]
+    columns = [
+        _column_texts(column, [row[j] for row in table.cells], competing)
+        for j, column in enumerate(table.columns)
+    ]
     rows = zip(*columns, strict=True) if columns else [()] * len(table.methods)
     mixed = len({cell.seeds for row in table.cells for cell in row if cell}) > 1
     return tuple(
-        tuple(text and text._replace(single=mixed and cell is not None and cell.seeds == 1) for text, cell in zip(*pair, strict=True))
+        tuple(
+            text and text._replace(single=mixed and cell is not None and cell.seeds == 1)
+            for text, cell in zip(*pair, strict=True)
+        )
         for pair in zip(rows, table.cells, strict=True)
     )
 
 
 def find(table: Table, method: str, split: str, metric: str) -> CellText | None:
     """The cell of (method, split, metric) as printed; None where it was not measured or the table has no such row or column."""
-    places = [j for j, column in enumerate(table.columns) if (column.split, column.metric) == (split, metric)]
-    return texts(table)[table.methods.index(method)][places[0]] if places and method in table.methods else None
+    places = [
+        j
+        for j, column in enumerate(table.columns)
+        if (column.split, column.metric) == (split, metric)
+    ]
+    return (
+        texts(table)[table.methods.index(method)][places[0]]
+        if places and method in table.methods
+        else None
+    )
 
 
 def compare(records: Sequence[Record], method: str, baseline: str, split: str, metric: str) -> str:
     """Method against baseline over the seeds that both have, as one sentence that claims no more than the numbers carry."""
-    both = [record for record in records if record.method in (method, baseline) and (record.split, record.metric) == (split, metric)]
-    seeds = {name: {record.seed for record in both if record.method == name} for name in (method, baseline)}
+    both = [
+        record
+        for record in records
+        if record.method in (method, baseline) and (record.split, record.metric) == (split, metric)
+    ]
+    seeds = {
+        name: {record.seed for record in both if record.method == name}
+        for name in (method, baseline)
+    }
     shared = [record for record in both if record.seed in seeds[method] & seeds[baseline]]
     if not shared:
         return f"On {split}, {metric} was measured with no seed that {method} and {baseline} share, so they are not compared."
@@ -60,7 +89,11 @@ def compare(records: Sequence[Record], method: str, baseline: str, split: str, m
     if cell.low is None or cell.high is None:
         return f"{sentence}a difference of {change.value}{step}, from one seed, so how much of it is chance is not known."
     sentence += f"a difference of {change.value}{step} (95 % interval {change.low} to {change.high}, {cell.seeds} seeds)"
-    return f"{sentence}." if cell.low > 0 or cell.high < 0 else f"{sentence}, which is not distinguishable from none."
+    return (
+        f"{sentence}."
+        if cell.low > 0 or cell.high < 0
+        else f"{sentence}, which is not distinguishable from none."
+    )
 
 
 def heading(column: Column) -> str:
@@ -74,15 +107,21 @@ def examples(column: Column) -> str:
 
 def plain(table: Table) -> Plain:
     """The table as strings, the numbers of a column padded so that they line up."""
-    header = ["method"] + ["\n".join(map(one_line, (heading(c), c.split, examples(c)))) for c in table.columns]
+    header = ["method"] + [
+        "\n".join(map(one_line, (heading(c), c.split, examples(c)))) for c in table.columns
+    ]
     columns = [_padded(column) for column in zip(*texts(table), strict=True)]
-    rows = tuple((method, *(column[i] for column in columns)) for i, method in enumerate(table.methods))
+    rows = tuple(
+        (method, *(column[i] for column in columns)) for i, method in enumerate(table.methods)
+    )
     return Plain(tuple(header), rows, table.note)
 
 
 def note(table: Table | Plain) -> str:
     """What a reader needs to know under the table, with the meaning of bold if a cell is bold."""
-    shown = [text for row in texts(table) for text in row if text] if isinstance(table, Table) else []
+    shown = (
+        [text for row in texts(table) for text in row if text] if isinstance(table, Table) else []
+    )
     if not any(text.best for text in shown):
         return table.note
     overlap = " and what its interval overlaps" if any(text.low for text in shown) else ""
@@ -96,10 +135,17 @@ def to_text(table: Table | Plain, width: int | None = None) -> str:
     header = [[one_line(line) for line in cell.split("\n")] for cell in table.header]
     widths = [max(map(len, [*head, *(row[j] for row in rows)])) for j, head in enumerate(header)]
     height = max(map(len, header))
-    lines = [[head[k] if k < len(head) else "" for head in header] for k in range(height)] + [["-" * w for w in widths]] + rows
+    lines = (
+        [[head[k] if k < len(head) else "" for head in header] for k in range(height)]
+        + [["-" * w for w in widths]]
+        + rows
+    )
 
     def block(columns: Sequence[int]) -> str:
-        aligned = [[line[j].rjust(widths[j]) if j else line[j].ljust(widths[j]) for j in (0, *columns)] for line in lines]
+        aligned = [
+            [line[j].rjust(widths[j]) if j else line[j].ljust(widths[j]) for j in (0, *columns)]
+            for line in lines
+        ]
         return "\n".join("  ".join(cells).rstrip() for cells in aligned)
 
     blocks = [block(columns) for columns in _fold(widths, width)]
@@ -109,19 +155,37 @@ def to_text(table: Table | Plain, width: int | None = None) -> str:
 def to_markdown(table: Table | Plain) -> str:
     """A GitHub-flavoured Markdown table and its note. Every string is escaped."""
     strings = plain(table) if isinstance(table, Table) else table
-    bold = [[bool(text and text.best) for text in row] for row in texts(table)] if isinstance(table, Table) else None
-    lines = [[escape_markdown(cell.replace("\n", ", ")) for cell in strings.header], ["---"] + ["---:"] * (len(strings.header) - 1)]
+    bold = (
+        [[bool(text and text.best) for text in row] for row in texts(table)]
+        if isinstance(table, Table)
+        else None
+    )
+    lines = [
+        [escape_markdown(cell.replace("\n", ", ")) for cell in strings.header],
+        ["---"] + ["---:"] * (len(strings.header) - 1),
+    ]
     for i, (name, *values) in enumerate(strings.rows):
         cells = [escape_markdown(value) for value in values]
-        lines.append([escape_markdown(name), *(f"**{c.strip()}**" if bold and bold[i][j] else c for j, c in enumerate(cells))])
+        lines.append(
+            [
+                escape_markdown(name),
+                *(f"**{c.strip()}**" if bold and bold[i][j] else c for j, c in enumerate(cells)),
+            ]
+        )
     under = note(table)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + (f"\n\n{escape_markdown(under)}\n" if under else "\n")
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + (
+        f"\n\n{escape_markdown(under)}\n" if under else "\n"
+    )
 
 
 def escape_markdown(text: str) -> str:
     """Text on one line that shows as itself in a paragraph or a table cell of (GitHub-flavoured) Markdown."""
-    text = re.sub(r"([\\`*|~$]|\](?=[\[(:]))", r"\\\1", one_line(text))  # a bracket alone makes no link
-    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word an underscore is literal already
+    text = re.sub(
+        r"([\\`*|~$]|\](?=[\[(:]))", r"\\\1", one_line(text)
+    )  # a bracket alone makes no link
+    text = re.sub(
+        r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text
+    )  # inside a word an underscore is literal already
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -129,13 +193,21 @@ def one_line(text: str) -> str:
     """Text without line breaks and control characters: a name from a file must not steer the terminal."""
     if text.isprintable():
         return text
-    return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+    return " ".join(
+        "".join(
+            c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
+        ).split()
+    )
 
 
-def _column_texts(column: Column, cells: Sequence[Cell | None], competing: Sequence[bool]) -> list[CellText | None]:
+def _column_texts(
+    column: Column, cells: Sequence[Cell | None], competing: Sequence[bool]
+) -> list[CellText | None]:
     scaled = [cell and _scaled(column, cell) for cell in cells]
     spec = ("+" if column.signed else "") + (
-        ".1f" if column.unit else _spec([n for cell in scaled if cell for n in cell[:3] if n is not None])
+        ".1f"
+        if column.unit
+        else _spec([n for cell in scaled if cell for n in cell[:3] if n is not None])
     )
     best = _best(scaled, competing, column.better, spec)
 
@@ -147,9 +219,15 @@ def _column_texts(column: Column, cells: Sequence[Cell | None], competing: Seque
     return [cell and text(cell, i in best) for i, cell in enumerate(scaled)]
 
 
-def _best(cells: Sequence[Cell | None], competing: Sequence[bool], better: int, spec: str) -> set[int]:
+def _best(
+    cells: Sequence[Cell | None], competing: Sequence[bool], better: int, spec: str
+) -> set[int]:
     """The rows of the best mean and of those that print like it or whose interval overlaps its own; none if that is every row."""
-    rows = {i: cell for i, cell in enumerate(cells) if cell and competing[i] and better and math.isfinite(cell.value)}
+    rows = {
+        i: cell
+        for i, cell in enumerate(cells)
+        if cell and competing[i] and better and math.isfinite(cell.value)
+    }
     if not rows:
         return set()
     top = max(rows.values(), key=lambda cell: better * cell.value)
@@ -175,7 +253,12 @@ def _scaled(column: Column, cell: Cell) -> Cell:
     low, high = cell.low, cell.high
     if column.unit == "%" and not column.signed:
         low, high = low and max(low, 0.0), high and min(high, 1.0)
-    return Cell(100 * cell.value, None if low is None else 100 * low, None if high is None else 100 * high, cell.seeds)
+    return Cell(
+        100 * cell.value,
+        None if low is None else 100 * low,
+        None if high is None else 100 * high,
+        cell.seeds,
+    )
 
 
 def _spec(numbers: Sequence[float]) -> str:
@@ -196,7 +279,11 @@ def _padded(column: Sequence[CellText | None]) -> list[str]:
         if text is None:
             return "-"
         interval = f" [{text.low.rjust(low)}, {text.high.rjust(high)}]" if text.low else ""
-        return text.value.rjust(value) + interval.ljust(bracket) + ("†" if text.single else " " if mark else "")
+        return (
+            text.value.rjust(value)
+            + interval.ljust(bracket)
+            + ("†" if text.single else " " if mark else "")
+        )
 
     return [padded(text) for text in column]
 

@@ -25,12 +25,33 @@ def screening_section(table: Mapping[str, Any]) -> Section:
     rows = []
     for row in table["directions"]:
         kept = [_percent(row["kept"][m]) for m in multiples if judged]
-        moved, predicts = _decimal(row["moved"][multiples[-1]]), _decimal(row["predicts"]) + ("!" if row["confounded"] else "")
+        moved, predicts = (
+            _decimal(row["moved"][multiples[-1]]),
+            _decimal(row["predicts"]) + ("!" if row["confounded"] else ""),
+        )
         useful = "-" if row["useful"] is None else f"{row['useful']:g}σ"
         name, chosen = row["name"], "yes" if row["chosen"] else ""
         verdict = row["verdict"].replace("_", " ")
-        rows.append((name, str(row["number"]), row["range"], f"{row['sigma']:.2f}", *kept, moved, predicts, useful, verdict, chosen))
-    return Section("Screening of the directions", _text(table, judged), Plain(header, tuple(rows)), warnings=table["warnings"])
+        rows.append(
+            (
+                name,
+                str(row["number"]),
+                row["range"],
+                f"{row['sigma']:.2f}",
+                *kept,
+                moved,
+                predicts,
+                useful,
+                verdict,
+                chosen,
+            )
+        )
+    return Section(
+        "Screening of the directions",
+        _text(table, judged),
+        Plain(header, tuple(rows)),
+        warnings=table["warnings"],
+    )
 
 
 def _text(table: Mapping[str, Any], judged: bool) -> list[str]:
@@ -50,9 +71,17 @@ def _text(table: Mapping[str, Any], judged: bool) -> list[str]:
     text += suspect if table["confounded"] < 1 else "."
     # where it is not said, the table is of a run before there was a choice
     within = table.get("codes") == "within_classes"
-    why = "these directions are what varies among the training images of one class" if within else _STATED
+    why = (
+        "these directions are what varies among the training images of one class"
+        if within
+        else _STATED
+    )
     asked = [] if judged else [f"No judge was asked: {why}."]
-    return [moved + (kept if judged else "") + text, *asked, *([f"All chosen directions at once: {table['box']}."] if table["box"] else [])]
+    return [
+        moved + (kept if judged else "") + text,
+        *asked,
+        *([f"All chosen directions at once: {table['box']}."] if table["box"] else []),
+    ]
 
 
 def _percent(share: float | None) -> str:

@@ -61,19 +61,46 @@ class Metric(NamedTuple):
 # In the order of the columns; an N stands for any number. Metrics that are not here appear after them.
 METRICS = {
     "accuracy": Metric(True, 1, "share of the images classified correctly"),
-    "worstN": Metric(True, 1, "share of the images classified correctly under all of N random true renderings (no generator involved)"),
-    "latent_accuracy": Metric(True, 1, "share still classified correctly after the strongest attack found along the directions"),
-    "latent_label_kept": Metric(True, 0, "share of the attacked images on which the independent judge still sees the label"),
-    "latent_worst": Metric(True, 1, "share still classified correctly after each of several attacks along the directions"),
-    "latent_other_worst": Metric(True, 1, "the same along directions of the same layers that are orthogonal to these"),
-    "pixel_worst": Metric(True, 1, "share still classified correctly after each of several attacks in pixels"),
-    "label_kept": Metric(True, 1, "share of the varied images on which the independent judge still sees the label"),
-    "reconstruction_error": Metric(False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"),
+    "worstN": Metric(
+        True,
+        1,
+        "share of the images classified correctly under all of N random true renderings (no generator involved)",
+    ),
+    "latent_accuracy": Metric(
+        True,
+        1,
+        "share still classified correctly after the strongest attack found along the directions",
+    ),
+    "latent_label_kept": Metric(
+        True, 0, "share of the attacked images on which the independent judge still sees the label"
+    ),
+    "latent_worst": Metric(
+        True,
+        1,
+        "share still classified correctly after each of several attacks along the directions",
+    ),
+    "latent_other_worst": Metric(
+        True, 1, "the same along directions of the same layers that are orthogonal to these"
+    ),
+    "pixel_worst": Metric(
+        True, 1, "share still classified correctly after each of several attacks in pixels"
+    ),
+    "label_kept": Metric(
+        True, 1, "share of the varied images on which the independent judge still sees the label"
+    ),
+    "reconstruction_error": Metric(
+        False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"
+    ),
 }
 ERROR_REDUCTION = "error_reduction"  # the metric of columns derived from the accuracies
-SPLITS = ("test_iid", "test_shift")  # these come first, then other test splits, then validation, then train
+SPLITS = (
+    "test_iid",
+    "test_shift",
+)  # these come first, then other test splits, then validation, then train
 
-_Measured = dict[tuple[str, str, str], dict[int, Record]]  # (method, split, metric) -> seed -> record
+_Measured = dict[
+    tuple[str, str, str], dict[int, Record]
+]  # (method, split, metric) -> seed -> record
 
 
 def build(
@@ -102,48 +129,76 @@ def build(
 
     def cell(method: str, column: Column) -> Cell | None:
         if column.metric == ERROR_REDUCTION and column.signed:
-            reduction = _paired(measured, method, baseline, column.split, "accuracy", _error_reduction)
-            return reduction._replace(low=None, high=None) if reduction and method == baseline else reduction  # 0 by definition
+            reduction = _paired(
+                measured, method, baseline, column.split, "accuracy", _error_reduction
+            )
+            return (
+                reduction._replace(low=None, high=None)
+                if reduction and method == baseline
+                else reduction
+            )  # 0 by definition
         return _mean(measured.get((method, column.split, column.metric), {}))
 
     cells = tuple(tuple(cell(method, column) for column in columns) for method in methods)
     return Table(tuple(methods), tuple(columns), cells, baseline, _note(cells), tuple(references))
 
 
-def build_differences(records: Iterable[Record], methods: Sequence[str], baseline: str = "original") -> Table:
+def build_differences(
+    records: Iterable[Record], methods: Sequence[str], baseline: str = "original"
+) -> Table:
     """As `build`, with each method's difference to the baseline, over the seeds that both have, in place of its value."""
     measured = _by_seed(records, (*methods, baseline))
     others = tuple(method for method in methods if method != baseline)
-    columns = sorted((c for c in _columns(measured) if (baseline, c.split, c.metric) in measured), key=_place)
-    cells = tuple(tuple(_paired(measured, method, baseline, c.split, c.metric, _difference) for c in columns) for method in others)
+    columns = sorted(
+        (c for c in _columns(measured) if (baseline, c.split, c.metric) in measured), key=_place
+    )
+    cells = tuple(
+        tuple(_paired(measured, method, baseline, c.split, c.metric, _difference) for c in columns)
+        for method in others
+    )
     return Table(
-        others, tuple(map(difference_column, columns)), cells, baseline, f"Difference to {baseline}, taken seed by seed. {_note(cells)}"
+        others,
+        tuple(map(difference_column, columns)),
+        cells,
+        baseline,
+        f"Difference to {baseline}, taken seed by seed. {_note(cells)}",
     )
 
 
 def difference_column(column: Column) -> Column:
     """The column that holds differences of this column's values."""
-    return column._replace(unit="points" if column.unit == "%" else "", signed=True, better=0)  # a loss can be the smallest of losses
+    return column._replace(
+        unit="points" if column.unit == "%" else "", signed=True, better=0
+    )  # a loss can be the smallest of losses
 
 
-def paired_difference(records: Iterable[Record], method: str, baseline: str, split: str, metric: str) -> Cell | None:
+def paired_difference(
+    records: Iterable[Record], method: str, baseline: str, split: str, metric: str
+) -> Cell | None:
     """Mean over the shared seeds of method minus baseline, with its t-interval; None where they share no seed.
 
     One shared seed gives a difference without an interval.
     """
-    return _paired(_by_seed(records, (method, baseline)), method, baseline, split, metric, _difference)
+    return _paired(
+        _by_seed(records, (method, baseline)), method, baseline, split, metric, _difference
+    )
 
 
 def select(table: Table, keep: Callable[[Column], bool]) -> Table:
     """The table with only the columns for which `keep` is true, for a figure of the ones that matter most, say."""
     kept = [j for j, column in enumerate(table.columns) if keep(column)]
-    return table._replace(columns=tuple(table.columns[j] for j in kept), cells=tuple(tuple(row[j] for j in kept) for row in table.cells))
+    return table._replace(
+        columns=tuple(table.columns[j] for j in kept),
+        cells=tuple(tuple(row[j] for j in kept) for row in table.cells),
+    )
 
 
 def glossary(table: Table) -> tuple[tuple[str, str], ...]:
     """(metric, its meaning) for the table's metrics whose meaning is known."""
     meanings = {name: metric.meaning for name, metric in METRICS.items()}
-    meanings[ERROR_REDUCTION] = f"(error of {table.baseline} - error) / error of {table.baseline}, with error = 1 - accuracy"
+    meanings[ERROR_REDUCTION] = (
+        f"(error of {table.baseline} - error) / error of {table.baseline}, with error = 1 - accuracy"
+    )
     found = dict.fromkeys(_family(column.metric) for column in table.columns)
     return tuple((name, meanings[name]) for name in found if name in meanings)
 
@@ -156,10 +211,14 @@ def _by_seed(records: Iterable[Record], methods: Sequence[str]) -> _Measured:
     for record in records:
         if record.method not in methods:
             continue
-        earlier = measured.setdefault((record.method, record.split, record.metric), {}).setdefault(record.seed, record)
+        earlier = measured.setdefault((record.method, record.split, record.metric), {}).setdefault(
+            record.seed, record
+        )
         if str(earlier) != str(record):  # as strings, because a NaN does not equal itself
             place = f"{record.method}, seed {record.seed}, {record.metric} on {record.split}"
-            raise ValueError(f"two different records for {place}: {earlier.value} and {record.value}")
+            raise ValueError(
+                f"two different records for {place}: {earlier.value} and {record.value}"
+            )
     return measured
 
 
@@ -169,12 +228,26 @@ def _columns(measured: _Measured) -> list[Column]:
         # A Wilson interval belongs to a proportion, so a metric not known here that carries one is printed in per cent.
         all_bounded = all(record.low is not None for record in _group(measured, split, metric))
         known = METRICS.get(_family(metric), Metric(all_bounded, 0, ""))
-        columns.append(Column(metric, split, "%" if known.proportion else "", False, known.better, _examples(measured, split, metric)))
+        columns.append(
+            Column(
+                metric,
+                split,
+                "%" if known.proportion else "",
+                False,
+                known.better,
+                _examples(measured, split, metric),
+            )
+        )
     return columns
 
 
 def _group(measured: _Measured, split: str, metric: str) -> list[Record]:
-    return [record for key, seeds in measured.items() if key[1:] == (split, metric) for record in seeds.values()]
+    return [
+        record
+        for key, seeds in measured.items()
+        if key[1:] == (split, metric)
+        for record in seeds.values()
+    ]
 
 
 def _examples(measured: _Measured, split: str, metric: str) -> tuple[int, int]:
@@ -204,7 +277,11 @@ def _split_place(split: str) -> tuple[int, str]:
 
 
 def _splits_to_reduce(columns: Sequence[Column]) -> list[str]:
-    tested = [c.split for c in columns if c.metric == "accuracy" and c.split != "train" and not c.split.startswith("val")]
+    tested = [
+        c.split
+        for c in columns
+        if c.metric == "accuracy" and c.split != "train" and not c.split.startswith("val")
+    ]
     return [split for split in tested if not split.endswith("iid")] or tested
 
 
@@ -219,10 +296,18 @@ def _mean(seeds: dict[int, Record]) -> Cell | None:
 
 
 def _paired(
-    measured: _Measured, method: str, baseline: str, split: str, metric: str, change: Callable[[float, float], float | None]
+    measured: _Measured,
+    method: str,
+    baseline: str,
+    split: str,
+    metric: str,
+    change: Callable[[float, float], float | None],
 ) -> Cell | None:
     """Mean of change(value, baseline's value) over the shared seeds; None without one, or where a change is None (undefined)."""
-    own, reference = measured.get((method, split, metric), {}), measured.get((baseline, split, metric), {})
+    own, reference = (
+        measured.get((method, split, metric), {}),
+        measured.get((baseline, split, metric), {}),
+    )
     changes = [change(own[seed].value, reference[seed].value) for seed in own if seed in reference]
     defined = [value for value in changes if value is not None]
     return _over_seeds(defined) if len(defined) == len(changes) else None
@@ -247,11 +332,13 @@ def _note(cells: Sequence[Sequence[Cell | None]]) -> str:
     shown = [cell for row in cells for cell in row if cell]
     several = sorted({cell.seeds for cell in shown if cell.seeds > 1})
     single = any(cell.seeds == 1 for cell in shown)
-    wilson = ", with the 95 % interval over the examples (Wilson)" if any(c.seeds == 1 and c.low is not None for c in shown) else ""
+    wilson = (
+        ", with the 95 % interval over the examples (Wilson)"
+        if any(c.seeds == 1 and c.low is not None for c in shown)
+        else ""
+    )
     if not several:
         return f"One seed{wilson}." if single else ""
     counts = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
-    note = (
-        f"Mean over {counts} seeds, with the 95 % interval over the seeds (Student's t), which speaks of other runs, not of other images."
-    )
+    note = f"Mean over {counts} seeds, with the 95 % interval over the seeds (Student's t), which speaks of other runs, not of other images."
     return f"{note} † One seed{wilson}." if single else note

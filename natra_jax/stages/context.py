@@ -23,17 +23,21 @@ class Context(NamedTuple):
     workdir: epath.Path
     scratch: Path  # for memory-mapped copies of files in a bucket
     devices: Sequence[Any]
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     fingerprints: dict[str, str]  # piece -> fingerprint
-    source: Source | None = None  # of data that were handed over in Python; None: as config.data says
+    source: Source | None = (
+        None  # of data that were handed over in Python; None: as config.data says
+    )
     variant: str = ""  # behind the names of the pieces from encoder to screen: '' the experiment's own, or SINGLE
 
-    def place(self, piece: str) -> str:
+    def task_name(self, task: str) -> str:
         """The name of the piece, which is that of its directory, in this variant."""
-        return piece + self.variant
+        return task + self.variant
 
 
-SINGLE = "-ol"  # encoder, shift, encode, directions and screen with a single code an image, for natra_ol
+SINGLE = (
+    "-ol"  # encoder, shift, encode, directions and screen with a single code an image, for natra_ol
+)
 
 
 def is_single(config: ConfigDict | FrozenConfigDict) -> bool:
@@ -62,11 +66,15 @@ def open_array(context: Context, name: str) -> np.ndarray:
             copy.write_bytes(path.read_bytes())
         return np.load(copy, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as an array ({error}): delete {path.parent} and run again") from error
+        raise UserError(
+            f"{path}: cannot be read as an array ({error}): delete {path.parent} and run again"
+        ) from error
 
 
 def save_array(path: epath.Path, array: np.ndarray) -> None:
     """Writes one .npy file."""
     with path.open("wb") as file:
         # handed a real file, NumPy writes past Python's file object, and a full disk loses its errno
-        np.lib.format.write_array(SimpleNamespace(write=file.write), np.asarray(array), allow_pickle=False)
+        np.lib.format.write_array(
+            SimpleNamespace(write=file.write), np.asarray(array), allow_pickle=False
+        )

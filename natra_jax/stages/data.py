@@ -11,18 +11,36 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from natra_jax.data import ARRAYS, SOURCES, UNLABELLED, Decoded, Images, Joined, Rows, Source, Split, batches, folder, prepared, reopen
+from natra_jax.data import (
+    ARRAYS,
+    SOURCES,
+    UNLABELLED,
+    Concat,
+    Decoded,
+    Images,
+    Source,
+    Split,
+    Subset,
+    batches,
+    folder,
+    prepared,
+    reopen,
+)
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
 from natra_jax.stages.context import Context, open_array, save_array
 from natra_jax.types import Batch, Record, UserError
 from natra_jax.workdir import local
 
-READING = ("data.threads", "data.workers", "data.decoded_gigabytes")  # fields that say how data are read, not what they are
+READING = (
+    "data.threads",
+    "data.workers",
+    "data.decoded_gigabytes",
+)  # fields that say how data are read, not what they are
 _CHUNK = 512  # images that are decoded before they are written
 
 
-class Facts(NamedTuple):
+class DatasetInfo(NamedTuple):
     """What the later stages need to know of the data without reading it."""
 
     classes: tuple[str, ...]  # names of the labels
@@ -47,19 +65,35 @@ def run(context: Context, directory: epath.Path) -> None:
         save_array(directory / f"{name}_renderings.npy", views)
     if source.unlabelled is not None:
         keep_images(context, directory, "unlabelled_image", source.unlabelled)
-    if source.wild is not None:
-        keep_images(context, directory, "wild_image", source.wild.image)
+    if source.domain is not None:
+        keep_images(context, directory, "wild_image", source.domain.image)
         # a file apart: nothing but the judge may know the labels of the generator's domain
-        save_array(directory / "judge_label.npy", source.wild.label)
-    counts = {name: np.bincount(split.label, minlength=source.num_classes).tolist() for name, split in source.splits.items()}
+        save_array(directory / "judge_label.npy", source.domain.label)
+    counts = {
+        name: np.bincount(split.label, minlength=source.num_classes).tolist()
+        for name, split in source.splits.items()
+    }
     unlabelled = 0 if source.unlabelled is None else len(source.unlabelled)
     image_shape = tuple(source.splits["train"].image.shape[1:])
-    found = Facts(source.classes, image_shape, tuple(source.splits), tuple(source.renderings), covered, counts, unlabelled)
+    found = DatasetInfo(
+        source.classes,
+        image_shape,
+        tuple(source.splits),
+        tuple(source.renderings),
+        covered,
+        counts,
+        unlabelled,
+    )
     (directory / "facts.json").write_text(json.dumps(found._asdict(), indent=1))
     _say(context, found)
     fingerprint = context.fingerprints[directory.name]
-    shares = {name: (max(of_split) / sum(of_split), sum(of_split)) for name, of_split in counts.items()}
-    records = [Record("data", 0, name, "majority_share", share, count, None, None, fingerprint) for name, (share, count) in shares.items()]
+    shares = {
+        name: (max(of_split) / sum(of_split), sum(of_split)) for name, of_split in counts.items()
+    }
+    records = [
+        Record("data", 0, name, "majority_share", share, count, None, None, fingerprint)
+        for name, (share, count) in shares.items()
+    ]
     write_records(directory / "records.jsonl", records)
 
 
@@ -70,20 +104,28 @@ def identity(c, source: Source | None = None) -> dict[str, str]:
     prefix, _, name = c.name.partition(":")
     if prefix == "folder":
         unlabelled = folder.listed(c.unlabelled, "data.unlabelled") if c.unlabelled else []
-        return {"files": hashlib.sha256(json.dumps([folder.listed(c.path), unlabelled]).encode()).hexdigest()}
+        return {
+            "files": hashlib.sha256(
+                json.dumps([folder.listed(c.path), unlabelled]).encode()
+            ).hexdigest()
+        }
     return {"card": prepared.card(c.path, name)} if name else {}
 
 
-def facts(context: Context) -> Facts:
+def info(context: Context) -> DatasetInfo:
     read = json.loads((context.workdir / "data" / "facts.json").read_text())
     tuples = {name: tuple(read[name]) for name in ("classes", "image_shape", "splits", "rendered")}
     covered = None if read["covered"] is None else tuple(read["covered"])
-    return Facts(**tuples, covered=covered, counts=read["counts"], unlabelled=read["unlabelled"])
+    return DatasetInfo(
+        **tuples, covered=covered, counts=read["counts"], unlabelled=read["unlabelled"]
+    )
 
 
 def split(context: Context, name: str, piece: str = "data") -> Split:
     """The named split of the piece's, its images memory-mapped, or decoded where they are asked for."""
-    return Split(_open(context, f"{name}_image", piece), open_array(context, f"{piece}/{name}_label.npy"))
+    return Split(
+        _open(context, f"{name}_image", piece), open_array(context, f"{piece}/{name}_label.npy")
+    )
 
 
 def renderings(context: Context, name: str) -> np.ndarray:
@@ -94,10 +136,10 @@ def renderings(context: Context, name: str) -> np.ndarray:
 def training(context: Context) -> Split:
     """What classifiers are trained on: the train split and, behind it, the images without labels, labelled UNLABELLED."""
     train = split(context, "train")
-    if not (count := facts(context).unlabelled):
+    if not (count := info(context).unlabelled):
         return train
     label = np.concatenate([train.label, np.full(count, UNLABELLED, np.int32)])
-    return Split(Joined([train.image, _open(context, "unlabelled_image")]), label)
+    return Split(Concat([train.image, _open(context, "unlabelled_image")]), label)
 
 
 def varied(context: Context, name: str) -> Split:
@@ -107,35 +149,43 @@ def varied(context: Context, name: str) -> Split:
     if 0 < context.config.eval.examples < len(index):
         drawn = np.random.default_rng(context.config.data.seed).permutation(index)
         index = np.sort(drawn[: context.config.eval.examples])
-    return whole if len(index) == len(whole.label) else Split(Rows(whole.image, index), np.asarray(whole.label[index]))
+    return (
+        whole
+        if len(index) == len(whole.label)
+        else Split(Subset(whole.image, index), np.asarray(whole.label[index]))
+    )
 
 
 def covered(context: Context, label: np.ndarray) -> np.ndarray:
     """Indices of the labels of what the generator makes."""
-    classes = facts(context).covered
+    classes = info(context).covered
     return np.arange(len(label)) if classes is None else np.flatnonzero(np.isin(label, classes))
 
 
-def wild(context: Context) -> Images:
+def domain_images(context: Context) -> Images:
     """Unlabelled images of the generator's domain, [N, H, W, C] uint8: where the source has none of its own, all that are trained on."""
     if _is_kept(context, "wild_image"):
         return _open(context, "wild_image")
-    target, unlabelled = _target(context), facts(context).unlabelled
-    return Joined([target, _open(context, "unlabelled_image")]) if unlabelled else target
+    target, unlabelled = _target(context), info(context).unlabelled
+    return Concat([target, _open(context, "unlabelled_image")]) if unlabelled else target
 
 
-def domain_batches(context: Context, domain: str, batch_size: int, seed: int, field: str) -> Callable[[int], Batch]:
+def domain_batches(
+    context: Context, domain: str, batch_size: int, seed: int, field: str
+) -> Callable[[int], Batch]:
     """(step) -> {"image": [batch_size, H, W, C]} for what is fitted without labels.
 
     domain: 'marginal', the generator's; 'target', the train split; 'both', half of each batch from either, the odd one from the former.
     Raises UserError, naming the config field of batch_size, if there are fewer images.
     """
-    images = {"marginal": wild(context), "target": _target(context)}
+    images = {"marginal": domain_images(context), "target": _target(context)}
     if domain != "both":
         return batches({"image": images[domain]}, batch_size, seed, field)
     half, least = batch_size // 2, min(map(len, images.values()))
     if not 0 < half <= batch_size - half <= least:
-        raise UserError(f"config field {field} is {batch_size}, of which half are drawn from {least} images: it must be in 2..{2 * least}")
+        raise UserError(
+            f"config field {field} is {batch_size}, of which half are drawn from {least} images: it must be in 2..{2 * least}"
+        )
     shares = {"marginal": batch_size - half, "target": half}
     parts = [batches({"image": images[name]}, share, seed, field) for name, share in shares.items()]
     return lambda step: {"image": np.concatenate([part(step)["image"] for part in parts])}
@@ -145,19 +195,25 @@ def judge_split(context: Context) -> Split:
     """What the judge alone is trained on: images of the generator's domain with labels where the source has such, else the train split."""
     if not _is_kept(context, "wild_image"):
         return split(context, "train")
-    return Split(wild(context), open_array(context, "data/judge_label.npy"))
+    return Split(domain_images(context), open_array(context, "data/judge_label.npy"))
 
 
 def _load(c) -> Source:
     settings = c.to_dict()
     name = settings.pop("name")
     if name == ARRAYS:
-        raise UserError(f"config field data.name is {ARRAYS!r}: hand the arrays to natra_jax.pipeline.run (source=...)")
+        raise UserError(
+            f"config field data.name is {ARRAYS!r}: hand the arrays to natra_jax.pipeline.run (source=...)"
+        )
     prefix, _, name = name.partition(":")
     source = SOURCES[prefix](name=name, **settings)
     if not c.max_per_class:
         return source
-    return source._replace(splits={split: at_most(whole, c.max_per_class, c.seed) for split, whole in source.splits.items()})
+    return source._replace(
+        splits={
+            split: at_most(whole, c.max_per_class, c.seed) for split, whole in source.splits.items()
+        }
+    )
 
 
 def _digest(source: Source) -> str:
@@ -177,7 +233,9 @@ def _covered(names: tuple[str, ...], classes: tuple[str, ...]) -> tuple[int, ...
     for name in names:
         if name not in classes:
             some = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
-            raise UserError(f"config field data.covers names {name!r}, which is no class of the data ({some})")
+            raise UserError(
+                f"config field data.covers names {name!r}, which is no class of the data ({some})"
+            )
     return tuple(classes.index(name) for name in names) or None
 
 
@@ -185,7 +243,7 @@ def _target(context: Context) -> Images:
     """The training images that the generator covers."""
     train = split(context, "train")
     index = covered(context, train.label)
-    return train.image if len(index) == len(train.label) else Rows(train.image, index)
+    return train.image if len(index) == len(train.label) else Subset(train.image, index)
 
 
 def keep_split(context: Context, directory: epath.Path, name: str, split: Split) -> None:
@@ -206,7 +264,13 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
     from tqdm import tqdm
 
     kept = np.lib.format.open_memmap(on_disk, "w+", images.dtype, images.shape)
-    with tqdm(total=len(images), desc=f"data {name}", unit="image", disable=not sys.stderr.isatty(), leave=False) as bar:
+    with tqdm(
+        total=len(images),
+        desc=f"data {name}",
+        unit="image",
+        disable=not sys.stderr.isatty(),
+        leave=False,
+    ) as bar:
         for i in range(0, len(images), _CHUNK):
             chunk = images[i : i + _CHUNK]
             kept[i : i + len(chunk)] = chunk
@@ -215,7 +279,9 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
 
 
 def _is_kept(context: Context, name: str) -> bool:
-    return any((context.workdir / "data" / f"{name}.{suffix}").exists() for suffix in ("npy", "json"))
+    return any(
+        (context.workdir / "data" / f"{name}.{suffix}").exists() for suffix in ("npy", "json")
+    )
 
 
 def _open(context: Context, name: str, piece: str = "data") -> Images:
@@ -225,14 +291,18 @@ def _open(context: Context, name: str, piece: str = "data") -> Images:
     try:
         return reopen(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of images ({error}): delete {path.parent} and run again") from error
+        raise UserError(
+            f"{path}: cannot be read as a list of images ({error}): delete {path.parent} and run again"
+        ) from error
 
 
-def _say(context: Context, found: Facts) -> None:
+def _say(context: Context, found: DatasetInfo) -> None:
     for name, of_split in found.counts.items():
         total, most = sum(of_split), int(np.argmax(of_split))
         each = f"{min(of_split)} to {max(of_split)} each"
         answer = f"always {found.classes[most]!r} would be right on {of_split[most] / total:.1%}"
-        context.say(f"data: {name} {total} images of {found.num_classes} classes ({each}; {answer})")
+        context.log(
+            f"data: {name} {total} images of {found.num_classes} classes ({each}; {answer})"
+        )
     if found.unlabelled:
-        context.say(f"data: {found.unlabelled} images without labels")
+        context.log(f"data: {found.unlabelled} images without labels")

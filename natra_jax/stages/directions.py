@@ -22,19 +22,27 @@ def run(context: Context, directory: epath.Path) -> None:
     try:
         codes = directions.hold_class(generator_, _population(context, generator_, params))
         ranges = directions.ranges(c.layers)
-        found = directions.concatenate([_in_range(context, generator_, params, codes, layers) for layers in ranges])
+        found = directions.concatenate(
+            [_in_range(context, generator_, params, codes, layers) for layers in ranges]
+        )
     except ValueError as error:
         raise UserError(f"stage {directory.name}: {error}") from error
     saved.save(found, directory)
-    where = "in the generator's weights" if c.method == "sefa" else f"in the {c.space} of {len(codes)} codes"
+    where = (
+        "in the generator's weights"
+        if c.method == "sefa"
+        else f"in the {c.space} of {len(codes)} codes"
+    )
     layers = ", ".join(f"{first}-{stop - 1}" for first, stop in ranges)
     sigmas = ", ".join(f"{s:.2f}" for s in found.sigma)
-    context.say(f"{directory.name}: {len(found.names)} by {c.method} {where}, layers {layers}, sigma {sigmas}")
+    context.log(
+        f"{directory.name}: {len(found.names)} by {c.method} {where}, layers {layers}, sigma {sigmas}"
+    )
 
 
 def load(context: Context) -> Directions:
     """Of the generator's own codes [L, D], whether or not an image has several of these."""
-    return saved.load(context.workdir / context.place(NAME), context.fingerprints["generator"])
+    return saved.load(context.workdir / context.task_name(NAME), context.fingerprints["generator"])
 
 
 def _population(context: Context, generator_: Generator, params: Params) -> np.ndarray:
@@ -44,18 +52,40 @@ def _population(context: Context, generator_: Generator, params: Params) -> np.n
         labels = np.asarray(data.split(context, "train").label)
         index = data.covered(context, labels)
         model, _ = encoder.load(context)
-        return directions.within_classes(np.asarray(model.single(encode.train_codes(context)[index])), labels[index])
+        return directions.within_classes(
+            np.asarray(model.single(encode.train_codes(context)[index])), labels[index]
+        )
     if c.codes == "prior":
-        return np.asarray(generator_.draw(params, jax.random.key(c.seed), c.num_codes, c.truncation_psi))
+        return np.asarray(
+            generator_.draw(params, jax.random.key(c.seed), c.num_codes, c.truncation_psi)
+        )
     model, _ = encoder.load(context)
-    return np.asarray(model.single(np.asarray(encode.wild_codes(context))))
+    return np.asarray(model.single(np.asarray(encode.domain_codes(context))))
 
 
-def _in_range(context: Context, generator_: Generator, params: Params, codes: np.ndarray, layers: tuple[int, int]) -> Directions:
+def _in_range(
+    context: Context,
+    generator_: Generator,
+    params: Params,
+    codes: np.ndarray,
+    layers: tuple[int, int],
+) -> Directions:
     c, fingerprint = context.config.directions, context.fingerprints["generator"]
     if c.method == "sefa":
         return sefa(generator_, params, codes, num=c.num, layers=layers, fingerprint=fingerprint)
     in_codes = c.space == "codes"
-    seen = codes[:, slice(*layers)] if in_codes else directions.activations(generator_, params, codes, layers, c.at)
-    reduction = {"method": c.method, "dim": c.dim, "neighbors": c.neighbors, "regression": c.regression, "seed": c.seed}
-    return directions.discover(codes, seen, num=c.num, layers=layers, fingerprint=fingerprint, **reduction)
+    seen = (
+        codes[:, slice(*layers)]
+        if in_codes
+        else directions.activations(generator_, params, codes, layers, c.at)
+    )
+    reduction = {
+        "method": c.method,
+        "dim": c.dim,
+        "neighbors": c.neighbors,
+        "regression": c.regression,
+        "seed": c.seed,
+    }
+    return directions.discover(
+        codes, seen, num=c.num, layers=layers, fingerprint=fingerprint, **reduction
+    )

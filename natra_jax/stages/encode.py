@@ -23,27 +23,33 @@ _PART = 10_000  # images whose codes are kept together until all are there
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    wild = data.wild(context)
+    wild = data.domain_images(context)
     count = min(len(wild), context.config.directions.num_codes)
     train = data.training(context).image
-    sample = np.sort(np.random.default_rng(context.config.directions.seed).choice(len(wild), count, replace=False))
+    sample = np.sort(
+        np.random.default_rng(context.config.directions.seed).choice(
+            len(wild), count, replace=False
+        )
+    )
     _encode(context, train, np.arange(len(train)), directory, "train")
     _encode(context, wild, sample, directory, "wild")
 
 
 def train_codes(context: Context) -> np.ndarray:
     """[N_examples, L, D] (or expanded), by the index of the training example; behind them those of images without labels."""
-    return open_array(context, f"{context.place(NAME)}/train.npy")
+    return open_array(context, f"{context.task_name(NAME)}/train.npy")
 
 
-def wild_codes(context: Context) -> np.ndarray:
+def domain_codes(context: Context) -> np.ndarray:
     """[K, L, D] (or expanded), a sample of the generator's domain."""
-    return open_array(context, f"{context.place(NAME)}/wild.npy")
+    return open_array(context, f"{context.task_name(NAME)}/wild.npy")
 
 
 def encode_images(context: Context, images: np.ndarray) -> np.ndarray:
     """images [N, H, W, C] uint8 -> codes [N, L, D] (or expanded)."""
-    return np.concatenate(list(in_batches(_encoder(context), images, context.config.encode.batch_size)))
+    return np.concatenate(
+        list(in_batches(_encoder(context), images, context.config.encode.batch_size))
+    )
 
 
 def _encoder(context: Context) -> EncodeFn:
@@ -53,29 +59,69 @@ def _encoder(context: Context) -> EncodeFn:
     if not c.refine_steps:
         return Partial(Bound(_plain, model), params)
     generator_, generator_params = shift.load(context)
-    settings = (c.refine_steps, c.refine_learning_rate, encoder.reconstruction(context), c.gamma_domain)
-    return Partial(Bound(_refined, model, generator_, *settings), params, generator_params, perceptual.load(context))
+    settings = (
+        c.refine_steps,
+        c.refine_learning_rate,
+        encoder.reconstruction(context),
+        c.gamma_domain,
+    )
+    return Partial(
+        Bound(_refined, model, generator_, *settings),
+        params,
+        generator_params,
+        perceptual.load(context),
+    )
 
 
 def _plain(model, params, images):
     return model.encode(params, to_float(images))
 
 
-def _refined(model, generator_, steps, learning_rate, reconstruction, gamma_domain, params, generator_params, features_fn, images):
-    settings = {"steps": steps, "learning_rate": learning_rate, "reconstruction": reconstruction, "gamma_domain": gamma_domain}
-    return refine(model, params, generator_, generator_params, features_fn, to_float(images), **settings)
+def _refined(
+    model,
+    generator_,
+    steps,
+    learning_rate,
+    reconstruction,
+    gamma_domain,
+    params,
+    generator_params,
+    features_fn,
+    images,
+):
+    settings = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "reconstruction": reconstruction,
+        "gamma_domain": gamma_domain,
+    }
+    return refine(
+        model, params, generator_, generator_params, features_fn, to_float(images), **settings
+    )
 
 
-def _encode(context: Context, images: np.ndarray, indices: np.ndarray, directory: epath.Path, name: str) -> None:
+def _encode(
+    context: Context, images: np.ndarray, indices: np.ndarray, directory: epath.Path, name: str
+) -> None:
     """The codes of images[indices] to directory/name.npy, in parts, so that an interrupted run goes on behind the last whole one."""
     from tqdm import tqdm
 
-    encoder_, size, joined = _encoder(context), context.config.encode.batch_size, directory / f"{name}.npy"
+    encoder_, size, joined = (
+        _encoder(context),
+        context.config.encode.batch_size,
+        directory / f"{name}.npy",
+    )
     parts = [directory / f"{name}-{i:05d}.npy" for i in range(-(-len(indices) // _PART))]
     if joined.exists() and not any(part.exists() for part in parts):
         return  # the parts are removed after the whole is written
     terminal, start, encoded = sys.stderr.isatty(), time.perf_counter(), 0
-    with tqdm(total=len(indices), desc=f"{directory.name} {name}", unit="image", disable=not terminal, leave=False) as bar:
+    with tqdm(
+        total=len(indices),
+        desc=f"{directory.name} {name}",
+        unit="image",
+        disable=not terminal,
+        leave=False,
+    ) as bar:
         for i, path in enumerate(parts):
             index = indices[i * _PART : (i + 1) * _PART]
             if _length(path) == len(index):
@@ -88,10 +134,12 @@ def _encode(context: Context, images: np.ndarray, indices: np.ndarray, directory
             save_array(path, np.concatenate(codes))
             encoded += len(index)
             if not terminal and len(parts) > 1:
-                context.say(f"{directory.name}: {name} {i * _PART + len(index)}/{len(indices)} images")
+                context.log(
+                    f"{directory.name}: {name} {i * _PART + len(index)}/{len(indices)} images"
+                )
     rate = encoded / (time.perf_counter() - start)
     _join(parts, joined, len(indices))
-    context.say(f"{directory.name}: {len(indices)} images to {name}.npy, {rate:,.0f} a second")
+    context.log(f"{directory.name}: {len(indices)} images to {name}.npy, {rate:,.0f} a second")
 
 
 def _length(path: epath.Path) -> int | None:

@@ -9,17 +9,23 @@ import numpy as np
 from etils import epath
 
 from natra_jax import attacks
-from natra_jax.classifiers import dual
+from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.evaluation.benchmark import LogitsFn, attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
 from natra_jax.stages import classifier, data, encode, extra_splits, judge, screen, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
-from natra_jax.weights.configured import has_generator
+from natra_jax.weights.generator_config import has_generator
 
 # what the figures here depend on
-FIELDS = ("eval.batch_size", "eval.examples", "eval.latent_steps", "eval.latent_restarts", "eval.latent_epsilon")
+FIELDS = (
+    "eval.batch_size",
+    "eval.examples",
+    "eval.latent_steps",
+    "eval.latent_restarts",
+    "eval.latent_epsilon",
+)
 LATENT_SPLITS = ("val_iid", "test_iid")
 _ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier with the adversarial twins of its BatchNorm
 
@@ -36,17 +42,22 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
             records += _on_variations(context, logits_fn, record, seed)
     write_records(directory / "records.jsonl", records)
     shown = {(r.split, r.metric): r.value for r in records if r.method == method}
-    context.say(f"evaluate: {method} seed {seed}: " + ", ".join(f"{m} {s} {v:.3f}" for (s, m), v in shown.items() if s.startswith("val")))
+    context.log(
+        f"evaluate: {method} seed {seed}: "
+        + ", ".join(f"{m} {s} {v:.3f}" for (s, m), v in shown.items() if s.startswith("val"))
+    )
 
 
 def logits(context: Context, trained: classifier.Trained, *, adversarial: bool = False):
-    return classifier.logits_fn(context.config, data.facts(context).num_classes, trained.variables, adversarial=adversarial)
+    return classifier.logits_fn(
+        context.config, data.info(context).num_classes, trained.variables, adversarial=adversarial
+    )
 
 
 def branches(context: Context, trained: classifier.Trained, method: str) -> dict[str, LogitsFn]:
     """{name in the records: classifier}: the classifier, and itself with adversarial BatchNorm where it has that."""
     found = {method: logits(context, trained)}
-    if dual.has_twins(trained.variables):
+    if auxiliary_batch_norm.has_auxiliary(trained.variables):
         found[method + _ADVERSARIAL] = logits(context, trained, adversarial=True)
     return found
 
@@ -67,13 +78,17 @@ def search(context: Context) -> attacks.Attack:
     return latent_search(c.latent_steps, c.latent_restarts)
 
 
-def recorder(context: Context, directory: epath.Path, method: str, seed: int) -> Callable[[str, str, np.ndarray], Record]:
+def recorder(
+    context: Context, directory: epath.Path, method: str, seed: int
+) -> Callable[[str, str, np.ndarray], Record]:
     """(split, metric, right [N] bool) -> the share of right ones as a record."""
     fingerprint = context.fingerprints[str(directory.relative_to(context.workdir))]
 
     def record(split: str, metric: str, right: np.ndarray) -> Record:
         low, high = wilson(int(right.sum()), len(right))
-        return Record(method, seed, split, metric, float(right.mean()), len(right), low, high, fingerprint)
+        return Record(
+            method, seed, split, metric, float(right.mean()), len(right), low, high, fingerprint
+        )
 
     return record
 
@@ -85,16 +100,22 @@ def latent_search(num_steps: int, restarts: int) -> attacks.Attack:
 
 
 def _on_images(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
-    facts, size = data.facts(context), context.config.eval.batch_size
+    info, size = data.info(context), context.config.eval.batch_size
     records = []
-    splits = {name: data.split(context, name) for name in facts.splits if name != "train"}
+    splits = {name: data.split(context, name) for name in info.splits if name != "train"}
     splits |= {name: extra_splits.split(context, name) for name in extra_splits.names(context)}
     for name, split in splits.items():
-        answers = predict(logits_fn, split.image, size)
-        records.append(record(name, "accuracy", answers == split.label))
-    for name in facts.rendered:
+        predictions = predict(logits_fn, split.image, size)
+        records.append(record(name, "accuracy", predictions == split.label))
+    for name in info.rendered:
         views = data.renderings(context, name)
-        records.append(record(name, f"worst{views.shape[1]}", right_in_all(logits_fn, views, data.split(context, name).label, size)))
+        records.append(
+            record(
+                name,
+                f"worst{views.shape[1]}",
+                right_in_all(logits_fn, views, data.split(context, name).label, size),
+            )
+        )
     return records
 
 
@@ -106,7 +127,20 @@ def _on_variations(context: Context, logits_fn: LogitsFn, record, seed: int) -> 
     for name in LATENT_SPLITS:
         split = data.varied(context, name)
         codes, labels = encode.encode_images(context, split.image), np.asarray(split.label)
-        found = attack(search(context), space, logits_fn, codes, labels, c.latent_epsilon, seed=seed, batch_size=c.batch_size)
+        found = attack(
+            search(context),
+            space,
+            logits_fn,
+            codes,
+            labels,
+            c.latent_epsilon,
+            seed=seed,
+            batch_size=c.batch_size,
+        )
         records.append(record(name, "latent_accuracy", ~found.failed))
-        records.append(record(name, "latent_label_kept", predict(judge_fn, found.images, c.batch_size) == labels))
+        records.append(
+            record(
+                name, "latent_label_kept", predict(judge_fn, found.images, c.batch_size) == labels
+            )
+        )
     return records

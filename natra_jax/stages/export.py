@@ -28,28 +28,44 @@ def run(context: Context, directory: epath.Path) -> None:
     c = context.config
     name, seed = method(c), c.seeds[0]
     trained = train.load(context, name, seed)
-    logits_fn = classifier.logits_fn(c, data.facts(context).num_classes, trained.variables)
+    logits_fn = classifier.logits_fn(c, data.info(context).num_classes, trained.variables)
     all_labels = np.asarray(data.split(context, "train").label)
-    covered, all_codes, names = data.covered(context, all_labels), encode.train_codes(context), screen.load(context).names
+    covered, all_codes, names = (
+        data.covered(context, all_labels),
+        encode.train_codes(context),
+        screen.load(context).names,
+    )
     parts = np.split(covered, range(_PART, len(covered), _PART))
     space = screen.space(context)
-    search = attacks.best_of(attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start), c.natra.restarts)
+    search = attacks.best_of(
+        attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start), c.natra.restarts
+    )
     rows: list[tuple] = []
-    for (s, axis), (part, index) in itertools.product(enumerate(np.eye(len(names), dtype=all_codes.dtype)), enumerate(parts)):
+    for (s, axis), (part, index) in itertools.product(
+        enumerate(np.eye(len(names), dtype=all_codes.dtype)), enumerate(parts)
+    ):
         one, codes, labels = attacks.along(space, axis), all_codes[index], all_labels[index]
-        settings = {"loss": "margin", "seed": c.directions.seed + part, "batch_size": c.eval.batch_size}
+        settings = {
+            "loss": "margin",
+            "seed": c.directions.seed + part,
+            "batch_size": c.eval.batch_size,
+        }
         found = attack(search, one, logits_fn, codes, labels, c.export.epsilon, **settings)
         pixels = to_uint8(found.images)
         failed = predict(logits_fn, pixels, c.eval.batch_size) != labels
         for k in np.flatnonzero(failed) if c.export.failures_only else range(len(labels)):
             file = f"images/{labels[k]}/{index[k]:06d}_{s:03d}.png"
             _write_image(directory / file, pixels[k])
-            rows.append((file, index[k], labels[k], names[s], f"{found.delta[k, s]:.6g}", int(failed[k])))
+            rows.append(
+                (file, index[k], labels[k], names[s], f"{found.delta[k, s]:.6g}", int(failed[k]))
+            )
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
     (directory / TABLE).write_text(text.getvalue())
     which = "that it gets wrong" if c.export.failures_only else "in all"
-    context.say(f"export: {len(rows)} variations of {len(covered)} images for {name} seed {seed} {which}, in {directory / TABLE}")
+    context.log(
+        f"export: {len(rows)} variations of {len(covered)} images for {name} seed {seed} {which}, in {directory / TABLE}"
+    )
 
 
 def method(config) -> str:

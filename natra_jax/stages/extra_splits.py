@@ -10,7 +10,7 @@ from pathlib import Path
 from etils import epath
 
 from natra_jax.data import Decoded, Split, folder
-from natra_jax.data.decoding import Form
+from natra_jax.data.decoding import Preprocess
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
 from natra_jax.types import UserError
@@ -20,13 +20,15 @@ _FIELD = "eval.extra_splits"
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    c, facts = context.config, data.facts(context)
+    c, info = context.config, data.info(context)
     for name, path in named(c.eval.extra_splits).items():
-        listing = folder.list_classes(Path(path).expanduser(), facts.classes)
-        images = Decoded(listing.files, Form(facts.image_shape[0], c.data.fit, facts.image_shape[2]))
+        listing = folder.list_classes(Path(path).expanduser(), info.classes)
+        images = Decoded(
+            listing.files, Preprocess(info.image_shape[0], c.data.fit, info.image_shape[2])
+        )
         images.check()
         data.keep_split(context, directory, name, Split(images, listing.label))
-        context.say(f"{NAME}: {name} {len(images)} images, {path}")
+        context.log(f"{NAME}: {name} {len(images)} images, {path}")
 
 
 def names(context: Context) -> list[str]:
@@ -43,9 +45,13 @@ def named(entries: Sequence[str]) -> dict[str, str]:
     for entry in entries:
         name, equals, path = entry.partition("=")
         if not (equals and path and name.isidentifier()) or f"test_{name}" in found:
-            raise UserError(f"config field {_FIELD} has {entry!r}: it must be name=folder, the name of letters, digits and _, none twice")
+            raise UserError(
+                f"config field {_FIELD} has {entry!r}: it must be name=folder, the name of letters, digits and _, none twice"
+            )
         if name in ("iid", "shift"):
-            raise UserError(f"config field {_FIELD} has {entry!r}: the data have a split test_{name} of their own: choose another name")
+            raise UserError(
+                f"config field {_FIELD} has {entry!r}: the data have a split test_{name} of their own: choose another name"
+            )
         found[f"test_{name}"] = path
     return found
 

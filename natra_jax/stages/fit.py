@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from natra_jax.data.loader import Reading
+from natra_jax.data.loader import PrefetchOptions
 from natra_jax.stages.context import Context
 from natra_jax.training import loop
 from natra_jax.training.checkpoint import Checkpoints
@@ -19,7 +19,7 @@ def fit(
     context: Context,
     directory: epath.Path,
     step: Callable,
-    constant: Any,
+    frozen: Any,
     state: Any,
     batch_at: Callable[[int], Batch],
     steps: int,
@@ -33,12 +33,18 @@ def fit(
     """
     every = max(1, steps // parts)
     compiled = compile_step(lambda axis: step, context.devices[:1])
-    read = {"reading": reading(context), "place": compiled.place}
+    read = {"prefetch_options": prefetch_options(context), "to_device": compiled.to_device}
     with Checkpoints(directory) as checkpoints:
-        settings = {"checkpoints": checkpoints, "checkpoint_every": every, "log_every": every, "name": name, "say": context.say}
-        return loop.run(compiled, constant, state, batch_at, steps, **settings, **read)[0]
+        settings = {
+            "checkpoints": checkpoints,
+            "checkpoint_every": every,
+            "log_every": every,
+            "name": name,
+            "log": context.log,
+        }
+        return loop.run(compiled, frozen, state, batch_at, steps, **settings, **read)[0]
 
 
-def reading(context: Context) -> Reading:
+def prefetch_options(context: Context) -> PrefetchOptions:
     """Who reads batches ahead, as config.data has it."""
-    return Reading(context.config.data.threads, context.config.data.workers)
+    return PrefetchOptions(context.config.data.threads, context.config.data.workers)

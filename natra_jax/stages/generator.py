@@ -17,15 +17,15 @@ from etils import epath
 from natra_jax import generators, trees
 from natra_jax.data import batches, to_float
 from natra_jax.evaluation.records import write_records
-from natra_jax.latents import adversarial, autoencoder
-from natra_jax.latents.discriminator import Discriminator, init_params, warm_started
+from natra_jax.gan import adversarial, autoencoder
+from natra_jax.gan.discriminator import Discriminator, init_params, warm_started
 from natra_jax.latents.encoder import Encoder, fit_state
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
-from natra_jax.weights.configured import OWN, PACKAGE, from_config, is_file, own_arguments
+from natra_jax.weights.generator_config import OWN, PACKAGE, from_config, is_file, own_arguments
 
 NAME = "generator"
 _PARAMS, _CARD = "params.npz", "generator.json"
@@ -33,15 +33,23 @@ _PARAMS, _CARD = "params.npz", "generator.json"
 
 def check(context: Context, generator: Generator) -> None:
     """Raises UserError, before any time is spent on what comes before it, if the config's generator makes no images of the data's size."""
-    config, facts = context.config, data.facts(context)
+    config, info = context.config, data.info(context)
     made = jax.eval_shape(
-        lambda key: generator.synthesize(params := generator.init(key), generator.draw(params, key, 1)), jax.random.key(0)
+        lambda key: generator.synthesize(
+            params := generator.init(key), generator.draw(params, key, 1)
+        ),
+        jax.random.key(0),
     )
-    if made.shape[1:] != facts.image_shape:
-        found, wanted = (f"{height}x{width} with {channels} channels" for height, width, channels in (made.shape[1:], facts.image_shape))
+    if made.shape[1:] != info.image_shape:
+        found, wanted = (
+            f"{height}x{width} with {channels} channels"
+            for height, width, channels in (made.shape[1:], info.image_shape)
+        )
         field = "weights" if is_file(config.generator) else "resolution"
         value = config.generator[field]
-        raise UserError(f"config field generator.{field} is {value!r}: its images are {found}, those of {config.data.name} {wanted}")
+        raise UserError(
+            f"config field generator.{field} is {value!r}: its images are {found}, those of {config.data.name} {wanted}"
+        )
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -51,13 +59,17 @@ def run(context: Context, directory: epath.Path) -> None:
         loaded = from_config(c)
         function, arguments, params = loaded.function, loaded.arguments, loaded.params
         for note in loaded.notes:
-            context.say(f"generator: {note}")
-        context.say(f"generator: {named}, a {loaded.family} of {loaded.generator.resolution} px, {loaded.generator.num_layers} layers")
+            context.log(f"generator: {note}")
+        context.log(
+            f"generator: {named}, a {loaded.family} of {loaded.generator.resolution} px, {loaded.generator.num_layers} layers"
+        )
     else:
         function, arguments = OWN, own_arguments(c)
         if named:
-            params = generators.load_weights(named.removeprefix(PACKAGE), generators.build(function, arguments))
-            context.say(f"generator: the weights {named} that come with natra_jax")
+            params = generators.load_weights(
+                named.removeprefix(PACKAGE), generators.build(function, arguments)
+            )
+            context.log(f"generator: the weights {named} that come with natra_jax")
         else:
             params = _train(context, directory, generators.build(function, arguments))
     save(directory, function, arguments, params)
@@ -66,7 +78,9 @@ def run(context: Context, directory: epath.Path) -> None:
 def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
     """Writes what `build` and `load` read."""
     trees.save(directory / _PARAMS, params)
-    (directory / _CARD).write_text(json.dumps({"function": function, "arguments": arguments}, indent=1))
+    (directory / _CARD).write_text(
+        json.dumps({"function": function, "arguments": arguments}, indent=1)
+    )
 
 
 def build(context: Context) -> Generator:
@@ -76,40 +90,76 @@ def build(context: Context) -> Generator:
 
 def load(context: Context) -> tuple[Generator, Params]:
     generator = build(context)
-    return generator, trees.load(context.workdir / NAME / _PARAMS, jax.eval_shape(generator.init, jax.random.key(0)))
+    return generator, trees.load(
+        context.workdir / NAME / _PARAMS, jax.eval_shape(generator.init, jax.random.key(0))
+    )
 
 
 def _train(context: Context, directory: epath.Path, generator: Generator) -> Params:
     """The weights of the autoencoder's decoder or, where the config goes on adversarially, their average."""
     c = context.config.generator
-    facts = data.facts(context)
+    info = data.info(context)
     network = Encoder(2 * c.code_dim)
-    params = _train_autoencoder(context, directory, generator, network, facts)
+    params = _train_autoencoder(context, directory, generator, network, info)
     if c.adversarial.steps:
         error, _ = _reconstruction_error(context, generator, network, params)
-        context.say(f"generator: squared error of reconstruction on val_iid {error:.5f} before adversarial training")
-        params = _train_adversarially(context, directory, generator, network, params, facts)
+        context.log(
+            f"generator: squared error of reconstruction on val_iid {error:.5f} before adversarial training"
+        )
+        params = _train_adversarially(context, directory, generator, network, params, info)
     error, images = _reconstruction_error(context, generator, network, params)
-    context.say(f"generator: squared error of reconstruction on val_iid {error:.5f} of a variance of {images.var():.4f}")
+    context.log(
+        f"generator: squared error of reconstruction on val_iid {error:.5f} of a variance of {images.var():.4f}"
+    )
     fingerprint = context.fingerprints["generator"]
-    record = Record("generator", 0, "val_iid", "reconstruction_error", error, len(images), None, None, fingerprint)
+    record = Record(
+        "generator",
+        0,
+        "val_iid",
+        "reconstruction_error",
+        error,
+        len(images),
+        None,
+        None,
+        fingerprint,
+    )
     write_records(directory / "records.jsonl", [record])
     return jax.device_get(params["generator"])
 
 
-def _train_autoencoder(context: Context, directory: epath.Path, generator: Generator, network: Encoder, facts: data.Facts) -> Params:
+def _train_autoencoder(
+    context: Context,
+    directory: epath.Path,
+    generator: Generator,
+    network: Encoder,
+    info: data.DatasetInfo,
+) -> Params:
     """Parameters {"generator", "network"} after the last step."""
     c = context.config.generator
     optimizer = adamw(c.learning_rate, c.weight_decay, c.steps)
     key_init, key_train = jax.random.split(jax.random.key(c.seed))
-    params = autoencoder.init_params(generator, network, facts.image_shape, key_init)
+    params = autoencoder.init_params(generator, network, info.image_shape, key_init)
     step = autoencoder.make_step(generator, network, optimizer, c.kl_weight, c.augment)
     state = fit_state(params, optimizer, key_train)
-    return _fit(context, directory / "checkpoints", step, state, c.steps, c.batch_size, "generator", "generator.batch_size").params
+    return _fit(
+        context,
+        directory / "checkpoints",
+        step,
+        state,
+        c.steps,
+        c.batch_size,
+        "generator",
+        "generator.batch_size",
+    ).params
 
 
 def _train_adversarially(
-    context: Context, directory: epath.Path, generator: Generator, network: Encoder, params: Params, facts: data.Facts
+    context: Context,
+    directory: epath.Path,
+    generator: Generator,
+    network: Encoder,
+    params: Params,
+    info: data.DatasetInfo,
 ) -> Params:
     """Averaged parameters {"generator", "network"}, gone on from those of a trained autoencoder."""
     c = context.config.generator
@@ -134,27 +184,51 @@ def _train_adversarially(
         kinds=a.augment,
     )
     # the autoencoder's encoder has the same layers but for the last ones, and knows the images
-    opponent = warm_started(init_params(discriminator, facts.image_shape, key_init), params["network"])
+    opponent = warm_started(
+        init_params(discriminator, info.image_shape, key_init), params["network"]
+    )
     state = adversarial.init_state(params, opponent, optimizers, key_train)
     name, field = "generator: adversarial", "generator.adversarial.batch_size"
-    return _fit(context, directory / "adversarial", step, state, a.steps, a.batch_size, name, field).average
+    return _fit(
+        context, directory / "adversarial", step, state, a.steps, a.batch_size, name, field
+    ).average
 
 
 def _fit(
-    context: Context, directory: epath.Path, step: Callable, state: Any, steps: int, batch_size: int, name: str, batch_size_field: str
+    context: Context,
+    directory: epath.Path,
+    step: Callable,
+    state: Any,
+    steps: int,
+    batch_size: int,
+    name: str,
+    batch_size_field: str,
 ) -> Any:
     """The state after `steps` steps on images of the generator's domain, with checkpoints in directory; says the minutes it took."""
     start = time.perf_counter()
-    batch_at = batches({"image": data.wild(context)}, batch_size, context.config.generator.seed, batch_size_field)
+    batch_at = batches(
+        {"image": data.domain_images(context)},
+        batch_size,
+        context.config.generator.seed,
+        batch_size_field,
+    )
     state = fit(context, directory, step, None, state, batch_at, steps, name=name, parts=8)
-    context.say(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
+    context.log(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
     return state
 
 
-def _reconstruction_error(context: Context, generator: Generator, network: Encoder, params: Params) -> tuple[float, np.ndarray]:
+def _reconstruction_error(
+    context: Context, generator: Generator, network: Encoder, params: Params
+) -> tuple[float, np.ndarray]:
     """The mean squared error of the images of val_iid through the autoencoder, and those images."""
     images = to_float(data.varied(context, "val_iid").image[:])
-    reconstruct, size = jax.jit(autoencoder.reconstruct, static_argnums=(0, 1)), context.config.encode.batch_size
-    parts = [np.asarray(reconstruct(generator, network, params, images[i : i + size])) for i in range(0, len(images), size)]
+    reconstruct, size = (
+        jax.jit(autoencoder.reconstruct, static_argnums=(0, 1)),
+        context.config.encode.batch_size,
+    )
+    parts = [
+        np.asarray(reconstruct(generator, network, params, images[i : i + size]))
+        for i in range(0, len(images), size)
+    ]
     decoded = np.concatenate(parts)
     return float(np.square(images - decoded).mean()), images

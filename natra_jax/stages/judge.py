@@ -29,12 +29,19 @@ def describe(config) -> str:
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    config, facts = context.config, data.facts(context)
-    build, schedule = classifier.builder(config, facts.num_classes), classifier.schedule(config, config.judge.steps)
+    config, info = context.config, data.info(context)
+    build, schedule = (
+        classifier.builder(config, info.num_classes),
+        classifier.schedule(config, config.judge.steps),
+    )
     arrays = data.judge_split(context)._asdict()
-    state = classifier.fit_plainly(context, build, arrays, schedule, seed=config.judge.seed, directory=directory, name="judge")
-    classifier.save(directory, config, facts, state)
+    state = classifier.fit_plainly(
+        context, build, arrays, schedule, seed=config.judge.seed, directory=directory, name="judge"
+    )
+    classifier.save(directory, config, info, state)
 
 
 def load(context: Context) -> classifier.Trained:
-    return classifier.Trained(classifier.load(context.workdir / "judge", context.config, data.facts(context)), None)
+    return classifier.Trained(
+        classifier.load(context.workdir / "judge", context.config, data.info(context)), None
+    )

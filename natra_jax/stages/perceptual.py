@@ -32,8 +32,13 @@ def run(context: Context, directory: epath.Path) -> None:
         _convert(context.config.encoder.perceptual_weights, directory)
         return
     config, arrays = context.config, data.split(context, "train")._asdict()
-    build, schedule = classifier.named_builder(config, data.facts(context).num_classes), classifier.schedule(config)
-    state = classifier.fit_plainly(context, build, arrays, schedule, seed=config.encoder.seed, directory=directory, name=NAME)
+    build, schedule = (
+        classifier.named_builder(config, data.info(context).num_classes),
+        classifier.schedule(config),
+    )
+    state = classifier.fit_plainly(
+        context, build, arrays, schedule, seed=config.encoder.seed, directory=directory, name=NAME
+    )
     trees.save(directory / _PARAMS, {"params": state.params, "batch_stats": state.batch_stats})
 
 
@@ -57,20 +62,26 @@ def load(context: Context) -> FeaturesFn | None:
     """images [B, H, W, C] -> the features of each layer of V, [B, ...]; None where no loss has the term."""
     if not is_needed(context.config):
         return None
-    facts, directory = data.facts(context), context.workdir / NAME
+    info, directory = data.info(context), context.workdir / NAME
     if is_file(context.config):
         network = _vgg16(directory)
-        like = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, *facts.image_shape)), method="features"))
+        like = jax.eval_shape(
+            lambda: network.init(
+                jax.random.key(0), jnp.zeros((1, *info.image_shape)), method="features"
+            )
+        )
     else:
-        network = classifier.named_builder(context.config, facts.num_classes)(None)
-        like = classifier.variables_of(network, facts.image_shape)
+        network = classifier.named_builder(context.config, info.num_classes)(None)
+        like = classifier.variables_of(network, info.image_shape)
     return Partial(Bound(_features, network), jax.device_put(trees.load(directory / _PARAMS, like)))
 
 
 def _convert(weights: str, directory: epath.Path) -> None:
     """Keeps the convolutions: what is behind them is most of the weights, and gives no features."""
     arguments, variables, _ = _read(weights)
-    convolutions = {name: layer for name, layer in variables["params"].items() if name.startswith("conv")}
+    convolutions = {
+        name: layer for name, layer in variables["params"].items() if name.startswith("conv")
+    }
     trees.save(directory / _PARAMS, {"params": convolutions})
     (directory / _OPTIONS).write_text(json.dumps({"widths": arguments["widths"]}))
 
@@ -78,7 +89,9 @@ def _convert(weights: str, directory: epath.Path) -> None:
 def _read(weights: str) -> foreign.Converted:
     found = foreign.load(weights, _VGG16)
     if found.arguments["norm"] != "none":
-        raise UserError(f"{weights}: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes vgg16-397923af.pth")
+        raise UserError(
+            f"{weights}: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes vgg16-397923af.pth"
+        )
     return found
 
 
@@ -87,10 +100,15 @@ def _vgg16(directory: epath.Path) -> Vgg16:
     try:
         return Vgg16(num_classes=1, widths=tuple(json.loads(path.read_text())["widths"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): delete {directory} and run again") from error
+        raise UserError(
+            f"{path}: cannot be read ({error}): delete {directory} and run again"
+        ) from error
 
 
 def _features(network, variables, images):
     features = network.apply(variables, images, method="features")
     # errors are added up in float32, whatever the network computes with
-    return tuple(f.astype(jnp.float32) for f in (features[:_TAPS] if isinstance(network, Vgg16) else features))
+    return tuple(
+        f.astype(jnp.float32)
+        for f in (features[:_TAPS] if isinstance(network, Vgg16) else features)
+    )

@@ -16,7 +16,7 @@ from natra_jax.report import Picture, Section
 from natra_jax.stages import data, encode, evaluate, judge, screen, shift, train
 from natra_jax.stages.context import Context
 from natra_jax.types import Record
-from natra_jax.weights.configured import has_generator
+from natra_jax.weights.generator_config import has_generator
 
 _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, shown for each direction
 
@@ -36,29 +36,42 @@ def run(context: Context, directory: epath.Path) -> None:
     sections = [
         _results(context, records, table),
         *_differences(context, records),
-        *report.thorough_sections(records, evaluate.rows(context.config.methods), evaluate.baseline(context.config)),
+        *report.thorough_sections(
+            records, evaluate.rows(context.config.methods), evaluate.baseline(context.config)
+        ),
         _data(context),
-        *([_reconstructions(context), report.screening_section(screen.table(context)), _directions(context)] if varied else []),
+        *(
+            [
+                _reconstructions(context),
+                report.screening_section(screen.table(context)),
+                _directions(context),
+            ]
+            if varied
+            else []
+        ),
         *(_escaped(context) if varied else []),
         _training(context),
         _stages(records, rows),
     ]
     title = f"natra_jax: {context.config.name}"
     lead = _lead(context, records)
-    facts = [
+    info = [
         ("methods", ", ".join(context.config.methods)),
         ("seeds", ", ".join(map(str, context.config.seeds))),
         ("updates per method", str(context.config.train.steps)),
         ("fingerprint", context.fingerprints["report"]),
     ]
-    report.write_html(directory / "index.html", title, sections, lead=lead, facts=facts)
-    report.write_markdown(directory / "report.md", title, sections, lead=lead, facts=facts)
+    report.write_html(directory / "index.html", title, sections, lead=lead, info=info)
+    report.write_markdown(directory / "report.md", title, sections, lead=lead, info=info)
 
 
 def summary(context: Context) -> str:
     """The results as a table for the terminal, and where the report is."""
     records = read_records(context.workdir / "records.jsonl")
-    headline = report.select(_table(context, records), lambda column: column.split.startswith("test") and "kept" not in column.metric)
+    headline = report.select(
+        _table(context, records),
+        lambda column: column.split.startswith("test") and "kept" not in column.metric,
+    )
     return f"{report.to_text(headline, width=140)}\n\nreport: {context.workdir / 'report' / 'index.html'}"
 
 
@@ -67,7 +80,9 @@ def _table(context: Context, records: list[Record]) -> report.Table:
     references = [name for name in (judge.name(context.config),) if name in measured]
     rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + references
     shown = [r for r in records if r.method in rows and not report.is_thorough(r.metric)]
-    return report.build(shown, rows, baseline=evaluate.baseline(context.config), references=references)
+    return report.build(
+        shown, rows, baseline=evaluate.baseline(context.config), references=references
+    )
 
 
 def _best(context: Context) -> str:
@@ -78,18 +93,24 @@ def _best(context: Context) -> str:
 
 def _lead(context: Context, records: list[Record]) -> str:
     method, baseline = _best(context), evaluate.baseline(context.config)
-    return report.compare(records, method, baseline, _hardest(context), "accuracy") if method != baseline else ""
+    return (
+        report.compare(records, method, baseline, _hardest(context), "accuracy")
+        if method != baseline
+        else ""
+    )
 
 
 def _hardest(context: Context) -> str:
     """The split that comparisons are made on: the shifted one where there is one."""
-    return "test_shift" if "test_shift" in data.facts(context).splits else "test_iid"
+    return "test_shift" if "test_shift" in data.info(context).splits else "test_iid"
 
 
 def _results(context: Context, records: list[Record], table: report.Table) -> Section:
     measured, text = {r.metric for r in records}, []
     if any(r.split.endswith("_shift") for r in records):
-        text.append("In the iid splits what varies in nature is tied to the label as it was in training; in the shifted splits it is not.")
+        text.append(
+            "In the iid splits what varies in nature is tied to the label as it was in training; in the shifted splits it is not."
+        )
     if any(metric.startswith("worst") for metric in measured):
         text.append(
             "worstN counts an image as right only if all N of its true variations are classified correctly: no generator takes part in it."
@@ -106,7 +127,11 @@ def _results(context: Context, records: list[Record], table: report.Table) -> Se
         text.append(report.compare(records, "natra", "random", _hardest(context), "accuracy"))
     on_test = report.select(table, lambda column: column.split.startswith("test"))
     caption = "The test splits: means and 95 % intervals; dashed: the baseline."
-    dots = Picture(report.metric_dots(on_test), caption, "Dot chart of every metric on the test splits, a row for each method.")
+    dots = Picture(
+        report.metric_dots(on_test),
+        caption,
+        "Dot chart of every metric on the test splits, a row for each method.",
+    )
     return Section("Results", text, table, [dots])
 
 
@@ -115,24 +140,58 @@ def _differences(context: Context, records: list[Record]) -> list[Section]:
     best, methods = _best(context), context.config.methods
     if len(methods) < 3:
         return []
-    on_test = [r for r in records if r.split.startswith("test") and "kept" not in r.metric and not report.is_thorough(r.metric)]
+    on_test = [
+        r
+        for r in records
+        if r.split.startswith("test")
+        and "kept" not in r.metric
+        and not report.is_thorough(r.metric)
+    ]
     rows = [name for name in evaluate.rows(methods) if any(r.method == name for r in on_test)]
-    text = [f"Each method minus {best}, taken seed by seed: an interval that leaves out 0 is a difference that other seeds would show too."]
+    text = [
+        f"Each method minus {best}, taken seed by seed: an interval that leaves out 0 is a difference that other seeds would show too."
+    ]
     return [Section(f"Differences to {best}", text, report.build_differences(on_test, rows, best))]
 
 
 def _data(context: Context) -> Section:
     """What there is, how unevenly, and what it looks like."""
-    count, facts = context.config.report.examples, data.facts(context)
-    shown = [to_float(data.split(context, name).image[_spread(facts.counts[name], count)]) for name in facts.splits]
-    grid = Picture(report.image_grid(shown, facts.splits), "Images of each split.", "A row of images for each split.")
+    count, info = context.config.report.examples, data.info(context)
+    shown = [
+        to_float(data.split(context, name).image[_spread(info.counts[name], count)])
+        for name in info.splits
+    ]
+    grid = Picture(
+        report.image_grid(shown, info.splits),
+        "Images of each split.",
+        "A row of images for each split.",
+    )
     rows = []
-    for name, of_split in facts.counts.items():
+    for name, of_split in info.counts.items():
         total, most, least = sum(of_split), int(np.argmax(of_split)), int(np.argmin(of_split))
-        ends = (f"{facts.classes[i]}: {of_split[i]}" for i in (most, least))
-        rows.append((name, str(total), str(sum(n > 0 for n in of_split)), *ends, f"{of_split[most] / total:.1%}"))
-    columns = ("split", "images", "classes", "most images", "fewest", "always the largest class: accuracy")
-    text = [f"Beside these, {facts.unlabelled} images without labels are trained on."] if facts.unlabelled else []
+        ends = (f"{info.classes[i]}: {of_split[i]}" for i in (most, least))
+        rows.append(
+            (
+                name,
+                str(total),
+                str(sum(n > 0 for n in of_split)),
+                *ends,
+                f"{of_split[most] / total:.1%}",
+            )
+        )
+    columns = (
+        "split",
+        "images",
+        "classes",
+        "most images",
+        "fewest",
+        "always the largest class: accuracy",
+    )
+    text = (
+        [f"Beside these, {info.unlabelled} images without labels are trained on."]
+        if info.unlabelled
+        else []
+    )
     return Section("Data", text, report.Plain(columns, tuple(rows)), [grid])
 
 
@@ -151,7 +210,9 @@ def _reconstructions(context: Context) -> Section:
     caption = f"Test images above what encoder and generator make of them (mean squared error of these {error:.4f})."
     return Section(
         "Reconstructions",
-        ["Everything natra varies is first encoded into the generator's codes; what the reconstruction loses, no variation can show."],
+        [
+            "Everything natra varies is first encoded into the generator's codes; what the reconstruction loses, no variation can show."
+        ],
         figures=[Picture(pairs, caption, "Pairs of a test image and its reconstruction.")],
     )
 
@@ -164,7 +225,9 @@ def _directions(context: Context) -> Section:
     # one row of images for each direction: its multiples along it, none along the others
     r = np.eye(len(along.names))[:, None] * np.asarray(_MULTIPLES)[:, None]
     moved = edit(codes, along, r.reshape(-1, len(along.names)))
-    images = _decode(context, moved).reshape(len(along.names), len(_MULTIPLES), *data.facts(context).image_shape)
+    images = _decode(context, moved).reshape(
+        len(along.names), len(_MULTIPLES), *data.info(context).image_shape
+    )
     strip = report.direction_strip(images, along.names, _MULTIPLES, along.useful)
     layers = ", ".join(map(str, np.flatnonzero(along.mask.any(0))))
     return Section(
@@ -175,12 +238,18 @@ def _directions(context: Context) -> Section:
             f"within {context.config.natra.truncation:g} sigma of the population's mean, so the outermost images lie beyond what it uses "
             "where the example itself lies off the mean."
         ],
-        figures=[Picture(strip, "A row for each direction.", "Image strips, one for each direction.")],
+        figures=[
+            Picture(strip, "A row for each direction.", "Image strips, one for each direction.")
+        ],
     )
 
 
 def _escaped(context: Context) -> list[Section]:
-    method, baseline, seed = _best(context), evaluate.baseline(context.config), context.config.seeds[0]
+    method, baseline, seed = (
+        _best(context),
+        evaluate.baseline(context.config),
+        context.config.seeds[0],
+    )
     if method == baseline:
         return []
     c = context.config.eval
@@ -190,15 +259,21 @@ def _escaped(context: Context) -> list[Section]:
     decoded = _decode(context, codes)
     broken = evaluate.logits(context, train.load(context, baseline, seed))
     space, settings = screen.space(context), {"seed": seed, "batch_size": c.batch_size}
-    variations = attack(evaluate.search(context), space, broken, codes, labels, c.latent_epsilon, **settings).images
-    answers = {
+    variations = attack(
+        evaluate.search(context), space, broken, codes, labels, c.latent_epsilon, **settings
+    ).images
+    predictions = {
         baseline: predict(broken, variations, c.batch_size),
-        method: predict(evaluate.logits(context, train.load(context, method, seed)), variations, c.batch_size),
-        judge.name(context.config): predict(evaluate.logits(context, judge.load(context)), variations, c.batch_size),
+        method: predict(
+            evaluate.logits(context, train.load(context, method, seed)), variations, c.batch_size
+        ),
+        judge.name(context.config): predict(
+            evaluate.logits(context, judge.load(context)), variations, c.batch_size
+        ),
     }
     seen = (predict(broken, split.image, c.batch_size), predict(broken, decoded, c.batch_size))
-    all_escaped = escaped.find(labels, *seen, answers[baseline])
-    repaired = escaped.find(labels, *seen, answers[baseline], answers[method])
+    all_escaped = escaped.find(labels, *seen, predictions[baseline])
+    repaired = escaped.find(labels, *seen, predictions[baseline], predictions[method])
     text = (
         f"Of {len(labels)} test images, {baseline} gets {all_escaped.candidates} right both as they are and as reconstructed. For "
         f"{len(all_escaped.index)} of these the search finds a variation that it gets wrong; {method} gets {len(repaired.index)} of those "
@@ -208,30 +283,69 @@ def _escaped(context: Context) -> list[Section]:
     if not len(shown):
         return [Section("Escaped samples", [text])]
     figure = report.escaped(
-        to_float(split.image[shown]), decoded[shown], variations[shown], labels[shown], {name: a[shown] for name, a in answers.items()}
+        to_float(split.image[shown]),
+        decoded[shown],
+        variations[shown],
+        labels[shown],
+        {name: a[shown] for name, a in predictions.items()},
     )
-    picture = Picture(figure, f"Wrong with {baseline}, right with {method}.", "Images, reconstructions, variations and what models say.")
+    picture = Picture(
+        figure,
+        f"Wrong with {baseline}, right with {method}.",
+        "Images, reconstructions, variations and what models say.",
+    )
     return [Section("Escaped samples", [text], figures=[picture])]
 
 
 def _training(context: Context) -> Section:
     methods, seeds = context.config.methods, context.config.seeds
     # a method that was not trained on, of weights that were given, has none
-    histories = {method: h for method in methods if (h := [train.history(context, method, seed) for seed in seeds])[0]}
+    histories = {
+        method: h
+        for method in methods
+        if (h := [train.history(context, method, seed) for seed in seeds])[0]
+    }
     panels: dict[str, dict] = {}
-    for title, metric in (("accuracy on the clean batch", "accuracy"), ("share of variations misclassified", "attack_success")):
+    for title, metric in (
+        ("accuracy on the clean batch", "accuracy"),
+        ("share of variations misclassified", "attack_success"),
+    ):
         panels[title] = {m: _curve(h, metric) for m, h in histories.items() if metric in h[0][0]}
     panels = {title: lines for title, lines in panels.items() if lines}
-    figures = [Picture(report.curves(panels, methods), "The batches of training.", "Training curves of every method.")] if panels else []
+    figures = (
+        [
+            Picture(
+                report.curves(panels, methods),
+                "The batches of training.",
+                "Training curves of every method.",
+            )
+        ]
+        if panels
+        else []
+    )
     adaptive = {
-        m: np.concatenate([train.load(context, m, seed).epsilon for seed in seeds]) for m, h in histories.items() if "epsilon" in h[0][0]
+        m: np.concatenate([train.load(context, m, seed).epsilon for seed in seeds])
+        for m, h in histories.items()
+        if "epsilon" in h[0][0]
     }
     if adaptive:
         cap = context.config.natra.epsilon_max
-        radii = report.histograms(adaptive, "radius at the end of training, in sigma", methods, limit=cap)
-        figures.append(Picture(radii, "Adaptive radius of the training examples; dashed: its cap.", "Histogram of radii."))
+        radii = report.histograms(
+            adaptive, "radius at the end of training, in sigma", methods, limit=cap
+        )
+        figures.append(
+            Picture(
+                radii,
+                "Adaptive radius of the training examples; dashed: its cap.",
+                "Histogram of radii.",
+            )
+        )
     return Section(
-        "Training", ["A variation counts as misclassified at the moment it is made, before the update that it serves."], figures=figures
+        "Training",
+        [
+            "A variation counts as misclassified at the moment it is made, before the update that it serves."
+        ],
+        figures=figures,
     )
 
 
@@ -242,12 +356,21 @@ def _curve(histories: list, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _stages(records: list[Record], methods: list[str]) -> Section:
     stages = list(dict.fromkeys(r.method for r in records if r.method not in methods))
-    rows = tuple((r.method, r.metric, r.split, f"{r.value:.5g}", str(r.n)) for r in records if r.method in stages)
-    return Section("Stages", table=report.Plain(("stage", "metric", "split", "value", "n"), rows) if rows else None)
+    rows = tuple(
+        (r.method, r.metric, r.split, f"{r.value:.5g}", str(r.n))
+        for r in records
+        if r.method in stages
+    )
+    return Section(
+        "Stages",
+        table=report.Plain(("stage", "metric", "split", "value", "n"), rows) if rows else None,
+    )
 
 
 def _decode(context: Context, codes: np.ndarray) -> np.ndarray:
     generator_, params = shift.load(context)
     synthesize, size = jax.jit(generator_.synthesize), context.config.eval.batch_size
-    parts = [np.asarray(synthesize(params, codes[index])) for index in even_batches(len(codes), size)]
+    parts = [
+        np.asarray(synthesize(params, codes[index])) for index in even_batches(len(codes), size)
+    ]
     return np.concatenate(parts)[: len(codes)]

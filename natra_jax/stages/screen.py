@@ -16,10 +16,10 @@ from natra_jax import attacks
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
 from natra_jax.latents import saved, screening
+from natra_jax.latents.choose import select
 from natra_jax.latents.screening import Screening
-from natra_jax.latents.selection import select
 from natra_jax.methods import Latent, natra
-from natra_jax.stages import data, directions, encode, encoder, screening_judge, shift
+from natra_jax.stages import data, directions, encode, encoder, folds, shift
 from natra_jax.stages.context import Context
 from natra_jax.types import Directions, Record, UserError
 
@@ -30,34 +30,77 @@ _SHOWN = 8  # names in a line
 
 def run(context: Context, directory: epath.Path) -> None:
     c, name = context.config.screening, directory.name
-    found, codes, labels = directions.load(context), encode.train_codes(context), np.asarray(data.split(context, "train").label)
-    judge = screening_judge.load(context)
-    index = np.sort(np.random.default_rng(c.seed).permutation(data.covered(context, labels))[: c.examples])
+    found, codes, labels = (
+        directions.load(context),
+        encode.train_codes(context),
+        np.asarray(data.split(context, "train").label),
+    )
+    judge = folds.load(context)
+    index = np.sort(
+        np.random.default_rng(c.seed).permutation(data.covered(context, labels))[: c.examples]
+    )
     settings = {"index": index, "seed": c.seed, "batch_size": context.config.encode.batch_size}
     measured = screening.screen(
         *shift.load(context), encoder.lifted(context, found), codes, labels, judge, multiples=c.multiples, keep=c.keep,
         confounded=c.confounded, truncation=context.config.natra.truncation, **settings,
     )  # fmt: skip
-    about = {"judge": c.judge, "codes": context.config.directions.codes, "examples": len(index), "keep": c.keep}
+    about = {
+        "judge": c.judge,
+        "codes": context.config.directions.codes,
+        "examples": len(index),
+        "keep": c.keep,
+    }
     about |= {"confounded": c.confounded, "box": "", "warnings": []}
     about["directions"] = _rows(found, measured)
     _write(directory, about)  # for those who have to choose, should nothing be left
-    taken = _choose(c, directory, found._replace(useful=screening.limits(measured).astype(np.float32)), measured)
+    taken = _choose(
+        c, directory, found._replace(useful=screening.limits(measured).astype(np.float32)), measured
+    )
     saved.save(taken, directory)
     for row, vector in zip(about["directions"], found.vectors, strict=True):
         row["chosen"] = any(np.array_equal(vector, other) for other in taken.vectors)
-    context.say(f"{name}: {len(taken.names)} of {len(found.names)} directions to train on: {_some(list(taken.names), 0)}")
+    context.log(
+        f"{name}: {len(taken.names)} of {len(found.names)} directions to train on: {_some(list(taken.names), 0)}"
+    )
     fingerprint = context.fingerprints[name]
-    records = [Record(METHOD + context.variant, 0, "train", "chosen", len(taken.names), len(found.names), None, None, fingerprint)]
+    records = [
+        Record(
+            METHOD + context.variant,
+            0,
+            "train",
+            "chosen",
+            len(taken.names),
+            len(found.names),
+            None,
+            None,
+            fingerprint,
+        )
+    ]
     if warning := _about_confounded(c, found, measured):
         about["warnings"].append(warning)
     if judge is not None:
         radius = context.config.natra.epsilon_max
         kept = screening.box_kept(_space(context, taken), codes, judge, epsilon=radius, **settings)
         share, (low, high) = float(kept.mean()), wilson(int(kept.sum()), len(kept))
-        records.append(Record(METHOD + context.variant, 0, "train", "box_kept", share, len(kept), low, high, fingerprint))
+        records.append(
+            Record(
+                METHOD + context.variant,
+                0,
+                "train",
+                "box_kept",
+                share,
+                len(kept),
+                low,
+                high,
+                fingerprint,
+            )
+        )
         box = f"{share:.1%} of {len(kept)} random moves within radius {radius:g} keep the judge's answer ({low:.1%} to {high:.1%})"
-        against = [row["name"] for row in about["directions"] if row["chosen"] and row["verdict"] != screening.KEPT]
+        against = [
+            row["name"]
+            for row in about["directions"]
+            if row["chosen"] and row["verdict"] != screening.KEPT
+        ]
         if against:
             box += f"; that judge does not speak for {', '.join(against)}"
         elif share < c.keep:
@@ -66,9 +109,9 @@ def run(context: Context, directory: epath.Path) -> None:
                 "fewer with screening.choose, or lower natra.epsilon_max"
             )
         about["box"] = box
-        context.say(f"{name}: {box}")
+        context.log(f"{name}: {box}")
     for warning in about["warnings"]:
-        context.say(f"{name}: warning: {warning}")
+        context.log(f"{name}: warning: {warning}")
     _write(directory, about)
     write_records(directory / "records.jsonl", records)
 
@@ -80,12 +123,12 @@ def load(context: Context) -> Directions:
 
 def chosen(context: Context) -> Directions:
     """The chosen directions, of the generator's own codes."""
-    return saved.load(context.workdir / context.place(NAME), context.fingerprints["generator"])
+    return saved.load(context.workdir / context.task_name(NAME), context.fingerprints["generator"])
 
 
 def table(context: Context) -> dict[str, Any]:
     """What was measured of every direction: screening.json."""
-    return json.loads((context.workdir / context.place(NAME) / TABLE).read_text())
+    return json.loads((context.workdir / context.task_name(NAME) / TABLE).read_text())
 
 
 def space(context: Context) -> attacks.Space:
@@ -106,8 +149,13 @@ def _choose(c, directory: epath.Path, found: Directions, measured: Screening) ->
             raise UserError(f"config field screening.choose: {error}") from error
     proposed = screening.proposal(measured)
     if not len(proposed):
-        by_verdict = {v: [name for name, own in zip(found.names, measured.verdicts, strict=True) if own == v] for v in measured.verdicts}
-        verdicts = "; ".join(f"{verdict}: {_some(names, len(found.names))}" for verdict, names in by_verdict.items())
+        by_verdict = {
+            v: [name for name, own in zip(found.names, measured.verdicts, strict=True) if own == v]
+            for v in measured.verdicts
+        }
+        verdicts = "; ".join(
+            f"{verdict}: {_some(names, len(found.names))}" for verdict, names in by_verdict.items()
+        )
         raise UserError(
             f"screening leaves no direction to train on ({verdicts}; figures in {directory / TABLE}): name in screening.choose those that, "
             "as you know, do not change the label, or set screening.judge=none to take all"
@@ -117,7 +165,9 @@ def _choose(c, directory: epath.Path, found: Directions, measured: Screening) ->
 
 def _about_confounded(c, found: Directions, measured: Screening) -> str:
     """What a user has to decide about directions that predict the label; '' where there are none, or where it is decided."""
-    suspects = [name for name, suspect in zip(found.names, measured.confounded, strict=True) if suspect]
+    suspects = [
+        name for name, suspect in zip(found.names, measured.confounded, strict=True) if suspect
+    ]
     if not suspects or c.choose:
         return ""
     said = (
@@ -125,9 +175,7 @@ def _about_confounded(c, found: Directions, measured: Screening) -> str:
         "labels happen to be tied to what they change, and no judge trained on such labels can tell"
     )
     if screening.UNJUDGED in measured.verdicts:
-        return (
-            f"{said}. They are trained on, as screening.judge is none: if some do change the label, choose the others in screening.choose"
-        )
+        return f"{said}. They are trained on, as screening.judge is none: if some do change the label, choose the others in screening.choose"
     return f"{said}. They are left out: if you know that some do not change the label, name them in screening.choose"
 
 
@@ -135,7 +183,9 @@ def _some(names: list[str], count: int) -> str:
     """The names, but not many, of `count` that there are."""
     if len(names) == count > 1:
         return f"all {count} directions"
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(names[:_SHOWN]) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )
 
 
 def _write(directory: epath.Path, table: dict[str, Any]) -> None:
@@ -152,8 +202,14 @@ def _rows(found: Directions, measured: Screening) -> list[dict[str, Any]]:
             "name": found.names[k],
             "range": saved.ranges_text(found.mask[k]),
             "sigma": float(found.sigma[k]),
-            "kept": {f"{m:g}": number(x) for m, x in zip(measured.multiples, measured.kept[k], strict=True)},
-            "moved": {f"{m:g}": number(x) for m, x in zip(measured.multiples, measured.moved[k], strict=True)},
+            "kept": {
+                f"{m:g}": number(x)
+                for m, x in zip(measured.multiples, measured.kept[k], strict=True)
+            },
+            "moved": {
+                f"{m:g}": number(x)
+                for m, x in zip(measured.multiples, measured.moved[k], strict=True)
+            },
             "predicts": number(measured.predicts[k]),
             "confounded": bool(measured.confounded[k]),
             "useful": number(measured.useful[k]),

@@ -32,11 +32,17 @@ def run(context: Context, directory: epath.Path) -> None:
     after = encoder.measure(context, directory, encoder_, (generator_, shifted))
     better = after[0].value <= before[0].value
     said = f"squared error of reconstruction on val_iid {before[0].value:.5f} before, {after[0].value:.5f} after"
-    context.say(f"{directory.name}: {said}" + ("" if better else ": undone, the generator stays as it was"))
+    context.log(
+        f"{directory.name}: {said}" + ("" if better else ": undone, the generator stays as it was")
+    )
     if better:
         trees.save(directory / _PARAMS, shifted)
     (directory / _ANSWER).write_text(json.dumps({"shifted": better}))
-    renamed = [r._replace(metric=f"{r.metric}_{when}") for when, records in (("before", before), ("after", after)) for r in records]
+    renamed = [
+        r._replace(metric=f"{r.metric}_{when}")
+        for when, records in (("before", before), ("after", after))
+        for r in records
+    ]
     write_records(directory / "records.jsonl", renamed)
 
 
@@ -44,19 +50,34 @@ def load(context: Context) -> tuple[Generator, Params]:
     """The generator that everything after it decodes with: of expanded codes where an image has several, shifted where that helped."""
     _, generator_ = encoder.build(context)
     base, params = generator.load(context)
-    directory = context.workdir / context.place(NAME)
+    directory = context.workdir / context.task_name(NAME)
     if json.loads((directory / _ANSWER).read_text())["shifted"]:
         params = trees.load(directory / _PARAMS, jax.eval_shape(base.init, jax.random.key(0)))
     return generator_, params
 
 
-def _train(context: Context, directory: epath.Path, encoder_: tuple, decoder: tuple[Generator, Params]) -> Params:
+def _train(
+    context: Context, directory: epath.Path, encoder_: tuple, decoder: tuple[Generator, Params]
+) -> Params:
     c = context.config.shift
     (model, encoder_params), (generator_, params) = encoder_, decoder
     optimizer = adamw(c.learning_rate, 0.0, c.steps)
     step = shift.make_step(model, generator_, optimizer, encoder.reconstruction(context))
     # its buffers are donated: they must not be those of the parameters themselves
-    state = fit_state(jax.tree.map(jax.numpy.array, shift.synthesis(params)), optimizer, jax.random.key(c.seed))
+    state = fit_state(
+        jax.tree.map(jax.numpy.array, shift.synthesis(params)), optimizer, jax.random.key(c.seed)
+    )
     batch_at = data.domain_batches(context, c.domain, c.batch_size, c.seed, "shift.batch_size")
     frozen = (encoder_params, params, perceptual.load(context))
-    return jax.device_get(fit(context, directory / "checkpoints", step, frozen, state, batch_at, c.steps, name=directory.name).params)
+    return jax.device_get(
+        fit(
+            context,
+            directory / "checkpoints",
+            step,
+            frozen,
+            state,
+            batch_at,
+            c.steps,
+            name=directory.name,
+        ).params
+    )

@@ -10,26 +10,26 @@ import numpy as np
 from etils import epath
 
 from natra_jax import classifiers, methods
-from natra_jax.classifiers import dual
+from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.methods import Latent
 from natra_jax.stages import classifier, data, encode, screen, shift
 from natra_jax.stages.context import Context, open_array, save_array, single
-from natra_jax.stages.fit import reading
+from natra_jax.stages.fit import prefetch_options
 from natra_jax.training.checkpoint import History
-from natra_jax.training.fit import Schedule, fit_classifier, twinned
+from natra_jax.training.fit import Schedule, fit_classifier, with_auxiliary
 from natra_jax.types import Method
 
 _EPSILON = "epsilon.npy"
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
-    config, facts = context.config, data.facts(context)
+    config, info = context.config, data.info(context)
     arrays = data.training(context)._asdict()
     if methods.find(method).latent:
         arrays["codes"] = encode.train_codes(_of(context, method))
     built = _build(context, method)
     state, history = fit_classifier(
-        classifier.builder(config, facts.num_classes),
+        classifier.builder(config, info.num_classes),
         built,
         arrays,
         _schedule(context, method, built),
@@ -38,13 +38,13 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
         devices=context.devices,
         parallel=config.parallel,
         name=directory.name,
-        say=context.say,
+        log=context.log,
         initial=_initial(context, method, seed),
-        reading=reading(context),
+        prefetch_options=prefetch_options(context),
     )
     save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))
-    classifier.save(directory, config, facts, state)
+    classifier.save(directory, config, info, state)
 
 
 def start(config, method: str) -> str:
@@ -65,21 +65,21 @@ def is_method(source: str) -> bool:
 
 def check(context: Context) -> None:
     """Raises UserError, before any time is spent on what they need, if the user's own classifier or weights do not fit the data."""
-    config, facts = context.config, data.facts(context)
-    network = classifier.builder(config, facts.num_classes)(None)
+    config, info = context.config, data.info(context)
+    network = classifier.builder(config, info.num_classes)(None)
     if config.classifier.factory:
-        classifiers.require_logits(network, facts.image_shape, facts.num_classes)
+        classifiers.require_logits(network, info.image_shape, info.num_classes)
     if any(methods.find(method).perturbs for method in config.methods):
-        like = classifier.variables_like(config, facts)
-        jax.eval_shape(lambda variables: twinned(network, variables, facts.image_shape), like)
+        like = classifier.variables_like(config, info)
+        jax.eval_shape(lambda variables: with_auxiliary(network, variables, info.image_shape), like)
     for source in {start(config, method) for method in config.methods} - {""}:
         if not is_method(source):
-            classifier.first_weights(config, facts, source, seed=0)
+            classifier.first_weights(config, info, source, seed=0)
 
 
 def load(context: Context, method: str, seed: int) -> classifier.Trained:
     directory = context.workdir / "train" / f"{method}-{seed}"
-    variables = classifier.load(directory, context.config, data.facts(context))
+    variables = classifier.load(directory, context.config, data.info(context))
     return classifier.Trained(variables, open_array(context, f"train/{method}-{seed}/{_EPSILON}"))
 
 
@@ -94,11 +94,11 @@ def _initial(context: Context, method: str, seed: int) -> dict[str, Any] | None:
     if not source:
         return None
     if is_method(source):
-        return dual.clean(load(context, source, seed).variables)
-    variables, notes = classifier.first_weights(context.config, data.facts(context), source, seed)
+        return auxiliary_batch_norm.clean(load(context, source, seed).variables)
+    variables, notes = classifier.first_weights(context.config, data.info(context), source, seed)
     for note in notes:
-        context.say(f"train/{method}-{seed}: {source}: {note}")
-    return variables if methods.find(method).perturbs else dual.clean(variables)
+        context.log(f"train/{method}-{seed}: {source}: {note}")
+    return variables if methods.find(method).perturbs else auxiliary_batch_norm.clean(variables)
 
 
 def _of(context: Context, method: str) -> Context:
@@ -112,9 +112,13 @@ def _build(context: Context, method: str) -> Method:
         of_method = _of(context, method)
         along = screen.load(of_method) if spec.latent == "directions" else None
         latent = Latent(*shift.load(of_method), along)
-    facts = data.facts(context)
-    built = spec.build(context.config, facts.num_classes, latent)
-    return built if latent is None or facts.covered is None else methods.within(built, facts.covered, facts.num_classes)
+    info = data.info(context)
+    built = spec.build(context.config, info.num_classes, latent)
+    return (
+        built
+        if latent is None or info.covered is None
+        else methods.restrict_to_classes(built, info.covered, info.num_classes)
+    )
 
 
 def _schedule(context: Context, method: str, built: Method) -> Schedule:
@@ -122,6 +126,8 @@ def _schedule(context: Context, method: str, built: Method) -> Schedule:
     config, spec = context.config, methods.find(method)
     if spec.perturbs:
         return classifier.fine_tuning_schedule(config)
-    if not (other := spec.as_long_as):
+    if not (other := spec.match_passes_of):
         return classifier.schedule(config)
-    return classifier.schedule(config, round(config.train.steps * _build(context, other).passes / built.passes))
+    return classifier.schedule(
+        config, round(config.train.steps * _build(context, other).passes / built.passes)
+    )

@@ -19,7 +19,9 @@ class Checkpoints:
 
     def __init__(self, directory: epath.Path):
         self.directory = directory
-        self._manager = ocp.CheckpointManager(directory, options=ocp.CheckpointManagerOptions(max_to_keep=1))
+        self._manager = ocp.CheckpointManager(
+            directory, options=ocp.CheckpointManagerOptions(max_to_keep=1)
+        )
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -36,7 +38,10 @@ class Checkpoints:
         if self._manager.latest_step() != step:
             require_room(self.directory, state, "--workdir")
             logged = list(history)  # the caller's list grows while this is being written
-            items = {"state": ocp.args.StandardSave(state), "history": ocp.args.JsonSave({"logged": logged})}
+            items = {
+                "state": ocp.args.StandardSave(state),
+                "history": ocp.args.JsonSave({"logged": logged}),
+            }
             self._manager.save(step, args=ocp.args.Composite(**items))
 
     def restore(self, like: Any) -> tuple[Any, History] | None:

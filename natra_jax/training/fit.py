@@ -11,9 +11,9 @@ import optax
 from etils import epath
 from flax import linen as nn
 
-from natra_jax.classifiers import dual
+from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.classifiers.advbn import Cut
-from natra_jax.data.loader import Reading, batches, labelled
+from natra_jax.data.loader import PrefetchOptions, batches, labelled
 from natra_jax.data.source import Images
 from natra_jax.training import checkpoint, loop
 from natra_jax.training.parallel import compile_step
@@ -30,7 +30,9 @@ class Schedule(NamedTuple):
     optimizer: optax.GradientTransformation
     clean_ratio: float = 0.5
     failures_only: bool = False
-    pseudo_confidence: float = 0.9  # see `make_step`; without a meaning where all examples are labelled
+    pseudo_confidence: float = (
+        0.9  # see `make_step`; without a meaning where all examples are labelled
+    )
     checkpoint_every: int = 1000
     log_every: int = 100
 
@@ -50,7 +52,9 @@ def _warmed_up(learning_rate: float, steps: int) -> optax.Schedule:
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, warmup + 1))
 
 
-def sgd(learning_rate: float, momentum: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
+def sgd(
+    learning_rate: float, momentum: float, weight_decay: float, steps: int
+) -> optax.GradientTransformation:
     """SGD with momentum and weight decay, at a tenth of the learning rate in the second half of the steps: AdvBN's fine-tuning."""
     schedule = optax.piecewise_constant_schedule(learning_rate, {steps // 2: 0.1})
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum))
@@ -67,9 +71,9 @@ def fit_classifier(
     devices: Sequence[Any],
     parallel: str,
     name: str,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     initial: Mapping[str, Any] | None = None,
-    reading: Reading = Reading(),  # noqa: B008, it is a tuple
+    prefetch_options: PrefetchOptions = PrefetchOptions(),  # noqa: B008, it is a tuple
 ) -> tuple[TrainState, checkpoint.History]:
     """Trains on arrays (image, label, and codes where the method needs them) with checkpoints in directory -> (state, history).
 
@@ -84,15 +88,24 @@ def fit_classifier(
     if initial is not None or method.perturb is not None:
         fresh = {"params": state.params, "batch_stats": state.batch_stats}
         variables = fresh if initial is None else jax.tree.map(jnp.asarray, dict(initial))
-        if method.perturb is not None and not dual.has_twins(variables):
-            variables = twinned(network, variables, image_shape)
+        if method.perturb is not None and not auxiliary_batch_norm.has_auxiliary(variables):
+            variables = with_auxiliary(network, variables, image_shape)
         state = state._replace(**variables, opt_state=optimizer.init(variables["params"]))
     partners_of = labelled(arrays["label"])
     settings = {"clean_ratio": schedule.clean_ratio, "failures_only": schedule.failures_only}
     if partners_of < len(arrays["label"]):
         settings["pseudo_confidence"] = schedule.pseudo_confidence
-    step = compile_step(lambda axis: make_step(build_classifier, optimizer, axis, **settings), devices, parallel)
-    batch_at = batches(arrays, schedule.batch_size, seed, "train.batch_size", method.partners, partners_of=partners_of)
+    step = compile_step(
+        lambda axis: make_step(build_classifier, optimizer, axis, **settings), devices, parallel
+    )
+    batch_at = batches(
+        arrays,
+        schedule.batch_size,
+        seed,
+        "train.batch_size",
+        method.partners,
+        partners_of=partners_of,
+    )
     with checkpoint.Checkpoints(directory) as checkpoints:
         return loop.run(
             step,
@@ -104,13 +117,15 @@ def fit_classifier(
             checkpoint_every=schedule.checkpoint_every,
             log_every=schedule.log_every,
             name=name,
-            say=say,
-            reading=reading,
-            place=step.place,
+            log=log,
+            prefetch_options=prefetch_options,
+            to_device=step.to_device,
         )
 
 
-def twinned(network: nn.Module, variables: dict[str, Any], image_shape: tuple[int, ...]) -> dict[str, Any]:
+def with_auxiliary(
+    network: nn.Module, variables: dict[str, Any], image_shape: tuple[int, ...]
+) -> dict[str, Any]:
     """The variables with an adversarial twin of every BatchNorm in the head behind the network's AdvBN layer.
 
     Raises UserError if there is not exactly one such layer.
@@ -118,5 +133,7 @@ def twinned(network: nn.Module, variables: dict[str, Any], image_shape: tuple[in
     try:
         cut = Cut.of(network, variables, (1, *image_shape))
     except ValueError as error:
-        raise UserError(f"config field methods: for advbn {error}: add natra_jax.classifiers.AdvBN, or leave advbn out") from error
-    return dual.add_twins(variables, cut.in_trunk)
+        raise UserError(
+            f"config field methods: for advbn {error}: add natra_jax.classifiers.AdvBN, or leave advbn out"
+        ) from error
+    return auxiliary_batch_norm.add_auxiliary(variables, cut.in_trunk)

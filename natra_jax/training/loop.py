@@ -9,14 +9,14 @@ from typing import Any
 
 import jax
 
-from natra_jax.data.loader import Reading, ahead
+from natra_jax.data.loader import PrefetchOptions, prefetch
 from natra_jax.training.checkpoint import Checkpoints, History
 from natra_jax.types import Batch
 
 
 def run(
     step_fn: Callable[[Any, Any, Batch], tuple[Any, dict[str, jax.Array]]],
-    constant: Any,
+    frozen: Any,
     state: Any,
     batch_at: Callable[[int], Batch],
     num_steps: int,
@@ -25,9 +25,9 @@ def run(
     checkpoint_every: int,
     log_every: int,
     name: str,
-    say: Callable[[str], None],
-    reading: Reading = Reading(),  # noqa: B008, it is a tuple
-    place: Callable[[Batch], Any] | None = None,
+    log: Callable[[str], None],
+    prefetch_options: PrefetchOptions = PrefetchOptions(),  # noqa: B008, it is a tuple
+    to_device: Callable[[Batch], Any] | None = None,
 ) -> tuple[Any, History]:
     """Steps until state.step == num_steps, from the newest checkpoint if there is one -> (state, history).
 
@@ -40,27 +40,39 @@ def run(
     history: History = []
     if (restored := checkpoints.restore(state)) is not None:
         state, history = restored
-        say(f"{name}: continuing from step {int(state.step)}")
+        log(f"{name}: continuing from step {int(state.step)}")
     start = int(state.step)
     terminal = sys.stderr.isatty()
     with (
-        ahead(batch_at, start, num_steps, threads=reading.threads, workers=reading.workers, place=place) as reader,
+        prefetch(
+            batch_at,
+            start,
+            num_steps,
+            threads=prefetch_options.threads,
+            workers=prefetch_options.workers,
+            to_device=to_device,
+        ) as reader,
         tqdm(total=num_steps, initial=start, desc=name, disable=not terminal, leave=False) as bar,
     ):
         for step, batch in enumerate(reader, start):
-            state, metrics = step_fn(constant, state, batch)
+            state, metrics = step_fn(frozen, state, batch)
             done = step + 1
             logs = done % log_every == 0 or done == num_steps
             saves = done % checkpoint_every == 0 or done == num_steps
             if logs or saves:
                 values = {key: float(value) for key, value in metrics.items()}
                 if not all(map(math.isfinite, values.values())):
-                    raise FloatingPointError(f"{name}: not a finite number at step {done}: {values}")
+                    raise FloatingPointError(
+                        f"{name}: not a finite number at step {done}: {values}"
+                    )
             if logs:
                 history.append({"step": done, **values})
                 bar.set_postfix({key: f"{value:.3g}" for key, value in values.items()})
                 if not terminal:
-                    say(f"{name}: step {done}/{num_steps}  " + "  ".join(f"{key} {value:.4g}" for key, value in values.items()))
+                    log(
+                        f"{name}: step {done}/{num_steps}  "
+                        + "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+                    )
             if saves:
                 checkpoints.save(done, state, history)
             bar.update()

@@ -24,7 +24,9 @@ def cpu_options() -> dict[str, str] | None:
         return None
     try:
         jax.jit(lambda x: x, compiler_options=_FASTER_CPU)(0.0)
-    except Exception:  # the option is not known to this XLA: the default kernels are as correct, only slower
+    except (
+        Exception
+    ):  # the option is not known to this XLA: the default kernels are as correct, only slower
         return None
     return _FASTER_CPU
 
@@ -39,14 +41,18 @@ class Step(NamedTuple):
     """A step compiled for some devices."""
 
     run: Callable[[Any, Any, Placed], tuple[Any, Any]]
-    place: Callable[[Any], Placed]
+    to_device: Callable[[Any], Placed]
     """The batch of a step, copied to where it is computed: ahead of time, in whatever thread has the time for it."""
 
-    def __call__(self, constant: Any, state: Any, batch: Any) -> tuple[Any, Any]:
-        return self.run(constant, state, batch if isinstance(batch, Placed) else self.place(batch))
+    def __call__(self, frozen: Any, state: Any, batch: Any) -> tuple[Any, Any]:
+        return self.run(
+            frozen, state, batch if isinstance(batch, Placed) else self.to_device(batch)
+        )
 
 
-def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[Any], mode: str = "auto") -> Step:
+def compile_step(
+    make_step: Callable[[str | None], Callable], devices: Sequence[Any], mode: str = "auto"
+) -> Step:
     """make_step(axis_name) -> step(constant, state, batch) -> (state, metrics), compiled for the devices.
 
     constant and state are replicated, every leaf of batch is split along its leading axis, whose length the number of devices must
@@ -60,22 +66,33 @@ def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[
         raise ValueError(f"parallel must be one of {', '.join(MODES)}, got {mode!r}")
     count = len(devices)
     if count == 1:
-        jitted = jax.jit(_on_floats(make_step(None)), donate_argnums=1, compiler_options=cpu_options())
+        jitted = jax.jit(
+            _on_floats(make_step(None)), donate_argnums=1, compiler_options=cpu_options()
+        )
         # a CPU's memory is the host's, and jit takes NumPy's arrays faster than device_put
         put = _floats if jax.default_backend() == "cpu" else jax.device_put
-        return Step(lambda constant, state, placed: jitted(constant, state, placed.batch), lambda batch: Placed(put(batch)))
+        return Step(
+            lambda frozen, state, placed: jitted(frozen, state, placed.batch),
+            lambda batch: Placed(put(batch)),
+        )
     step = _on_floats(make_step(AXIS))
     mesh = Mesh(list(devices), (AXIS,), axis_types=(AxisType.Auto,))
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
     if mode == "shard_map":
         # check_vma would turn the mean of replicated parameters' gradients into their sum
-        mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(whole, whole, split), out_specs=whole, check_vma=False))
+        mapped = jax.jit(
+            jax.shard_map(
+                step, mesh=mesh, in_specs=(whole, whole, split), out_specs=whole, check_vma=False
+            )
+        )
     else:
         mapped = jax.pmap(step, AXIS, in_axes=(None, None, 0), out_axes=None, devices=devices)
 
-    def place(batch):
+    def to_device(batch):
         if mode != "shard_map":
-            batch = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
+            batch = jax.tree.map(
+                lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch
+            )
         batch = _floats(batch) if jax.default_backend() == "cpu" else batch
         return Placed(jax.device_put(batch, NamedSharding(mesh, split)))
 
@@ -87,19 +104,19 @@ def compile_step(make_step: Callable[[str | None], Callable], devices: Sequence[
 
     latest = _Latest(on_all)
 
-    def run(constant, state, placed):
-        state, metrics = mapped(latest(constant), on_all(state), placed.batch)
+    def run(frozen, state, placed):
+        state, metrics = mapped(latest(frozen), on_all(state), placed.batch)
         if jax.default_backend() == "cpu":
             # virtual CPU devices share threads and can deadlock when a second step is dispatched before the first has ended
             jax.block_until_ready(metrics)
         return state, metrics
 
-    return Step(run, place)
+    return Step(run, to_device)
 
 
 def _on_floats(step: Callable) -> Callable:
     """The step of batches whose images are still uint8, a quarter of the bytes on their way to an accelerator."""
-    return lambda constant, state, batch: step(constant, state, _floats(batch))
+    return lambda frozen, state, batch: step(frozen, state, _floats(batch))
 
 
 def _floats(batch: Any) -> Any:

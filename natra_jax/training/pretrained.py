@@ -41,7 +41,11 @@ def _find(path: epath.Path) -> epath.Path:
     if (path / _MARK).exists():
         return path
     inside = {child.name: child for child in path.iterdir() if child.is_dir()}
-    steps = {int(match[1]): inside[name] for name in inside if (match := re.fullmatch(r"(?:\w+_)?(\d+)", name))}
+    steps = {
+        int(match[1]): inside[name]
+        for name in inside
+        if (match := re.fullmatch(r"(?:\w+_)?(\d+)", name))
+    }
     if steps:
         path = steps[max(steps)]
         if (path / _MARK).exists():
@@ -50,7 +54,11 @@ def _find(path: epath.Path) -> epath.Path:
     items = [name for name in inside if (inside[name] / _MARK).exists()]
     items = [name for name in _ITEMS if name in items] or items
     if len(items) != 1:
-        held = f"several trees of arrays, {', '.join(sorted(items))}: name the one to read" if items else "no orbax checkpoint of arrays"
+        held = (
+            f"several trees of arrays, {', '.join(sorted(items))}: name the one to read"
+            if items
+            else "no orbax checkpoint of arrays"
+        )
         raise UserError(f"{path}: holds {held}")
     return inside[items[0]]
 
@@ -64,10 +72,18 @@ def _layout(stored: Any, like: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
     if "params" in names and "params" not in params:
         # a collection without leaves may or may not have been written
         target = {name: tree for name, tree in like.items() if jax.tree.leaves(tree)}
-        return target, {name: stored[name] for name in like if name in names}, lambda tree: like | tree
+        return (
+            target,
+            {name: stored[name] for name in like if name in names},
+            lambda tree: like | tree,
+        )
     if jax.tree.leaves(batch_stats):
         return like, {"params": stored}, dict
     if len(params) == 1 and not names & set(params):
         (name,) = params
-        return params[name], stored, lambda tree: {"params": {name: tree}, "batch_stats": batch_stats}
+        return (
+            params[name],
+            stored,
+            lambda tree: {"params": {name: tree}, "batch_stats": batch_stats},
+        )
     return params, stored, lambda tree: {"params": tree, "batch_stats": batch_stats}

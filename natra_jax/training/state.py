@@ -16,12 +16,18 @@ class TrainState(NamedTuple):
     params: Any
     batch_stats: Any  # {} for a classifier without BatchNorm
     opt_state: Any
-    epsilon: jax.Array  # [N_examples], the adaptive radius of every training example (NaTra section 3.4.3)
+    epsilon: (
+        jax.Array
+    )  # [N_examples], the adaptive radius of every training example (NaTra section 3.4.3)
     key: jax.Array  # the seed of everything random in training; never advanced, randomness is (key, step, example index)
 
 
 def init_state(
-    classifier: nn.Module, optimizer: optax.GradientTransformation, image_shape: tuple[int, ...], num_examples: int, key
+    classifier: nn.Module,
+    optimizer: optax.GradientTransformation,
+    image_shape: tuple[int, ...],
+    num_examples: int,
+    key,
 ) -> TrainState:
     """A fresh state with epsilon 0 for all. image_shape: [H, W, C]. The same key gives the same initial weights for every method."""
     key_init, key_train = jax.random.split(key)

@@ -11,7 +11,7 @@ import optax
 from flax import linen as nn
 from jax.tree_util import Partial
 
-from natra_jax.classifiers import dual
+from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.classifiers.advbn import Cut
 from natra_jax.losses import cross_entropy
 from natra_jax.training.state import TrainState
@@ -59,32 +59,56 @@ def make_step(
     def logits_fn(variables, images):
         return classifier.apply(variables, images, train=False)
 
-    def perturb(method: Method, variables, keys, batch: Batch, variation: Variation | None) -> _Perturbed:
+    def perturb(
+        method: Method, variables, keys, batch: Batch, variation: Variation | None
+    ) -> _Perturbed:
         cut = Cut.of(classifier, variables, batch["image"].shape)
         plain = cut.trunk(variables, _images(batch, variation))
         varied = plain[-len(batch["label"]) :]
         # the logits' shape alone is wanted here, so nothing is computed
         num_classes = jax.eval_shape(cut.head, variables, varied).shape[-1]
-        targets = jax.nn.one_hot(batch["label"], num_classes, dtype=varied.dtype) if variation is None else variation.targets
+        targets = (
+            jax.nn.one_hot(batch["label"], num_classes, dtype=varied.dtype)
+            if variation is None
+            else variation.targets
+        )
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, _FEATURES)
-        features, failed = method.perturb(Partial(cut.head, dual.adversarial(variables)), keys, varied, targets, cut.relu)
+        features, failed = method.perturb(
+            Partial(cut.head, auxiliary_batch_norm.adversarial(variables)),
+            keys,
+            varied,
+            targets,
+            cut.relu,
+        )
         return _Perturbed(cut, plain, features, targets, failed)
 
     def forward(params, batch_stats, batch: Batch, variation, perturbed: _Perturbed | None, rngs):
         """(logits of clean and varied images together, logits of perturbed features or None, new batch_stats), training."""
         variables = {"params": params, "batch_stats": batch_stats}
         if perturbed is None:
-            logits, updated = classifier.apply(variables, _images(batch, variation), train=True, mutable=["batch_stats"], rngs=rngs)
+            logits, updated = classifier.apply(
+                variables, _images(batch, variation), train=True, mutable=["batch_stats"], rngs=rngs
+            )
             return logits, None, updated.get("batch_stats", {})
-        logits, of_clean = perturbed.cut.train_head(dual.clean(variables), perturbed.plain, rngs)
-        adversarial, of_adversarial = perturbed.cut.train_head(dual.adversarial(variables), perturbed.features, rngs)
-        return logits, adversarial, dual.with_stats(batch_stats, of_clean, of_adversarial)
+        logits, of_clean = perturbed.cut.train_head(
+            auxiliary_batch_norm.clean(variables), perturbed.plain, rngs
+        )
+        adversarial, of_adversarial = perturbed.cut.train_head(
+            auxiliary_batch_norm.adversarial(variables), perturbed.features, rngs
+        )
+        return (
+            logits,
+            adversarial,
+            auxiliary_batch_norm.with_stats(batch_stats, of_clean, of_adversarial),
+        )
 
     def counted(batch: Batch, losses):
         return losses if pseudo_confidence is None else jnp.where(batch["counts"], losses, 0.0)
 
     def loss_fn(params, batch_stats, method: Method, batch: Batch, variation, perturbed, rngs):
-        logits, adversarial, batch_stats = forward(params, batch_stats, batch, variation, perturbed, rngs)
+        logits, adversarial, batch_stats = forward(
+            params, batch_stats, batch, variation, perturbed, rngs
+        )
         clean, varied = jnp.split(logits, [len(batch["label"])])
         loss = counted(batch, cross_entropy(clean, batch["label"])).mean()
         metrics = {"accuracy": _accuracy(clean, batch)}
@@ -107,10 +131,16 @@ def make_step(
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         variation, perturbed, epsilon = None, None, state.epsilon
         if pseudo_confidence is not None:
-            batch = _pseudo_labelled(batch, logits_fn(dual.clean(variables), batch["image"]), pseudo_confidence)
+            batch = _pseudo_labelled(
+                batch,
+                logits_fn(auxiliary_batch_norm.clean(variables), batch["image"]),
+                pseudo_confidence,
+            )
         if method.vary is not None:
-            frozen = Partial(logits_fn, dual.clean(variables))
-            variation = jax.lax.stop_gradient(method.vary(frozen, keys, batch, state.epsilon[batch["index"]]))
+            frozen = Partial(logits_fn, auxiliary_batch_norm.clean(variables))
+            variation = jax.lax.stop_gradient(
+                method.vary(frozen, keys, batch, state.epsilon[batch["index"]])
+            )
             seen = (batch["index"], variation.epsilon)
             if axis_name is not None:
                 seen = jax.lax.all_gather(seen, axis_name, tiled=True)
@@ -118,7 +148,9 @@ def make_step(
         if method.perturb is not None:
             perturbed = perturb(method, variables, keys, batch, variation)
         key_dropout = jax.random.fold_in(jax.random.fold_in(state.key, _DROPOUT), state.step)
-        rngs = {"params": _of_device(key_dropout, axis_name)}  # what Flax falls back to for streams of any name
+        rngs = {
+            "params": _of_device(key_dropout, axis_name)
+        }  # what Flax falls back to for streams of any name
         gradients, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(
             state.params, state.batch_stats, method, batch, variation, perturbed, rngs
         )
@@ -128,7 +160,9 @@ def make_step(
         if perturbed is not None:
             # without a gradient, weight decay would still wear the trunk down
             params = perturbed.cut.keep_trunk(state.params, params)
-        return TrainState(state.step + 1, params, batch_stats, opt_state, epsilon, state.key), metrics
+        return TrainState(
+            state.step + 1, params, batch_stats, opt_state, epsilon, state.key
+        ), metrics
 
     return step
 
@@ -146,13 +180,21 @@ def _accuracy(logits: jax.Array, batch: Batch) -> jax.Array:
     right = logits.argmax(-1) == batch["label"]
     if "labelled" not in batch:
         return right.mean()
-    return jnp.where(batch["labelled"].any(), (right & batch["labelled"]).sum() / jnp.maximum(batch["labelled"].sum(), 1), 1.0)
+    return jnp.where(
+        batch["labelled"].any(),
+        (right & batch["labelled"]).sum() / jnp.maximum(batch["labelled"].sum(), 1),
+        1.0,
+    )
 
 
 def _images(batch: Batch, variation: Variation | None) -> jax.Array:
     """The clean images, and their variations behind them."""
     clean = batch["image"]
-    return clean if variation is None else jnp.concatenate([clean, variation.inputs.astype(clean.dtype)])
+    return (
+        clean
+        if variation is None
+        else jnp.concatenate([clean, variation.inputs.astype(clean.dtype)])
+    )
 
 
 def _of_device(key: Any, axis_name: str | None) -> Any:

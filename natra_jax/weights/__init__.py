@@ -11,8 +11,8 @@ FILE itself may stand there too.
 """
 
 from natra_jax.weights.families import FAMILIES, Loaded, from_state_dict
+from natra_jax.weights.formats.detect import read
 from natra_jax.weights.loading import find, load
-from natra_jax.weights.reading import read
 from natra_jax.weights.tensors import Checkpoint
 
 __all__ = ["FAMILIES", "Checkpoint", "Loaded", "find", "from_state_dict", "load", "read"]

@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 
 from natra_jax.types import UserError
-from natra_jax.weights import resnet18, resnet50, vgg16
-from natra_jax.weights.reading import read
+from natra_jax.weights.converters import resnet18, resnet50, vgg16
+from natra_jax.weights.formats.detect import read
 from natra_jax.weights.tensors import Converted, Tensors
 
-CLASSIFIERS = {"vgg16": vgg16, "resnet18": resnet18, "resnet50": resnet50}  # by their names among natra_jax.classifiers.CLASSIFIERS
+CLASSIFIERS = {
+    "vgg16": vgg16,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+}  # by their names among natra_jax.classifiers.CLASSIFIERS
 
 
 def load(path: str | os.PathLike, name: str) -> Converted:
@@ -27,7 +31,9 @@ def load(path: str | os.PathLike, name: str) -> Converted:
     try:
         if not family.recognises(names):
             some = ", ".join(sorted(names)[:3]) or "none at all"
-            raise UserError(f"its tensors ({some}, ...) are no {family.NAME}'s, with the names that torchvision gives them")
+            raise UserError(
+                f"its tensors ({some}, ...) are no {family.NAME}'s, with the names that torchvision gives them"
+            )
         return family.convert(Tensors(checkpoint.tensors, family.NAME), checkpoint.config or {})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -10,8 +10,17 @@ import numpy as np
 
 from natra_jax.generators import build
 from natra_jax.types import Generator, Params, UserError
-from natra_jax.weights import biggan, biggan_deep, biggan_deep_hf, dcgan, progan, stylegan1, stylegan2_nv, stylegan2_rosinality
 from natra_jax.weights.classifiers import CLASSIFIERS
+from natra_jax.weights.converters import (
+    biggan,
+    biggan_deep,
+    biggan_deep_hf,
+    dcgan,
+    progan,
+    stylegan1,
+    stylegan2_nv,
+    stylegan2_rosinality,
+)
 from natra_jax.weights.tensors import Checkpoint, Converted, Tensors
 
 AUTO = "auto"
@@ -25,7 +34,9 @@ class Family(NamedTuple):
 
 FAMILIES = {
     "stylegan2_nv": Family("stylegan2", stylegan2_nv.recognises, stylegan2_nv.convert),
-    "stylegan2_rosinality": Family("stylegan2", stylegan2_rosinality.recognises, stylegan2_rosinality.convert),
+    "stylegan2_rosinality": Family(
+        "stylegan2", stylegan2_rosinality.recognises, stylegan2_rosinality.convert
+    ),
     "stylegan1": Family("stylegan", stylegan1.recognises, stylegan1.convert),
     "progan": Family("progan", progan.recognises, progan.convert),
     "biggan": Family("biggan", biggan.recognises, biggan.convert),
@@ -62,7 +73,9 @@ def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
         raise UserError(f"--family={family}: must be one of {AUTO}, {', '.join(FAMILIES)}")
     config = checkpoint.config or {}
     try:
-        arguments, params, notes = FAMILIES[family].convert(Tensors(checkpoint.tensors, family), dict(config))
+        arguments, params, notes = FAMILIES[family].convert(
+            Tensors(checkpoint.tensors, family), dict(config)
+        )
         generator = build(FAMILIES[family].generator, arguments)
         _require_fit(generator, params)
     except UserError as error:
@@ -70,13 +83,17 @@ def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
     return Loaded(family, generator, arguments, params, notes)
 
 
-def from_state_dict(state_dict: Mapping[str, Any], config: dict | None = None, family: str = AUTO) -> tuple[Generator, Params]:
+def from_state_dict(
+    state_dict: Mapping[str, Any], config: dict | None = None, family: str = AUTO
+) -> tuple[Generator, Params]:
     """(generator, params) of a state dict {name: array}, with the names and layouts that the family's checkpoints have.
 
     config: the constructor arguments that the checkpoint carries, where it carries any; what can be read off the shapes is. family: of
     `FAMILIES`, or 'auto' to recognise it from the names. Raises UserError as `convert` does.
     """
-    loaded = convert(Checkpoint({name: np.asarray(array) for name, array in state_dict.items()}, config), family)
+    loaded = convert(
+        Checkpoint({name: np.asarray(array) for name, array in state_dict.items()}, config), family
+    )
     return loaded.generator, loaded.params
 
 
@@ -92,16 +109,23 @@ def _recognise(names: set[str]) -> str:
                 f"the tensors are a {network.NAME}'s, no generator's: config fields train.init_from and encoder.perceptual_weights take it"
             )
     some = ", ".join(sorted(names)[:3]) or "none at all"
-    raise UserError(f"the tensors ({some}, ...) are of no generator known here: there are {', '.join(FAMILIES)}")
+    raise UserError(
+        f"the tensors ({some}, ...) are of no generator known here: there are {', '.join(FAMILIES)}"
+    )
 
 
 def _require_fit(generator: Generator, params: Params) -> None:
     """Raises UserError, naming the first parameter, if params are not what the generator has."""
     wanted = jax.eval_shape(generator.init, jax.random.key(0))
     there, expected = (
-        {jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape) for where, leaf in jax.tree.flatten_with_path(tree)[0]}
+        {
+            jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape)
+            for where, leaf in jax.tree.flatten_with_path(tree)[0]
+        }
         for tree in (params, wanted)
     )
     for name in sorted(there.keys() | expected.keys()):
         if there.get(name) != expected.get(name):
-            raise UserError(f"the tensors disagree with each other: {name} would be {there.get(name)}, expected {expected.get(name)}")
+            raise UserError(
+                f"the tensors disagree with each other: {name} would be {there.get(name)}, expected {expected.get(name)}"
+            )

@@ -7,16 +7,16 @@ import os
 from etils import epath
 
 from natra_jax.types import Generator, Params, UserError
-from natra_jax.weights import saved
+from natra_jax.weights import converted
 from natra_jax.weights.families import AUTO, Loaded, convert
-from natra_jax.weights.reading import read
+from natra_jax.weights.formats.detect import read
 
 
 def find(path: str | os.PathLike, family: str = AUTO) -> Loaded:
     """What path holds, with its description. Raises UserError, beginning with the path, for what `load` does."""
     path = epath.Path(path).expanduser()
-    if saved.is_saved(path):
-        loaded = saved.load(path.resolve())
+    if converted.is_saved(path):
+        loaded = converted.load(path.resolve())
         if family not in (AUTO, loaded.family):
             raise UserError(f"{path}: is of the family {loaded.family}, not {family}")
         return loaded

@@ -14,7 +14,9 @@ class Checkpoint(NamedTuple):
     """What a reader makes of a file: plain arrays under the names they have there."""
 
     tensors: dict[str, np.ndarray]
-    config: dict | None = None  # the constructor arguments that the file carries: plain values, lists and dicts
+    config: dict | None = (
+        None  # the constructor arguments that the file carries: plain values, lists and dicts
+    )
 
 
 class Converted(NamedTuple):
@@ -43,15 +45,22 @@ class Tensors:
         shape = self._get(name).shape
         if rank is not None and (len(shape) != rank or 0 in shape):
             sides = "one side" if rank == 1 else f"{rank} sides"
-            raise UserError(f"{name} is {list(shape)}, expected {sides}: this is no {self._family} checkpoint, or a damaged one")
+            raise UserError(
+                f"{name} is {list(shape)}, expected {sides}: this is no {self._family} checkpoint, or a damaged one"
+            )
         return shape
 
     def take(self, name: str, *shape: int | None) -> np.ndarray:
         """The tensor as float32. shape: what it has to be, None for a side of any length; left out, any shape will do."""
         array = self._get(name)
-        if shape and (len(shape) != array.ndim or any(s not in (None, n) for s, n in zip(shape, array.shape, strict=True))):
+        if shape and (
+            len(shape) != array.ndim
+            or any(s not in (None, n) for s, n in zip(shape, array.shape, strict=True))
+        ):
             wanted = ", ".join("any" if side is None else str(side) for side in shape)
-            raise UserError(f"{name} is {list(array.shape)}, expected [{wanted}]: this is no {self._family} checkpoint, or a damaged one")
+            raise UserError(
+                f"{name} is {list(array.shape)}, expected [{wanted}]: this is no {self._family} checkpoint, or a damaged one"
+            )
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise UserError(f"{name} is of type {array.dtype}, expected numbers")
         self._left.pop(name, None)
@@ -72,5 +81,7 @@ class Tensors:
 
     def _get(self, name: str) -> np.ndarray:
         if name not in self._all:
-            raise UserError(f"{name} is missing: this is no {self._family} checkpoint, or an incomplete one")
+            raise UserError(
+                f"{name} is missing: this is no {self._family} checkpoint, or an incomplete one"
+            )
         return self._all[name]

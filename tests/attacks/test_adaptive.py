@@ -27,12 +27,16 @@ def one_visit(epsilon, wrong, rho, epsilon_max):
 )
 def test_radii_follow_the_rule(fractions, wrong, rho, epsilon_max):
     epsilon = (fractions * epsilon_max).astype(np.float32)
-    expected = np.array([one_visit(e, w, rho, epsilon_max) for e, w in zip(epsilon.tolist(), wrong, strict=True)])
+    expected = np.array(
+        [one_visit(e, w, rho, epsilon_max) for e, w in zip(epsilon.tolist(), wrong, strict=True)]
+    )
     tried = attacks.trial_radius(epsilon, rho, epsilon_max)
     updated = attacks.updated_radius(epsilon, np.array(wrong), rho, epsilon_max)
     np.testing.assert_allclose(tried, expected[:, 0], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(updated, expected[:, 1], rtol=1e-6, atol=1e-6)
-    assert np.all(np.asarray(updated) >= epsilon - 1e-6) and np.all(np.asarray(updated) <= np.float32(epsilon_max))
+    assert np.all(np.asarray(updated) >= epsilon - 1e-6) and np.all(
+        np.asarray(updated) <= np.float32(epsilon_max)
+    )
     np.testing.assert_array_equal(np.asarray(updated)[wrong], epsilon[wrong])
 
 
@@ -51,13 +55,17 @@ def test_a_radius_grows_from_zero_to_its_maximum_and_stays():
     labels=st.lists(st.integers(0, C - 1), min_size=B, max_size=B),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_soft_labels_are_the_mixture_of_the_label_and_one_draw_for_each_key(epsilon, smoothing, labels, seed):
+def test_soft_labels_are_the_mixture_of_the_label_and_one_draw_for_each_key(
+    epsilon, smoothing, labels, seed
+):
     keys = example_keys(B, seed)
     soft = np.asarray(soft_labels(keys, np.array(labels), epsilon, smoothing, num_classes=C))
     assert soft.shape == (B, C) and np.all(soft >= 0)
     np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-6)
     # with amount 1 the labels vanish and the draws remain
-    draws = np.asarray(soft_labels(keys, np.array(labels), np.ones_like(epsilon), 1.0, num_classes=C))
+    draws = np.asarray(
+        soft_labels(keys, np.array(labels), np.ones_like(epsilon), 1.0, num_classes=C)
+    )
     amount = np.minimum(1.0, smoothing * epsilon.astype(np.float64))[:, None]
     np.testing.assert_allclose(soft, (1 - amount) * np.eye(C)[labels] + amount * draws, atol=1e-5)
 
@@ -70,7 +78,9 @@ def test_soft_labels_of_radius_zero_are_exactly_one_hot():
 
 def test_the_same_keys_give_the_same_draws_and_other_keys_others():
     def draws(seed, labels):
-        return np.asarray(soft_labels(example_keys(B, seed), labels, np.ones(B, np.float32), 1.0, num_classes=C))
+        return np.asarray(
+            soft_labels(example_keys(B, seed), labels, np.ones(B, np.float32), 1.0, num_classes=C)
+        )
 
     labels = np.zeros(B, int)
     np.testing.assert_array_equal(draws(0, labels), draws(0, labels + 1))
@@ -80,7 +90,10 @@ def test_the_same_keys_give_the_same_draws_and_other_keys_others():
 
 def test_the_draws_are_uniform_on_the_simplex():
     n = 20_000
-    u = np.asarray(soft_labels(example_keys(n), np.zeros(n, int), np.ones(n, np.float32), 1.0, num_classes=C), np.float64)
+    u = np.asarray(
+        soft_labels(example_keys(n), np.zeros(n, int), np.ones(n, np.float32), 1.0, num_classes=C),
+        np.float64,
+    )
     variance = (C - 1) / (C**2 * (C + 1))
     np.testing.assert_allclose(u.mean(axis=0), 1 / C, atol=5 * np.sqrt(variance / n))
     np.testing.assert_allclose(u.var(axis=0), variance, rtol=0.06)

@@ -28,7 +28,9 @@ def test_the_checkpoints_of_a_hundred_steps_are_the_papers():
 
 @pytest.mark.parametrize("num_steps", [0, 1, 2, 7, 20, 40, 50, 1000])
 def test_the_checkpoints_follow_their_rule_whatever_the_number_of_steps(num_steps):
-    assert checkpoints(num_steps) == sorted({mark for mark in numpy_checkpoints(num_steps) if 0 < mark < num_steps})
+    assert checkpoints(num_steps) == sorted(
+        {mark for mark in numpy_checkpoints(num_steps) if 0 < mark < num_steps}
+    )
 
 
 TILT = np.array([-1.0, 1.0, 0.0, -1.0, 0.5])
@@ -47,7 +49,9 @@ def numpy_ripples(parameters, b, x):
     peak, curvature, waves, needle = (p[b] for p in parameters)
     away, height = x - peak, needle * np.exp(-1e3 * (x @ x))
     loss = (-0.5 * curvature * away**2 + 0.3 * np.sin(waves * x)).sum() + height * (1 + x @ TILT)
-    return loss, -curvature * away + 0.3 * waves * np.cos(waves * x) + height * (TILT - 2e3 * x * (1 + x @ TILT))
+    return loss, -curvature * away + 0.3 * waves * np.cos(waves * x) + height * (
+        TILT - 2e3 * x * (1 + x @ TILT)
+    )
 
 
 def numpy_auto_pgd(loss_and_gradient, x0, epsilon, rule, num_steps, bounds):
@@ -92,7 +96,12 @@ def numpy_auto_pgd(loss_and_gradient, x0, epsilon, rule, num_steps, bounds):
 def test_every_iterate_is_that_of_the_papers_algorithm(rule):
     # many, so that both conditions occur, at the first checkpoint too
     rng, shape = np.random.default_rng(0), (MANY, N)
-    peak, curvature, waves, needle = rng.normal(size=shape), rng.uniform(0.1, 3, shape) ** 3, rng.uniform(1, 20, shape), np.zeros(MANY)
+    peak, curvature, waves, needle = (
+        rng.normal(size=shape),
+        rng.uniform(0.1, 3, shape) ** 3,
+        rng.uniform(1, 20, shape),
+        np.zeros(MANY),
+    )
     images, epsilon, bounds = rng.uniform(-1, 1, shape), rng.uniform(0.05, 1.5, MANY), (-1.25, 1.0)
     # the first starts on the needle and climbs a slope from the second step on: it has stalled by the first checkpoint, while rising
     images[0], curvature[0], waves[0], needle[0] = 0.0, 0.0, 0.3, 100.0
@@ -104,7 +113,12 @@ def test_every_iterate_is_that_of_the_papers_algorithm(rule):
     halvings = np.zeros((MANY, 2), int)
     for b in range(MANY):
         losses, x_max, halvings[b] = numpy_auto_pgd(
-            lambda x, b=b: numpy_ripples(parameters, b, x), images[b], epsilon[b], rule, STEPS, bounds
+            lambda x, b=b: numpy_ripples(parameters, b, x),
+            images[b],
+            epsilon[b],
+            rule,
+            STEPS,
+            bounds,
         )
         np.testing.assert_allclose(result.loss[:, b], losses, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(result.inputs[b], x_max, rtol=1e-5, atol=1e-5)
@@ -122,9 +136,18 @@ def test_on_a_badly_scaled_problem_auto_pgd_beats_pgd_with_as_many_steps():
     rng = np.random.default_rng(0)
     peak = rng.uniform(-0.4, 0.4, (B, N)).astype(np.float32)
     loss_fn = Partial(badly_scaled, np.array([1e-2, 1e-1, 1.0, 10.0, 100.0], np.float32), peak)
-    arguments = loss_fn, example_keys(B), attacks.linf(), np.zeros((B, N), np.float32), np.full(B, 0.5, np.float32)
+    arguments = (
+        loss_fn,
+        example_keys(B),
+        attacks.linf(),
+        np.zeros((B, N), np.float32),
+        np.full(B, 0.5, np.float32),
+    )
     searches = {"pgd": attacks.pgd(STEPS), "auto_pgd": attacks.auto_pgd(STEPS)}
-    reached = {name: np.asarray(jax.jit(search)(*arguments).loss).max(axis=0) for name, search in searches.items()}
+    reached = {
+        name: np.asarray(jax.jit(search)(*arguments).loss).max(axis=0)
+        for name, search in searches.items()
+    }
     assert np.all(reached["auto_pgd"] >= reached["pgd"])
     assert np.mean(reached["auto_pgd"]) > 0.5 * np.mean(reached["pgd"])
 
@@ -143,7 +166,13 @@ def test_a_group_halves_its_step_together():
         images, targets = np.repeat(features, group, axis=0), np.repeat(target, group, axis=0)
         with jax.enable_x64(True):
             search = jax.jit(attacks.auto_pgd(20))
-            arguments = Partial(distance, targets), example_keys(3 * group), attacks.feature_stats(group), images, np.full(3 * group, 0.6)
+            arguments = (
+                Partial(distance, targets),
+                example_keys(3 * group),
+                attacks.feature_stats(group),
+                images,
+                np.full(3 * group, 0.6),
+            )
             return jax.tree.map(np.asarray, search(*arguments))
 
     single, double = run(1), run(2)
@@ -153,7 +182,12 @@ def test_a_group_halves_its_step_together():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [((-1, "sign"), "num_steps .*-1"), ((2.5, "sign"), "num_steps .*2.5"), ((3, "gradient"), "rule .*'gradient'")]
+    ("options", "message"),
+    [
+        ((-1, "sign"), "num_steps .*-1"),
+        ((2.5, "sign"), "num_steps .*2.5"),
+        ((3, "gradient"), "rule .*'gradient'"),
+    ],
 )
 def test_auto_pgd_names_the_argument_it_refuses(options, message):
     with pytest.raises(ValueError, match=message):

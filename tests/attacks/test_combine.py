@@ -33,13 +33,21 @@ def linear(weights, inputs):
 def alone(s):
     """Direction s without the others."""
     one = slice(s, s + 1)
-    return ALONG._replace(vectors=ALONG.vectors[one], sigma=ALONG.sigma[one], mask=ALONG.mask[one], useful=ALONG.useful[one])
+    return ALONG._replace(
+        vectors=ALONG.vectors[one],
+        sigma=ALONG.sigma[one],
+        mask=ALONG.mask[one],
+        useful=ALONG.useful[one],
+    )
 
 
 def run(search, loss_fn, along, **options):
     # without the box, whose coordinates depend on all directions
     space = attacks.directions(GENERATOR, PARAMS, along, truncation=None, **options)
-    return jax.tree.map(np.asarray, jax.jit(search)(Partial(loss_fn, WEIGHTS), example_keys(B), space, CODES, RADIUS))
+    return jax.tree.map(
+        np.asarray,
+        jax.jit(search)(Partial(loss_fn, WEIGHTS), example_keys(B), space, CODES, RADIUS),
+    )
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -52,16 +60,28 @@ def test_per_direction_is_the_strongest_of_the_searches_along_single_directions(
     np.testing.assert_allclose(result.loss.max(axis=0), reached.max(axis=0), atol=1e-4)
     for b in range(1, B):
         np.testing.assert_allclose(result.inputs[b], singles[winner[b]].inputs[b], atol=1e-4)
-        np.testing.assert_allclose(result.delta[b], np.eye(S)[winner[b]] * singles[winner[b]].delta[b], atol=1e-5)
+        np.testing.assert_allclose(
+            result.delta[b], np.eye(S)[winner[b]] * singles[winner[b]].delta[b], atol=1e-5
+        )
 
 
 def test_all_directions_at_once_are_never_weaker_than_each_on_a_linear_model():
-    joint, each = run(attacks.pgd(STEPS), linear, ALONG), run(attacks.per_direction(attacks.pgd(STEPS)), linear, ALONG)
+    joint, each = (
+        run(attacks.pgd(STEPS), linear, ALONG),
+        run(attacks.per_direction(attacks.pgd(STEPS)), linear, ALONG),
+    )
     towards = (WEIGHTS[:, 0] - WEIGHTS[:, 1]).astype(float)
-    slopes = np.einsum("sld,ldp,p->s", ALONG.vectors * ALONG.sigma[:, None, None], PARAMS["layers"].astype(float), towards)
+    slopes = np.einsum(
+        "sld,ldp,p->s",
+        ALONG.vectors * ALONG.sigma[:, None, None],
+        PARAMS["layers"].astype(float),
+        towards,
+    )
     gain = RADIUS * np.abs(slopes).sum(), RADIUS * np.abs(slopes).max()
     for result, expected in zip((joint, each), gain, strict=True):
-        np.testing.assert_allclose(result.loss.max(axis=0) - result.loss[0], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            result.loss.max(axis=0) - result.loss[0], expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_restarts_go_around_or_inside_the_search_for_the_direction():
@@ -73,8 +93,13 @@ def test_restarts_go_around_or_inside_the_search_for_the_direction():
 
 def test_per_direction_refuses_what_is_no_row_of_coordinates():
     images = np.zeros((B, 2, 2, 1), np.float32)
-    with pytest.raises(ValueError, match=r"per_direction: the space's delta must be one array \[B, S\], got .*\(6, 2, 2, 1\)"):
-        attacks.per_direction(attacks.pgd(1))(Partial(linear, WEIGHTS), example_keys(B), attacks.linf(), images, RADIUS)
+    with pytest.raises(
+        ValueError,
+        match=r"per_direction: the space's delta must be one array \[B, S\], got .*\(6, 2, 2, 1\)",
+    ):
+        attacks.per_direction(attacks.pgd(1))(
+            Partial(linear, WEIGHTS), example_keys(B), attacks.linf(), images, RADIUS
+        )
 
 
 SEARCHES = {
@@ -90,10 +115,17 @@ SEARCHES = {
 def test_every_search_refuses_radii_and_keys_that_are_not_one_for_each_example(name):
     images = np.zeros((B, 4), np.float32)
     for radius in (0.1, RADIUS[1:], RADIUS[:, None]):
-        with pytest.raises(ValueError, match=r"epsilon must be \[B\] = \(6,\), a radius for each example, got shape"):
-            SEARCHES[name](Partial(linear, WEIGHTS), example_keys(B), attacks.linf(), images, radius)
+        with pytest.raises(
+            ValueError,
+            match=r"epsilon must be \[B\] = \(6,\), a radius for each example, got shape",
+        ):
+            SEARCHES[name](
+                Partial(linear, WEIGHTS), example_keys(B), attacks.linf(), images, radius
+            )
     for keys in (jax.random.key(0), example_keys(B)[:0]):
-        with pytest.raises(ValueError, match=r"keys must be \[B\], a key for each example, B >= 1, got shape"):
+        with pytest.raises(
+            ValueError, match=r"keys must be \[B\], a key for each example, B >= 1, got shape"
+        ):
             SEARCHES[name](Partial(linear, WEIGHTS), keys, attacks.linf(), images, RADIUS)
 
 
@@ -118,8 +150,15 @@ def one_step(early_stop):
 def early(goal, early_stop=True):
     """(result, how often the loss was computed): a search of one step, so two computations a restart."""
     CALLS.clear()
-    arguments = example_keys(B), attacks.linf(), np.zeros((B, 2), np.float32), np.full(B, 0.5, np.float32)
-    result = jax.tree.map(np.asarray, one_step(early_stop)(Partial(counted, goal[:, None]), *arguments))
+    arguments = (
+        example_keys(B),
+        attacks.linf(),
+        np.zeros((B, 2), np.float32),
+        np.full(B, 0.5, np.float32),
+    )
+    result = jax.tree.map(
+        np.asarray, one_step(early_stop)(Partial(counted, goal[:, None]), *arguments)
+    )
     jax.effects_barrier()
     return result, len(CALLS)
 
@@ -152,16 +191,23 @@ def test_each_example_keeps_its_first_success_whatever_the_others_do():
 def test_random_search_keeps_the_worst_of_its_points_and_the_unchanged_example():
     images = np.random.default_rng(0).uniform(-1, 1, (B, 4)).astype(np.float32)
     search = jax.jit(attacks.random_search(50))
-    result = jax.tree.map(np.asarray, search(Partial(wavy, WEIGHTS), example_keys(B), attacks.linf(), images, RADIUS))
+    result = jax.tree.map(
+        np.asarray, search(Partial(wavy, WEIGHTS), example_keys(B), attacks.linf(), images, RADIUS)
+    )
     assert result.loss.shape == (51, B)
-    start, _ = wavy(WEIGHTS, images)
-    np.testing.assert_allclose(result.loss[0], start, atol=1e-5)
+    initial_delta, _ = wavy(WEIGHTS, images)
+    np.testing.assert_allclose(result.loss[0], initial_delta, atol=1e-5)
     loss, success = wavy(WEIGHTS, result.inputs)
     np.testing.assert_allclose(loss, result.loss.max(axis=0), atol=1e-4)
     np.testing.assert_array_equal(success, result.success)
     assert np.all(np.abs(result.delta).max(axis=1) <= RADIUS)
     # as many different points as samples, and none at radius zero
-    assert all(len(np.unique(result.loss[:, b])) == 51 for b in range(1, B)) and len(np.unique(result.loss[:, 0])) == 1
+    assert (
+        all(len(np.unique(result.loss[:, b])) == 51 for b in range(1, B))
+        and len(np.unique(result.loss[:, 0])) == 1
+    )
     for samples in (0, 2.5):
-        with pytest.raises(ValueError, match=f"num_samples must be a whole number >= 1, got {samples}"):
+        with pytest.raises(
+            ValueError, match=f"num_samples must be a whole number >= 1, got {samples}"
+        ):
             attacks.random_search(samples)

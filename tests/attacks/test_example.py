@@ -27,11 +27,19 @@ def test_the_example_in_the_docstring_runs_and_keeps_its_promises():
     assert np.abs(names["adversarial"]).max() <= 1 and np.abs(result.inputs).max() <= 1
     assert np.abs(names["adversarial"] - images).max() <= 8 / 255 + 1e-6
     assert np.all(np.abs(result.inputs - images).max(axis=1) <= np.array([8 / 255, 4 / 255]) + 1e-6)
-    assert result.inputs.shape == images.shape and result.loss.shape == (11, 2) and result.success.shape == (2,)
+    assert (
+        result.inputs.shape == images.shape
+        and result.loss.shape == (11, 2)
+        and result.success.shape == (2,)
+    )
     assert np.all(result.loss.max(axis=0) >= result.loss[0])
     # two classes: the optimum is the corner of the ball that the weights point to
-    towards_wrong = np.stack([names["weights"][:, 1 - label] - names["weights"][:, label] for label in names["labels"]])
-    np.testing.assert_allclose(names["adversarial"], np.clip(images + 8 / 255 * np.sign(towards_wrong), -1, 1), atol=1e-6)
+    towards_wrong = np.stack(
+        [names["weights"][:, 1 - label] - names["weights"][:, label] for label in names["labels"]]
+    )
+    np.testing.assert_allclose(
+        names["adversarial"], np.clip(images + 8 / 255 * np.sign(towards_wrong), -1, 1), atol=1e-6
+    )
 
 
 def test_every_exported_name_exists():
@@ -42,10 +50,27 @@ def test_every_exported_name_exists():
 
 def test_importing_the_package_brings_no_heavy_library():
     code = "import sys, natra_jax.attacks; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    answer = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     imported = set(answer.stdout.split())
     assert "jax" in imported and "natra_jax" in imported
-    heavy = {"optax", "flax", "sklearn", "umap", "matplotlib", "tensorflow_datasets", "tensorflow", "orbax", "pandas", "PIL"}
+    heavy = {
+        "optax",
+        "flax",
+        "sklearn",
+        "umap",
+        "matplotlib",
+        "tensorflow_datasets",
+        "tensorflow",
+        "orbax",
+        "pandas",
+        "PIL",
+    }
     assert not imported & heavy
 
 
@@ -64,11 +89,21 @@ def test_linf_pgd_stays_in_ball_and_bounds_raises_the_loss_and_uses_its_restarts
 
     @partial(jax.jit, static_argnums=1)
     def attack(epsilon, restarts):
-        options = {"step_size": None, "num_steps": 3, "restarts": restarts, "random_start": False, "key": KEY}
+        options = {
+            "step_size": None,
+            "num_steps": 3,
+            "restarts": restarts,
+            "random_start": False,
+            "key": KEY,
+        }
         moved = attacks.linf_pgd(rough_logits, images, labels, epsilon=epsilon, **options)
         return moved, attacks.cross_entropy(rough_logits(moved), labels)
 
-    (clean, before), (once, one), (best, four) = attack(0 * radius, 1), attack(radius, 1), attack(radius, 4)
+    (clean, before), (once, one), (best, four) = (
+        attack(0 * radius, 1),
+        attack(radius, 1),
+        attack(radius, 4),
+    )
     np.testing.assert_array_equal(clean, images)
     for moved in (once, best):
         assert moved.shape == images.shape and moved.dtype == images.dtype

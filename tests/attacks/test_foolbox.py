@@ -14,7 +14,11 @@ from tests.helpers import example_keys, two_layer, two_layer_weights
 
 with warnings.catch_warnings():
     # foolbox 3.3.4 imports from a module that SciPy has renamed
-    warnings.filterwarnings("ignore", "Please import `gaussian_filter` from the `scipy.ndimage` namespace", DeprecationWarning)
+    warnings.filterwarnings(
+        "ignore",
+        "Please import `gaussian_filter` from the `scipy.ndimage` namespace",
+        DeprecationWarning,
+    )
     import foolbox
     from foolbox.attacks import FGSM, L2PGD, MIFGSM, LinfPGD
     from foolbox.attacks.gradient_descent_base import normalize_lp_norms
@@ -39,7 +43,7 @@ class Remembered:
     """A foolbox attack that keeps every point at which it takes the gradient."""
 
     def value_and_grad(self, loss_fn, x):
-        self.visited.append(np.asarray(x.raw))
+        self.candidate.append(np.asarray(x.raw))
         return super().value_and_grad(loss_fn, x)
 
 
@@ -51,9 +55,27 @@ class DongMIFGSM(MIFGSM):
 
 
 CASES = {
-    "linf": (LinfPGD, {"abs_stepsize": 0.03, "random_start": False}, 0.08, attacks.pgd(STEPS, 0.03), attacks.linf),
-    "l2": (L2PGD, {"abs_stepsize": 0.1, "random_start": False}, 0.3, attacks.pgd(STEPS, 0.1, rule="l2"), attacks.l2),
-    "mim": (DongMIFGSM, {"abs_stepsize": 0.03, "momentum": DECAY}, 0.08, attacks.pgd(STEPS, 0.03, decay=DECAY), attacks.linf),
+    "linf": (
+        LinfPGD,
+        {"abs_stepsize": 0.03, "random_start": False},
+        0.08,
+        attacks.pgd(STEPS, 0.03),
+        attacks.linf,
+    ),
+    "l2": (
+        L2PGD,
+        {"abs_stepsize": 0.1, "random_start": False},
+        0.3,
+        attacks.pgd(STEPS, 0.1, rule="l2"),
+        attacks.l2,
+    ),
+    "mim": (
+        DongMIFGSM,
+        {"abs_stepsize": 0.03, "momentum": DECAY},
+        0.08,
+        attacks.pgd(STEPS, 0.03, decay=DECAY),
+        attacks.linf,
+    ),
 }
 
 
@@ -62,19 +84,21 @@ CASES = {
 def test_pgd_visits_the_same_points_as_foolbox(name, targeted):
     kind, options, epsilon, search, space = CASES[name]
     theirs = type("Theirs", (Remembered, kind), {})(steps=STEPS, **options)
-    theirs.visited = []
+    theirs.candidate = []
     criterion = foolbox.TargetedMisclassification if targeted else foolbox.Misclassification
     last = theirs.run(model(), jnp.asarray(IMAGES), criterion(jnp.asarray(LABELS)), epsilon=epsilon)
-    expected = [*theirs.visited, np.asarray(last)]
+    expected = [*theirs.candidate, np.asarray(last)]
     np.testing.assert_array_equal(expected[0], IMAGES)
 
-    result, visited = remembered(search, space, epsilon, targeted)
-    assert len(visited) == len(expected) == STEPS + 1
-    np.testing.assert_allclose(visited, expected, atol=1e-5)
+    result, candidate = remembered(search, space, epsilon, targeted)
+    assert len(candidate) == len(expected) == STEPS + 1
+    np.testing.assert_allclose(candidate, expected, atol=1e-5)
     # theirs returns the last of these points, ours the one with the highest loss
     losses = np.stack([cross_entropy(x) * (-1 if targeted else 1) for x in expected])
     np.testing.assert_allclose(result.loss, losses, atol=1e-5)
-    np.testing.assert_allclose(result.inputs, np.stack(expected)[losses.argmax(axis=0), np.arange(B)], atol=1e-5)
+    np.testing.assert_allclose(
+        result.inputs, np.stack(expected)[losses.argmax(axis=0), np.arange(B)], atol=1e-5
+    )
     right = numpy_logits(np.asarray(result.inputs)).argmax(axis=1) == LABELS
     np.testing.assert_array_equal(result.success, right if targeted else ~right)
     # the ball and the bounds have both cut something
@@ -86,16 +110,18 @@ def test_pgd_visits_the_same_points_as_foolbox(name, targeted):
 
 def remembered(search, space, epsilon, targeted=False):
     """A search's result, and all the points that it visited, in order."""
-    visited = []
+    candidate = []
 
     def loss_fn(labels, inputs):
-        jax.debug.callback(lambda x: visited.append(np.asarray(x)), inputs, ordered=True)
+        jax.debug.callback(lambda x: candidate.append(np.asarray(x)), inputs, ordered=True)
         return attacks.objective(logits_fn, labels, targeted=targeted)(inputs)
 
     radii = np.full(B, epsilon, np.float32)
-    result = jax.jit(search)(Partial(loss_fn, LABELS), example_keys(B), space((0.0, 1.0)), IMAGES, radii)
+    result = jax.jit(search)(
+        Partial(loss_fn, LABELS), example_keys(B), space((0.0, 1.0)), IMAGES, radii
+    )
     jax.effects_barrier()
-    return result, visited
+    return result, candidate
 
 
 def numpy_logits(images):
@@ -119,8 +145,8 @@ def test_fgsm_is_foolboxes_where_its_step_raises_the_loss():
 def test_with_restarts_ours_is_never_weaker_than_the_best_of_as_many_runs_of_foolbox():
     restarts = 4
     search = attacks.best_of(attacks.pgd(STEPS, 0.05, random_start=True), restarts)
-    result, visited = remembered(search, attacks.linf, 0.2)
-    starts = visited[:: STEPS + 1]
+    result, candidate = remembered(search, attacks.linf, 0.2)
+    starts = candidate[:: STEPS + 1]
     assert len(starts) == restarts
     remaining = iter(starts)
 
@@ -131,7 +157,13 @@ def test_with_restarts_ours_is_never_weaker_than_the_best_of_as_many_runs_of_foo
     theirs = FromTheSameStart(steps=STEPS, abs_stepsize=0.05, random_start=True)
     reached = []
     for _ in range(restarts):
-        reached.append(cross_entropy(np.asarray(theirs.run(model(), jnp.asarray(IMAGES), jnp.asarray(LABELS), epsilon=0.2))))
+        reached.append(
+            cross_entropy(
+                np.asarray(
+                    theirs.run(model(), jnp.asarray(IMAGES), jnp.asarray(LABELS), epsilon=0.2)
+                )
+            )
+        )
     assert np.all(cross_entropy(np.asarray(result.inputs)) >= np.max(reached, axis=0) - 1e-5)
     # the case is worth its name only if different starts win
     assert len(np.unique(np.argmax(reached, axis=0))) > 1

@@ -29,7 +29,10 @@ GENERATOR = replace(LINEAR, map=map_)
 
 def origin_of(source, seed=0):
     rng = np.random.default_rng(seed)
-    codes, others = rng.normal(size=(B, 4, 4)).astype(np.float32), rng.normal(size=(B, P, 4, 4)).astype(np.float32)
+    codes, others = (
+        rng.normal(size=(B, 4, 4)).astype(np.float32),
+        rng.normal(size=(B, P, 4, 4)).astype(np.float32),
+    )
     return (codes, others) if source == "other" else codes
 
 
@@ -63,7 +66,9 @@ def test_every_restart_replaces_anew_keeps_the_parallel_layers_and_moves_within_
     runs = [single(*arguments, restart=index) for index in range(4)]
     drawn = []
     for result in (*runs, best(*arguments)):
-        np.testing.assert_array_equal(np.asarray(result.center.codes)[:, ~REPLACED], codes[:, ~REPLACED])
+        np.testing.assert_array_equal(
+            np.asarray(result.center.codes)[:, ~REPLACED], codes[:, ~REPLACED]
+        )
         drawn.append(came_from(source, origin, result.center))
         assert result.delta.shape == (B, 2, 4)
         assert np.all(np.abs(result.delta).max(axis=(1, 2)) <= RADIUS)
@@ -80,32 +85,41 @@ def test_every_restart_replaces_anew_keeps_the_parallel_layers_and_moves_within_
 @pytest.mark.parametrize("source", ["prior", "other"])
 def test_no_steps_at_radius_zero_are_randmix(source):
     origin = origin_of(source)
-    result = jax.jit(attacks.pgd(0))(Partial(nearness), example_keys(B), space(source), origin, 0 * RADIUS)
+    result = jax.jit(attacks.pgd(0))(
+        Partial(nearness), example_keys(B), space(source), origin, 0 * RADIUS
+    )
     came_from(source, origin, result.center)
     np.testing.assert_array_equal(result.delta, 0)
-    np.testing.assert_allclose(result.inputs, linear_images(PARAMS, np.asarray(result.center.codes)), atol=1e-5)
+    np.testing.assert_allclose(
+        result.inputs, linear_images(PARAMS, np.asarray(result.center.codes)), atol=1e-5
+    )
 
 
 def test_what_is_drawn_is_the_priors_and_every_partner_alike_and_apart_from_the_start():
     count = 3000
     rng = np.random.default_rng(0)
-    codes, others = rng.normal(size=(count, 4, 4)).astype(np.float32), rng.normal(size=(count, P, 4, 4)).astype(np.float32)
+    codes, others = (
+        rng.normal(size=(count, 4, 4)).astype(np.float32),
+        rng.normal(size=(count, P, 4, 4)).astype(np.float32),
+    )
     keys = example_keys(count)
 
     @jax.jit
     def draw(keys):
         prior = space("prior").anchor(keys, codes)
-        start = space("prior").init(keys, prior, jnp.ones(count))
-        return prior, space("other").anchor(keys, (codes, others)), start
+        initial_delta = space("prior").init(keys, prior, jnp.ones(count))
+        return prior, space("other").anchor(keys, (codes, others)), initial_delta
 
-    prior, other, start = draw(keys)
+    prior, other, initial_delta = draw(keys)
     z = came_from("prior", codes, prior)
     np.testing.assert_allclose([z.mean(), z.var()], [0, 1], atol=0.05)
-    np.testing.assert_allclose(np.bincount(came_from("other", (codes, others), other)) / count, 1 / P, atol=0.03)
-    start = np.asarray(start, float)
-    np.testing.assert_allclose(start.var(), 1 / 3, rtol=0.05)
+    np.testing.assert_allclose(
+        np.bincount(came_from("other", (codes, others), other)) / count, 1 / P, atol=0.03
+    )
+    initial_delta = np.asarray(initial_delta, float)
+    np.testing.assert_allclose(initial_delta.var(), 1 / 3, rtol=0.05)
     for layer in range(2):
-        assert abs(np.corrcoef(z.ravel(), start[:, layer].ravel())[0, 1]) < 0.05
+        assert abs(np.corrcoef(z.ravel(), initial_delta[:, layer].ravel())[0, 1]) < 0.05
 
 
 def test_layers_below_the_first_replaced_one_are_computed_at_the_anchor_alone():
@@ -130,14 +144,22 @@ def test_layers_below_the_first_replaced_one_are_computed_at_the_anchor_alone():
 def test_what_codes_say_of_their_class_stays_the_examples_own(source):
     origin = origin_of(source)
     codes = origin[0] if source == "other" else origin
-    conditional = attacks.mixing(replace(GENERATOR, class_entries=(1, 3)), PARAMS, REPLACED, source=source)
-    result = jax.jit(attacks.pgd(STEPS))(Partial(nearness), example_keys(B), conditional, origin, RADIUS)
+    conditional = attacks.mixing(
+        replace(GENERATOR, class_entries=(1, 3)), PARAMS, REPLACED, source=source
+    )
+    result = jax.jit(attacks.pgd(STEPS))(
+        Partial(nearness), example_keys(B), conditional, origin, RADIUS
+    )
     mixed = np.array(result.center.codes)
     mixed[:, REPLACED] += np.asarray(result.delta)
     np.testing.assert_array_equal(mixed[..., [1, 3]], codes[..., [1, 3]])
-    plain = jax.jit(attacks.pgd(STEPS))(Partial(nearness), example_keys(B), space(source), origin, RADIUS)
+    plain = jax.jit(attacks.pgd(STEPS))(
+        Partial(nearness), example_keys(B), space(source), origin, RADIUS
+    )
     drawn = np.asarray(plain.center.codes)[..., [0, 2]]
-    np.testing.assert_array_equal(np.asarray(result.center.codes)[..., [0, 2]], drawn, "the rest is replaced as ever")
+    np.testing.assert_array_equal(
+        np.asarray(result.center.codes)[..., [0, 2]], drawn, "the rest is replaced as ever"
+    )
     np.testing.assert_allclose(result.inputs, linear_images(PARAMS, mixed), atol=1e-4)
 
 
@@ -159,10 +181,14 @@ def test_the_priors_codes_are_of_every_class_where_the_prior_has_classes():
 
 @pytest.mark.parametrize("layers", [[True, True], np.zeros(4, bool), np.array([0, 1, 0, 1]), 2])
 def test_mixing_refuses_layers_that_are_no_mask_over_the_generators(layers):
-    with pytest.raises(ValueError, match=r"mixing: layers must be bool \[4\] with at least one True, got"):
+    with pytest.raises(
+        ValueError, match=r"mixing: layers must be bool \[4\] with at least one True, got"
+    ):
         attacks.mixing(GENERATOR, PARAMS, layers)
 
 
 def test_mixing_refuses_an_unknown_source():
-    with pytest.raises(ValueError, match="mixing: source must be one of 'prior', 'other', got 'dream'"):
+    with pytest.raises(
+        ValueError, match="mixing: source must be one of 'prior', 'other', got 'dream'"
+    ):
         attacks.mixing(GENERATOR, PARAMS, REPLACED, source="dream")

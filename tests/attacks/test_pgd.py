@@ -57,7 +57,9 @@ def run(search, loss_fn, space, origin, epsilon):
 
 def margin_gradient_along(weights, labels, units):
     """d margin / d r [B, S] for two classes, in NumPy."""
-    towards_wrong = np.array([weights[:, 1 - label] - weights[:, label] for label in labels], np.float64)
+    towards_wrong = np.array(
+        [weights[:, 1 - label] - weights[:, label] for label in labels], np.float64
+    )
     steps = ALONG.vectors * (ALONG.sigma[:, None, None] if units == "sigma" else 1.0)
     return np.einsum("sld,ldp,bp->bs", steps, PARAMS["layers"].astype(np.float64), towards_wrong)
 
@@ -68,7 +70,9 @@ def margin_gradient_along(weights, labels, units):
 def test_sign_steps_reach_the_analytic_optimum_along_directions():
     weights = np.random.default_rng(1).normal(size=(PIXELS, 2)).astype(np.float32)
     codes, epsilon = some_codes(), np.array([0.3, 1.0, 2.5, 4.0], np.float32)
-    result = run(attacks.pgd(7), Partial(linear_margin, weights, LABELS), code_space(), codes, epsilon)
+    result = run(
+        attacks.pgd(7), Partial(linear_margin, weights, LABELS), code_space(), codes, epsilon
+    )
     low, high = population_box(codes, ALONG, 2.0)
     assert np.any(high < epsilon[:, None]) and np.any(high > epsilon[:, None])
     ends = np.maximum(low, -epsilon[:, None]), np.minimum(high, epsilon[:, None])
@@ -80,16 +84,28 @@ def test_l2_steps_reach_the_analytic_optimum_along_directions():
     weights = np.random.default_rng(2).normal(size=(PIXELS, 2)).astype(np.float32)
     epsilon = np.array([0.0, 0.3, 1.0, 4.0], np.float32)
     space = code_space(norm="l2", units="raw", truncation=None)
-    result = run(attacks.pgd(5, rule="l2"), Partial(linear_margin, weights, LABELS), space, some_codes(), epsilon)
+    result = run(
+        attacks.pgd(5, rule="l2"),
+        Partial(linear_margin, weights, LABELS),
+        space,
+        some_codes(),
+        epsilon,
+    )
     gradient = margin_gradient_along(weights, LABELS, "raw")
     optimum = epsilon[:, None] * gradient / np.linalg.norm(gradient, axis=1, keepdims=True)
     np.testing.assert_allclose(result.delta, optimum, rtol=1e-5, atol=1e-5)
 
 
 @few_examples
-@given(weights=floats32((PIXELS, 2), -2.0, 2.0), images=floats32((B, PIXELS), -1.0, 1.0), epsilon=floats32((B,), 0.0, 1.5))
+@given(
+    weights=floats32((PIXELS, 2), -2.0, 2.0),
+    images=floats32((B, PIXELS), -1.0, 1.0),
+    epsilon=floats32((B,), 0.0, 1.5),
+)
 def test_sign_steps_reach_the_analytic_optimum_in_pixels(weights, images, epsilon):
-    result = pixel_search(Partial(linear_margin, weights, LABELS), example_keys(B), attacks.linf(), images, epsilon)
+    result = pixel_search(
+        Partial(linear_margin, weights, LABELS), example_keys(B), attacks.linf(), images, epsilon
+    )
     gradient = np.array([weights[:, 1 - label] - weights[:, label] for label in LABELS])
     optimum = np.clip(images + epsilon[:, None] * np.sign(gradient), -1, 1)
     np.testing.assert_allclose(result.inputs, optimum, rtol=1e-5, atol=1e-5)
@@ -104,9 +120,17 @@ def test_two_steps_of_every_rule(rule):
     length = np.array([[5.0], [0.5], [1.0]])
     direction = {"sign": np.sign(gradient), "l2": gradient / length, "gradient": gradient}[rule]
     search = attacks.pgd(2, 0.01, rule=rule)
-    result = run(search, Partial(sloped, gradient), attacks.linf((-9.0, 9.0)), np.zeros((3, 2), np.float32), 1.0)
+    result = run(
+        search,
+        Partial(sloped, gradient),
+        attacks.linf((-9.0, 9.0)),
+        np.zeros((3, 2), np.float32),
+        1.0,
+    )
     np.testing.assert_allclose(result.delta, 2 * 0.01 * direction, rtol=1e-5)
-    np.testing.assert_allclose(result.loss[:, 0], np.arange(3) * 0.01 * (direction[0] @ gradient[0]), rtol=1e-5)
+    np.testing.assert_allclose(
+        result.loss[:, 0], np.arange(3) * 0.01 * (direction[0] @ gradient[0]), rtol=1e-5
+    )
 
 
 def sloped(slopes, inputs):
@@ -119,7 +143,13 @@ def test_the_default_step_crosses_the_ball_whatever_the_radius():
     # from a random start at one side, four steps of 2.5 / 4 of the radius always arrive at the other
     epsilon = np.array([0.01, 0.1, 1.0, 5.0], np.float32)
     search = attacks.pgd(4, random_start=True)
-    result = run(search, Partial(sloped, np.ones((B, 2), np.float32)), attacks.linf((-9.0, 9.0)), np.zeros((B, 2), np.float32), epsilon)
+    result = run(
+        search,
+        Partial(sloped, np.ones((B, 2), np.float32)),
+        attacks.linf((-9.0, 9.0)),
+        np.zeros((B, 2), np.float32),
+        epsilon,
+    )
     np.testing.assert_allclose(result.delta, np.stack([epsilon, epsilon], axis=1), rtol=1e-6)
     assert np.all(result.loss[0] < result.loss[-1])
 
@@ -128,15 +158,30 @@ def test_the_default_step_crosses_the_ball_whatever_the_radius():
 def test_gradients_whose_squares_are_too_small_for_float32_have_a_direction_too(rule):
     # a confident classifier's cross entropy has such gradients
     slopes = np.array([[3.0, -4.0], [3e-30, -4e-30], [0.0, 0.0]], np.float32)
-    result = run(attacks.pgd(1, 0.1, rule=rule), Partial(sloped, slopes), attacks.linf(), np.zeros((3, 2), np.float32), 1.0)
+    result = run(
+        attacks.pgd(1, 0.1, rule=rule),
+        Partial(sloped, slopes),
+        attacks.linf(),
+        np.zeros((3, 2), np.float32),
+        1.0,
+    )
     direction = {"sign": [1, -1], "l2": [0.6, -0.8]}[rule]
-    np.testing.assert_allclose(result.delta, 0.1 * np.array([direction, direction, [0, 0]]), rtol=1e-5)
+    np.testing.assert_allclose(
+        result.delta, 0.1 * np.array([direction, direction, [0, 0]]), rtol=1e-5
+    )
 
 
 def test_whole_numbers_will_do_as_radii():
     search = attacks.pgd(2, 0.25)
-    arguments = Partial(sloped, np.ones((3, 2), np.float32)), example_keys(3), attacks.linf((-9.0, 9.0)), np.zeros((3, 2), np.float32)
-    np.testing.assert_allclose(jax.jit(search)(*arguments, np.array([0, 1, 2])).delta[:, 0], [0.0, 0.5, 0.5])
+    arguments = (
+        Partial(sloped, np.ones((3, 2), np.float32)),
+        example_keys(3),
+        attacks.linf((-9.0, 9.0)),
+        np.zeros((3, 2), np.float32),
+    )
+    np.testing.assert_allclose(
+        jax.jit(search)(*arguments, np.array([0, 1, 2])).delta[:, 0], [0.0, 0.5, 0.5]
+    )
 
 
 def test_adam_ascends_as_its_formula_says():
@@ -161,7 +206,11 @@ SEARCHES = {
 
 @pytest.mark.parametrize("name", SEARCHES)
 @few_examples
-@given(weights=floats32((PIXELS, 2), -1.0, 1.0), seed=st.integers(0, 1000), epsilon=floats32((B,), 0.0, 3.0))
+@given(
+    weights=floats32((PIXELS, 2), -1.0, 1.0),
+    seed=st.integers(0, 1000),
+    epsilon=floats32((B,), 0.0, 3.0),
+)
 def test_the_best_iterate_is_returned(name, weights, seed, epsilon):
     search, space = SEARCHES[name]
     origin = some_codes(seed, spread=0.5)
@@ -183,7 +232,13 @@ def peaked(peak, inputs):
 
 def test_the_best_iterate_is_not_the_last():
     # iterates 0, 0.3, 0.6 around peaks at 0.35 and 0.55: the first example's last step overshoots
-    result = run(attacks.pgd(2, 0.3), Partial(peaked, np.array([[0.35], [0.55]])), attacks.linf(), np.zeros((2, 1), np.float32), 1.0)
+    result = run(
+        attacks.pgd(2, 0.3),
+        Partial(peaked, np.array([[0.35], [0.55]])),
+        attacks.linf(),
+        np.zeros((2, 1), np.float32),
+        1.0,
+    )
     np.testing.assert_allclose(result.loss[:, 0], [-(0.35**2), -(0.05**2), -(0.25**2)], rtol=1e-5)
     np.testing.assert_allclose(result.delta, [[0.3], [0.6]], rtol=1e-6)
     np.testing.assert_allclose(result.inputs, [[0.3], [0.6]], rtol=1e-6)
@@ -195,7 +250,13 @@ def test_no_steps_return_the_start():
     result = run(attacks.pgd(0), Partial(peaked, np.ones((2, 1))), attacks.linf(), images, 1.0)
     np.testing.assert_allclose(result.loss, [[-(0.75**2)] * 2])
     np.testing.assert_array_equal(result.inputs, images)
-    random = run(attacks.pgd(0, random_start=True), Partial(peaked, np.ones((2, 1))), attacks.linf(), images, 0.5)
+    random = run(
+        attacks.pgd(0, random_start=True),
+        Partial(peaked, np.ones((2, 1))),
+        attacks.linf(),
+        images,
+        0.5,
+    )
     assert np.all(random.inputs != images) and np.all(np.abs(random.delta) <= 0.5)
 
 
@@ -230,8 +291,12 @@ def test_a_nan_in_a_restart_does_not_discard_its_finite_iterates():
 @pytest.mark.parametrize("restarts", [None, 2])
 def test_inputs_are_decoded_from_the_origin_even_when_no_loss_is_finite(restarts):
     images = np.full((2, 1), 0.25, np.float32)
-    search = attacks.pgd(2, 0.1) if restarts is None else attacks.best_of(attacks.pgd(2, 0.1), restarts)
-    loss_fn = Partial(lambda worth, x: (x[:, 0] + worth, x[:, 0] > 0), np.array([np.nan, -np.inf], np.float32))
+    search = (
+        attacks.pgd(2, 0.1) if restarts is None else attacks.best_of(attacks.pgd(2, 0.1), restarts)
+    )
+    loss_fn = Partial(
+        lambda worth, x: (x[:, 0] + worth, x[:, 0] > 0), np.array([np.nan, -np.inf], np.float32)
+    )
     result = run(search, loss_fn, attacks.linf(), images, 0.5)
     np.testing.assert_array_equal(result.center, images)
     np.testing.assert_allclose(result.inputs, result.center + result.delta, rtol=1e-6)
@@ -243,7 +308,13 @@ def test_inputs_are_decoded_from_the_origin_even_when_no_loss_is_finite(restarts
 def test_restarts_keep_the_strongest_of_the_single_searches():
     weights = np.random.default_rng(5).normal(size=(2, 2)).astype(np.float32)
     images = np.random.default_rng(6).uniform(-0.5, 0.5, (B, 2)).astype(np.float32)
-    arguments = Partial(wavy, weights), example_keys(B), attacks.linf(), images, np.full(B, 0.5, np.float32)
+    arguments = (
+        Partial(wavy, weights),
+        example_keys(B),
+        attacks.linf(),
+        images,
+        np.full(B, 0.5, np.float32),
+    )
     attack = attacks.pgd(3)
     single = jax.jit(attack)
     runs = [single(*arguments, restart=index) for index in range(4)]
@@ -255,7 +326,9 @@ def test_restarts_keep_the_strongest_of_the_single_searches():
         for name in ("center", "delta", "inputs", "success"):
             expected = np.stack([np.asarray(getattr(runs[winner[b]], name))[b] for b in range(B)])
             np.testing.assert_allclose(getattr(result, name), expected, atol=1e-5)
-        np.testing.assert_allclose(result.loss, np.stack([runs[winner[b]].loss[:, b] for b in range(B)], axis=1), atol=1e-5)
+        np.testing.assert_allclose(
+            result.loss, np.stack([runs[winner[b]].loss[:, b] for b in range(B)], axis=1), atol=1e-5
+        )
         assert np.all(np.asarray(result.loss).max(axis=0) >= strength)
         strength = np.asarray(result.loss).max(axis=0)
     # the case is worth its name only if different searches win
@@ -264,7 +337,13 @@ def test_restarts_keep_the_strongest_of_the_single_searches():
 
 def test_restart_zero_starts_at_the_origin_unless_told_otherwise():
     images = np.full((B, 2), 0.1, np.float32)
-    arguments = Partial(sloped, np.ones((B, 2), np.float32)), example_keys(B), attacks.linf(), images, np.full(B, 0.5, np.float32)
+    arguments = (
+        Partial(sloped, np.ones((B, 2), np.float32)),
+        example_keys(B),
+        attacks.linf(),
+        images,
+        np.full(B, 0.5, np.float32),
+    )
     told, other = jax.jit(attacks.pgd(1)), jax.jit(attacks.pgd(1, random_start=True))
     np.testing.assert_allclose(told(*arguments).loss[0], 0.2, rtol=1e-6)
     assert np.all(np.abs(told(*arguments, restart=1).loss[0] - 0.2) > 1e-4)
@@ -283,7 +362,9 @@ def shared_statistics(group):
 
     def init(keys, center, epsilon):
         shape = center.shape[1:]
-        draws = jax.vmap(lambda key, e: jax.random.uniform(key, (2, *shape), center.dtype, -e, e))(keys[::group], epsilon[::group])
+        draws = jax.vmap(lambda key, e: jax.random.uniform(key, (2, *shape), center.dtype, -e, e))(
+            keys[::group], epsilon[::group]
+        )
         return {"s": draws[:, 0], "m": draws[:, 1]}
 
     def project(delta, center, epsilon):
@@ -293,7 +374,13 @@ def shared_statistics(group):
     def decode(center, delta):
         return center * (1 + spread(delta["s"])) + spread(delta["m"])
 
-    return attacks.Space(Partial(lambda keys, origin: origin), Partial(init), Partial(project), Partial(decode), group=group)
+    return attacks.Space(
+        Partial(lambda keys, origin: origin),
+        Partial(init),
+        Partial(project),
+        Partial(decode),
+        group=group,
+    )
 
 
 def group_conflict(targets, inputs):
@@ -305,7 +392,11 @@ def group_conflict(targets, inputs):
 def test_a_group_keeps_the_iterate_and_the_restart_with_the_best_mean_loss():
     features = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
     targets = features + np.random.default_rng(1).normal(scale=0.7, size=(6, 2)).astype(np.float32)
-    space, loss_fn, attack = shared_statistics(2), Partial(group_conflict, targets), attacks.pgd(6, 0.25)
+    space, loss_fn, attack = (
+        shared_statistics(2),
+        Partial(group_conflict, targets),
+        attacks.pgd(6, 0.25),
+    )
     arguments = loss_fn, example_keys(6), space, features, np.ones(6, np.float32)
     single = jax.jit(attack)
     runs = [single(*arguments, restart=index) for index in range(3)]
@@ -319,7 +410,9 @@ def test_a_group_keeps_the_iterate_and_the_restart_with_the_best_mean_loss():
         loss, success = loss_fn(np.asarray(result.inputs))
         np.testing.assert_allclose(loss, trace[np.repeat(best, 2), np.arange(6)], rtol=1e-4)
         np.testing.assert_array_equal(success, result.success)
-        np.testing.assert_allclose(result.inputs, space.decode(result.center, result.delta), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            result.inputs, space.decode(result.center, result.delta), rtol=1e-5, atol=1e-6
+        )
         # the group's best is not its last, and single examples do better elsewhere
         assert np.any(best < 6) and np.any(trace.max(axis=0) > np.asarray(loss) + 1e-3)
     np.testing.assert_allclose(worths[3], np.max(worths[:3], axis=0), rtol=1e-5)
@@ -338,9 +431,17 @@ def test_the_loss_is_traced_equally_often_whatever_the_number_of_steps(restarts)
             calls.append(1)
             return sloped(1.0, inputs)
 
-        search = attacks.best_of(attacks.pgd(num_steps), restarts) if restarts > 1 else attacks.pgd(num_steps)
+        search = (
+            attacks.best_of(attacks.pgd(num_steps), restarts)
+            if restarts > 1
+            else attacks.pgd(num_steps)
+        )
         arguments = jax.eval_shape(lambda: (example_keys(B), jnp.zeros((B, 2)), jnp.ones(B)))
-        trace = jax.jit(lambda keys, x, e, search=search, loss_fn=loss_fn: search(loss_fn, keys, attacks.linf(), x, e))
+        trace = jax.jit(
+            lambda keys, x, e, search=search, loss_fn=loss_fn: search(
+                loss_fn, keys, attacks.linf(), x, e
+            )
+        )
         trace.lower(*arguments)
         counts.append(len(calls))
     assert counts[0] == counts[1] == counts[2] <= 12
@@ -366,13 +467,19 @@ def test_new_arrays_in_a_space_and_a_loss_do_not_trace_again(make_space):
     weights = np.random.default_rng(0).normal(size=(PIXELS, 2)).astype(np.float32)
     space, codes = make_space(), some_codes()
     origin = codes[:, 0] * 0.1 if make_space is attacks.linf else codes
-    first = search(Partial(loss_fn, weights), example_keys(B), space, origin, np.ones(B, np.float32))
+    first = search(
+        Partial(loss_fn, weights), example_keys(B), space, origin, np.ones(B, np.float32)
+    )
     traced = seen.loss
     other = shifted(space, 0.125)
-    second = search(Partial(loss_fn, weights * 2), example_keys(B, 1), other, origin, np.ones(B, np.float32) / 2)
+    second = search(
+        Partial(loss_fn, weights * 2), example_keys(B, 1), other, origin, np.ones(B, np.float32) / 2
+    )
     assert seen.search == 1 and seen.loss == traced
     # the new arrays were used, not those of the first call
-    np.testing.assert_allclose(second.inputs, other.decode(second.center, second.delta), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        second.inputs, other.decode(second.center, second.delta), rtol=1e-4, atol=1e-4
+    )
     assert np.abs(first.loss[0] - second.loss[0]).max() > 1e-3
 
 
@@ -393,7 +500,11 @@ def test_a_space_is_a_pytree_whose_group_is_static():
     space = shared_statistics(2)
     passed = jax.jit(lambda space: space)(space)
     assert passed.group == 2 and type(passed.group) is int
-    assert jax.tree.structure(passed) == jax.tree.structure(space) != jax.tree.structure(replace(space, group=3))
+    assert (
+        jax.tree.structure(passed)
+        == jax.tree.structure(space)
+        != jax.tree.structure(replace(space, group=3))
+    )
     assert jax.tree.leaves(space) == []
 
 
@@ -411,7 +522,9 @@ def test_the_same_keys_give_the_same_numbers_and_other_keys_others():
     weights = np.random.default_rng(0).normal(size=(PIXELS, 2)).astype(np.float32)
     search, space = SEARCHES["linf, random start"]
     arguments = space, some_codes(), np.ones(B, np.float32)
-    first, again, other = (search(Partial(wavy, weights), example_keys(B, seed), *arguments) for seed in (0, 0, 1))
+    first, again, other = (
+        search(Partial(wavy, weights), example_keys(B, seed), *arguments) for seed in (0, 0, 1)
+    )
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert np.all(np.abs(first.delta - other.delta).max(axis=1) > 1e-4)
 
@@ -419,7 +532,11 @@ def test_the_same_keys_give_the_same_numbers_and_other_keys_others():
 def test_how_the_batch_is_split_changes_no_example():
     with jax.enable_x64(True):
         weights = np.random.default_rng(0).normal(size=(PIXELS, 2))
-        codes, epsilon, keys = some_codes(count=6).astype(np.float64), np.linspace(0.0, 2.0, 6), example_keys(6)
+        codes, epsilon, keys = (
+            some_codes(count=6).astype(np.float64),
+            np.linspace(0.0, 2.0, 6),
+            example_keys(6),
+        )
         space = code_space()
         search = jax.jit(attacks.pgd(3, random_start=True))
         whole = search(Partial(wavy, weights), keys, space, codes, epsilon)
@@ -427,7 +544,9 @@ def test_how_the_batch_is_split_changes_no_example():
         for part in (slice(0, 3), slice(3, 6)):
             split = search(Partial(wavy, weights), keys[part], space, codes[part], epsilon[part])
             for name in ("delta", "inputs", "success"):
-                np.testing.assert_allclose(getattr(split, name), getattr(whole, name)[part], rtol=1e-9, atol=1e-9)
+                np.testing.assert_allclose(
+                    getattr(split, name), getattr(whole, name)[part], rtol=1e-9, atol=1e-9
+                )
             np.testing.assert_allclose(split.loss, whole.loss[:, part], rtol=1e-9, atol=1e-9)
 
 
@@ -446,7 +565,9 @@ def test_pgd_names_the_argument_it_refuses():
     for step_size in (-0.1, float("nan")):
         with pytest.raises(ValueError, match=f"step_size must be >= 0, got {step_size}"):
             attacks.pgd(3, step_size)
-    with pytest.raises(ValueError, match="decay must be None where step_size is an optax transformation, got 0.9"):
+    with pytest.raises(
+        ValueError, match="decay must be None where step_size is an optax transformation, got 0.9"
+    ):
         attacks.pgd(3, optax.adam(0.1), decay=0.9)
 
 

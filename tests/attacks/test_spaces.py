@@ -43,11 +43,13 @@ radii = floats32((B,), 0.0, 5.0)
 
 project = jax.jit(lambda space, delta, center, epsilon: space.project(delta, center, epsilon))
 anchor = jax.jit(lambda space, keys, origin: space.anchor(keys, origin))
-start = jax.jit(lambda space, keys, center, epsilon: space.init(keys, center, epsilon))
+initial_delta = jax.jit(lambda space, keys, center, epsilon: space.init(keys, center, epsilon))
 
 
 def code_space(norm, units, truncation, along=ALONG):
-    return attacks.directions(GENERATOR, PARAMS, along, truncation=truncation, norm=norm, units=units)
+    return attacks.directions(
+        GENERATOR, PARAMS, along, truncation=truncation, norm=norm, units=units
+    )
 
 
 def assert_inside(r, codes, epsilon, norm, units, truncation, along, tolerance=3e-5):
@@ -72,11 +74,15 @@ def numpy_projection(r, codes, epsilon, norm, units, truncation, along):
 @every_kind
 @few_examples
 @given(codes=codes_near_and_far, r=floats32((B, S), -10.0, 10.0), epsilon=radii)
-def test_projection_onto_directions_agrees_with_numpy(norm, units, truncation, along, codes, r, epsilon):
+def test_projection_onto_directions_agrees_with_numpy(
+    norm, units, truncation, along, codes, r, epsilon
+):
     space = code_space(norm, units, truncation, along)
     center = anchor(space, example_keys(B), codes)
     once = project(space, r, center, epsilon)
-    np.testing.assert_allclose(once, numpy_projection(r, codes, epsilon, norm, units, truncation, along), atol=3e-5)
+    np.testing.assert_allclose(
+        once, numpy_projection(r, codes, epsilon, norm, units, truncation, along), atol=3e-5
+    )
     assert_inside(once, codes, epsilon, norm, units, truncation, along)
     np.testing.assert_allclose(project(space, once, center, epsilon), once, rtol=1e-6, atol=0)
 
@@ -84,7 +90,9 @@ def test_projection_onto_directions_agrees_with_numpy(norm, units, truncation, a
 @every_kind
 @few_examples
 @given(codes=codes_near_and_far, r=floats32((B, S), -10.0, 10.0), epsilon=radii)
-def test_no_move_along_directions_is_inside_wherever_the_example_lies(norm, units, truncation, along, codes, r, epsilon):
+def test_no_move_along_directions_is_inside_wherever_the_example_lies(
+    norm, units, truncation, along, codes, r, epsilon
+):
     space = code_space(norm, units, truncation, along)
     center = anchor(space, example_keys(B), codes)
     np.testing.assert_array_equal(project(space, np.zeros_like(r), center, epsilon), 0)
@@ -97,17 +105,28 @@ def test_random_starts_along_directions_fill_the_ball_and_lie_inside(norm, units
     # the first half stands in the middle of the population with a ball that the box does not cut, the second anywhere
     half, radius, truncation = 4000, 0.5, 2.0
     rng = np.random.default_rng(0)
-    codes = np.concatenate([np.broadcast_to(ALONG.mean, (half, 3, 4)), rng.normal(scale=4, size=(half, 3, 4))]).astype(np.float32)
-    epsilon = np.concatenate([np.full(half, radius), np.maximum(0, rng.uniform(-1, 5, half))]).astype(np.float32)
+    codes = np.concatenate(
+        [np.broadcast_to(ALONG.mean, (half, 3, 4)), rng.normal(scale=4, size=(half, 3, 4))]
+    ).astype(np.float32)
+    epsilon = np.concatenate(
+        [np.full(half, radius), np.maximum(0, rng.uniform(-1, 5, half))]
+    ).astype(np.float32)
     space = code_space(norm, units, truncation)
-    r = np.asarray(start(space, example_keys(2 * half), anchor(space, example_keys(2 * half), codes), epsilon), np.float64)
+    r = np.asarray(
+        initial_delta(
+            space, example_keys(2 * half), anchor(space, example_keys(2 * half), codes), epsilon
+        ),
+        np.float64,
+    )
     some = slice(half - 200, half + 400)
     assert_inside(r[some], codes[some], epsilon[some], norm, units, truncation, ALONG)
     np.testing.assert_array_equal(r[epsilon == 0], 0)
     free = r[:half]
     np.testing.assert_allclose(free.mean(axis=0), 0, atol=0.03)
     # variance of a coordinate of a uniform point: of the cube 1/3, of the ball in S dimensions 1/(S + 2)
-    np.testing.assert_allclose(free.var(axis=0), radius**2 * (1 / 3 if norm == "linf" else 1 / (S + 2)), rtol=0.08)
+    np.testing.assert_allclose(
+        free.var(axis=0), radius**2 * (1 / 3 if norm == "linf" else 1 / (S + 2)), rtol=0.08
+    )
     assert len(np.unique(free)) > 0.99 * free.size
 
 
@@ -117,20 +136,29 @@ def test_random_starts_stay_in_useful_ranges_and_fill_them(norm, units):
     codes = np.random.default_rng(0).normal(scale=2, size=(count, 3, 4)).astype(np.float32)
     epsilon = np.full(count, 6.0, np.float32)
     center = anchor(code_space(norm, units, truncation), example_keys(count), codes)
-    r = np.asarray(start(code_space(norm, units, truncation, LIMITED), example_keys(count), center, epsilon), np.float64)
+    r = np.asarray(
+        initial_delta(
+            code_space(norm, units, truncation, LIMITED), example_keys(count), center, epsilon
+        ),
+        np.float64,
+    )
     assert_inside(r[:300], codes[:300], epsilon[:300], norm, units, truncation, LIMITED)
     reach = LIMITED.useful * (LIMITED.sigma if units == "raw" else 1)
     for s in (0, 2):
         assert r[:, s].min() < -0.9 * reach[s] and r[:, s].max() > 0.9 * reach[s]
     assert np.abs(r[:, 1]).max() > 2
     none = code_space(norm, units, truncation, LIMITED._replace(useful=np.zeros(S)))
-    np.testing.assert_array_equal(start(none, example_keys(count), center, epsilon), 0)
+    np.testing.assert_array_equal(initial_delta(none, example_keys(count), center, epsilon), 0)
 
 
 def test_the_box_reaches_the_far_end_of_the_population_but_not_beyond():
     steps = (ALONG.sigma[:, None, None] * ALONG.vectors).reshape(S, -1)
     inside, outside = np.array([1.0, -1.5, 0.0]), np.array([5.0, -3.0, 1.0])
-    codes = (ALONG.mean.ravel() + np.stack([inside, outside]) @ steps).reshape(2, 3, 4).astype(np.float32)
+    codes = (
+        (ALONG.mean.ravel() + np.stack([inside, outside]) @ steps)
+        .reshape(2, 3, 4)
+        .astype(np.float32)
+    )
     space = code_space("linf", "sigma", 2.0)
     center = anchor(space, example_keys(2), codes)
     np.testing.assert_allclose(center.coordinates, [inside, outside], atol=1e-5)
@@ -144,7 +172,10 @@ def test_the_box_reaches_the_far_end_of_the_population_but_not_beyond():
 @pytest.mark.parametrize("units", ["sigma", "raw"])
 def test_decoding_moves_the_codes_and_their_coordinates_by_r(units):
     rng = np.random.default_rng(3)
-    codes, r = rng.normal(size=(B, 3, 4)).astype(np.float32), rng.normal(size=(B, S)).astype(np.float32)
+    codes, r = (
+        rng.normal(size=(B, 3, 4)).astype(np.float32),
+        rng.normal(size=(B, S)).astype(np.float32),
+    )
     moved = codes.astype(np.float64)
     for b in range(B):
         for s in range(S):
@@ -186,7 +217,9 @@ def test_radius_zero_along_directions_returns_the_example_itself(norm):
     # eighths of integers: the images are exact, whatever the order of summation
     codes = (np.random.default_rng(0).integers(-40, 41, (B, 3, 4)) / 8).astype(np.float32)
     search = partial(attacks.pgd(2), brightness)
-    result = jax.jit(search)(example_keys(B), code_space(norm, "sigma", 2.0), codes, np.zeros(B, np.float32))
+    result = jax.jit(search)(
+        example_keys(B), code_space(norm, "sigma", 2.0), codes, np.zeros(B, np.float32)
+    )
     np.testing.assert_array_equal(result.delta, 0)
     np.testing.assert_array_equal(result.inputs, linear_images(PARAMS, codes))
 
@@ -202,7 +235,11 @@ def test_pixel_projection_agrees_with_numpy(images, delta, epsilon, bounds):
     low, high = bounds
     space = attacks.linf(bounds)
     once = np.asarray(project(space, delta, images, epsilon))
-    x, d, e = images.astype(np.float64), delta.astype(np.float64), epsilon.astype(np.float64)[:, None]
+    x, d, e = (
+        images.astype(np.float64),
+        delta.astype(np.float64),
+        epsilon.astype(np.float64)[:, None],
+    )
     expected = np.clip(x + np.minimum(np.maximum(d, -e), e), low, high) - x
     np.testing.assert_allclose(once, expected, atol=1e-6)
     assert np.all(np.abs(once) <= e + 1e-6)
@@ -220,21 +257,32 @@ def test_projected_pixels_never_leave_the_usual_bounds_even_by_rounding(bounds):
     images = rng.uniform(low, high, (50, 400)).astype(np.float32)
     far = np.where(rng.random(images.shape) < 0.5, -3, 3).astype(np.float32)
     space = attacks.linf(bounds)
-    moved = np.asarray(space.decode(images, project(space, far, images, np.full(50, 3.0, np.float32))))
+    moved = np.asarray(
+        space.decode(images, project(space, far, images, np.full(50, 3.0, np.float32)))
+    )
     assert moved.min() == low and moved.max() == high
 
 
 def test_no_move_in_pixels_is_inside_even_when_the_image_is_out_of_bounds():
     # generators do not clip their images; "delta = 0 means unchanged and lies inside every Space"
     images = np.array([[1.25, 0.0, -1.5]], np.float32)
-    np.testing.assert_array_equal(project(attacks.linf((-1.0, 1.0)), np.zeros_like(images), images, np.array([0.5], np.float32)), 0)
+    np.testing.assert_array_equal(
+        project(
+            attacks.linf((-1.0, 1.0)), np.zeros_like(images), images, np.array([0.5], np.float32)
+        ),
+        0,
+    )
 
 
 @few_examples
-@given(images=floats32((B, 3), -1.0, 1.0), epsilon=floats32((B,), 0.0, 2.5), seed=st.integers(0, 2**31 - 1))
+@given(
+    images=floats32((B, 3), -1.0, 1.0),
+    epsilon=floats32((B,), 0.0, 2.5),
+    seed=st.integers(0, 2**31 - 1),
+)
 def test_random_starts_in_pixels_lie_in_the_ball_and_projected_in_bounds(images, epsilon, seed):
     space = attacks.linf()
-    delta = start(space, example_keys(B, seed), images, epsilon)
+    delta = initial_delta(space, example_keys(B, seed), images, epsilon)
     assert np.all(np.abs(delta) <= epsilon[:, None])
     projected = project(space, delta, images, epsilon)
     assert np.all(np.abs(projected) <= epsilon[:, None] + 1e-6)
@@ -243,7 +291,10 @@ def test_random_starts_in_pixels_lie_in_the_ball_and_projected_in_bounds(images,
 
 def test_random_starts_in_pixels_fill_the_ball():
     epsilon = np.array([0.1, 2.0], np.float32)
-    delta = np.asarray(start(attacks.linf(), example_keys(2), np.zeros((2, 5000), np.float32), epsilon), np.float64)
+    delta = np.asarray(
+        initial_delta(attacks.linf(), example_keys(2), np.zeros((2, 5000), np.float32), epsilon),
+        np.float64,
+    )
     np.testing.assert_allclose(delta.mean(axis=1) / epsilon, 0, atol=0.05)
     np.testing.assert_allclose(delta.var(axis=1), epsilon**2 / 3, rtol=0.08)
 
@@ -255,11 +306,15 @@ def test_directions_names_the_argument_it_refuses():
         attacks.directions(GENERATOR, PARAMS, ALONG, units="pixels")
     for useful in (-1.0, np.nan):
         with pytest.raises(ValueError, match="useful must be at least 0"):
-            attacks.directions(GENERATOR, PARAMS, ALONG._replace(useful=np.array([1.0, useful, np.inf])))
+            attacks.directions(
+                GENERATOR, PARAMS, ALONG._replace(useful=np.array([1.0, useful, np.inf]))
+            )
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 4), (3, 3, 5), (0, 3, 4)])
 def test_directions_refuses_vectors_of_another_shape(shape):
-    along = ALONG._replace(vectors=np.zeros(shape), sigma=np.ones(shape[0]), mask=np.ones(shape[:2], bool))
+    along = ALONG._replace(
+        vectors=np.zeros(shape), sigma=np.ones(shape[0]), mask=np.ones(shape[:2], bool)
+    )
     with pytest.raises(ValueError, match=r"vectors must be \[S, 3, 4\]"):
         attacks.directions(GENERATOR, PARAMS, along)

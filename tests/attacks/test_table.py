@@ -58,7 +58,9 @@ class Place:
     make: Callable[[], attacks.Space]
     draw: Callable[[np.random.Generator], Any]  # the origin
     decode: Callable[[Any, attacks.AttackResult], np.ndarray]  # (origin, result) -> inputs
-    length: Callable[[Any, attacks.AttackResult], np.ndarray]  # of each delta [B // group], to be within epsilon
+    length: Callable[
+        [Any, attacks.AttackResult], np.ndarray
+    ]  # of each delta [B // group], to be within epsilon
     fixed: bool = True  # whether delta = 0 is the origin itself
 
 
@@ -67,7 +69,9 @@ def flat(x):
 
 
 def largest(origin, result):
-    return np.max([np.abs(flat(leaf)).max(axis=1) for leaf in jax.tree.leaves(result.delta)], axis=0)
+    return np.max(
+        [np.abs(flat(leaf)).max(axis=1) for leaf in jax.tree.leaves(result.delta)], axis=0
+    )
 
 
 def euclidean(origin, result):
@@ -103,7 +107,9 @@ def moved_along(units):
 
 def along(norm, units):
     def make():
-        return attacks.directions(GENERATOR, PARAMS, ALONG, truncation=TRUNCATION, norm=norm, units=units)
+        return attacks.directions(
+            GENERATOR, PARAMS, ALONG, truncation=TRUNCATION, norm=norm, units=units
+        )
 
     return Place(make, draw_codes, moved_along(units), largest if norm == "linf" else euclidean)
 
@@ -121,7 +127,13 @@ def mixed(origin, result):
 
 
 def mixture(source, draw):
-    return Place(lambda: attacks.mixing(GENERATOR, PARAMS, REPLACED, source=source), draw, mixed, largest, fixed=False)
+    return Place(
+        lambda: attacks.mixing(GENERATOR, PARAMS, REPLACED, source=source),
+        draw,
+        mixed,
+        largest,
+        fixed=False,
+    )
 
 
 def draw_features(rng):
@@ -136,7 +148,9 @@ def statistics(group, relu=True):
         for g in range(B // group):
             members = slice(g * group, (g + 1) * group)
             mu = features[members].mean(axis=(0, 1, 2))
-            perturbed[members] = (features[members] - mu) * (1 + result.delta.std[g]) + (1 + result.delta.mean[g]) * mu
+            perturbed[members] = (features[members] - mu) * (1 + result.delta.std[g]) + (
+                1 + result.delta.mean[g]
+            ) * mu
         return np.maximum(perturbed, 0) if relu else perturbed
 
     return Place(lambda: attacks.feature_stats(group, relu=relu), draw_features, decode, largest)
@@ -179,7 +193,11 @@ CELLS = [
     ("feature_stats, groups", "auto_pgd, sign"),
     ("feature_stats, no relu", "random_search"),
 ]
-SPLIT = [("directions, linf, sigma", "auto_pgd, sign"), ("mixing, prior", "best_of"), ("feature_stats, groups", "auto_pgd, sign")]
+SPLIT = [
+    ("directions, linf, sigma", "auto_pgd, sign"),
+    ("mixing, prior", "best_of"),
+    ("feature_stats, groups", "auto_pgd, sign"),
+]
 
 
 def measured(weights, labels, inputs):
@@ -217,7 +235,9 @@ def call(cell, rows=slice(None), origin=None):
         space = place.make()
         inputs = jax.eval_shape(lambda: space.decode(*unchanged(space, example_keys(B), origin)))
         loss_fn = Partial(measured, weights_for(np.empty(inputs.shape)), LABELS[rows])
-        result = jitted(cell[1])(loss_fn, example_keys(B)[rows], space, taken(origin, rows), EPSILON[rows])
+        result = jitted(cell[1])(
+            loss_fn, example_keys(B)[rows], space, taken(origin, rows), EPSILON[rows]
+        )
         return origin, jax.tree.map(np.asarray, result)
 
 
@@ -258,21 +278,25 @@ def test_radius_zero_is_the_identity_and_the_others_move(cell):
     for leaf in jax.tree.leaves(result.delta):
         np.testing.assert_array_equal(leaf[zero], 0)
     still = result._replace(delta=jax.tree.map(np.zeros_like, result.delta))
-    np.testing.assert_allclose(result.inputs[:2], PLACES[cell[0]].decode(origin, still)[:2], atol=1e-12)
+    np.testing.assert_allclose(
+        result.inputs[:2], PLACES[cell[0]].decode(origin, still)[:2], atol=1e-12
+    )
     assert np.any(PLACES[cell[0]].length(origin, result)[~zero] > 0.01)
 
 
 def test_the_highest_loss_visited_is_returned_and_it_is_not_below_the_starts(cell):
     origin, result = outcome(cell)
     loss, wrong = numpy_measured(result.inputs)
-    np.testing.assert_allclose(group_mean(cell, loss), group_mean(cell, result.loss).max(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(
+        group_mean(cell, loss), group_mean(cell, result.loss).max(axis=0), rtol=1e-10
+    )
     np.testing.assert_array_equal(result.success, wrong)
     assert result.success[5]
     if PLACES[cell[0]].fixed:
         still = result._replace(delta=jax.tree.map(np.zeros_like, result.delta))
-        start, _ = numpy_measured(PLACES[cell[0]].decode(origin, still))
-        assert np.all(group_mean(cell, loss) >= group_mean(cell, start) - 1e-12)
-        assert np.any(group_mean(cell, loss) > group_mean(cell, start) + 1e-3)
+        initial_delta, _ = numpy_measured(PLACES[cell[0]].decode(origin, still))
+        assert np.all(group_mean(cell, loss) >= group_mean(cell, initial_delta) - 1e-12)
+        assert np.any(group_mean(cell, loss) > group_mean(cell, initial_delta) + 1e-3)
 
 
 def test_no_example_depends_on_its_place_or_on_the_others(cell):
@@ -293,7 +317,9 @@ def test_how_the_batch_is_split_changes_no_number(cell):
 
 def assert_same(cell, whole, part, rows):
     rows, groups = np.asarray(rows), np.asarray(rows)[:: group_of(cell)] // group_of(cell)
-    for expected, got in zip(jax.tree.leaves(taken(whole.delta, groups)), jax.tree.leaves(part.delta), strict=True):
+    for expected, got in zip(
+        jax.tree.leaves(taken(whole.delta, groups)), jax.tree.leaves(part.delta), strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(part.inputs, whole.inputs[rows], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(part.loss, whole.loss[:, rows], rtol=1e-9, atol=1e-9)
@@ -309,16 +335,26 @@ def test_a_second_call_with_other_arrays_traces_nothing_anew(name):
         return measured(weights, LABELS, inputs)
 
     origin = jax.tree.map(np.float32, place.draw(np.random.default_rng(0)))
-    weights = jax.tree.map(np.float32, weights_for(np.empty((B, 8 if name.startswith("feature") else 4))))
+    weights = jax.tree.map(
+        np.float32, weights_for(np.empty((B, 8 if name.startswith("feature") else 4)))
+    )
     for search_name, search in SEARCHES.items():
         if search_name == "per_direction" and not name.startswith("directions"):
             continue
         # traced, not compiled: all of the table at little cost
         trace = jax.jit(search).trace
-        shape = trace(Partial(loss_fn, weights), example_keys(B), place.make(), origin, EPSILON).out_info
+        shape = trace(
+            Partial(loss_fn, weights), example_keys(B), place.make(), origin, EPSILON
+        ).out_info
         assert shape.inputs.dtype == np.float32 and shape.success.dtype == bool
         assert shape.loss.shape[1:] == shape.success.shape == shape.inputs.shape[:1] == (B,)
         first = len(traced)
-        trace(Partial(loss_fn, jax.tree.map(np.negative, weights)), example_keys(B, 1), place.make(), origin, EPSILON / 2)
+        trace(
+            Partial(loss_fn, jax.tree.map(np.negative, weights)),
+            example_keys(B, 1),
+            place.make(),
+            origin,
+            EPSILON / 2,
+        )
         assert 0 < first == len(traced), search_name
         traced.clear()

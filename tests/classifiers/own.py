@@ -13,13 +13,21 @@ from flax import linen as nn
 
 from natra_jax.classifiers.advbn import AdvBN
 
-FLAGS = {"train": True, "training": True, "is_training": True, "deterministic": False, "use_running_average": False}  # name: in training
+FLAGS = {
+    "train": True,
+    "training": True,
+    "is_training": True,
+    "deterministic": False,
+    "use_running_average": False,
+}  # name: in training
 
 
 def _layers(self, x, train):
     for width in self.widths:
         x = nn.Conv(width, (3, 3), strides=(2, 2))(x)
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.5, axis_name=self.axis_name if train else None)(x)
+        x = nn.BatchNorm(
+            use_running_average=not train, momentum=0.5, axis_name=self.axis_name if train else None
+        )(x)
         x = nn.relu(x)
     x = nn.Dropout(0.5, deterministic=not train)(x.mean((1, 2)))
     return nn.Dense(self.num_classes)(x)
@@ -82,7 +90,9 @@ class AtConstruction(nn.Module):
         return _layers(self, x, self.train)
 
 
-BY_FLAG = dict(zip(FLAGS, (Train, Training, IsTraining, Deterministic, UseRunningAverage), strict=True))
+BY_FLAG = dict(
+    zip(FLAGS, (Train, Training, IsTraining, Deterministic, UseRunningAverage), strict=True)
+)
 
 
 def with_a_list(num_classes):
@@ -90,7 +100,9 @@ def with_a_list(num_classes):
 
 
 def a_sequence(num_classes):
-    return nn.Sequential([nn.Conv(2, (3, 3)), nn.relu, lambda x: x.mean((1, 2)), nn.Dense(num_classes)])
+    return nn.Sequential(
+        [nn.Conv(2, (3, 3)), nn.relu, lambda x: x.mean((1, 2)), nn.Dense(num_classes)]
+    )
 
 
 class Weights(NamedTuple):
@@ -100,7 +112,10 @@ class Weights(NamedTuple):
 
 def plain_init(num_classes, key, images):
     pixels = int(np.prod(images.shape[1:]))
-    return [Weights(0.1 * jax.random.normal(key, (pixels, num_classes)), jnp.zeros(num_classes)), {"scale": jnp.ones(())}]
+    return [
+        Weights(0.1 * jax.random.normal(key, (pixels, num_classes)), jnp.zeros(num_classes)),
+        {"scale": jnp.ones(())},
+    ]
 
 
 def plain_apply(weights, images):
@@ -117,7 +132,9 @@ def one_class_too_many(num_classes):
 
 
 def of_integers(num_classes):
-    return partial(plain_init, num_classes), lambda weights, images: plain_apply(weights, images).astype(jnp.int32)
+    return partial(plain_init, num_classes), lambda weights, images: plain_apply(
+        weights, images
+    ).astype(jnp.int32)
 
 
 def without_weights(num_classes):
@@ -134,7 +151,10 @@ def for_other_images(num_classes):
 
 
 def two_logits(num_classes):
-    return partial(plain_init, num_classes), lambda weights, images: (plain_apply(weights, images), images)
+    return partial(plain_init, num_classes), lambda weights, images: (
+        plain_apply(weights, images),
+        images,
+    )
 
 
 def failing(num_classes):
@@ -246,4 +266,6 @@ class TwoLayers(nn.Module):
 
 
 def sequence_with_advbn(num_classes):
-    return nn.Sequential([nn.Conv(2, (3, 3)), nn.relu, AdvBN(), lambda x: x.mean((1, 2)), nn.Dense(num_classes)])
+    return nn.Sequential(
+        [nn.Conv(2, (3, 3)), nn.relu, AdvBN(), lambda x: x.mean((1, 2)), nn.Dense(num_classes)]
+    )

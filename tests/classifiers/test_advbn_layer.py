@@ -41,7 +41,9 @@ def variables(name):
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda: module(name).init(jax.random.key(0), IMAGES, train=False))
     drawn = jax.tree.map(lambda s: rng.uniform(0.2, 1.0, s.shape).astype(np.float32), shapes)
-    drawn["params"] = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), shapes["params"])
+    drawn["params"] = jax.tree.map(
+        lambda s: rng.normal(size=s.shape).astype(np.float32), shapes["params"]
+    )
     return {"params": drawn["params"], "batch_stats": drawn.get("batch_stats", {})}
 
 
@@ -54,7 +56,9 @@ def cut(name):
 def test_the_trunk_is_what_is_called_before_the_layer(name):
     found = cut(name)
     weights = [path for collection in variables(name).values() for path in flatten_dict(collection)]
-    in_trunk = {path for path in weights if any(path[: len(start)] == start for start in TRUNKS[name])}
+    in_trunk = {
+        path for path in weights if any(path[: len(start)] == start for start in TRUNKS[name])
+    }
     assert 0 < len(in_trunk) < len(weights)
     for path in weights:
         assert found.in_trunk(path) == (path in in_trunk), path
@@ -70,7 +74,9 @@ def test_trunk_and_head_are_the_whole_and_the_layer_given_m_and_s_is_what_the_se
         features = found.trunk(variables, IMAGES)
         center = space.anchor(example_keys(B), features)
         moved = found.head(variables, space.decode(center, Statistics(m - 1, s - 1)))
-        given = variables | {"advbn": unflatten_dict({(*found.layer, "m"): m, (*found.layer, "s"): s})}
+        given = variables | {
+            "advbn": unflatten_dict({(*found.layer, "m"): m, (*found.layer, "s"): s})
+        }
         whole = [found.module.apply(v, IMAGES, train=False) for v in (variables, given)]
         return found.head(variables, features), moved, whole, features
 
@@ -89,12 +95,18 @@ def test_in_training_the_head_is_the_wholes_where_the_trunk_does_not_train():
 
     @jax.jit
     def run(variables):
-        whole, updated = found.module.apply(variables, IMAGES, train=True, mutable=["batch_stats"], rngs=rngs)
-        return (whole, updated["batch_stats"]), found.train_head(variables, found.trunk(variables, IMAGES), rngs)
+        whole, updated = found.module.apply(
+            variables, IMAGES, train=True, mutable=["batch_stats"], rngs=rngs
+        )
+        return (whole, updated["batch_stats"]), found.train_head(
+            variables, found.trunk(variables, IMAGES), rngs
+        )
 
     (whole, statistics), (logits, of_head) = run(given)
     np.testing.assert_allclose(logits, whole, rtol=1e-5, atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), of_head, statistics)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), of_head, statistics
+    )
     assert np.any(of_head["BatchNorm_0"]["mean"] != given["batch_stats"]["BatchNorm_0"]["mean"])
 
 
@@ -107,7 +119,9 @@ def test_training_the_head_leaves_the_trunks_statistics_as_they_are():
     before, after = flatten_dict(given["batch_stats"]), flatten_dict(statistics)
     assert set(before) == set(after)
     for path, leaf in after.items():
-        assert np.isfinite(leaf).all() and np.array_equal(leaf, before[path]) == (path[0] == "early"), path
+        assert np.isfinite(leaf).all() and np.array_equal(leaf, before[path]) == (
+            path[0] == "early"
+        ), path
 
 
 def test_the_layer_by_itself_changes_nothing_and_has_no_variables():
@@ -122,7 +136,9 @@ def test_the_layer_by_itself_changes_nothing_and_has_no_variables():
 def test_features_in_the_collection_stand_in_for_what_comes_in_and_groups_are_perturbed_apart():
     rng = np.random.default_rng(0)
     features, others = rng.normal(size=(2, 4, 2, 3))
-    np.testing.assert_allclose(AdvBN().apply({"advbn": {"features": others}}, features), others, rtol=1e-6)
+    np.testing.assert_allclose(
+        AdvBN().apply({"advbn": {"features": others}}, features), others, rtol=1e-6
+    )
     m, s = rng.uniform(0, 2, (2, 2, 3))
     for relu in (False, True):
         moved = AdvBN(relu=relu).apply({"advbn": {"m": m, "s": s}}, features)
@@ -130,19 +146,28 @@ def test_features_in_the_collection_stand_in_for_what_comes_in_and_groups_are_pe
             of_group = features[2 * g : 2 * g + 2]
             mu = of_group.mean((0, 1))
             expected = (of_group - mu) * s[g] + m[g] * mu
-            np.testing.assert_allclose(moved[2 * g : 2 * g + 2], np.maximum(expected, 0) if relu else expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                moved[2 * g : 2 * g + 2],
+                np.maximum(expected, 0) if relu else expected,
+                rtol=1e-5,
+                atol=1e-6,
+            )
 
 
 @pytest.mark.parametrize(("name", "count"), [("Train", 0), ("TwoLayers", 2)])
 def test_a_classifier_without_one_layer_to_cut_at_is_refused(name, count):
-    with pytest.raises(ValueError, match=f"exactly one AdvBN layer to perturb features at, this one has {count}"):
+    with pytest.raises(
+        ValueError, match=f"exactly one AdvBN layer to perturb features at, this one has {count}"
+    ):
         Cut.of(getattr(own, name)(CLASSES), variables(name), IMAGES.shape)
 
 
 def test_a_head_that_sees_the_images_past_the_layer_gives_no_answer():
     found = cut("Shortcut")
     features = jax.jit(found.trunk)(variables("Shortcut"), IMAGES)
-    assert np.isfinite(features).all() and np.isnan(found.head(variables("Shortcut"), features)).all()
+    assert (
+        np.isfinite(features).all() and np.isnan(found.head(variables("Shortcut"), features)).all()
+    )
 
 
 def test_the_docstrings_search_finds_features_that_are_worse():
@@ -154,7 +179,13 @@ def test_the_docstrings_search_finds_features_that_are_worse():
         features = found.trunk(variables, IMAGES)
         logits_fn = Partial(found.head, variables)
         loss_fn = attacks.objective(logits_fn, labels)
-        worst = attacks.pgd(6, 0.2)(loss_fn, example_keys(B), attacks.feature_stats(2), features, np.full(B, 1.1, np.float32))
+        worst = attacks.pgd(6, 0.2)(
+            loss_fn,
+            example_keys(B),
+            attacks.feature_stats(2),
+            features,
+            np.full(B, 1.1, np.float32),
+        )
         return loss_fn(features)[0], loss_fn(worst.inputs)[0]
 
     before, after = (np.asarray(loss).reshape(2, 2).mean(1) for loss in run(given))

@@ -33,7 +33,11 @@ def test_a_value_that_cannot_work_is_named_with_what_would(field):
     with pytest.raises(UserError) as error:
         experiment.validate(config(**{field: value}), device_count=1)
     line = str(error.value)
-    assert line.startswith(f"config field {field} is {value!r}") and wanted in line and "\n" not in line
+    assert (
+        line.startswith(f"config field {field} is {value!r}")
+        and wanted in line
+        and "\n" not in line
+    )
 
 
 @pytest.mark.parametrize("depth", [2, -4, 31])
@@ -43,9 +47,20 @@ def test_depths_that_have_no_units_or_parts_of_one_are_refused(depth):
 
 
 FIELDS = {
-    "vgg16": {"classifier.vgg16.dense": (), "classifier.vgg16.norm": "batch", "classifier.vgg16.widths": (2, 3, 4, 5, 6)},
-    "resnet18": {"classifier.resnet18.widths": (2, 3, 4, 5), "classifier.resnet18.blocks": (1, 2, 1, 2)},
-    "wide_resnet": {"classifier.wide_resnet.depth": 8, "classifier.wide_resnet.width": 3, "classifier.wide_resnet.norm": "group"},
+    "vgg16": {
+        "classifier.vgg16.dense": (),
+        "classifier.vgg16.norm": "batch",
+        "classifier.vgg16.widths": (2, 3, 4, 5, 6),
+    },
+    "resnet18": {
+        "classifier.resnet18.widths": (2, 3, 4, 5),
+        "classifier.resnet18.blocks": (1, 2, 1, 2),
+    },
+    "wide_resnet": {
+        "classifier.wide_resnet.depth": 8,
+        "classifier.wide_resnet.width": 3,
+        "classifier.wide_resnet.norm": "group",
+    },
 }
 
 

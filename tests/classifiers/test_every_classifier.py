@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from natra_jax.classifiers import CLASSIFIERS, Cut, add_twins, adversarial, build, clean, has_twins
+from natra_jax.classifiers import (
+    CLASSIFIERS,
+    Cut,
+    add_auxiliary,
+    adversarial,
+    build,
+    clean,
+    has_auxiliary,
+)
 from natra_jax.classifiers.vgg import POOLED
 
 CLASSES = 3
@@ -60,22 +68,37 @@ def test_trunk_and_head_are_the_whole_and_the_twins_of_the_heads_batchnorm_have_
     stage, relu, in_trunk, in_head = CUTS[name]
     whole, given = network(name), variables(name)
     cut = Cut.of(whole, given, IMAGES.shape)
-    assert cut.relu == relu and cut.in_trunk((in_trunk, "leaf")) and not cut.in_trunk((in_head, "leaf"))
-    features, head, logits = jax.jit(cut.trunk)(given, IMAGES), jax.jit(cut.head), jax.jit(whole.apply)(given, IMAGES)
+    assert (
+        cut.relu == relu
+        and cut.in_trunk((in_trunk, "leaf"))
+        and not cut.in_trunk((in_head, "leaf"))
+    )
+    features, head, logits = (
+        jax.jit(cut.trunk)(given, IMAGES),
+        jax.jit(cut.head),
+        jax.jit(whole.apply)(given, IMAGES),
+    )
     tap = jax.jit(lambda v, x: whole.apply(v, x, method="features")[stage])(given, IMAGES)
     np.testing.assert_allclose(features, tap, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(head(given, features), logits, rtol=1e-4, atol=1e-5)
     assert logits.shape == (4, CLASSES) and logits.std() > 1e-3
-    twinned = add_twins(given, cut.in_trunk)
-    assert has_twins(twinned)
-    of_twins = jax.tree.map(lambda s: s + 1, twinned["batch_stats"]["adversarial"])
-    moved = twinned | {"batch_stats": twinned["batch_stats"] | {"adversarial": of_twins}}
+    with_auxiliary = add_auxiliary(given, cut.in_trunk)
+    assert has_auxiliary(with_auxiliary)
+    of_twins = jax.tree.map(lambda s: s + 1, with_auxiliary["batch_stats"]["adversarial"])
+    moved = with_auxiliary | {
+        "batch_stats": with_auxiliary["batch_stats"] | {"adversarial": of_twins}
+    }
     np.testing.assert_allclose(head(clean(moved), features), logits, rtol=1e-4, atol=1e-5)
     assert np.abs(head(adversarial(moved), features) - logits).max() > 1e-2
 
 
 @pytest.mark.parametrize(
-    "name", ["cnn", "resnet18", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vgg16", "resnet50", "wide_resnet"))]
+    "name",
+    [
+        "cnn",
+        "resnet18",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("vgg16", "resnet50", "wide_resnet")),
+    ],
 )
 def test_in_bfloat16_logits_and_gradients_are_near_those_in_float32(name, monkeypatch):
     # what is near 0 falls on either side of a ReLU's step, which says nothing of how well gradients are computed
@@ -89,13 +112,21 @@ def test_in_bfloat16_logits_and_gradients_are_near_those_in_float32(name, monkey
         return -jax.nn.log_softmax(logits)[jnp.arange(4), LABELS].mean(), logits
 
     def run(dtype):
-        (of_params, of_images), logits = jax.jit(jax.grad(partial(loss, dtype=dtype), (0, 1), has_aux=True))(given["params"], IMAGES)
+        (of_params, of_images), logits = jax.jit(
+            jax.grad(partial(loss, dtype=dtype), (0, 1), has_aux=True)
+        )(given["params"], IMAGES)
         trees = (logits, of_params, of_images)
-        assert all(leaf.dtype == jnp.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(trees))
-        return [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in trees]
+        assert all(
+            leaf.dtype == jnp.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(trees)
+        )
+        return [
+            np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in trees
+        ]
 
     # 8 binary digits, rounded layer by layer
-    for found, expected, share in zip(run("bfloat16"), run("float32"), (0.02, 0.04, 0.1), strict=True):
+    for found, expected, share in zip(
+        run("bfloat16"), run("float32"), (0.02, 0.04, 0.1), strict=True
+    ):
         assert 0 < np.linalg.norm(found - expected) < share * np.linalg.norm(expected)
 
 
@@ -114,7 +145,9 @@ def test_in_bfloat16_all_layers_but_the_last_multiply_in_it_and_what_is_kept_is_
     def update(key, images, dtype):
         classifier = network(name, dtype=dtype)
         given = classifier.init(key, images)
-        return given, classifier.apply(given, images, train=True, mutable=["batch_stats"], rngs={"dropout": key})
+        return given, classifier.apply(
+            given, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
 
     for dtype in ("float32", "bfloat16"):
         traced = jax.jit(partial(update, dtype=dtype)).trace(jax.random.key(0), IMAGES)
@@ -125,15 +158,23 @@ def test_in_bfloat16_all_layers_but_the_last_multiply_in_it_and_what_is_kept_is_
             # VGG-16's dense layers see 7x7 pixels
             what = "last" if shape[-1] == CLASSES else "pooling" if POOLED in shape else "layers"
             seen[what].update(v.aval.dtype.name for v in equation.invars)
-        assert seen == {"layers": {dtype}, "last": {"float32"}, "pooling": {"float32"} if name == "vgg16" else set()}
+        assert seen == {
+            "layers": {dtype},
+            "last": {"float32"},
+            "pooling": {"float32"} if name == "vgg16" else set(),
+        }
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet18"])
-def test_in_bfloat16_the_features_that_adversaries_move_are_float32_and_what_follows_them_is_not(name):
+def test_in_bfloat16_the_features_that_adversaries_move_are_float32_and_what_follows_them_is_not(
+    name,
+):
     half, given = network(name, dtype="bfloat16"), variables(name)
     cut = Cut.of(half, given, IMAGES.shape)
     features = jax.eval_shape(cut.trunk, given, IMAGES)
     traced = jax.jit(cut.head).trace(given, features)
     assert features.dtype == traced.out_info.dtype == jnp.float32
     convolutions = [e for e in products(traced.jaxpr) if e.primitive.name == "conv_general_dilated"]
-    assert convolutions and {v.aval.dtype.name for e in convolutions for v in e.invars} == {"bfloat16"}
+    assert convolutions and {v.aval.dtype.name for e in convolutions for v in e.invars} == {
+        "bfloat16"
+    }

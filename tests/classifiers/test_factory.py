@@ -18,7 +18,9 @@ KEY = jax.random.key(5)
 def drawn(module, *arguments, **flags):
     """Random variables of the module's structure; variances above 0."""
     rng = np.random.default_rng(1)
-    shapes = jax.eval_shape(lambda key, x: module.init(key, x, *arguments, **flags), jax.random.key(0), IMAGES)
+    shapes = jax.eval_shape(
+        lambda key, x: module.init(key, x, *arguments, **flags), jax.random.key(0), IMAGES
+    )
     return jax.tree.map(lambda leaf: rng.uniform(0.1, 1, leaf.shape).astype(np.float32), shapes)
 
 
@@ -27,7 +29,9 @@ def structure(tree):
 
 
 def adapted_shapes(module):
-    return jax.eval_shape(lambda key, x: module.init(key, x, train=False), jax.random.key(0), IMAGES)
+    return jax.eval_shape(
+        lambda key, x: module.init(key, x, train=False), jax.random.key(0), IMAGES
+    )
 
 
 @pytest.mark.parametrize("flag", own.FLAGS)
@@ -37,7 +41,9 @@ def test_a_module_is_evaluated_and_trained_as_it_is_by_itself_whatever_its_flag_
     variables = drawn(theirs, **{flag: not training})
     assert structure(adapted_shapes(ours)) == structure(variables)
     evaluated = ours.apply(variables, IMAGES, train=False)
-    np.testing.assert_array_equal(evaluated, theirs.apply(variables, IMAGES, **{flag: not training}))
+    np.testing.assert_array_equal(
+        evaluated, theirs.apply(variables, IMAGES, **{flag: not training})
+    )
     rest = {"mutable": ["batch_stats"], "rngs": {"dropout": KEY}}
     logits, updated = ours.apply(variables, IMAGES, train=True, **rest)
     expected, expected_updated = theirs.apply(variables, IMAGES, **{flag: training}, **rest)
@@ -47,12 +53,16 @@ def test_a_module_is_evaluated_and_trained_as_it_is_by_itself_whatever_its_flag_
     require_logits(ours, SHAPE, CLASSES)
 
 
-@pytest.mark.parametrize(("name", "module"), [("Linear", own.Linear(CLASSES)), ("a_sequence", own.a_sequence(CLASSES))])
+@pytest.mark.parametrize(
+    ("name", "module"), [("Linear", own.Linear(CLASSES)), ("a_sequence", own.a_sequence(CLASSES))]
+)
 def test_a_module_without_a_flag_is_the_same_in_training(name, module):
     ours, variables = from_factory(f"{OWN}:{name}", CLASSES), drawn(module)
     assert structure(adapted_shapes(ours)) == structure(variables)
     for train in (False, True):
-        np.testing.assert_array_equal(ours.apply(variables, IMAGES, train=train), module.apply(variables, IMAGES))
+        np.testing.assert_array_equal(
+            ours.apply(variables, IMAGES, train=train), module.apply(variables, IMAGES)
+        )
     require_logits(ours, SHAPE, CLASSES)
 
 
@@ -62,28 +72,48 @@ def test_a_pair_of_functions_gives_the_logits_that_it_gives_by_itself():
     require_logits(ours, SHAPE, CLASSES)
     assert structure(adapted_shapes(ours)) == {"params": {"weights": structure(weights)}}
     for train in (False, True):
-        np.testing.assert_array_equal(ours.apply({"params": {"weights": weights}}, IMAGES, train=train), apply(weights, IMAGES))
+        np.testing.assert_array_equal(
+            ours.apply({"params": {"weights": weights}}, IMAGES, train=train),
+            apply(weights, IMAGES),
+        )
 
 
 @pytest.mark.parametrize("name", ["plain", "Deterministic"])
 def test_a_step_along_the_gradient_is_the_one_that_the_classifier_takes_by_itself(name):
-    ours, init = from_factory(f"{OWN}:{name}", CLASSES), jax.jit(from_factory(f"{OWN}:{name}", CLASSES).init)
+    ours, init = (
+        from_factory(f"{OWN}:{name}", CLASSES),
+        jax.jit(from_factory(f"{OWN}:{name}", CLASSES).init),
+    )
     params = init(KEY, IMAGES)["params"]
-    fixed = {"batch_stats": drawn(own.Deterministic(CLASSES), deterministic=True)["batch_stats"]} if name == "Deterministic" else {}
+    fixed = (
+        {"batch_stats": drawn(own.Deterministic(CLASSES), deterministic=True)["batch_stats"]}
+        if name == "Deterministic"
+        else {}
+    )
     alone = own.plain(CLASSES)[1] if name == "plain" else None
 
     def by_itself(params):
         if alone:
             return alone(params["weights"], IMAGES)
         rest = {"mutable": ["batch_stats"], "rngs": {"dropout": KEY}}
-        return own.Deterministic(CLASSES).apply({"params": params} | fixed, IMAGES, deterministic=False, **rest)[0]
+        return own.Deterministic(CLASSES).apply(
+            {"params": params} | fixed, IMAGES, deterministic=False, **rest
+        )[0]
 
     def adapted(params):
-        return ours.apply({"params": params} | fixed, IMAGES, train=True, mutable=["batch_stats"], rngs={"dropout": KEY})[0]
+        return ours.apply(
+            {"params": params} | fixed,
+            IMAGES,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": KEY},
+        )[0]
 
     def gradient(logits_of):
         labels = np.array([0, 1, 2, 0])
-        return jax.grad(lambda p: optax.softmax_cross_entropy_with_integer_labels(logits_of(p), labels).mean())(params)
+        return jax.grad(
+            lambda p: optax.softmax_cross_entropy_with_integer_labels(logits_of(p), labels).mean()
+        )(params)
 
     expected = gradient(by_itself)
     jax.tree.map(np.testing.assert_array_equal, gradient(adapted), expected)
@@ -139,7 +169,10 @@ WRONG = {
     "one_class_too_many": ["[2, 4]", "[2, 3]"],
     "of_integers": ["[2, 3]", "int32", "floating"],
     "two_logits": ["tuple", "[2, 3]"],
-    "for_other_images": ["[2, 8, 8, 3]", "ValueError: made for images of 224 pixels, and for no others"],
+    "for_other_images": [
+        "[2, 8, 8, 3]",
+        "ValueError: made for images of 224 pixels, and for no others",
+    ],
     "without_weights": ["no parameters"],
 }
 

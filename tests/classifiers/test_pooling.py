@@ -29,9 +29,14 @@ def test_adaptive_pooling_averages_overlapping_bins(height, width):
 def test_maxima_are_those_of_the_windows(height, width):
     x = np.maximum(drawn(height, width), 0)
     halved, around = np.asarray(max_of_2(x)), np.asarray(max_of_3(x))
-    assert halved.shape[1:3] == (max(1, height // 2), max(1, width // 2)) and around.shape[1:3] == (-(-height // 2), -(-width // 2))
+    assert halved.shape[1:3] == (max(1, height // 2), max(1, width // 2)) and around.shape[1:3] == (
+        -(-height // 2),
+        -(-width // 2),
+    )
     for i, j in np.ndindex(halved.shape[1:3]):
-        np.testing.assert_array_equal(halved[:, i, j], x[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max((1, 2)))
+        np.testing.assert_array_equal(
+            halved[:, i, j], x[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max((1, 2))
+        )
     for i, j in np.ndindex(around.shape[1:3]):
         seen = x[:, max(0, 2 * i - 1) : 2 * i + 2, max(0, 2 * j - 1) : 2 * j + 2]
         np.testing.assert_array_equal(around[:, i, j], seen.max((1, 2)))

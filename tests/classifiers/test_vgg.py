@@ -7,7 +7,7 @@ import pytest
 
 from natra_jax.classifiers import Vgg16
 from natra_jax.classifiers.imagenet import standardise
-from natra_jax.weights import vgg16
+from natra_jax.weights.converters import vgg16
 from natra_jax.weights.tensors import Tensors
 from tests.classifiers import torchvision_nets as theirs
 
@@ -22,11 +22,15 @@ def test_logits_and_every_tap_of_the_features_are_torchvisions():
     @jax.jit
     def both(variables, images):
         with jax.default_matmul_precision("highest"):
-            return NETWORK.apply(variables, images, method="features"), NETWORK.apply(variables, images)
+            return NETWORK.apply(variables, images, method="features"), NETWORK.apply(
+                variables, images
+            )
 
     features, logits = both(VARIABLES, IMAGES)
     for name, found in zip(TAPS, features, strict=True):
-        np.testing.assert_allclose(found, theirs.nhwc(GOLDEN[f"out/{name}"]), atol=5e-5, err_msg=name)
+        np.testing.assert_allclose(
+            found, theirs.nhwc(GOLDEN[f"out/{name}"]), atol=5e-5, err_msg=name
+        )
     np.testing.assert_allclose(logits, GOLDEN["out/logits"], atol=5e-5)
 
 
@@ -44,7 +48,9 @@ def test_with_batchnorm_logits_and_every_tap_are_those_of_torchvisions_layers():
     @jax.jit
     def both(variables, images):
         with jax.default_matmul_precision("highest"):
-            return network.apply(variables, images, method="features"), network.apply(variables, images)
+            return network.apply(variables, images, method="features"), network.apply(
+                variables, images
+            )
 
     images = np.random.default_rng(1).uniform(-1, 1, (2, 36, 51, 3)).astype(np.float32)
     features, logits = both(variables, images)
@@ -60,25 +66,45 @@ def test_vgg16_has_torchvisions_number_of_weights_whatever_the_size_of_the_image
     for size in [(8, 8), (16, 16), (32, 48), (256, 256), (97, 224)]:
         network, images = Vgg16(1000, norm=norm), jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
         shapes = jax.eval_shape(network.init, jax.eval_shape(lambda: jax.random.key(0)), images)
-        assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == weights, "as torchvision says of its own"
+        assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == weights, (
+            "as torchvision says of its own"
+        )
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 40)])
 def test_without_dense_layers_the_last_sees_the_mean_of_the_features(size):
     network, rng = Vgg16(3, ARGUMENTS["widths"], dense=()), np.random.default_rng(3)
-    head = {"kernel": rng.normal(size=(12, 3)).astype(np.float32), "bias": rng.normal(size=3).astype(np.float32)}
-    params = {name: layer for name, layer in VARIABLES["params"].items() if name.startswith("conv")} | {"head": head}
+    head = {
+        "kernel": rng.normal(size=(12, 3)).astype(np.float32),
+        "bias": rng.normal(size=3).astype(np.float32),
+    }
+    params = {
+        name: layer for name, layer in VARIABLES["params"].items() if name.startswith("conv")
+    } | {"head": head}
     images = rng.uniform(-1, 1, (2, *size, 3)).astype(np.float32)
     logits = jax.jit(network.apply)({"params": params}, images)
-    last = np.asarray(jax.jit(lambda v, x: NETWORK.apply(v, x, method="features")[-1])(VARIABLES, images))
-    halves = last.reshape(2, max(1, last.shape[1] // 2), -1, max(1, last.shape[2] // 2), min(2, last.shape[2]), 12)
-    np.testing.assert_allclose(logits, halves.max((2, 4)).mean((1, 2)) @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
+    last = np.asarray(
+        jax.jit(lambda v, x: NETWORK.apply(v, x, method="features")[-1])(VARIABLES, images)
+    )
+    halves = last.reshape(
+        2, max(1, last.shape[1] // 2), -1, max(1, last.shape[2] // 2), min(2, last.shape[2]), 12
+    )
+    np.testing.assert_allclose(
+        logits,
+        halves.max((2, 4)).mean((1, 2)) @ head["kernel"] + head["bias"],
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_images_are_standardised_as_torchvision_does_and_grey_ones_count_as_coloured():
     images = np.random.default_rng(2).uniform(-1, 1, (2, 3, 4, 3)).astype(np.float32)
-    np.testing.assert_allclose(standardise(images), ((images + 1) / 2 - theirs.MEAN) / theirs.STD, atol=1e-5)
-    np.testing.assert_array_equal(standardise(images[..., :1]), standardise(np.repeat(images[..., :1], 3, -1)))
+    np.testing.assert_allclose(
+        standardise(images), ((images + 1) / 2 - theirs.MEAN) / theirs.STD, atol=1e-5
+    )
+    np.testing.assert_array_equal(
+        standardise(images[..., :1]), standardise(np.repeat(images[..., :1], 3, -1))
+    )
     with pytest.raises(ValueError, match="got 2 channels"):
         standardise(images[..., :2])
 
@@ -89,7 +115,9 @@ def test_images_of_a_few_pixels_train_with_dropout():
     @jax.jit
     def update(params, key):
         def loss(params):
-            return NETWORK.apply({"params": params}, images, train=True, rngs={"dropout": key}).sum()
+            return NETWORK.apply(
+                {"params": params}, images, train=True, rngs={"dropout": key}
+            ).sum()
 
         return jax.value_and_grad(loss)(params)
 

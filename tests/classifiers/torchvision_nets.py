@@ -10,7 +10,21 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "vgg16_tiny.npz"
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 WIDTHS, BLOCKS, CLASSES = (2, 3, 3, 4), (1, 2, 1, 1), 5  # of the small ResNet
 VGG_WIDTHS, VGG_DENSE = (3, 4, 4, 5, 3), (6, 5)  # of the small VGG-16 with BatchNorm
-VGG_CONVOLUTIONS = {0: 0, 3: 0, 7: 1, 10: 1, 14: 2, 17: 2, 20: 2, 24: 3, 27: 3, 30: 3, 34: 4, 37: 4, 40: 4}  # number among features: block
+VGG_CONVOLUTIONS = {
+    0: 0,
+    3: 0,
+    7: 1,
+    10: 1,
+    14: 2,
+    17: 2,
+    20: 2,
+    24: 3,
+    27: 3,
+    30: 3,
+    34: 4,
+    37: 4,
+    40: 4,
+}  # number among features: block
 State = dict[str, np.ndarray]
 
 
@@ -21,14 +35,20 @@ def golden() -> dict[str, np.ndarray]:
 
 def of_golden(prefix: str = "p/") -> dict[str, np.ndarray]:
     """Its state dict, or with 'p_lpips/' that of LPIPS."""
-    return {name.removeprefix(prefix): array for name, array in golden().items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): array
+        for name, array in golden().items()
+        if name.startswith(prefix)
+    }
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:
     return x.transpose(0, 2, 3, 1)
 
 
-def resnet_state(widths=WIDTHS, blocks=BLOCKS, classes=CLASSES, seed: int = 0, basic: bool = False) -> State:
+def resnet_state(
+    widths=WIDTHS, blocks=BLOCKS, classes=CLASSES, seed: int = 0, basic: bool = False
+) -> State:
     """A random state dict of a ResNet of bottlenecks, or of basic blocks."""
     rng, state = np.random.default_rng(seed), {}
     expansion = 1 if basic else 4
@@ -39,7 +59,11 @@ def resnet_state(widths=WIDTHS, blocks=BLOCKS, classes=CLASSES, seed: int = 0, b
         outputs = expansion * width
         for i in range(count):
             name = f"layer{stage}.{i}"
-            shapes = [(width, inputs, 3), (width, width, 3)] if basic else [(width, inputs, 1), (width, width, 3), (outputs, width, 1)]
+            shapes = (
+                [(width, inputs, 3), (width, width, 3)]
+                if basic
+                else [(width, inputs, 1), (width, width, 3), (outputs, width, 1)]
+            )
             for part, shape in enumerate(shapes, start=1):
                 _draw_conv(rng, state, f"{name}.conv{part}", *shape)
                 _draw_norm(rng, state, f"{name}.bn{part}", shape[0])
@@ -68,17 +92,26 @@ def vgg_state(seed: int = 0) -> State:
 
 
 def _draw_conv(rng, state: State, name: str, outputs: int, inputs: int, window: int) -> None:
-    state[f"{name}.weight"] = (rng.normal(size=(outputs, inputs, window, window)) / np.sqrt(inputs * window)).astype(np.float32)
+    state[f"{name}.weight"] = (
+        rng.normal(size=(outputs, inputs, window, window)) / np.sqrt(inputs * window)
+    ).astype(np.float32)
 
 
 def _draw_norm(rng, state: State, name: str, channels: int) -> None:
-    for leaf, low in {"weight": 0.5, "bias": -0.5, "running_mean": -0.5, "running_var": 0.5}.items():
+    for leaf, low in {
+        "weight": 0.5,
+        "bias": -0.5,
+        "running_mean": -0.5,
+        "running_var": 0.5,
+    }.items():
         state[f"{name}.{leaf}"] = rng.uniform(low, 1.5, channels).astype(np.float32)
     state[f"{name}.num_batches_tracked"] = np.array(7)
 
 
 def _draw_dense(rng, state: State, name: str, outputs: int, inputs: int) -> None:
-    state[f"{name}.weight"] = (rng.normal(size=(outputs, inputs)) / np.sqrt(inputs)).astype(np.float32)
+    state[f"{name}.weight"] = (rng.normal(size=(outputs, inputs)) / np.sqrt(inputs)).astype(
+        np.float32
+    )
     state[f"{name}.bias"] = rng.normal(size=outputs).astype(np.float32)
 
 
@@ -94,7 +127,11 @@ def advbn_names(cut: int, state: State, twins: State) -> State:
         else:
             stage, block = int(first[-1]), rest[0]
             place = f"feature_x.{stage + 3}.{block}" if stage <= cut else f"head.{first}_{block}"
-            inside = ".".join(rest[1:]).replace("downsample.0", "downsample.conv").replace("downsample.1", "downsample.bn")
+            inside = (
+                ".".join(rest[1:])
+                .replace("downsample.0", "downsample.conv")
+                .replace("downsample.1", "downsample.bn")
+            )
             if "bn" not in inside:
                 made[f"{place}.{inside}"] = array
             else:
@@ -118,7 +155,9 @@ def resnet(state: State, images: np.ndarray, blocks=BLOCKS) -> tuple[list[np.nda
                 y = _norm(state, y, f"{name}.bn{part}")
                 y = _relu(y) if part < last else y
             if f"{name}.downsample.0.weight" in state:
-                x = _norm(state, _conv(state, x, f"{name}.downsample.0", stride), f"{name}.downsample.1")
+                x = _norm(
+                    state, _conv(state, x, f"{name}.downsample.0", stride), f"{name}.downsample.1"
+                )
             x = _relu(y + x)
         outputs.append(nhwc(x))
     return outputs, _dense(state, x.mean((2, 3)), "fc")
@@ -135,8 +174,14 @@ def vgg(state: State, images: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]
         x = _relu(_norm(state, x, f"features.{number + 1}"))
     outputs.append(nhwc(x))
     x = _pool(x, window=2)
-    rows, columns = ([slice(i * n // 7, -(-(i + 1) * n // 7)) for i in range(7)] for n in x.shape[2:])
-    x = np.array([[x[:, :, r, c].mean((2, 3)) for c in columns] for r in rows]).transpose(2, 3, 0, 1).reshape(len(x), -1)
+    rows, columns = (
+        [slice(i * n // 7, -(-(i + 1) * n // 7)) for i in range(7)] for n in x.shape[2:]
+    )
+    x = (
+        np.array([[x[:, :, r, c].mean((2, 3)) for c in columns] for r in rows])
+        .transpose(2, 3, 0, 1)
+        .reshape(len(x), -1)
+    )
     x = _relu(_dense(state, _relu(_dense(state, x, "classifier.0")), "classifier.3"))
     return outputs, _dense(state, x, "classifier.6")
 
@@ -161,7 +206,8 @@ def _conv(state: State, x: np.ndarray, name: str, stride: int = 1) -> np.ndarray
 
 def _norm(state: State, x: np.ndarray, name: str) -> np.ndarray:
     scale, bias, mean, var = (
-        state[f"{name}.{leaf}"].astype(np.float64)[:, None, None] for leaf in ("weight", "bias", "running_mean", "running_var")
+        state[f"{name}.{leaf}"].astype(np.float64)[:, None, None]
+        for leaf in ("weight", "bias", "running_mean", "running_var")
     )
     return (x - mean) / np.sqrt(var + 1e-5) * scale + bias
 
@@ -179,5 +225,8 @@ def _pool(x: np.ndarray, window: int) -> np.ndarray:
     half = window // 2 if window % 2 else 0
     height, width = ((n + 2 * half - window) // 2 + 1 for n in x.shape[2:])
     x = np.pad(x, ((0, 0), (0, 0), (half, half), (half, half)), constant_values=-np.inf)
-    rows = [[x[:, :, 2 * i : 2 * i + window, 2 * j : 2 * j + window].max((2, 3)) for j in range(width)] for i in range(height)]
+    rows = [
+        [x[:, :, 2 * i : 2 * i + window, 2 * j : 2 * j + window].max((2, 3)) for j in range(width)]
+        for i in range(height)
+    ]
     return np.array(rows).transpose(2, 3, 0, 1)

@@ -27,8 +27,18 @@ def write(path, image=None, **options):
     """Writes an image at path, in the format of its suffix; returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".pgm": "PPM", ".ppm": "PPM", ".bmp": "BMP"}
-    path.write_bytes(encoded(pixels() if image is None else image, formats[path.suffix.lower()], **options))
+    formats = {
+        ".jpg": "JPEG",
+        ".jpeg": "JPEG",
+        ".png": "PNG",
+        ".webp": "WEBP",
+        ".pgm": "PPM",
+        ".ppm": "PPM",
+        ".bmp": "BMP",
+    }
+    path.write_bytes(
+        encoded(pixels() if image is None else image, formats[path.suffix.lower()], **options)
+    )
     return path
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from natra_jax.data.decoding import MOST_PIXELS, Form, check, decode
+from natra_jax.data.decoding import MOST_PIXELS, Preprocess, check, decode
 from natra_jax.types import UserError
 from tests.data.photos import encoded, large, pixels
 
@@ -23,7 +23,10 @@ RGBA = np.dstack([WIDE, ALPHA])
 def by_hand(magic, maximum, values):
     """A PGM or PPM file [H, W] or [H, W, 3]."""
     height, width = values.shape[:2]
-    return f"{magic}\n# made by hand\n{width} {height}\n{maximum}\n".encode() + values.astype(">u2" if maximum > 255 else "u1").tobytes()
+    return (
+        f"{magic}\n# made by hand\n{width} {height}\n{maximum}\n".encode()
+        + values.astype(">u2" if maximum > 255 else "u1").tobytes()
+    )
 
 
 FILES = {
@@ -42,8 +45,12 @@ FILES = {
     "png, grey and alpha": encoded(np.dstack([WIDE[..., 0], ALPHA])),
     "png, alpha": encoded(RGBA),
     "png, palette": encoded(Image.fromarray(WIDE).quantize(16)),
-    "png, palette with a transparent entry": encoded(Image.fromarray(WIDE).quantize(16), transparency=3),
-    "png, palette with alpha": encoded(Image.fromarray(WIDE).quantize(4), transparency=bytes([0, 100, 200, 255])),
+    "png, palette with a transparent entry": encoded(
+        Image.fromarray(WIDE).quantize(16), transparency=3
+    ),
+    "png, palette with alpha": encoded(
+        Image.fromarray(WIDE).quantize(4), transparency=bytes([0, 100, 200, 255])
+    ),
     "png, a transparent colour": encoded(WIDE, transparency=tuple(int(c) for c in WIDE[5, 5])),
     "png, a transparent grey": encoded(WIDE[..., 0], transparency=int(WIDE[5, 5, 0])),
     "webp": encoded(WIDE, "WEBP"),
@@ -60,7 +67,9 @@ FILES = {
 
 
 def over_white(colour, alpha):
-    return np.rint((colour.astype(int) * alpha[..., None] + 255 * (255 - alpha[..., None].astype(int))) / 255).astype(np.uint8)
+    return np.rint(
+        (colour.astype(int) * alpha[..., None] + 255 * (255 - alpha[..., None].astype(int))) / 255
+    ).astype(np.uint8)
 
 
 def second_rgb(file):
@@ -85,7 +94,9 @@ def second_rgb(file):
     if raw.ndim == 2:
         raw = raw[..., None]
     if raw.shape[2] in (2, 4):
-        return over_white(np.repeat(raw[..., :1], 3, axis=2) if raw.shape[2] == 2 else raw[..., :3], raw[..., -1])
+        return over_white(
+            np.repeat(raw[..., :1], 3, axis=2) if raw.shape[2] == 2 else raw[..., :3], raw[..., -1]
+        )
     if "transparency" in info:
         gone = (raw == np.array(info["transparency"])).all(axis=2)
         raw = np.where(gone[..., None], 255, raw)
@@ -96,13 +107,19 @@ def second_fit(rgb, side, fit):
     height, width, _ = rgb.shape
 
     def scaled(array, new_width, new_height):
-        return np.array(Image.fromarray(np.ascontiguousarray(array)).resize((new_width, new_height), Image.Resampling.LANCZOS))
+        return np.array(
+            Image.fromarray(np.ascontiguousarray(array)).resize(
+                (new_width, new_height), Image.Resampling.LANCZOS
+            )
+        )
 
     if fit == "stretch":
         return scaled(rgb, side, side)
     if fit == "crop":
         cut = abs(width - height) // 2
-        return scaled(rgb[:, cut : cut + height] if width > height else rgb[cut : cut + width], side, side)
+        return scaled(
+            rgb[:, cut : cut + height] if width > height else rgb[cut : cut + width], side, side
+        )
     black = np.zeros((side, side, 3), np.uint8)
     short = max(1, round(side * min(width, height) / max(width, height)))
     edge = (side - short) // 2
@@ -116,35 +133,42 @@ def second_fit(rgb, side, fit):
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_second_reader_sees_the_same_pixels(kind, fit):
-    image = decode(FILES[kind], Form(8, fit))
+    image = decode(FILES[kind], Preprocess(8, fit))
     assert image.shape == (8, 8, 3) and image.dtype == np.uint8
     np.testing.assert_array_equal(image, second_fit(second_rgb(FILES[kind]), 8, fit))
 
 
 def test_pixels_written_by_hand_are_read_as_they_are():
     square = WIDE[:12, :12]
-    np.testing.assert_array_equal(decode(by_hand("P6", 255, square), Form(12)), square)
+    np.testing.assert_array_equal(decode(by_hand("P6", 255, square), Preprocess(12)), square)
     shades = np.arange(144).reshape(12, 12) * 455
-    np.testing.assert_array_equal(decode(by_hand("P5", 65535, shades), Form(12))[..., 0], shades // 256)
-    np.testing.assert_array_equal(decode(by_hand("P5", 1, shades // 455 % 2), Form(12))[..., 1], 255 * (shades // 455 % 2))
+    np.testing.assert_array_equal(
+        decode(by_hand("P5", 65535, shades), Preprocess(12))[..., 0], shades // 256
+    )
+    np.testing.assert_array_equal(
+        decode(by_hand("P5", 1, shades // 455 % 2), Preprocess(12))[..., 1],
+        255 * (shades // 455 % 2),
+    )
 
 
 def test_the_three_fits_keep_what_they_promise():
     stripes = np.zeros((10, 30, 3), np.uint8)
     stripes[:, :10], stripes[:, 10:20], stripes[:, 20:] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     file = encoded(stripes)
-    assert (decode(file, Form(10, "crop")) == (0, 255, 0)).all()
-    padded = decode(file, Form(30, "pad"))
+    assert (decode(file, Preprocess(10, "crop")) == (0, 255, 0)).all()
+    padded = decode(file, Preprocess(30, "pad"))
     np.testing.assert_array_equal(padded[10:20], stripes)
     assert not padded[:10].any() and not padded[20:].any()
-    stretched = decode(file, Form(30, "stretch"))
-    np.testing.assert_array_equal(stretched[:, [5, 15, 25]], np.broadcast_to(stripes[0, [5, 15, 25]], (30, 3, 3)))
+    stretched = decode(file, Preprocess(30, "stretch"))
+    np.testing.assert_array_equal(
+        stretched[:, [5, 15, 25]], np.broadcast_to(stripes[0, [5, 15, 25]], (30, 3, 3))
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 400), (400, 1), (1, 1), (2, 3)])
 def test_the_narrowest_images_fit_too(shape):
     for fit in ("crop", "pad", "stretch"):
-        assert decode(encoded(np.full((*shape, 3), 200, np.uint8)), Form(8, fit)).max() == 200
+        assert decode(encoded(np.full((*shape, 3), 200, np.uint8)), Preprocess(8, fit)).max() == 200
 
 
 # By EXIF's own words: the sides on which the stored rows and columns begin.
@@ -181,37 +205,55 @@ def test_images_are_turned_as_their_exif_data_say(format, orientation):
     stored = np.array(Image.open(io.BytesIO(plain)).convert("RGB"))
     expected = turned(stored, orientation)
     for fit in ("crop", "pad", "stretch"):
-        np.testing.assert_array_equal(decode(marked, Form(8, fit)), second_fit(expected, 8, fit))
+        np.testing.assert_array_equal(
+            decode(marked, Preprocess(8, fit)), second_fit(expected, 8, fit)
+        )
 
 
 @pytest.mark.parametrize(
     "tags",
-    [exif(0), exif(9), exif(6)[:20], b"Exif\0\0" + 40 * b"\xff", b"Exif\0\0II*\0" + struct.pack("<IH", 8, 60000)],
+    [
+        exif(0),
+        exif(9),
+        exif(6)[:20],
+        b"Exif\0\0" + 40 * b"\xff",
+        b"Exif\0\0II*\0" + struct.pack("<IH", 8, 60000),
+    ],
     ids=["0", "9", "cut off", "no TIFF", "counts too far"],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_exif_data_that_make_no_sense_turn_nothing(tags):
-    np.testing.assert_array_equal(decode(encoded(WIDE, "JPEG", exif=tags), Form(8)), decode(encoded(WIDE, "JPEG"), Form(8)))
+    np.testing.assert_array_equal(
+        decode(encoded(WIDE, "JPEG", exif=tags), Preprocess(8)),
+        decode(encoded(WIDE, "JPEG"), Preprocess(8)),
+    )
 
 
 def test_of_a_moving_image_the_first_is_read():
     frames = [Image.fromarray(pixels(seed=seed)) for seed in range(3)]
     for format, options in (("WEBP", {"lossless": True}), ("PNG", {})):
         moving = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
-        np.testing.assert_array_equal(decode(moving, Form(8)), decode(encoded(frames[0]), Form(8)))
+        np.testing.assert_array_equal(
+            decode(moving, Preprocess(8)), decode(encoded(frames[0]), Preprocess(8))
+        )
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     path = tmp_path / "large.png"
     path.write_bytes(large(10_000, 10_000))
-    for attempt in (lambda: check(path), lambda: decode(path, Form(8))):
-        with pytest.raises(UserError, match=f"^{path}: has more than 89,478,485 pixels: "), warnings.catch_warnings():
+    for attempt in (lambda: check(path), lambda: decode(path, Preprocess(8))):
+        with (
+            pytest.raises(UserError, match=f"^{path}: has more than 89,478,485 pixels: "),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             attempt()
-    bomb = encoded(pixels()).replace(struct.pack(">II", 18, 12), struct.pack(">II", 2**31 - 1, 2**31 - 1))
+    bomb = encoded(pixels()).replace(
+        struct.pack(">II", 18, 12), struct.pack(">II", 2**31 - 1, 2**31 - 1)
+    )
     bomb = bomb[:29] + struct.pack(">I", zlib.crc32(bomb[12:29])) + bomb[33:]
     with pytest.raises(UserError, match="^it: has more than 89,478,485 pixels: "):
-        decode(bomb, Form(8), "it")
+        decode(bomb, Preprocess(8), "it")
     assert MOST_PIXELS == 89_478_485
 
 
@@ -229,27 +271,42 @@ def test_the_largest_that_are_read_are_read():
         (encoded(pixels(64, 64), "JPEG")[:-200], r"is damaged \(.*truncated.*\): "),
         (FILES["png"][:-60], r"is damaged \(.*\): "),
         (by_hand("P6", 255, WIDE)[:-9], r"is damaged \(.*\): "),
-        (b"Pf\n2 2\n-1.0\n" + 16 * b"\0", r"is damaged \(its pixels are floating-point numbers\): "),
+        (
+            b"Pf\n2 2\n-1.0\n" + 16 * b"\0",
+            r"is damaged \(its pixels are floating-point numbers\): ",
+        ),
     ],
-    ids=["0 bytes", "text", "another format", "PostScript", "truncated JPEG", "truncated PNG", "truncated PPM", "floats"],
+    ids=[
+        "0 bytes",
+        "text",
+        "another format",
+        "PostScript",
+        "truncated JPEG",
+        "truncated PNG",
+        "truncated PPM",
+        "floats",
+    ],
 )
 def test_what_is_no_image_or_damaged_is_one_line_that_begins_with_the_path(tmp_path, content, said):
     path = tmp_path / "photo.png"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path}: {said}") as error:
-        decode(path, Form(8))
+        decode(path, Preprocess(8))
     assert "\n" not in str(error.value)
 
 
 def test_files_that_are_gone_or_may_not_be_read_are_said_so(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"^{tmp_path}/none.png: is not there"):
-        decode(tmp_path / "none.png", Form(8))
+        decode(tmp_path / "none.png", Preprocess(8))
 
     def refused(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", refused)
-    with pytest.raises(UserError, match=f"^{tmp_path}/photo.png: may not be read .Permission denied.: change its permissions$"):
+    with pytest.raises(
+        UserError,
+        match=f"^{tmp_path}/photo.png: may not be read .Permission denied.: change its permissions$",
+    ):
         check(tmp_path / "photo.png")
 
 
@@ -259,21 +316,23 @@ def test_lack_of_memory_is_not_taken_for_damage(monkeypatch):
 
     monkeypatch.setattr(Image.Image, "convert", short)
     with pytest.raises(MemoryError):
-        decode(FILES["png, alpha"], Form(8))
+        decode(FILES["png, alpha"], Preprocess(8))
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_whatever_is_wrong_with_a_file_it_is_an_image_or_one_line():
     rng = np.random.default_rng(0)
     refused = 0
-    for file, _ in itertools.product([*FILES.values(), encoded(WIDE, "JPEG", exif=exif(6))], range(25)):
+    for file, _ in itertools.product(
+        [*FILES.values(), encoded(WIDE, "JPEG", exif=exif(6))], range(25)
+    ):
         broken = bytearray(file)
         for place in rng.integers(0, len(broken) if rng.random() < 0.5 else 60, rng.integers(1, 6)):
             broken[place % len(broken)] = rng.integers(0, 256)
         if rng.random() < 0.3:
             del broken[rng.integers(0, len(broken)) :]
         try:
-            assert decode(bytes(broken), Form(8), "photo").shape == (8, 8, 3)
+            assert decode(bytes(broken), Preprocess(8), "photo").shape == (8, 8, 3)
         except UserError as error:
             refused += 1
             assert str(error).startswith("photo: ") and "\n" not in str(error)

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from natra_jax.data.importing import images, reading
+from natra_jax.data.importing import containers, images
 from natra_jax.data.importing.images import Corrupt
 from natra_jax.types import UserError
 from tests.data import archives
@@ -22,21 +22,32 @@ def test_members_are_read_by_whatever_name_and_never_written(make, tmp_path):
     place.mkdir(parents=True)
     members = {name: name.encode() for name in NAMES}
     path = make(place / f"hostile{'.zip' if make is archives.zipped else '.tar'}", members)
-    with reading.opened(path) as container:
+    with containers.opened(path) as container:
         assert {name: container.read(name) for name in container.members} == members
     assert list(archives.tree(tmp_path)) == [str(path.relative_to(tmp_path))]
 
 
 def test_hidden_members_and_directories_are_left_out(tmp_path):
-    members = {"a/": b"", "a/1.png": b"1", "__MACOSX/a/._1.png": b"", "a/.hidden/2.png": b"", ".DS_Store": b""}
-    with reading.opened(archives.zipped(tmp_path / "a.zip", members)) as container:
+    members = {
+        "a/": b"",
+        "a/1.png": b"1",
+        "__MACOSX/a/._1.png": b"",
+        "a/.hidden/2.png": b"",
+        ".DS_Store": b"",
+    }
+    with containers.opened(archives.zipped(tmp_path / "a.zip", members)) as container:
         assert set(container.members) == {"a/1.png"}
 
 
 def test_links_devices_and_sparse_members_of_a_tar_are_not_followed(tmp_path):
     (tmp_path / "secret.png").write_bytes(b"secret")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        kinds = [("sym.png", tarfile.SYMTYPE), ("hard.png", tarfile.LNKTYPE), ("pipe.png", tarfile.FIFOTYPE), ("disk.png", tarfile.BLKTYPE)]
+        kinds = [
+            ("sym.png", tarfile.SYMTYPE),
+            ("hard.png", tarfile.LNKTYPE),
+            ("pipe.png", tarfile.FIFOTYPE),
+            ("disk.png", tarfile.BLKTYPE),
+        ]
         for name, kind in kinds:
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, str(tmp_path / "secret.png")
@@ -44,7 +55,7 @@ def test_links_devices_and_sparse_members_of_a_tar_are_not_followed(tmp_path):
         info = tarfile.TarInfo("sparse.png")
         info.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**40)}
         archive.addfile(info)
-    with reading.opened(tmp_path / "a.tar") as container:
+    with containers.opened(tmp_path / "a.tar") as container:
         assert not container.members
 
 
@@ -53,16 +64,16 @@ def test_links_in_a_zip_are_not_followed(tmp_path):
         info = zipfile.ZipInfo("link.png")
         info.external_attr = 0o120777 << 16
         archive.writestr(info, str(tmp_path / "secret.png"))
-    with reading.opened(tmp_path / "a.zip") as container:
+    with containers.opened(tmp_path / "a.zip") as container:
         assert not container.members
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "folder"])
 def test_a_member_beyond_the_bound_is_corrupt_and_read_no_further(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MOST_BYTES", 1000)
+    monkeypatch.setattr(containers, "MOST_BYTES", 1000)
     members = {"zeros.png": bytes(10**6), "right.png": bytes(1000)}
     make = {"zip": archives.zipped, "tar": archives.tarred, "folder": archives.unpacked}[kind]
-    with reading.opened(make(tmp_path / f"a.{kind}", members)) as container:
+    with containers.opened(make(tmp_path / f"a.{kind}", members)) as container:
         assert container.read("right.png") == bytes(1000)
         with pytest.raises(Corrupt, match="more than 1000 bytes"):
             container.read("zeros.png")
@@ -71,7 +82,7 @@ def test_a_member_beyond_the_bound_is_corrupt_and_read_no_further(kind, tmp_path
 def test_a_table_beyond_the_bound_is_refused(tmp_path):
     (tmp_path / "table.txt").write_bytes(bytes(1001))
     with pytest.raises(UserError, match="table.txt: is larger than 1000 bytes"):
-        reading.whole(tmp_path / "table.txt", most=1000)
+        containers.whole(tmp_path / "table.txt", most=1000)
 
 
 def encrypted(path):
@@ -88,10 +99,24 @@ def twice(path):
 REFUSED = {
     "encrypted": ("a.zip", encrypted, "1.png is encrypted"),
     "a name twice": ("a.zip", twice, "holds 1.png twice"),
-    "no zip": ("a.zip", lambda path: path.write_bytes(b"PK" + bytes(100)), "is no whole zip archive"),
+    "no zip": (
+        "a.zip",
+        lambda path: path.write_bytes(b"PK" + bytes(100)),
+        "is no whole zip archive",
+    ),
     "empty": ("a.zip", lambda path: path.write_bytes(b""), "is no whole zip archive"),
-    "no tar": ("a.tar", lambda path: path.write_bytes(b"x" * 2000), "is no whole uncompressed tar archive"),
-    "cut tar": ("a.tar", lambda path: path.write_bytes(archives.tarred(path, {"1.png": bytes(9000)}).read_bytes()[:2000]), "is no whole"),
+    "no tar": (
+        "a.tar",
+        lambda path: path.write_bytes(b"x" * 2000),
+        "is no whole uncompressed tar archive",
+    ),
+    "cut tar": (
+        "a.tar",
+        lambda path: path.write_bytes(
+            archives.tarred(path, {"1.png": bytes(9000)}).read_bytes()[:2000]
+        ),
+        "is no whole",
+    ),
     "missing": ("a.tar", lambda path: None, "cannot be read .No such file"),
 }
 
@@ -100,7 +125,10 @@ REFUSED = {
 def test_archives_that_cannot_be_read_are_refused_in_one_line(case, tmp_path):
     name, make, said = REFUSED[case]
     make(tmp_path / name)
-    with pytest.raises(UserError, match=f"{name}: .*{said}|{name}: {said}") as error, reading.opened(tmp_path / name):
+    with (
+        pytest.raises(UserError, match=f"{name}: .*{said}|{name}: {said}") as error,
+        containers.opened(tmp_path / name),
+    ):
         pass
     assert "\n" not in str(error.value)
 
@@ -111,22 +139,30 @@ def test_an_archive_without_permission_is_refused_in_one_line(name, opener, tmp_
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(opener, "__init__", denied)
-    with pytest.raises(UserError, match=f"{name}: cannot be read .Permission denied.: check"), reading.opened(tmp_path / name):
+    with (
+        pytest.raises(UserError, match=f"{name}: cannot be read .Permission denied.: check"),
+        containers.opened(tmp_path / name),
+    ):
         pass
 
 
 def test_the_same_file_name_in_two_folders_is_refused_where_names_tell_images(tmp_path):
     with (
-        reading.opened(archives.unpacked(tmp_path / "a", {"x/1.jpg": b"", "y/1.jpg": b"", "z/1.txt": b""})) as container,
+        containers.opened(
+            archives.unpacked(tmp_path / "a", {"x/1.jpg": b"", "y/1.jpg": b"", "z/1.txt": b""})
+        ) as container,
         pytest.raises(UserError, match="holds 1.jpg twice, as x/1.jpg and y/1.jpg"),
     ):
-        reading.by_basename(container, [".jpg"])
+        containers.by_basename(container, [".jpg"])
 
 
 def test_a_file_name_that_is_no_utf_8_is_named(tmp_path):
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):
         pass
-    with pytest.raises(UserError, match=r"the file name '\\udcff.png' is not in UTF-8"), reading.opened(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"the file name '\\udcff.png' is not in UTF-8"),
+        containers.opened(tmp_path),
+    ):
         pass
 
 
@@ -134,22 +170,31 @@ def test_linked_folders_of_the_user_are_followed_but_not_in_a_circle(tmp_path):
     archives.unpacked(tmp_path / "elsewhere", {"1.jpg": b"1"})
     archives.unpacked(tmp_path / "source", {"cat/2.jpg": b"2"})
     (tmp_path / "source" / "dog").symlink_to(tmp_path / "elsewhere")
-    with reading.opened(tmp_path / "source") as container:
-        assert {name: container.read(name) for name in container.members} == {"cat/2.jpg": b"2", "dog/1.jpg": b"1"}
+    with containers.opened(tmp_path / "source") as container:
+        assert {name: container.read(name) for name in container.members} == {
+            "cat/2.jpg": b"2",
+            "dog/1.jpg": b"1",
+        }
     (tmp_path / "source" / "dog" / "again").symlink_to(tmp_path / "source")
-    with pytest.raises(UserError, match="again: is a link to a folder that is in"), reading.opened(tmp_path / "source"):
+    with (
+        pytest.raises(UserError, match="again: is a link to a folder that is in"),
+        containers.opened(tmp_path / "source"),
+    ):
         pass
 
 
 def test_a_link_to_nothing_is_named(tmp_path):
     (tmp_path / "1.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    with pytest.raises(UserError, match="1.jpg: cannot be read .No such file"), reading.opened(tmp_path):
+    with (
+        pytest.raises(UserError, match="1.jpg: cannot be read .No such file"),
+        containers.opened(tmp_path),
+    ):
         pass
 
 
 def test_a_file_that_may_not_be_read_stops_the_import(tmp_path):
     archives.unpacked(tmp_path, {"1.png": b"1"})
-    with reading.opened(tmp_path) as container:
+    with containers.opened(tmp_path) as container:
         (tmp_path / "1.png").unlink()
         (tmp_path / "1.png").mkdir()
         with pytest.raises(UserError, match="1.png: cannot be read .Is a directory"):
@@ -181,7 +226,9 @@ NO_ARRAYS = {
     "cut": npy(ZEROS)[:-1],
     "more": npy(ZEROS) + b"0",
     "nothing": npy(ZEROS[:0]),
-    "huge": npy(ZEROS).replace(b"(4, 5, 3), }                    ", b"(99999999, 99999999, 3), }      "),
+    "huge": npy(ZEROS).replace(
+        b"(4, 5, 3), }                    ", b"(99999999, 99999999, 3), }      "
+    ),
     "negative": npy(ZEROS).replace(b"(4, 5, 3), }  ", b"(-4, -5, 3), }"),
     "pickled": npy(np.array([[[print] * 3]], object)),
     "empty file": b"",
@@ -198,7 +245,14 @@ def test_files_that_are_no_arrays_of_an_image_are_corrupt(case):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"GIF89a" + bytes(20), archives.encoded(0)[:-40], archives.encoded(0, "PNG")[:60], b"PF\n1 1\n-1.0\n" + bytes(12)]
+    "data",
+    [
+        b"",
+        b"GIF89a" + bytes(20),
+        archives.encoded(0)[:-40],
+        archives.encoded(0, "PNG")[:60],
+        b"PF\n1 1\n-1.0\n" + bytes(12),
+    ],
 )
 def test_what_does_not_decode_is_corrupt(data):
     with pytest.raises(Corrupt) as reason:

@@ -22,11 +22,15 @@ def check(found, images, original=lambda image: image, identified=True):
     assert sum(map(len, found.values())) == len(images)
     for split, examples in found.items():
         names = [example["filename"] for example in examples]
-        assert names == sorted(name for name in images if archives.celeba_facts(original(name))["split"] == split)
+        assert names == sorted(
+            name for name in images if archives.celeba_facts(original(name))["split"] == split
+        )
         for example in examples:
             facts = archives.celeba_facts(original(example["filename"]))
             assert example["image"] == images[example["filename"]]
-            assert example["attributes"] == facts["attributes"] and example["identity"] == (facts["identity"] if identified else -1)
+            assert example["attributes"] == facts["attributes"] and example["identity"] == (
+                facts["identity"] if identified else -1
+            )
 
 
 def zipped(source):
@@ -43,7 +47,11 @@ def unpacked(source):
 def as_shared(source):
     """As the publisher's share has them."""
     images = archives.celeba(source)
-    for directory, names in {"Img": ["img_align_celeba.zip"], "Anno": TABLES[:2], "Eval": TABLES[2:]}.items():
+    for directory, names in {
+        "Img": ["img_align_celeba.zip"],
+        "Anno": TABLES[:2],
+        "Eval": TABLES[2:],
+    }.items():
         (source / directory).mkdir()
         for name in names:
             (source / name).rename(source / directory / name)
@@ -94,26 +102,61 @@ def cut_archive(source):
 
 
 WRONG = {
-    "image unlisted": (damage("list_eval_partition.txt", "000003.jpg 0\n", ""), "list_eval_partition.txt: does not list 000003.jpg"),
-    "image missing": (damage("identity_CelebA.txt", "000003.jpg", "000010.jpg"), "identity_CelebA.txt: lists 000010.jpg, which is not in"),
-    "split unknown": (damage("list_eval_partition.txt", "000003.jpg 0", "000003.jpg 3"), "line 3 .000003.jpg 3. is not an image and 0"),
-    "listed twice": (damage("list_eval_partition.txt", "000003.jpg", "000002.jpg"), "partition.txt: lists 000002.jpg twice"),
-    "person zero": (damage("identity_CelebA.txt", "000001.jpg 2", "000001.jpg 0"), "identity_CelebA.txt: line 1 "),
-    "too few attributes": (damage("list_attr_celeba.txt", " -1\n", "\n"), "list_attr_celeba.txt: line .* is not 40 values"),
-    "attribute of 2": (damage("list_attr_celeba.txt", " -1 ", " 2 "), "list_attr_celeba.txt: line .* is not 40 values"),
-    "count": (damage("list_attr_celeba.txt", "9\n", "10\n"), "list_attr_celeba.txt: promises 10 images and lists 9"),
-    "no count": (damage("list_attr_celeba.txt", "9\n", "Smiling\n"), "list_attr_celeba.txt: does not begin with"),
-    "no archive": (gone("img_align_celeba.zip"), "holds no img_align_celeba.zip or .*MMLAB.*mmlab.ie.cuhk.edu.hk/projects/CelebA.html"),
+    "image unlisted": (
+        damage("list_eval_partition.txt", "000003.jpg 0\n", ""),
+        "list_eval_partition.txt: does not list 000003.jpg",
+    ),
+    "image missing": (
+        damage("identity_CelebA.txt", "000003.jpg", "000010.jpg"),
+        "identity_CelebA.txt: lists 000010.jpg, which is not in",
+    ),
+    "split unknown": (
+        damage("list_eval_partition.txt", "000003.jpg 0", "000003.jpg 3"),
+        "line 3 .000003.jpg 3. is not an image and 0",
+    ),
+    "listed twice": (
+        damage("list_eval_partition.txt", "000003.jpg", "000002.jpg"),
+        "partition.txt: lists 000002.jpg twice",
+    ),
+    "person zero": (
+        damage("identity_CelebA.txt", "000001.jpg 2", "000001.jpg 0"),
+        "identity_CelebA.txt: line 1 ",
+    ),
+    "too few attributes": (
+        damage("list_attr_celeba.txt", " -1\n", "\n"),
+        "list_attr_celeba.txt: line .* is not 40 values",
+    ),
+    "attribute of 2": (
+        damage("list_attr_celeba.txt", " -1 ", " 2 "),
+        "list_attr_celeba.txt: line .* is not 40 values",
+    ),
+    "count": (
+        damage("list_attr_celeba.txt", "9\n", "10\n"),
+        "list_attr_celeba.txt: promises 10 images and lists 9",
+    ),
+    "no count": (
+        damage("list_attr_celeba.txt", "9\n", "Smiling\n"),
+        "list_attr_celeba.txt: does not begin with",
+    ),
+    "no archive": (
+        gone("img_align_celeba.zip"),
+        "holds no img_align_celeba.zip or .*MMLAB.*mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    ),
     "no attributes": (gone("list_attr_celeba.txt"), "holds no list_attr_celeba.txt.*MMLAB"),
     "no partition": (gone("list_eval_partition.txt"), "holds no list_eval_partition.txt.*MMLAB"),
-    "unreadable": (a_directory("list_attr_celeba.txt"), "list_attr_celeba.txt: cannot be read .Is a directory"),
+    "unreadable": (
+        a_directory("list_attr_celeba.txt"),
+        "list_attr_celeba.txt: cannot be read .Is a directory",
+    ),
     "archive cut off": (cut_archive, "img_align_celeba.zip: is no whole zip archive"),
     "nothing": (shutil.rmtree, "source: does not exist, and should hold img_align_celeba.zip"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_celeba_files_that_disagree_or_are_missing_are_named_with_the_first_offender(case, tmp_path):
+def test_celeba_files_that_disagree_or_are_missing_are_named_with_the_first_offender(
+    case, tmp_path
+):
     change, said = WRONG[case]
     archives.celeba(tmp_path / "source")
     change(tmp_path / "source")
@@ -131,7 +174,11 @@ def test_an_image_that_its_archive_holds_damaged_is_skipped(tmp_path):
     archive.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
     written, _ = run("celeba", source, tmp_path / "dest")
     assert written.skipped == 1 and sum(written.counts.values()) == 199
-    assert (written.directory / "skipped.txt").read_text().startswith("img_align_celeba/000100.jpg\tBad CRC-32")
+    assert (
+        (written.directory / "skipped.txt")
+        .read_text()
+        .startswith("img_align_celeba/000100.jpg\tBad CRC-32")
+    )
 
 
 ORIGINALS = [7, 3, 9, 2, 5]  # of the HQ images, by their number
@@ -150,10 +197,14 @@ def hq_tables(directory):
     archives.celeba_hq_list(directory, ORIGINALS)
 
 
-def test_celeba_hq_in_the_tar_of_tensorflow_datasets_has_everything_that_celeba_says_of_it(tmp_path):
+def test_celeba_hq_in_the_tar_of_tensorflow_datasets_has_everything_that_celeba_says_of_it(
+    tmp_path,
+):
     source, images = tmp_path / "source", hq()
     hq_tables(source)
-    archives.tarred(source / "data1024x1024.tar", {f"./data/{name}": data for name, data in images.items()})
+    archives.tarred(
+        source / "data1024x1024.tar", {f"./data/{name}": data for name, data in images.items()}
+    )
     for place in (source, source / "data1024x1024.tar"):
         written, _ = run("celeba_hq", place, tmp_path / place.name)
         check(archives.read(written.directory), images, original)
@@ -171,17 +222,30 @@ def test_celeba_hq_of_the_authors_scripts_are_arrays_stored_as_png(tmp_path):
     found = archives.read(written.directory)
     assert set(found) == {archives.celeba_facts(original(name))["split"] for name in arrays}
     for split, examples in found.items():
-        np.testing.assert_array_equal(archives.pixels(written.directory, split), [arrays[example["filename"]] for example in examples])
+        np.testing.assert_array_equal(
+            archives.pixels(written.directory, split),
+            [arrays[example["filename"]] for example in examples],
+        )
         for example in examples:
-            assert example["attributes"] == archives.celeba_facts(original(example["filename"]))["attributes"]
+            assert (
+                example["attributes"]
+                == archives.celeba_facts(original(example["filename"]))["attributes"]
+            )
 
 
 def test_celeba_hq_without_a_mapping_is_all_for_training_which_is_said(tmp_path):
     images = hq()
     archives.celeba_tables(tmp_path, list(archives.celeba_images(9)))
-    written, said = run("celeba_hq", archives.zipped(tmp_path / "hq.zip", images), tmp_path / "dest")
-    assert "all images are in train, without attributes and identities, since no image_list.txt" in said
-    expected = [{"image": images[name], "filename": name, "identity": -1} for name in sorted(images)]
+    written, said = run(
+        "celeba_hq", archives.zipped(tmp_path / "hq.zip", images), tmp_path / "dest"
+    )
+    assert (
+        "all images are in train, without attributes and identities, since no image_list.txt"
+        in said
+    )
+    expected = [
+        {"image": images[name], "filename": name, "identity": -1} for name in sorted(images)
+    ]
     assert archives.read(written.directory) == {"train": expected}
 
 
@@ -189,28 +253,58 @@ def test_celeba_hq_with_a_mapping_and_no_partition_has_its_attributes(tmp_path):
     images = hq()
     hq_tables(tmp_path)
     (tmp_path / "list_eval_partition.txt").unlink()
-    written, said = run("celeba_hq", archives.zipped(tmp_path / "hq.zip", images), tmp_path / "dest")
+    written, said = run(
+        "celeba_hq", archives.zipped(tmp_path / "hq.zip", images), tmp_path / "dest"
+    )
     assert "no list_eval_partition.txt beside the images" in said
     found = archives.read(written.directory)
-    assert list(found) == ["train"] and [example["filename"] for example in found["train"]] == sorted(images)
-    assert [e["identity"] for e in found["train"]] == [archives.celeba_facts(original(name))["identity"] for name in sorted(images)]
+    assert list(found) == ["train"] and [
+        example["filename"] for example in found["train"]
+    ] == sorted(images)
+    assert [e["identity"] for e in found["train"]] == [
+        archives.celeba_facts(original(name))["identity"] for name in sorted(images)
+    ]
 
 
 HQ_WRONG = {
-    "an image more": (lambda source: archives.unpacked(source, {"image00005.png": b""}), "image_list.txt: does not list 00005"),
+    "an image more": (
+        lambda source: archives.unpacked(source, {"image00005.png": b""}),
+        "image_list.txt: does not list 00005",
+    ),
     "an image less": (gone("image00003.png"), "image_list.txt: lists 00003, which is not in"),
-    "no number": (lambda source: archives.unpacked(source, {"mean.png": b""}), "the image mean.png does not end in its number"),
-    "a number twice": (lambda source: archives.unpacked(source, {"00001.png": b""}), "has the same number as"),
-    "files that do not fit": (damage("image_list.txt", "000003.jpg", "000004.jpg"), "image_list.txt: line 3 "),
-    "no columns": (damage("image_list.txt", "orig_file", "file"), "image_list.txt: does not begin with the columns"),
+    "no number": (
+        lambda source: archives.unpacked(source, {"mean.png": b""}),
+        "the image mean.png does not end in its number",
+    ),
+    "a number twice": (
+        lambda source: archives.unpacked(source, {"00001.png": b""}),
+        "has the same number as",
+    ),
+    "files that do not fit": (
+        damage("image_list.txt", "000003.jpg", "000004.jpg"),
+        "image_list.txt: line 3 ",
+    ),
+    "no columns": (
+        damage("image_list.txt", "orig_file", "file"),
+        "image_list.txt: does not begin with the columns",
+    ),
     "not in celeba": (
         damage("list_eval_partition.txt", "000009.jpg 1\n", ""),
         "partition.txt: does not list 000009.jpg, which is in .*list.txt",
     ),
-    "two archives": (lambda s: [archives.zipped(s / f"{n}.zip", hq()) for n in "ab"], "holds several archives: name one"),
+    "two archives": (
+        lambda s: [archives.zipped(s / f"{n}.zip", hq()) for n in "ab"],
+        "holds several archives: name one",
+    ),
     "nothing": (shutil.rmtree, "does not exist, and should hold images: had from CelebA-HQ"),
-    "compressed": (lambda s: archives.tarred(s / "a.tar", hq(), "w:gz"), "a.tar: is no whole uncompressed tar archive .*unpack it"),
-    "no images": (lambda s: archives.zipped(s / "a.zip", {"README.txt": b""}), "a.zip: holds no .png"),
+    "compressed": (
+        lambda s: archives.tarred(s / "a.tar", hq(), "w:gz"),
+        "a.tar: is no whole uncompressed tar archive .*unpack it",
+    ),
+    "no images": (
+        lambda s: archives.zipped(s / "a.zip", {"README.txt": b""}),
+        "a.zip: holds no .png",
+    ),
 }
 
 

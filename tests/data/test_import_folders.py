@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from natra_jax.data import importing
-from natra_jax.data.decoding import SUFFIXES, Form, decode
+from natra_jax.data.decoding import SUFFIXES, Preprocess, decode
 from natra_jax.types import UserError
 from tests.data import archives
 
@@ -38,38 +38,71 @@ def test_a_folder_of_classes_is_read_back_by_split_and_class(splits, ours, tmp_p
     assert len(examples) == len(images)
     for split, example in examples:
         parts = example["filename"].split("/")
-        assert example["image"] == images[example["filename"]] and names[example["label"]] == parts[-2]
+        assert (
+            example["image"] == images[example["filename"]] and names[example["label"]] == parts[-2]
+        )
         assert len(parts) == 2 or split == {"val": "validation"}.get(parts[0], parts[0])
 
 
 def test_images_of_every_kind_are_kept_as_they_are_and_can_be_decoded_afterwards(tmp_path):
-    kinds = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".ppm": "PPM", ".pgm": "PPM"}
+    kinds = {
+        ".jpg": "JPEG",
+        ".jpeg": "JPEG",
+        ".png": "PNG",
+        ".webp": "WEBP",
+        ".bmp": "BMP",
+        ".ppm": "PPM",
+        ".pgm": "PPM",
+    }
     assert set(kinds) == set(SUFFIXES)
-    images = {f"image{suffix}": archives.encoded(0, kind, mode="L" if suffix == ".pgm" else "RGB") for suffix, kind in kinds.items()}
-    images |= {f"{mode}.png": archives.encoded(0, "PNG", mode=mode) for mode in ("RGBA", "LA", "P", "L", "1")}
+    images = {
+        f"image{suffix}": archives.encoded(0, kind, mode="L" if suffix == ".pgm" else "RGB")
+        for suffix, kind in kinds.items()
+    }
+    images |= {
+        f"{mode}.png": archives.encoded(0, "PNG", mode=mode)
+        for mode in ("RGBA", "LA", "P", "L", "1")
+    }
     images |= {f"{mode}.JPG": archives.encoded(0, "JPEG", mode=mode) for mode in ("CMYK", "L")}
     archives.unpacked(tmp_path / "source", {f"class/{name}": data for name, data in images.items()})
     written, _ = run("folder", tmp_path / "source", tmp_path / "dest")
-    found = {example["filename"]: example["image"] for example in archives.read(written.directory)["train"]}
+    found = {
+        example["filename"]: example["image"]
+        for example in archives.read(written.directory)["train"]
+    }
     assert found == {f"class/{name}": data for name, data in images.items()}
     for data in found.values():
-        assert decode(data, Form(4)).shape == (4, 4, 3)
+        assert decode(data, Preprocess(4)).shape == (4, 4, 3)
 
 
 def test_files_that_are_no_images_are_left_out_which_is_said_and_hidden_ones_silently(tmp_path):
     archives.classes(tmp_path / "source", [""])
-    archives.unpacked(tmp_path / "source", {"README.md": b"", "cat/notes.txt": b"", ".cache/dog/1.jpg": b"", "cat/.x.jpg": b""})
+    archives.unpacked(
+        tmp_path / "source",
+        {"README.md": b"", "cat/notes.txt": b"", ".cache/dog/1.jpg": b"", "cat/.x.jpg": b""},
+    )
     written, said = run("folder", tmp_path / "source", tmp_path / "dest")
-    assert written.counts == {"train": 4} and said == "toy: 2 files that are no images by their names are left out, such as README.md"
+    assert (
+        written.counts == {"train": 4}
+        and said == "toy: 2 files that are no images by their names are left out, such as README.md"
+    )
 
 
 def test_an_image_of_too_many_pixels_is_skipped_without_being_decoded(tmp_path):
     archives.classes(tmp_path / "source", [""], count=100)
     # Pillow alone would only warn of the first, and decode it
-    archives.unpacked(tmp_path / "source", {"cat/a.png": archives.claiming(10_000, 10_000), "cat/b.png": archives.claiming(50_000, 50_000)})
+    archives.unpacked(
+        tmp_path / "source",
+        {
+            "cat/a.png": archives.claiming(10_000, 10_000),
+            "cat/b.png": archives.claiming(50_000, 50_000),
+        },
+    )
     written, _ = run("folder", tmp_path / "source", tmp_path / "dest")
     lines = (written.directory / "skipped.txt").read_text().splitlines()
-    assert [line.split("\t")[0] for line in lines] == ["cat/a.png", "cat/b.png"] and all("pixels" in line for line in lines)
+    assert [line.split("\t")[0] for line in lines] == ["cat/a.png", "cat/b.png"] and all(
+        "pixels" in line for line in lines
+    )
 
 
 def also(name):
@@ -78,12 +111,30 @@ def also(name):
 
 FOLDER_WRONG = {
     "nothing": (lambda source: None, "holds no images"),
-    "loose": (lambda source: also("1.jpg")(archives.unpacked(source, {"cat/1.jpg": b""})), "source/1.jpg: is out of place"),
-    "deep": (lambda source: also("cat/old/1.jpg")(archives.unpacked(source, {"cat/1.jpg": b""})), "cat/old/1.jpg: is out of place"),
-    "beside splits": (lambda s: [archives.classes(s, ["train"]), also("extra/cat/1.jpg")(s)], "extra/cat/1.jpg: is out of place"),
-    "class untrained": (lambda s: [archives.classes(s, ["train"]), also("test/emu/1.jpg")(s)], "the class emu is in test and not in train"),
-    "both names": (lambda s: archives.classes(s, ["train", "val", "validation"]), "holds both val and validation"),
-    "a class on two lines": (also("two\nlines/1.jpg"), r"the class 'two\\nlines' is not on one line"),
+    "loose": (
+        lambda source: also("1.jpg")(archives.unpacked(source, {"cat/1.jpg": b""})),
+        "source/1.jpg: is out of place",
+    ),
+    "deep": (
+        lambda source: also("cat/old/1.jpg")(archives.unpacked(source, {"cat/1.jpg": b""})),
+        "cat/old/1.jpg: is out of place",
+    ),
+    "beside splits": (
+        lambda s: [archives.classes(s, ["train"]), also("extra/cat/1.jpg")(s)],
+        "extra/cat/1.jpg: is out of place",
+    ),
+    "class untrained": (
+        lambda s: [archives.classes(s, ["train"]), also("test/emu/1.jpg")(s)],
+        "the class emu is in test and not in train",
+    ),
+    "both names": (
+        lambda s: archives.classes(s, ["train", "val", "validation"]),
+        "holds both val and validation",
+    ),
+    "a class on two lines": (
+        also("two\nlines/1.jpg"),
+        r"the class 'two\\nlines' is not on one line",
+    ),
 }
 
 
@@ -110,12 +161,23 @@ def key(i):
 
 def lsun(source):
     """Scenes with both splits, an object, and the unlabelled test set; {(split, category): {key: bytes}}."""
-    counts = {("train", "bedroom"): 3, ("validation", "bedroom"): 1, ("train", "tower"): 2, ("validation", "tower"): 2, ("train", "cat"): 4}
+    counts = {
+        ("train", "bedroom"): 3,
+        ("validation", "bedroom"): 1,
+        ("train", "tower"): 2,
+        ("validation", "tower"): 2,
+        ("train", "cat"): 4,
+    }
     names = {"train": "train", "validation": "val"}
     values, start = {}, 0
     for (split, category), count in counts.items():
-        stored = {key(i): archives.encoded(i, "WEBP" if i % 2 else "JPEG") for i in range(start, start + count)}
-        archives.lmdb(source / ("cat" if category == "cat" else f"{category}_{names[split]}_lmdb"), stored)
+        stored = {
+            key(i): archives.encoded(i, "WEBP" if i % 2 else "JPEG")
+            for i in range(start, start + count)
+        }
+        archives.lmdb(
+            source / ("cat" if category == "cat" else f"{category}_{names[split]}_lmdb"), stored
+        )
         values[split, category], start = stored, start + count
     archives.lmdb(source / "test_lmdb", {key(99): b"?"})
     return values
@@ -138,21 +200,28 @@ def test_lsun_is_read_back_with_its_categories_as_labels(tmp_path):
 def test_one_category_of_lsun_may_be_the_source_itself(tmp_path):
     values = {key(i): archives.encoded(i) for i in range(3)}
     written, _ = run("lsun", archives.lmdb(tmp_path / "cat", values), tmp_path / "dest")
-    assert classes(written) == ["cat"] and [example["image"] for example in archives.read(written.directory)["train"]] == list(
-        values.values()
-    )
+    assert classes(written) == ["cat"] and [
+        example["image"] for example in archives.read(written.directory)["train"]
+    ] == list(values.values())
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000, -4096])
 def test_an_lmdb_that_is_cut_off_is_refused_before_it_ends_the_process(size, tmp_path):
-    path = archives.lmdb(tmp_path / "cat", {key(i): np.random.default_rng(i).bytes(5000) for i in range(9)}) / "data.mdb"
+    path = (
+        archives.lmdb(
+            tmp_path / "cat", {key(i): np.random.default_rng(i).bytes(5000) for i in range(9)}
+        )
+        / "data.mdb"
+    )
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(UserError, match="cat/data.mdb: .*download it again"):
         run("lsun", tmp_path, tmp_path / "dest")
 
 
 def test_lsun_that_is_not_there_or_there_twice_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no CATEGORY_train_lmdb/ or CATEGORY/ with a data.mdb: had from LSUN"):
+    with pytest.raises(
+        UserError, match="holds no CATEGORY_train_lmdb/ or CATEGORY/ with a data.mdb: had from LSUN"
+    ):
         run("lsun", tmp_path, tmp_path / "dest")
     for name in ("cat", "cat_train_lmdb"):
         archives.lmdb(tmp_path / name, {key(0): archives.encoded(0)})

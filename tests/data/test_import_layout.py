@@ -11,7 +11,12 @@ from natra_jax.data.importing.images import Corrupt
 from natra_jax.types import UserError
 from tests.data import archives
 
-FEATURES = {"label": ["Bär", "cat"], "filename": "text", "identity": "int64", "attributes": {"a": "bool", "b": "bool"}}
+FEATURES = {
+    "label": ["Bär", "cat"],
+    "filename": "text",
+    "identity": "int64",
+    "attributes": {"a": "bool", "b": "bool"},
+}
 COUNTS = {"train": 11, "test": 3}
 
 
@@ -21,7 +26,12 @@ def small_shards(monkeypatch):
 
 
 def facts(i):
-    return {"label": i % 2, "filename": f"größe/{i}.jpg", "identity": i, "attributes": {"a": i % 3 == 0, "b": i % 3 == 1}}
+    return {
+        "label": i % 2,
+        "filename": f"größe/{i}.jpg",
+        "identity": i,
+        "attributes": {"a": i % 3 == 0, "b": i % 3 == 1},
+    }
 
 
 def made(read=None, counts=COUNTS, stamp=()):
@@ -32,7 +42,12 @@ def made(read=None, counts=COUNTS, stamp=()):
     for split, count in counts.items():
         splits[split] = Entries(range(start, start + count), entry)
         start += count
-    return DataSet(FEATURES, splits, read or (lambda entry: archives.encoded(entry.facts["identity"])), stamp=stamp)
+    return DataSet(
+        FEATURES,
+        splits,
+        read or (lambda entry: archives.encoded(entry.facts["identity"])),
+        stamp=stamp,
+    )
 
 
 def quiet(line):
@@ -47,8 +62,12 @@ def test_what_is_written_is_read_by_tensorflow_datasets_as_it_was(tmp_path):
     written = write(made(), tmp_path)
     assert written == (tmp_path / "toy" / "1.0.0", COUNTS, 0, True)
     names = {path.name for path in written.directory.iterdir()}
-    assert {f"toy-train.array_record-{i:05d}-of-00003" for i in range(3)} | {"toy-test.array_record-00000-of-00001"} <= names
-    assert {"features.json", "dataset_info.json"} <= names and not any(name.startswith(".") or name == "skipped.txt" for name in names)
+    assert {f"toy-train.array_record-{i:05d}-of-00003" for i in range(3)} | {
+        "toy-test.array_record-00000-of-00001"
+    } <= names
+    assert {"features.json", "dataset_info.json"} <= names and not any(
+        name.startswith(".") or name == "skipped.txt" for name in names
+    )
     found = archives.read(written.directory)
     expected = [{"image": archives.encoded(i), **facts(i)} for i in range(14)]
     assert found["train"] == expected[:11] and found["test"] == expected[11:]
@@ -56,7 +75,10 @@ def test_what_is_written_is_read_by_tensorflow_datasets_as_it_was(tmp_path):
 
 def test_a_record_does_not_depend_on_the_order_in_which_a_process_keeps_its_features():
     record = records.serializer(FEATURES, 3)({"image": b"bytes", **facts(1)})
-    places = [record.index(name) for name in (b"attributes/a", b"attributes/b", b"filename", b"identity", b"image", b"label")]
+    places = [
+        record.index(name)
+        for name in (b"attributes/a", b"attributes/b", b"filename", b"identity", b"image", b"label")
+    ]
     assert places == sorted(places)
 
 
@@ -70,7 +92,9 @@ def test_an_import_cut_off_at_any_of_its_renames_ends_in_the_same_bytes(tmp_path
     counts = {"train": 105, "test": 3}
     monkeypatch.setattr(shards, "SIZE", 40)
     replace, renames = Path.replace, []
-    monkeypatch.setattr(Path, "replace", lambda self, to: (renames.append(to), replace(self, to))[1])
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: (renames.append(to), replace(self, to))[1]
+    )
     write(made(read, counts), tmp_path / "whole")
     whole = archives.tree(tmp_path / "whole")
     assert "toy/1.0.0/skipped.txt" in whole and len(renames) > 10
@@ -106,8 +130,12 @@ def test_a_restarted_import_reads_only_what_is_missing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(made(stops), tmp_path)
     stopped, read[:] = len(read), []
-    write(made(lambda entry: (read.append(entry.facts["identity"]), archives.encoded(0))[1]), tmp_path)
-    assert stopped >= 7 and read == list(range(7, 14))  # shards of 3, 4 and 4 images; the third was begun
+    write(
+        made(lambda entry: (read.append(entry.facts["identity"]), archives.encoded(0))[1]), tmp_path
+    )
+    assert stopped >= 7 and read == list(
+        range(7, 14)
+    )  # shards of 3, 4 and 4 images; the third was begun
 
 
 def test_a_finished_import_is_left_alone_and_one_that_lost_a_shard_is_reported(tmp_path):
@@ -122,7 +150,10 @@ def test_a_finished_import_is_left_alone_and_one_that_lost_a_shard_is_reported(t
 
 
 def strangers(directory):
-    archives.unpacked(directory / "1.0.0", {"dataset_info.json": b"theirs", "toy-train.tfrecord-00000-of-00001": b"theirs"})
+    archives.unpacked(
+        directory / "1.0.0",
+        {"dataset_info.json": b"theirs", "toy-train.tfrecord-00000-of-00001": b"theirs"},
+    )
 
 
 def another_version(directory):
@@ -161,7 +192,11 @@ def test_one_image_in_a_hundred_may_be_corrupt_and_is_listed_with_its_reason(tmp
     def read(entry):
         if entry.facts["identity"] == 1:
             raise Corrupt("torn\nin two")
-        return b"no image" if entry.facts["identity"] == 151 else archives.encoded(entry.facts["identity"])
+        return (
+            b"no image"
+            if entry.facts["identity"] == 151
+            else archives.encoded(entry.facts["identity"])
+        )
 
     written = write(made(read, {"train": 150, "test": 50}), tmp_path)
     assert written.skipped == 2 and written.counts == {"train": 149, "test": 49}
@@ -176,10 +211,16 @@ def test_more_than_one_in_a_hundred_stops_it(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SIZE", 40)
 
     def read(entry):
-        return b"" if entry.facts["identity"] in (1, 71, 150) else archives.encoded(entry.facts["identity"])
+        return (
+            b""
+            if entry.facts["identity"] in (1, 71, 150)
+            else archives.encoded(entry.facts["identity"])
+        )
 
     for _ in range(2):  # a restart counts what was skipped before it
-        with pytest.raises(UserError, match="größe/150.jpg: is corrupt .*more than 1 % of the 200 images"):
+        with pytest.raises(
+            UserError, match="größe/150.jpg: is corrupt .*more than 1 % of the 200 images"
+        ):
             write(made(read, {"train": 150, "test": 50}), tmp_path)
         assert not (tmp_path / "toy" / "1.0.0" / "dataset_info.json").exists()
 
@@ -189,7 +230,9 @@ def test_a_disk_that_is_full_is_said_in_one_line_and_the_rest_is_written_when_it
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # less than a shard
-        with pytest.raises(UserError, match="cannot be written .*File too large.*free some space") as error:
+        with pytest.raises(
+            UserError, match="cannot be written .*File too large.*free some space"
+        ) as error:
             write(made(), tmp_path / "full")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

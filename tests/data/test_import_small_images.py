@@ -24,7 +24,11 @@ def check(written, images, labels):
 
 
 def archive(source, files):
-    return archives.tarred(source / "cifar-10-binary.tar.gz", {f"cifar-10-batches-bin/{n}": d for n, d in files.items()}, "w:gz").parent
+    return archives.tarred(
+        source / "cifar-10-binary.tar.gz",
+        {f"cifar-10-batches-bin/{n}": d for n, d in files.items()},
+        "w:gz",
+    ).parent
 
 
 def archive_itself(source, files):
@@ -75,10 +79,19 @@ def without(name):
 
 
 CIFAR_WRONG = {
-    "cut": (cut("data_batch_3.bin", -1), "data_batch_3.bin has 12291 bytes, not a multiple of 3073"),
+    "cut": (
+        cut("data_batch_3.bin", -1),
+        "data_batch_3.bin has 12291 bytes, not a multiple of 3073",
+    ),
     "empty": (cut("test_batch.bin", 0), "test_batch.bin has 0 bytes"),
-    "label": (changed("data_batch_2.bin", 3073, 10), "data_batch_2.bin: image 1 has the label 10, not 0 to 9"),
-    "missing": (without("data_batch_5.bin"), "holds no data_batch_5.bin: had from CIFAR-10 binary version, Alex Krizhevsky"),
+    "label": (
+        changed("data_batch_2.bin", 3073, 10),
+        "data_batch_2.bin: image 1 has the label 10, not 0 to 9",
+    ),
+    "missing": (
+        without("data_batch_5.bin"),
+        "holds no data_batch_5.bin: had from CIFAR-10 binary version, Alex Krizhevsky",
+    ),
     "no names": (without("batches.meta.txt"), "holds no .*batches.meta.txt: had from CIFAR-10"),
     "nine names": (cut("batches.meta.txt", -8), "batches.meta.txt lists 9 classes"),
 }
@@ -92,7 +105,11 @@ def test_cifar10_files_that_are_damaged_or_missing_are_named(case, layout, tmp_p
     source.mkdir()
     with pytest.raises(UserError, match=said) as error:
         run("cifar10", layout(source, change(archives.cifar10()[0])), tmp_path / "dest")
-    assert "\n" not in str(error.value) and str(source) in str(error.value) and not (tmp_path / "dest").exists()
+    assert (
+        "\n" not in str(error.value)
+        and str(source) in str(error.value)
+        and not (tmp_path / "dest").exists()
+    )
 
 
 def test_an_archive_of_cifar10_that_is_cut_off_is_refused(tmp_path):
@@ -103,13 +120,37 @@ def test_an_archive_of_cifar10_that_is_cut_off_is_refused(tmp_path):
 
 
 MNIST_WRONG = {
-    "cut": ("train-images-idx3-ubyte", lambda data: data[:-1], "train-images-idx3-ubyte: is no whole idx file of bytes .3919 of them"),
+    "cut": (
+        "train-images-idx3-ubyte",
+        lambda data: data[:-1],
+        "train-images-idx3-ubyte: is no whole idx file of bytes .3919 of them",
+    ),
     "more": ("train-images-idx3-ubyte", lambda data: data + b"\0", "3921 of them for .5, 28, 28"),
-    "head": ("t10k-labels-idx1-ubyte", lambda data: data[:6], "t10k-labels-idx1-ubyte: is no whole idx file"),
-    "kind": ("t10k-labels-idx1-ubyte", lambda data: b"\0\0\x0d" + data[3:], "is no whole idx file of bytes"),
-    "count": ("t10k-labels-idx1-ubyte", lambda data: archives.idx(np.zeros(4, np.uint8)), "has 4 labels for the 5 images"),
-    "label": ("train-labels-idx1-ubyte", lambda data: data[:9] + b"\x0a" + data[10:], "label 1 is 10, not 0 to 9"),
-    "missing": ("train-labels-idx1-ubyte", None, "holds no train-labels-idx1-ubyte or .*Yann LeCun"),
+    "head": (
+        "t10k-labels-idx1-ubyte",
+        lambda data: data[:6],
+        "t10k-labels-idx1-ubyte: is no whole idx file",
+    ),
+    "kind": (
+        "t10k-labels-idx1-ubyte",
+        lambda data: b"\0\0\x0d" + data[3:],
+        "is no whole idx file of bytes",
+    ),
+    "count": (
+        "t10k-labels-idx1-ubyte",
+        lambda data: archives.idx(np.zeros(4, np.uint8)),
+        "has 4 labels for the 5 images",
+    ),
+    "label": (
+        "train-labels-idx1-ubyte",
+        lambda data: data[:9] + b"\x0a" + data[10:],
+        "label 1 is 10, not 0 to 9",
+    ),
+    "missing": (
+        "train-labels-idx1-ubyte",
+        None,
+        "holds no train-labels-idx1-ubyte or .*Yann LeCun",
+    ),
 }
 
 
@@ -127,7 +168,14 @@ def test_mnist_files_that_are_damaged_or_missing_are_named(case, tmp_path):
     assert "\n" not in str(error.value) and not (tmp_path / "dest").exists()
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-9], lambda data: b"no gzip", lambda data: data[:20] + bytes(30) + data[50:]])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[:-9],
+        lambda data: b"no gzip",
+        lambda data: data[:20] + bytes(30) + data[50:],
+    ],
+)
 def test_mnist_files_whose_compression_is_damaged_are_named(change, tmp_path):
     archives.mnist(tmp_path, compressed=True)
     path = tmp_path / "train-images-idx3-ubyte.gz"

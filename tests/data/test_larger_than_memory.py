@@ -18,12 +18,12 @@ import json, re, resource, sys
 from pathlib import Path
 import numpy as np
 from natra_jax.data import batches, folder
-from natra_jax.data.decoding import Form
-from natra_jax.data.encoded import Decoded
+from natra_jax.data.decoding import Preprocess
+from natra_jax.data.encoded_images import Decoded
 
 root, side, spare = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 listing = folder.list_classes(root)
-images = Decoded(listing.files, Form(side))
+images = Decoded(listing.files, Preprocess(side))
 images.check()
 arrays = {"image": images, "label": listing.label}
 batches({"image": images[:2]}, 2, 0)(0), images[:2]  # what is imported and set up at first use
@@ -45,7 +45,9 @@ print(json.dumps({"at_once": at_once, "sums": [sums[i] for i in range(count)]}))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited so on Linux alone")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the memory of a process is limited so on Linux alone"
+)
 def test_every_image_and_label_is_read_in_less_memory_than_all_of_them_take(tmp_path):
     means = []
     for i in range(FILES):

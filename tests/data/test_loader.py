@@ -45,7 +45,11 @@ def test_epochs_differ_in_order_and_in_what_they_leave_out():
 
 
 @few_examples
-@given(sizes=sizes, seed=st.integers(0, 2**31 - 1), steps=st.lists(st.integers(0, 30), min_size=1, max_size=4))
+@given(
+    sizes=sizes,
+    seed=st.integers(0, 2**31 - 1),
+    steps=st.lists(st.integers(0, 30), min_size=1, max_size=4),
+)
 def test_a_batch_depends_on_seed_and_step_alone(sizes, seed, steps):
     count, size = sizes
     data = arrays(count)
@@ -73,7 +77,11 @@ def test_every_array_is_read_at_the_batchs_index_even_from_a_memory_map(tmp_path
     np.testing.assert_array_equal(batch["label"], data["label"][index])
     np.testing.assert_array_equal(batch["codes"], data["codes"][index])
     np.testing.assert_array_equal(batch["image"], data["image"][index])
-    assert [batch[name].dtype for name in ("image", "label", "codes")] == [np.uint8, np.int32, np.float32]
+    assert [batch[name].dtype for name in ("image", "label", "codes")] == [
+        np.uint8,
+        np.int32,
+        np.float32,
+    ]
     assert not any(isinstance(value, np.memmap) for value in batch.values())
 
 
@@ -96,30 +104,58 @@ PARTNERS = Partners(("image", "label", "codes"), 2)
 def tagged(count):
     """Arrays that all tell the example's index."""
     index = np.arange(count)
-    return {"image": np.ones((count, 2, 2, 3), np.float32) * index[:, None, None, None], "label": index, "codes": index[:, None]}
+    return {
+        "image": np.ones((count, 2, 2, 3), np.float32) * index[:, None, None, None],
+        "label": index,
+        "codes": index[:, None],
+    }
 
 
 @few_examples
-@given(sizes=sizes, seed=st.integers(0, 2**31 - 1), step=st.integers(0, 100), draws=st.integers(1, 3))
+@given(
+    sizes=sizes, seed=st.integers(0, 2**31 - 1), step=st.integers(0, 100), draws=st.integers(1, 3)
+)
 def test_partners_are_other_examples_with_all_of_their_arrays(sizes, seed, step, draws):
     count, size = sizes
-    batch = batches(tagged(count), size, seed, partners=Partners(("image", "label", "codes"), draws))(step)
+    batch = batches(
+        tagged(count), size, seed, partners=Partners(("image", "label", "codes"), draws)
+    )(step)
     partners = batch["partner_label"]
-    assert partners.shape == (size, draws) and batch["partner_image"].shape == (size, draws, 2, 2, 3)
+    assert partners.shape == (size, draws) and batch["partner_image"].shape == (
+        size,
+        draws,
+        2,
+        2,
+        3,
+    )
     assert partners.min() >= 0 and partners.max() < count
     if count > 1:
         assert np.all(partners != batch["index"][:, None])
     else:
-        np.testing.assert_array_equal(partners, np.zeros((1, draws)), "alone, an example is its own partner")
-    np.testing.assert_array_equal(batch["partner_image"], np.broadcast_to(partners[..., None, None, None], batch["partner_image"].shape))
+        np.testing.assert_array_equal(
+            partners, np.zeros((1, draws)), "alone, an example is its own partner"
+        )
+    np.testing.assert_array_equal(
+        batch["partner_image"],
+        np.broadcast_to(partners[..., None, None, None], batch["partner_image"].shape),
+    )
     np.testing.assert_array_equal(batch["partner_codes"], partners[..., None])
 
 
 def test_partners_are_examples_too():
     data = arrays(6)
     batch = batches(data, 3, 0, partners=PARTNERS)(0)
-    assert batch["partner_image"].dtype == np.uint8 and batch["partner_image"].shape == (3, 2, 2, 2, 3)
-    assert all(np.any(np.all(data["image"] == image, axis=(1, 2, 3))) for image in batch["partner_image"].reshape(-1, 2, 2, 3))
+    assert batch["partner_image"].dtype == np.uint8 and batch["partner_image"].shape == (
+        3,
+        2,
+        2,
+        2,
+        3,
+    )
+    assert all(
+        np.any(np.all(data["image"] == image, axis=(1, 2, 3)))
+        for image in batch["partner_image"].reshape(-1, 2, 2, 3)
+    )
 
 
 def test_only_the_arrays_asked_for_have_partners_and_the_order_of_the_data_stays():
@@ -136,15 +172,25 @@ def partners_of(seed, size, steps, count):
     """{(step, example): its partners}."""
     batch_at = batches(tagged(count), size, seed, partners=Partners(("label",), 2))
     made = ((step, batch_at(step)) for step in steps)
-    return {(step, i): tuple(p) for step, b in made for i, p in zip(b["index"].tolist(), b["partner_label"].tolist(), strict=True)}
+    return {
+        (step, i): tuple(p)
+        for step, b in made
+        for i, p in zip(b["index"].tolist(), b["partner_label"].tolist(), strict=True)
+    }
 
 
 def test_partners_depend_on_seed_step_and_example_alone_and_not_on_the_batch():
-    few, many, others = partners_of(3, 10, range(30), 60), partners_of(3, 20, range(30), 60), partners_of(4, 20, range(30), 60)
+    few, many, others = (
+        partners_of(3, 10, range(30), 60),
+        partners_of(3, 20, range(30), 60),
+        partners_of(4, 20, range(30), 60),
+    )
     shared = few.keys() & many.keys()
     assert len(shared) > 50 and all(few[key] == many[key] for key in shared)
     shared = many.keys() & others.keys()
-    assert len(shared) > 100 and sum(many[key] == others[key] for key in shared) < 3, "another seed, other partners"
+    assert len(shared) > 100 and sum(many[key] == others[key] for key in shared) < 3, (
+        "another seed, other partners"
+    )
     later = [(many[0, i], many[step, i]) for step, i in many if step and (0, i) in many]
     assert len(later) > 100 and sum(a == b for a, b in later) < 3, "and in another step"
 
@@ -158,20 +204,30 @@ def test_partners_are_uniform_over_all_other_examples():
         seen = np.bincount(values, minlength=cells)
         assert len(seen) == cells
         expected = len(values) / cells
-        assert stats.chi2.ppf(0.001, cells - 1) < np.square(seen - expected).sum() / expected < stats.chi2.ppf(0.999, cells - 1)
+        assert (
+            stats.chi2.ppf(0.001, cells - 1)
+            < np.square(seen - expected).sum() / expected
+            < stats.chi2.ppf(0.999, cells - 1)
+        )
     # the two of one example are drawn apart from one another
-    assert (pairs[:, 0] == pairs[:, 1]).sum() < 40 and abs(np.corrcoef(offsets.T)[0, 1]) < 4 / np.sqrt(len(pairs))
+    assert (pairs[:, 0] == pairs[:, 1]).sum() < 40 and abs(
+        np.corrcoef(offsets.T)[0, 1]
+    ) < 4 / np.sqrt(len(pairs))
 
 
 def test_the_order_is_that_of_grains_own_batches():
     count, size, seed = 1000, 300, 3
-    expected = grain.MapDataset.range(count).seed(seed).shuffle().batch(size, drop_remainder=True).repeat()
+    expected = (
+        grain.MapDataset.range(count).seed(seed).shuffle().batch(size, drop_remainder=True).repeat()
+    )
     batch_at = batches(tagged(count), size, seed)
     for step in (0, 1, 2, 3, 10):
         np.testing.assert_array_equal(batch_at(step)["index"], expected[step])
 
 
-shared = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 9)).map(lambda s: (s[0], s[0] * s[1], s[0] * s[1] + s[2]))
+shared = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 9)).map(
+    lambda s: (s[0], s[0] * s[1], s[0] * s[1] + s[2])
+)
 
 
 @few_examples
@@ -180,7 +236,10 @@ def test_any_number_of_hosts_reads_the_same_batch_a_share_each(shared, seed, ste
     hosts, size, count = shared
     partners = Partners(("image", "label"), 2)
     whole = batches(tagged(count), size, seed, partners=partners)(step)
-    shares = [batches(tagged(count), size, seed, partners=partners, host=(host, hosts))(step) for host in range(hosts)]
+    shares = [
+        batches(tagged(count), size, seed, partners=partners, host=(host, hosts))(step)
+        for host in range(hosts)
+    ]
     assert all(len(share["index"]) == size // hosts for share in shares)
     for name, values in whole.items():
         np.testing.assert_array_equal(np.concatenate([share[name] for share in shares]), values)
@@ -211,7 +270,10 @@ def test_in_an_epoch_two_hosts_read_all_examples_and_none_twice():
 
 
 def test_hosts_that_cannot_share_a_batch_are_refused():
-    with pytest.raises(UserError, match="train.batch_size is 8, which 3 hosts cannot share equally: make it a multiple of 3"):
+    with pytest.raises(
+        UserError,
+        match="train.batch_size is 8, which 3 hosts cannot share equally: make it a multiple of 3",
+    ):
         batches(arrays(20), 8, 0, "train.batch_size", host=(0, 3))
     for host in ((2, 2), (-1, 2), (0, 0)):
         with pytest.raises(ValueError, match="there is no host"):
@@ -219,10 +281,17 @@ def test_hosts_that_cannot_share_a_batch_are_refused():
 
 
 @few_examples
-@given(count=st.integers(2, 20), share=st.floats(0, 1), seed=st.integers(0, 2**31 - 1), step=st.integers(0, 20))
+@given(
+    count=st.integers(2, 20),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**31 - 1),
+    step=st.integers(0, 20),
+)
 def test_partners_are_labelled_where_some_examples_are_not(count, share, seed, step):
     labelled = 1 + round(share * (count - 1))
-    batch = batches(tagged(count), count, seed, partners=Partners(("label",), 3), partners_of=labelled)(step)
+    batch = batches(
+        tagged(count), count, seed, partners=Partners(("label",), 3), partners_of=labelled
+    )(step)
     partners, index = batch["partner_label"], batch["index"][:, None]
     assert partners.min() >= 0 and partners.max() < labelled
     assert np.all((partners != index) | (labelled == 1))
@@ -241,7 +310,10 @@ def test_an_example_without_a_label_meets_every_labelled_one():
 
 def test_where_all_are_labelled_the_draws_are_the_same_as_without_saying_so():
     partners = Partners(("label",), 2)
-    plain, said = batches(tagged(50), 20, 4, partners=partners), batches(tagged(50), 20, 4, partners=partners, partners_of=50)
+    plain, said = (
+        batches(tagged(50), 20, 4, partners=partners),
+        batches(tagged(50), 20, 4, partners=partners, partners_of=50),
+    )
     for step in (0, 3):
         np.testing.assert_array_equal(plain(step)["partner_label"], said(step)["partner_label"])
 
@@ -253,6 +325,11 @@ def test_partners_among_none_or_more_than_there_are_is_a_mistake(candidates):
 
 
 def test_labelled_examples_are_counted_and_have_to_stand_in_front():
-    assert [labelled(np.array(label)) for label in ([], [-1, -1], [0, 3, -1], [2, 0])] == [0, 0, 2, 2]
+    assert [labelled(np.array(label)) for label in ([], [-1, -1], [0, 3, -1], [2, 0])] == [
+        0,
+        0,
+        2,
+        2,
+    ]
     with pytest.raises(ValueError, match="must stand behind"):
         labelled(np.array([0, -1, 1]))

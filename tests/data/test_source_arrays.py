@@ -24,14 +24,24 @@ def test_the_example_runs():
 
 
 def test_splits_that_are_handed_over_are_kept():
-    splits = {name: made(9, 20 * i) for i, name in enumerate(("train", "val_iid", "test_iid", "test_shift"))}
+    splits = {
+        name: made(9, 20 * i)
+        for i, name in enumerate(("train", "val_iid", "test_iid", "test_shift"))
+    }
     source = from_arrays(**splits, classes=("cat", "dog", "fox"), unlabelled=made(5, 90)[0])
     assert source.classes == ("cat", "dog", "fox") and source.num_classes == 3
     assert {name: examples(split) for name, split in source.splits.items()} == {
         name: examples(Split(*pair)) for name, pair in splits.items()
     }
-    assert all(split.image is splits[name][0] and split.label.dtype == np.int32 for name, split in source.splits.items())
-    assert source.unlabelled.shape == (5, 4, 4, 3) and source.wild is None and source.renderings == {}
+    assert all(
+        split.image is splits[name][0] and split.label.dtype == np.int32
+        for name, split in source.splits.items()
+    )
+    assert (
+        source.unlabelled.shape == (5, 4, 4, 3)
+        and source.domain is None
+        and source.renderings == {}
+    )
 
 
 def test_missing_splits_are_drawn_by_class_from_train():
@@ -40,11 +50,19 @@ def test_missing_splits_are_drawn_by_class_from_train():
     assert {name: np.bincount(split.label).tolist() for name, split in source.splits.items()} == {
         "train": [14] * 3, "val_iid": [2] * 3, "test_iid": [4] * 3,
     }  # fmt: skip
-    assert sorted(sum((examples(split) for split in source.splits.values()), [])) == [(i, i % 3) for i in range(60)]
+    assert sorted(sum((examples(split) for split in source.splits.values()), [])) == [
+        (i, i % 3) for i in range(60)
+    ]
     with_test = from_arrays(made(60), test_iid=made(6, 100), validation_share=0.5)
-    assert len(with_test.splits["val_iid"].label) == 30 and examples(with_test.splits["test_iid"])[0] == (100, 0)
-    assert examples(from_arrays(made(60), seed=3).splits["train"]) == examples(source.splits["train"])
-    assert examples(from_arrays(made(60), seed=4).splits["train"]) != examples(source.splits["train"])
+    assert len(with_test.splits["val_iid"].label) == 30 and examples(with_test.splits["test_iid"])[
+        0
+    ] == (100, 0)
+    assert examples(from_arrays(made(60), seed=3).splits["train"]) == examples(
+        source.splits["train"]
+    )
+    assert examples(from_arrays(made(60), seed=4).splits["train"]) != examples(
+        source.splits["train"]
+    )
 
 
 def test_arrays_on_disk_stay_there(tmp_path):
@@ -60,29 +78,59 @@ def test_arrays_on_disk_stay_there(tmp_path):
 image, label = made()
 WRONG = {
     "no pair": ({"train": image}, "train must be a pair"),
-    "floats": ({"train": (image / 127.5 - 1, label)}, "train has images of type float64: make them uint8 .natra_jax.data.to_uint8"),
+    "floats": (
+        {"train": (image / 127.5 - 1, label)},
+        "train has images of type float64: make them uint8 .natra_jax.data.to_uint8",
+    ),
     "NaN": ({"train": (np.full(image.shape, np.nan), label)}, "train has images of type float64"),
     "a list of images": ({"train": (list(image), label)}, "train has images of type list"),
     "no channels": ({"train": (image[..., 0], label)}, r"train has images of shape \(30, 4, 4\)"),
-    "four channels": ({"train": (np.zeros((3, 4, 4, 4), np.uint8), label[:3])}, r"train has images of shape \(3, 4, 4, 4\)"),
+    "four channels": (
+        {"train": (np.zeros((3, 4, 4, 4), np.uint8), label[:3])},
+        r"train has images of shape \(3, 4, 4, 4\)",
+    ),
     "not square": ({"train": (image[:, :3], label)}, r"train has images of shape \(30, 3, 4, 3\)"),
     "none": ({"train": (image[:0], label[:0])}, "train has no images"),
-    "too few labels": ({"train": (image, label[:-1])}, r"train has 30 images and labels of shape \(29,\)"),
-    "one-hot labels": ({"train": (image, np.eye(3)[label])}, r"train has 30 images and labels of shape \(30, 3\)"),
-    "labels that are no whole numbers": ({"train": (image, label / 2)}, "train has labels of type float64"),
+    "too few labels": (
+        {"train": (image, label[:-1])},
+        r"train has 30 images and labels of shape \(29,\)",
+    ),
+    "one-hot labels": (
+        {"train": (image, np.eye(3)[label])},
+        r"train has 30 images and labels of shape \(30, 3\)",
+    ),
+    "labels that are no whole numbers": (
+        {"train": (image, label / 2)},
+        "train has labels of type float64",
+    ),
     "labels below 0": ({"train": (image, label - 1)}, "train has the label -1"),
-    "a label without a name": ({"train": (image, label), "classes": "ab"}, r"train has the label 2, but there are 2 classes: 0..1"),
-    "a test label": ({"train": (image, label), "test_iid": (image, label + 1), "classes": "abc"}, "test_iid has the label 3"),
-    "a class without images": ({"train": (image, 2 * label)}, "train: class '1' has no image to train on"),
+    "a label without a name": (
+        {"train": (image, label), "classes": "ab"},
+        r"train has the label 2, but there are 2 classes: 0..1",
+    ),
+    "a test label": (
+        {"train": (image, label), "test_iid": (image, label + 1), "classes": "abc"},
+        "test_iid has the label 3",
+    ),
+    "a class without images": (
+        {"train": (image, 2 * label)},
+        "train: class '1' has no image to train on",
+    ),
     "one class": ({"train": (image, 0 * label)}, "train: has only the class '0'"),
     "too few of a class": ({"train": (image[:4], label[:4])}, "train: class '0' has 2 images"),
     "other sizes": (
         {"train": (image, label), "test_iid": (np.zeros((3, 8, 8, 3), np.uint8), label[:3])},
         r"test_iid has images \(8, 8, 3\)",
     ),
-    "other channels": ({"train": (image, label), "unlabelled": image[..., :1]}, r"unlabelled has images \(4, 4, 1\)"),
+    "other channels": (
+        {"train": (image, label), "unlabelled": image[..., :1]},
+        r"unlabelled has images \(4, 4, 1\)",
+    ),
     "no such split": ({"train": (image, label), "tset": (image, label)}, "tset is no split"),
-    "shares": ({"train": (image, label), "test_share": 0.9, "validation_share": 0.1}, "validation_share and test_share must"),
+    "shares": (
+        {"train": (image, label), "test_share": 0.9, "validation_share": 0.1},
+        "validation_share and test_share must",
+    ),
 }
 
 

@@ -41,22 +41,35 @@ def contents(images):
 def test_splits_have_the_documented_sizes_shapes_and_types():
     assert source().num_classes == 10 and source().classes == tuple("0123456789")
     assert {name: len(split.label) for name, split in source().splits.items()} == SIZES
-    for split in [*source().splits.values(), source().wild]:
-        assert split.image.dtype == np.uint8 and split.image.shape == (len(split.label), 16, 16, 3) and split.label.dtype == np.int32
-    assert len(source().wild.label) == WILD * SIZES["train"]
+    for split in [*source().splits.values(), source().domain]:
+        assert (
+            split.image.dtype == np.uint8
+            and split.image.shape == (len(split.label), 16, 16, 3)
+            and split.label.dtype == np.int32
+        )
+    assert len(source().domain.label) == WILD * SIZES["train"]
     assert {name: views.shape for name, views in source().renderings.items()} == {
         name: (count, RENDERINGS, 16, 16, 3) for name, count in SIZES.items() if name != "train"
     }
 
 
 def test_splits_are_stratified():
-    shares = np.bincount(np.concatenate([source().splits[name].label for name in ("train", "val_iid", "test_iid")])) / 1797
+    shares = (
+        np.bincount(
+            np.concatenate(
+                [source().splits[name].label for name in ("train", "val_iid", "test_iid")]
+            )
+        )
+        / 1797
+    )
     for split in source().splits.values():
         np.testing.assert_allclose(np.bincount(split.label), shares * len(split.label), atol=1.5)
 
 
 def test_no_digit_is_in_two_of_train_validation_and_test_and_all_digits_are_in_one(painted_grey):
-    train, val, test = (contents(painted_grey.splits[name].image) for name in ("train", "val_iid", "test_iid"))
+    train, val, test = (
+        contents(painted_grey.splits[name].image) for name in ("train", "val_iid", "test_iid")
+    )
     assert not train & val and not train & test and not val & test
     assert len(train | val | test) > 1790  # of 1797, a few of which may look the same at 8 bits
 
@@ -68,14 +81,21 @@ def test_both_kinds_of_a_split_and_its_renderings_show_the_same_digits(painted_g
         np.testing.assert_array_equal(iid.label, shift.label)
         for kind in ("iid", "shift"):
             for view in range(RENDERINGS):
-                np.testing.assert_array_equal(painted_grey.renderings[f"{part}_{kind}"][:, view], iid.image)
+                np.testing.assert_array_equal(
+                    painted_grey.renderings[f"{part}_{kind}"][:, view], iid.image
+                )
 
 
 def test_the_generators_domain_is_made_of_every_training_digit_and_no_other(painted_grey):
     train = painted_grey.splits["train"]
-    assert contents(painted_grey.wild.image) == contents(train.image)
-    label_of = {image.tobytes(): label for image, label in zip(train.image, train.label, strict=True)}
-    assert all(label_of[image.tobytes()] == label for image, label in zip(painted_grey.wild.image, painted_grey.wild.label, strict=True))
+    assert contents(painted_grey.domain.image) == contents(train.image)
+    label_of = {
+        image.tobytes(): label for image, label in zip(train.image, train.label, strict=True)
+    }
+    assert all(
+        label_of[image.tobytes()] == label
+        for image, label in zip(painted_grey.domain.image, painted_grey.domain.label, strict=True)
+    )
 
 
 def test_renderings_of_an_example_differ():
@@ -85,8 +105,15 @@ def test_renderings_of_an_example_differ():
 
 def hues(images):
     """(hue of the stroke, hue of the ground) of each image [N, H, W, 3], read off its brightest pixel and its upper left corner."""
-    brightest = images.reshape(len(images), -1, 3)[np.arange(len(images)), images.reshape(len(images), -1, 3).max(2).argmax(1)]
-    return np.array([[colorsys.rgb_to_hsv(*(pixel / 255))[0] for pixel in pixels] for pixels in (brightest, images[:, 0, 0])])
+    brightest = images.reshape(len(images), -1, 3)[
+        np.arange(len(images)), images.reshape(len(images), -1, 3).max(2).argmax(1)
+    ]
+    return np.array(
+        [
+            [colorsys.rgb_to_hsv(*(pixel / 255))[0] for pixel in pixels]
+            for pixels in (brightest, images[:, 0, 0])
+        ]
+    )
 
 
 def concentration(turns, label):
@@ -96,7 +123,7 @@ def concentration(turns, label):
 
 @pytest.mark.parametrize("name", [*SIZES, "wild"])
 def test_colours_are_tied_to_the_label_exactly_in_the_biased_splits(name):
-    split = source().wild if name == "wild" else source().splits[name]
+    split = source().domain if name == "wild" else source().splits[name]
     for turns in hues(split.image):
         tied = concentration(turns, split.label)
         if name in ("wild", "val_shift", "test_shift"):
@@ -120,7 +147,12 @@ def test_biased_factors_lie_in_the_promised_ranges_and_uniform_ones_are_independ
     centres = np.stack([label / 10, 3 * label / 10 + 0.05, 7 * label / 10], axis=1)
     away = (biased[:, :3] - centres + 0.5) % 1 - 0.5
     assert np.abs(away).max() <= 0.05 + 1e-9 and np.abs(away).max() > 0.045
-    assert biased.min() >= 0 and biased[:, :3].max() < 1 and biased[:, 3].min() >= 0.25 and biased[:, 3].max() <= 0.75
+    assert (
+        biased.min() >= 0
+        and biased[:, :3].max() < 1
+        and biased[:, 3].min() >= 0.25
+        and biased[:, 3].max() <= 0.75
+    )
     free = digits.uniform_factors(np.random.default_rng(0), label)
     assert free.shape == (2000, 4) and free.min() >= 0 and free.max() < 1
     for factor in free.T:
@@ -133,7 +165,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_another_split():
     for name, split in source().splits.items():
         np.testing.assert_array_equal(again.splits[name].image, split.image)
         np.testing.assert_array_equal(again.splits[name].label, split.label)
-    np.testing.assert_array_equal(again.wild.image, source().wild.image)
+    np.testing.assert_array_equal(again.domain.image, source().domain.image)
     np.testing.assert_array_equal(again.renderings["test_shift"], source().renderings["test_shift"])
     assert np.any(other.splits["test_iid"].label != source().splits["test_iid"].label)
 
@@ -142,7 +174,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_another_split():
 @given(hue=st.floats(0, 1, exclude_max=True), saturation=st.floats(0, 1), value=st.floats(0, 1))
 def test_hsv_to_rgb_is_colorsys(hue, saturation, value):
     np.testing.assert_allclose(
-        digits.hsv_to_rgb(np.array([hue]), saturation, value)[0], colorsys.hsv_to_rgb(hue, saturation, value), atol=1e-12
+        digits.hsv_to_rgb(np.array([hue]), saturation, value)[0],
+        colorsys.hsv_to_rgb(hue, saturation, value),
+        atol=1e-12,
     )
 
 
@@ -151,7 +185,9 @@ def test_paint_mixes_ink_and_ground_by_coverage_under_the_light():
     gray[0, :, 8:] = 1.0
     gray[0, 8, 8] = 0.5
     unlit = digits.paint(gray, np.array([[0.3, 0.7, 0.0, 0.0]]))[0]
-    ink, ground = (255 * np.array(colorsys.hsv_to_rgb(h, 0.85, v)) for h, v in ((0.3, 0.95), (0.7, 0.40)))
+    ink, ground = (
+        255 * np.array(colorsys.hsv_to_rgb(h, 0.85, v)) for h, v in ((0.3, 0.95), (0.7, 0.40))
+    )
     np.testing.assert_allclose(unlit[0, 0], ground, atol=0.51)
     np.testing.assert_allclose(unlit[15, 15], ink, atol=0.51)
     np.testing.assert_allclose(unlit[8, 8], (ink + ground) / 2, atol=0.51)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from natra_jax.data import folder, reopen
-from natra_jax.data.decoding import Form
-from natra_jax.data.encoded import Decoded
+from natra_jax.data.decoding import Preprocess
+from natra_jax.data.encoded_images import Decoded
 from natra_jax.types import UserError
 from tests.data.photos import classes, grey, large, pixels, write
 
@@ -44,7 +44,12 @@ def refused(root, **changed):
 
 def test_class_folders_are_split_by_class_and_nothing_is_in_two_splits(tmp_path):
     source = load(classes(tmp_path, {"cat": 20, "dog": 30, "fox": 10}))
-    assert source.classes == ("cat", "dog", "fox") and source.unlabelled is None and source.wild is None and not source.renderings
+    assert (
+        source.classes == ("cat", "dog", "fox")
+        and source.unlabelled is None
+        and source.domain is None
+        and not source.renderings
+    )
     assert {name: np.bincount(split.label).tolist() for name, split in source.splits.items()} == {
         "train": [14, 21, 7], "val_iid": [2, 3, 1], "test_iid": [4, 6, 2],
     }  # fmt: skip
@@ -56,17 +61,23 @@ def test_class_folders_are_split_by_class_and_nothing_is_in_two_splits(tmp_path)
 
 def test_the_seed_alone_decides_the_draw(tmp_path):
     classes(tmp_path, {"cat": 20, "dog": 20})
-    first, again, other = (examples(load(tmp_path, seed=seed).splits["train"]) for seed in (1, 1, 2))
+    first, again, other = (
+        examples(load(tmp_path, seed=seed).splits["train"]) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
-@pytest.mark.parametrize("names", [("train", "validation", "test"), ("Training", "VAL", "Testing"), ("train", "valid", "test")])
+@pytest.mark.parametrize(
+    "names",
+    [("train", "validation", "test"), ("Training", "VAL", "Testing"), ("train", "valid", "test")],
+)
 def test_splits_that_are_there_are_kept(tmp_path, names):
     for i, name in enumerate(names):
         classes(tmp_path / name, {"cat": 2, "dog": 3}, first=10 * i)
     source = load(tmp_path)
     assert [examples(source.splits[name]) for name in ("train", "val_iid", "test_iid")] == [
-        [(first, 0), (first + 1, 0), (first + 2, 1), (first + 3, 1), (first + 4, 1)] for first in (0, 10, 20)
+        [(first, 0), (first + 1, 0), (first + 2, 1), (first + 3, 1), (first + 4, 1)]
+        for first in (0, 10, 20)
     ]
 
 
@@ -76,7 +87,9 @@ def test_a_split_that_is_missing_is_drawn_from_train(tmp_path):
     source = load(tmp_path)
     assert shades(source.splits["test_iid"].image) == [50, 51, 52, 53]
     assert len(source.splits["val_iid"].label) == 2 and len(source.splits["train"].label) == 18
-    assert sorted(shades(source.splits["train"].image) + shades(source.splits["val_iid"].image)) == list(range(20))
+    assert sorted(
+        shades(source.splits["train"].image) + shades(source.splits["val_iid"].image)
+    ) == list(range(20))
 
 
 def test_splits_are_drawn_anew_from_all_images_where_the_own_ones_are_not_wanted(tmp_path):
@@ -93,7 +106,10 @@ def test_splits_are_drawn_anew_from_all_images_where_the_own_ones_are_not_wanted
 def test_every_kind_of_file_at_any_depth_is_found_and_nothing_else(tmp_path):
     suffixes = [".jpg", ".jpeg", ".png", ".webp", ".pgm", ".ppm", ".bmp"]
     for i, suffix in enumerate([*suffixes, *map(str.upper, suffixes)]):
-        path = write(tmp_path / "cat" / ("deep/er" if i % 2 else "") / f"{i:02d}{suffix.lower()}", pixels(seed=i))
+        path = write(
+            tmp_path / "cat" / ("deep/er" if i % 2 else "") / f"{i:02d}{suffix.lower()}",
+            pixels(seed=i),
+        )
         path.rename(path.with_suffix(suffix))
     for name in ("notes.txt", ".hidden.png", "._00.jpg", "Thumbs.db"):
         (tmp_path / "cat" / name).write_text("no image")
@@ -113,7 +129,9 @@ def test_rare_classes_are_left_out_where_that_is_wanted(tmp_path):
     source = load(tmp_path, min_per_class=5)
     assert source.classes == ("cat", "fox")
     assert {label for split in source.splits.values() for _, label in examples(split)} == {0, 1}
-    assert {shade for split in source.splits.values() for shade, label in examples(split) if label == 1} == set(range(11, 23))
+    assert {
+        shade for split in source.splits.values() for shade, label in examples(split) if label == 1
+    } == set(range(11, 23))
 
 
 def test_rarity_is_of_the_images_to_train_on_and_holds_for_all_splits(tmp_path):
@@ -121,7 +139,11 @@ def test_rarity_is_of_the_images_to_train_on_and_holds_for_all_splits(tmp_path):
     classes(tmp_path / "test", {"cat": 1, "dog": 5, "fox": 1}, first=20)
     classes(tmp_path / "val", {"cat": 1, "fox": 2}, first=40)
     splits = load(tmp_path, min_per_class=3).splits
-    assert examples(splits["test_iid"]) == [(20, 0), (26, 1)] and examples(splits["val_iid"]) == [(40, 0), (41, 1), (42, 1)]
+    assert examples(splits["test_iid"]) == [(20, 0), (26, 1)] and examples(splits["val_iid"]) == [
+        (40, 0),
+        (41, 1),
+        (42, 1),
+    ]
 
 
 def test_images_without_labels_come_from_a_folder_of_their_own(tmp_path):
@@ -134,14 +156,19 @@ def test_images_without_labels_come_from_a_folder_of_their_own(tmp_path):
 def test_images_without_labels_may_lie_beside_train(tmp_path):
     classes(tmp_path, {"train/cat": 3, "train/dog": 3, "unlabelled": 2})
     assert len(load(tmp_path, unlabelled=str(tmp_path / "unlabelled")).unlabelled) == 2
-    assert refused(tmp_path).startswith(f"{tmp_path}/unlabelled: has images, but is none of train, validation, test")
+    assert refused(tmp_path).startswith(
+        f"{tmp_path}/unlabelled: has images, but is none of train, validation, test"
+    )
 
 
 @pytest.mark.parametrize("unlabelled", ["", "cat", "cat/deep", ".."])
 def test_images_are_not_both_with_and_without_labels(tmp_path, unlabelled):
     root = classes(tmp_path / "photos", {"cat": 3, "cat/deep": 1, "dog": 3})
     line = refused(root, unlabelled=os.path.join(root, unlabelled))
-    assert line.startswith("config field data.unlabelled is ") and f"overlaps with the labelled images in {root}" in line
+    assert (
+        line.startswith("config field data.unlabelled is ")
+        and f"overlaps with the labelled images in {root}" in line
+    )
 
 
 def test_names_of_any_script_work(tmp_path):
@@ -163,7 +190,10 @@ def test_names_that_are_no_text_work_and_are_printed_in_one_line(tmp_path):
     root = classes(tmp_path, {"two\nlines": 4, f"bytes {broken}": 4})
     write(root / "two\nlines" / f"{broken}.jpg")
     source = load(root)
-    assert all(name.isprintable() and name.encode() for name in source.classes) and source.classes[1] == "two\\nlines"
+    assert (
+        all(name.isprintable() and name.encode() for name in source.classes)
+        and source.classes[1] == "two\\nlines"
+    )
     for split in source.splits.values():
         again = reopen(json.loads(json.dumps(split.image.description())))
         np.testing.assert_array_equal(again[:], split.image[:])
@@ -184,9 +214,12 @@ def test_links_are_followed(tmp_path):
 
 def test_what_is_read_of_a_folder_survives_pickling_and_json(tmp_path):
     image = load(classes(tmp_path, {"cat": 6, "dog": 6})).splits["train"].image
-    for again in (pickle.loads(pickle.dumps(image)), reopen(json.loads(json.dumps(image.description())))):
+    for again in (
+        pickle.loads(pickle.dumps(image)),
+        reopen(json.loads(json.dumps(image.description()))),
+    ):
         np.testing.assert_array_equal(again[:], image[:])
-        assert again.form == image.form == Form(4, "crop")
+        assert again.form == image.form == Preprocess(4, "crop")
 
 
 def test_rows_are_taken_as_of_an_array(tmp_path):
@@ -220,7 +253,9 @@ def test_a_changed_folder_is_known_by_its_list(tmp_path):
     assert folder.listed(str(root)) == before
     write(root / "cat" / "000.png", pixels())
     assert folder.listed(str(root)) != before
-    with pytest.raises(UserError, match="^config field data.unlabelled is 'none': it must be a folder of images$"):
+    with pytest.raises(
+        UserError, match="^config field data.unlabelled is 'none': it must be a folder of images$"
+    ):
         folder.listed("none", "data.unlabelled")
 
 
@@ -236,7 +271,10 @@ def test_classes_that_are_known_may_lie_at_any_depth(tmp_path):
     ]
     assert listing.label.tolist() == [0, 0, 1, 1, 0] and listing.classes == ("cat", "dog", "fox")
     classes(root, {"fog/2/wolf": 1})
-    with pytest.raises(UserError, match=f"^{root}/fog/2/wolf: is none of the training classes .cat, dog, fox, ...., and holds none"):
+    with pytest.raises(
+        UserError,
+        match=f"^{root}/fog/2/wolf: is none of the training classes .cat, dog, fox, ...., and holds none",
+    ):
         folder.list_classes(root, ("cat", "dog", "fox"))
 
 
@@ -246,17 +284,41 @@ def make_link_loop(root):
 
 # What is done to a folder {cat: 4, dog: 4}, and what is said: {} stands for the folder.
 WRONG = {
-    "a class with one image": (lambda r: classes(r, {"elk": 1}), "{}: class 'elk' has 1 image, but train, val_iid, test_iid need one each"),
-    "a class with two": (lambda r: classes(r, {"elk": 2}), "{}: class 'elk' has 2 images, but train, val_iid, test_iid need one each"),
+    "a class with one image": (
+        lambda r: classes(r, {"elk": 1}),
+        "{}: class 'elk' has 1 image, but train, val_iid, test_iid need one each",
+    ),
+    "a class with two": (
+        lambda r: classes(r, {"elk": 2}),
+        "{}: class 'elk' has 2 images, but train, val_iid, test_iid need one each",
+    ),
     "an empty class": (lambda r: classes(r, {"elk": 0}), "{}/elk: no images (.jpg, .jpeg, "),
-    "a loose image": (lambda r: write(r / "loose.png"), "{}/loose.png: an image beside the folders"),
-    "text for an image": (lambda r: (r / "cat/x.png").write_text("text"), "{}/cat/x.png: is no image that can be read"),
+    "a loose image": (
+        lambda r: write(r / "loose.png"),
+        "{}/loose.png: an image beside the folders",
+    ),
+    "text for an image": (
+        lambda r: (r / "cat/x.png").write_text("text"),
+        "{}/cat/x.png: is no image that can be read",
+    ),
     "0 bytes": (lambda r: (r / "cat/x.jpg").touch(), "{}/cat/x.jpg: is no image that can be read"),
-    "too large an image": (lambda r: (r / "cat/x.png").write_bytes(large(10_000, 10_000)), "{}/cat/x.png: has more than 89,478,485 pixels"),
-    "a dangling link": (lambda r: (r / "cat/x.jpg").symlink_to("nowhere"), "{}/cat/x.jpg: is a link to nothing, or no file"),
-    "a pipe": (lambda r: os.mkfifo(r / "cat/x.jpg"), "{}/cat/x.jpg: is a link to nothing, or no file"),
+    "too large an image": (
+        lambda r: (r / "cat/x.png").write_bytes(large(10_000, 10_000)),
+        "{}/cat/x.png: has more than 89,478,485 pixels",
+    ),
+    "a dangling link": (
+        lambda r: (r / "cat/x.jpg").symlink_to("nowhere"),
+        "{}/cat/x.jpg: is a link to nothing, or no file",
+    ),
+    "a pipe": (
+        lambda r: os.mkfifo(r / "cat/x.jpg"),
+        "{}/cat/x.jpg: is a link to nothing, or no file",
+    ),
     "a link upwards": (make_link_loop, "{}/cat/up/cat: is a link to a folder that it lies in"),
-    "a format not read": (lambda r: (r / "cat/x.HEIC").touch(), "{}/cat/x.HEIC: images of its kind are not read"),
+    "a format not read": (
+        lambda r: (r / "cat/x.HEIC").touch(),
+        "{}/cat/x.HEIC: images of its kind are not read",
+    ),
     "train and more": (
         lambda r: classes(r, {"train/cat": 3, "train/dog": 3}),
         "{}/cat: has images, but is none of train, validation, test",
@@ -280,10 +342,17 @@ def test_folders_that_are_none_or_empty_are_said_so(tmp_path):
     assert refused("").startswith("config field data.path is '': ")
     assert refused(tmp_path).startswith(f"{tmp_path}: has no subfolders: ")
     write(tmp_path / "a.png")
-    assert refused(tmp_path).startswith(f"{tmp_path}: has image files but no subfolders, such as a.png: ")
+    assert refused(tmp_path).startswith(
+        f"{tmp_path}: has image files but no subfolders, such as a.png: "
+    )
     classes(tmp_path / "photos", {"cat": 5})
-    assert refused(tmp_path / "photos") == f"{tmp_path}/photos: has only the class 'cat': there must be two at least"
-    assert refused(tmp_path / "photos", unlabelled=str(tmp_path / "none")).startswith("config field data.unlabelled is ")
+    assert (
+        refused(tmp_path / "photos")
+        == f"{tmp_path}/photos: has only the class 'cat': there must be two at least"
+    )
+    assert refused(tmp_path / "photos", unlabelled=str(tmp_path / "none")).startswith(
+        "config field data.unlabelled is "
+    )
     (tmp_path / "empty").mkdir()
     assert refused(tmp_path / "photos", unlabelled=str(tmp_path / "empty")).startswith(
         f"config field data.unlabelled is '{tmp_path}/empty': no images there"
@@ -292,7 +361,9 @@ def test_folders_that_are_none_or_empty_are_said_so(tmp_path):
 
 def test_splits_that_do_not_fit_one_another_are_said_so(tmp_path):
     classes(tmp_path, {"train/cat": 3, "train/dog": 3, "validation/cat": 1, "validation/wolf": 1})
-    assert refused(tmp_path).startswith(f"{tmp_path}/validation/wolf: is none of the training classes (cat, dog, ...)")
+    assert refused(tmp_path).startswith(
+        f"{tmp_path}/validation/wolf: is none of the training classes (cat, dog, ...)"
+    )
     os.rename(tmp_path / "validation", tmp_path / "test")
     (tmp_path / "validation").mkdir()
     assert refused(tmp_path).startswith(f"{tmp_path}/validation: no images ")
@@ -313,7 +384,9 @@ def test_folders_that_may_not_be_read_are_said_so(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", forbid)
-    assert refused(root) == f"{root}/dog: cannot be read (Permission denied): change its permissions"
+    assert (
+        refused(root) == f"{root}/dog: cannot be read (Permission denied): change its permissions"
+    )
 
 
 def test_a_damaged_image_is_named_when_it_is_decoded(tmp_path):
@@ -321,9 +394,11 @@ def test_a_damaged_image_is_named_when_it_is_decoded(tmp_path):
     write(tmp_path / "cat" / "x.jpg", pixels(64, 64))
     whole = (tmp_path / "cat" / "x.jpg").read_bytes()
     (tmp_path / "cat" / "x.jpg").write_bytes(whole[:-200])
-    images = Decoded(folder.list_classes(tmp_path).files, Form(4))
+    images = Decoded(folder.list_classes(tmp_path).files, Preprocess(4))
     images.check()
-    with pytest.raises(UserError, match=f"^{tmp_path}/cat/x.jpg: is damaged .image file is truncated"):
+    with pytest.raises(
+        UserError, match=f"^{tmp_path}/cat/x.jpg: is damaged .image file is truncated"
+    ):
         images[:]
 
 

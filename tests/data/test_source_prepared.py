@@ -31,7 +31,10 @@ def animals(tmp_path_factory):
     """A data set with the class label `label`, train and test only, shown in turn: 4 cats and dogs each in test, no elk anywhere."""
     root = tmp_path_factory.mktemp("prepared")
     features = {"label": tfds.features.ClassLabel(names=["cat", "dog", "elk"]), "coarse": np.int64}
-    rows = {split: [{"label": i % 2, "coarse": 7 * (i % 3)} for i in range(n)] for split, n in {"train": 20, "test": 8}.items()}
+    rows = {
+        split: [{"label": i % 2, "coarse": 7 * (i % 3)} for i in range(n)]
+        for split, n in {"train": 20, "test": 8}.items()
+    }
     prepare(root / "animals" / "1.0.0", features, rows, shards=3)
     return root
 
@@ -49,7 +52,9 @@ def refused(root, name="faces", **changed):
 
 def labelled(rows, label_of, first=0):
     """[(shade, label)] of rows whose label is known."""
-    return [(first + i, label) for i, row in enumerate(rows) if (label := label_of(row)) is not None]
+    return [
+        (first + i, label) for i, row in enumerate(rows) if (label := label_of(row)) is not None
+    ]
 
 
 def test_a_class_label_is_the_label_and_its_classes_have_their_names(animals):
@@ -57,8 +62,13 @@ def test_a_class_label_is_the_label_and_its_classes_have_their_names(animals):
     assert source.classes == ("cat", "dog")
     assert examples(source.splits["test_iid"]) == [(20 + i, i % 2) for i in range(8)]
     rest = examples(source.splits["train"]) + examples(source.splits["val_iid"])
-    assert sorted(rest) == [(i, i % 2) for i in range(20)] and len(source.splits["val_iid"].label) == 2
-    assert source.splits["train"].image.shape[1:] == (4, 4, 3) and source.splits["train"].label.dtype == np.int32
+    assert (
+        sorted(rest) == [(i, i % 2) for i in range(20)] and len(source.splits["val_iid"].label) == 2
+    )
+    assert (
+        source.splits["train"].image.shape[1:] == (4, 4, 3)
+        and source.splits["train"].label.dtype == np.int32
+    )
 
 
 def test_tensorflow_is_not_needed(animals):
@@ -67,7 +77,9 @@ def test_tensorflow_is_not_needed(animals):
 
 
 def test_a_class_that_nothing_is_trained_on_is_a_mistake_unless_rare_ones_are_left_out(animals):
-    assert refused(animals, "animals").startswith(f"{animals}/animals/1.0.0: class 'elk' has no image to train on: ")
+    assert refused(animals, "animals").startswith(
+        f"{animals}/animals/1.0.0: class 'elk' has no image to train on: "
+    )
 
 
 def test_whole_numbers_are_labels_by_their_order(animals):
@@ -82,15 +94,26 @@ def test_an_attribute_is_a_label_of_two_classes(people):
         source = load(root, label=label)
         assert source.classes == ("not Smiling", "Smiling")
         assert examples(source.splits["train"]) == labelled(rows["train"], lambda row: int(row[1]))
-        assert examples(source.splits["val_iid"]) == labelled(rows["validation"], lambda row: int(row[1]), 40)
-        assert examples(source.splits["test_iid"]) == labelled(rows["test"], lambda row: int(row[1]), 55)
+        assert examples(source.splits["val_iid"]) == labelled(
+            rows["validation"], lambda row: int(row[1]), 40
+        )
+        assert examples(source.splits["test_iid"]) == labelled(
+            rows["test"], lambda row: int(row[1]), 55
+        )
 
 
 def test_several_attributes_are_labels_of_all_their_combinations(people):
     root, rows = people
     source = load(root, label="Smiling, male")
-    assert source.classes == ("not Smiling, not Male", "not Smiling, Male", "Smiling, not Male", "Smiling, Male")
-    assert examples(source.splits["test_iid"]) == labelled(rows["test"], lambda row: 2 * row[1] + row[2], 55)
+    assert source.classes == (
+        "not Smiling, not Male",
+        "not Smiling, Male",
+        "Smiling, not Male",
+        "Smiling, Male",
+    )
+    assert examples(source.splits["test_iid"]) == labelled(
+        rows["test"], lambda row: 2 * row[1] + row[2], 55
+    )
     for example, label in examples(load(root, label="Male,Eyeglasses,Smiling").splits["train"]):
         _, smiling, male, glasses = rows["train"][example]
         assert label == 4 * male + 2 * glasses + smiling
@@ -98,8 +121,14 @@ def test_several_attributes_are_labels_of_all_their_combinations(people):
 
 def test_combinations_that_training_lacks_are_a_mistake_or_left_out_everywhere(tmp_path):
     # of Male and Smiling together there is none in train, and one in test
-    rows = {"train": [(a, b) for a, b in ((0, 0), (0, 1), (1, 0)) for _ in range(4)], "test": [(0, 0), (1, 1), (1, 0)]}
-    named = {split: [{"Male": bool(a), "Smiling": bool(b)} for a, b in of_split] for split, of_split in rows.items()}
+    rows = {
+        "train": [(a, b) for a, b in ((0, 0), (0, 1), (1, 0)) for _ in range(4)],
+        "test": [(0, 0), (1, 1), (1, 0)],
+    }
+    named = {
+        split: [{"Male": bool(a), "Smiling": bool(b)} for a, b in of_split]
+        for split, of_split in rows.items()
+    }
     prepare(tmp_path / "pairs" / "1.0.0", {"Male": np.bool_, "Smiling": np.bool_}, named)
     assert refused(tmp_path, "pairs", label="Male,Smiling").startswith(
         f"{tmp_path}/pairs/1.0.0: train has no image of 'Male, Smiling', and of 1 such in all: leave them out with data.min_per_class=1"
@@ -114,21 +143,30 @@ def test_identities_are_numbered_anew_and_who_is_not_known_is_left_out(people):
     source = load(root, label="identity")
     assert source.classes == ("0", "1", "2", "3")
     assert -1 in {row[0] for row in rows["train"]}
-    assert examples(source.splits["train"]) == labelled(rows["train"], lambda row: row[0] if row[0] >= 0 else None)
+    assert examples(source.splits["train"]) == labelled(
+        rows["train"], lambda row: row[0] if row[0] >= 0 else None
+    )
 
 
 def test_people_who_are_in_one_split_alone_need_splits_of_our_own(tmp_path):
     own = {
-        split: [{"identity": who} for who in range(first, first + 3) for _ in range(5)] for split, first in (("train", 10), ("test", 20))
+        split: [{"identity": who} for who in range(first, first + 3) for _ in range(5)]
+        for split, first in (("train", 10), ("test", 20))
     }
     prepare(tmp_path / "people" / "1.0.0", {"identity": np.int64}, own)
     line = refused(tmp_path, "people", label="identity")
-    assert line.startswith(f"{tmp_path}/people/1.0.0: train has no image of 'identity 20', and of 3 such in all: ")
+    assert line.startswith(
+        f"{tmp_path}/people/1.0.0: train has no image of 'identity 20', and of 3 such in all: "
+    )
     assert "data.own_splits=False" in line
-    assert "no image of test has a label that is trained on" in refused(tmp_path, "people", label="identity", min_per_class=1)
+    assert "no image of test has a label that is trained on" in refused(
+        tmp_path, "people", label="identity", min_per_class=1
+    )
     source = load(tmp_path, "people", label="identity", own_splits=False)
     assert source.classes == ("10", "11", "12", "20", "21", "22")
-    assert [np.bincount(source.splits[name].label).tolist() for name in ("train", "val_iid", "test_iid")] == [[3] * 6, [1] * 6, [1] * 6]
+    assert [
+        np.bincount(source.splits[name].label).tolist() for name in ("train", "val_iid", "test_iid")
+    ] == [[3] * 6, [1] * 6, [1] * 6]
     expected = [(i, i // 5) for i in range(30)]
     assert sorted(sum((examples(split) for split in source.splits.values()), [])) == expected
 
@@ -140,17 +178,24 @@ def test_rare_labels_are_left_out_of_all_splits(people):
     source = load(root, label="identity", min_per_class=least)
     kept = [who for who in range(4) if counts[who] >= least]
     assert source.classes == tuple(map(str, kept)) and len(kept) < 4
-    assert examples(source.splits["test_iid"]) == labelled(rows["test"], lambda row: kept.index(row[0]) if row[0] in kept else None, 55)
+    assert examples(source.splits["test_iid"]) == labelled(
+        rows["test"], lambda row: kept.index(row[0]) if row[0] in kept else None, 55
+    )
 
 
 def test_images_without_labels_are_another_split_or_a_folder(tmp_path):
     label = {"label": tfds.features.ClassLabel(names=["a", "b"])}
-    rows = {split: [{"label": i % 2} for i in range(6)] for split in ("train", "validation", "test", "extra")}
+    rows = {
+        split: [{"label": i % 2} for i in range(6)]
+        for split in ("train", "validation", "test", "extra")
+    }
     prepare(tmp_path / "set" / "1.0.0", label, rows)
     assert shades(load(tmp_path, "set", unlabelled="extra").unlabelled) == list(range(18, 24))
     source = load(tmp_path, "set", unlabelled="extra", own_splits=False)
     assert sorted(shades(source.unlabelled)) == list(range(18, 24))
-    assert sorted(sum((shades(split.image) for split in source.splits.values()), [])) == list(range(18))
+    assert sorted(sum((shades(split.image) for split in source.splits.values()), [])) == list(
+        range(18)
+    )
     classes(tmp_path / "photos", {"x": 2}, first=50)
     assert shades(load(tmp_path, "set", unlabelled=str(tmp_path / "photos")).unlabelled) == [50, 51]
     assert refused(tmp_path, "set", unlabelled="test").startswith(
@@ -180,16 +225,24 @@ def test_images_survive_pickling_and_json_and_are_read_by_several_threads(people
 def test_the_newest_version_that_is_whole_is_read(tmp_path):
     label = {"label": tfds.features.ClassLabel(names=["a", "b"])}
     for i, version in enumerate(("1.9.0", "1.10.0")):
-        prepare(tmp_path / "set" / version, label, {"train": [{"label": j % 2} for j in range(6 + 2 * i)]})
+        prepare(
+            tmp_path / "set" / version,
+            label,
+            {"train": [{"label": j % 2} for j in range(6 + 2 * i)]},
+        )
     (tmp_path / "set" / "2.0.0").mkdir()
     (tmp_path / "set" / "2.0.0" / "features.json").write_text("{}")
     assert prepared.find(str(tmp_path), "set") == tmp_path / "set" / "1.10.0"
-    assert prepared.count(str(tmp_path), "set") == 8 and prepared.count(str(tmp_path), "set/1.9.0") == 6
+    assert (
+        prepared.count(str(tmp_path), "set") == 8
+        and prepared.count(str(tmp_path), "set/1.9.0") == 6
+    )
     shutil.copytree(tmp_path / "set", tmp_path / "sets" / "one")
     assert prepared.find(str(tmp_path), "sets") == tmp_path / "sets" / "one" / "1.10.0"
     shutil.copytree(tmp_path / "set", tmp_path / "sets" / "two")
     with pytest.raises(
-        UserError, match=f"^{tmp_path}/sets: has several configurations: set data.name to one of tfds:sets/one, tfds:sets/two$"
+        UserError,
+        match=f"^{tmp_path}/sets: has several configurations: set data.name to one of tfds:sets/one, tfds:sets/two$",
     ):
         prepared.find(str(tmp_path), "sets")
     assert prepared.find(str(tmp_path), "sets/two") == tmp_path / "sets" / "two" / "1.10.0"
@@ -197,7 +250,9 @@ def test_the_newest_version_that_is_whole_is_read(tmp_path):
 
 def test_a_changed_data_set_is_known_by_its_card(tmp_path):
     label = {"label": tfds.features.ClassLabel(names=["a", "b"])}
-    directory = prepare(tmp_path / "set" / "1.0.0", label, {"train": [{"label": i % 2} for i in range(6)]})
+    directory = prepare(
+        tmp_path / "set" / "1.0.0", label, {"train": [{"label": i % 2} for i in range(6)]}
+    )
     before = prepared.card(str(tmp_path), "set")
     assert before == prepared.card(str(tmp_path), "set") and len(before) == 64
     with (directory / "set-train.array_record-00000-of-00002").open("ab") as file:
@@ -208,7 +263,10 @@ def test_a_changed_data_set_is_known_by_its_card(tmp_path):
 @pytest.mark.parametrize(
     "label,said",
     [
-        ("", "the data set has no 'label' that can be a label (valid: Eyeglasses, Male, Smiling, identity)"),
+        (
+            "",
+            "the data set has no 'label' that can be a label (valid: Eyeglasses, Male, Smiling, identity)",
+        ),
         ("Smilling", "the data set has no 'Smilling' that can be a label (did you mean Smiling?)"),
         ("glasses", "the data set has no 'glasses' that can be a label (did you mean Eyeglasses?)"),
         ("filename", "the data set has no 'filename' that can be a label (valid: "),
@@ -227,13 +285,19 @@ def test_a_name_of_two_features_has_to_be_written_out(tmp_path):
     prepare(tmp_path / "set" / "1.0.0", {"old": {"sex": np.int64}, "new": {"sex": np.bool_}}, rows)
     assert load(tmp_path, "set", label="old/sex").classes == ("0", "1")
     assert load(tmp_path, "set", label="new/sex").classes == ("not sex", "sex")
-    assert refused(tmp_path, "set", label="sex") == "config field data.label is 'sex': 'sex' may be new/sex or old/sex: write one of these"
+    assert (
+        refused(tmp_path, "set", label="sex")
+        == "config field data.label is 'sex': 'sex' may be new/sex or old/sex: write one of these"
+    )
 
 
 def test_wrong_paths_are_answered_with_the_command_that_makes_them_right(tmp_path, people):
     for path, name in ((tmp_path, "faces"), ("", "faces"), (people[0], "celeba")):
         line = refused(path, name)
-        assert line.startswith(f"config field data.path is {str(path)!r}: ") and f"python -m natra_jax.data import {name} --source=" in line
+        assert (
+            line.startswith(f"config field data.path is {str(path)!r}: ")
+            and f"python -m natra_jax.data import {name} --source=" in line
+        )
     (tmp_path / "faces" / "1.0.0").mkdir(parents=True)
     assert refused(tmp_path).startswith(f"{tmp_path}/faces: holds no version that is whole ")
 
@@ -264,9 +328,17 @@ def test_no_module_is_imported_because_a_file_names_it(people, tmp_path):
     (tmp_path / "harm.py").write_text("raise SystemExit('was imported')")
     sys.path.insert(0, str(tmp_path))
     try:
-        for named in ({"pythonClassName": "harm.Feature"}, {"python_class_name": "harm.Feature"}, {"type": "harm.Feature", "content": {}}):
-            (directory / "features.json").write_text(json.dumps({"featuresDict": {"features": {"image": named}}}))
-            assert refused(tmp_path).startswith(f"{directory}/features.json: names the class 'harm.Feature'")
+        for named in (
+            {"pythonClassName": "harm.Feature"},
+            {"python_class_name": "harm.Feature"},
+            {"type": "harm.Feature", "content": {}},
+        ):
+            (directory / "features.json").write_text(
+                json.dumps({"featuresDict": {"features": {"image": named}}})
+            )
+            assert refused(tmp_path).startswith(
+                f"{directory}/features.json: names the class 'harm.Feature'"
+            )
     finally:
         sys.path.remove(str(tmp_path))
 
@@ -282,25 +354,40 @@ def test_damaged_records_are_one_line(people, tmp_path, damage):
         shutil.copy(directory / "faces-test.array_record-00000-of-00002", shard)
     else:
         middle = len(content) // 2
-        shard.write_bytes({"empty": b"", "half": content[:middle], "zeroed": bytes(len(content))}[damage])
+        shard.write_bytes(
+            {"empty": b"", "half": content[:middle], "zeroed": bytes(len(content))}[damage]
+        )
     assert refused(tmp_path, label="Male").startswith(
         f"{directory}: record 20 of train: " if damage != "another" else f"{directory}: record 30 "
     )
 
 
 def test_another_file_format_says_how_to_prepare_it(tmp_path):
-    directory = prepare(tmp_path / "set" / "1.0.0", {"label": np.int64}, {"train": [{"label": 0}]}, 1, "tfrecord")
+    directory = prepare(
+        tmp_path / "set" / "1.0.0", {"label": np.int64}, {"train": [{"label": 0}]}, 1, "tfrecord"
+    )
     assert (
-        refused(tmp_path, "set") == f"{directory}: its files are tfrecord: prepare it with download_and_prepare(file_format='array_record')"
+        refused(tmp_path, "set")
+        == f"{directory}: its files are tfrecord: prepare it with download_and_prepare(file_format='array_record')"
     )
 
 
 def test_a_data_set_without_train_or_without_images_is_said_so(tmp_path):
-    directory = prepare(tmp_path / "set" / "1.0.0", {"label": np.int64}, {"test": [{"label": i % 2} for i in range(6)]})
-    assert refused(tmp_path, "set") == f"{directory}: has no split train, only test: set data.own_splits=False to draw one from these"
+    directory = prepare(
+        tmp_path / "set" / "1.0.0",
+        {"label": np.int64},
+        {"test": [{"label": i % 2} for i in range(6)]},
+    )
+    assert (
+        refused(tmp_path, "set")
+        == f"{directory}: has no split train, only test: set data.own_splits=False to draw one from these"
+    )
     assert load(tmp_path, "set", own_splits=False).classes == ("0", "1")
     content = json.loads((directory / "features.json").read_text())
     features = content["featuresDict"]["features"]
     features["picture"] = features.pop("image")
     (directory / "features.json").write_text(json.dumps(content))
-    assert refused(tmp_path, "set", own_splits=False) == f"{directory}: has no feature 'image' of images, only label, picture"
+    assert (
+        refused(tmp_path, "set", own_splits=False)
+        == f"{directory}: has no feature 'image' of images, only label, picture"
+    )

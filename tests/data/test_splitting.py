@@ -19,7 +19,9 @@ def draw(label, seed=0, shares=SHARES):
 
 
 labels = st.lists(st.integers(3, 40), min_size=1, max_size=6).flatmap(
-    lambda counts: st.permutations([value for value, count in enumerate(counts) for _ in range(count)])
+    lambda counts: st.permutations(
+        [value for value, count in enumerate(counts) for _ in range(count)]
+    )
 )
 
 
@@ -28,7 +30,9 @@ labels = st.lists(st.integers(3, 40), min_size=1, max_size=6).flatmap(
 def test_every_example_is_in_one_split_and_every_class_in_every_split_by_its_share(label, seed):
     parts, label = draw(label, seed), np.array(label)
     assert list(parts) == ["train", "val", "test"]
-    np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), np.arange(len(label)))
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(list(parts.values()))), np.arange(len(label))
+    )
     counts = np.bincount(label)
     for name, share in SHARES.items():
         assert (np.diff(parts[name]) > 0).all()
@@ -62,16 +66,24 @@ def test_large_shares_leave_something_to_train_on():
 
 @pytest.mark.parametrize("count,said", [(1, "1 image"), (2, "2 images")])
 def test_a_class_that_cannot_be_in_every_split_is_named(count, said):
-    with pytest.raises(UserError, match=f"^here: class 'class 1' has {said}, but train, val, test need one each: "):
+    with pytest.raises(
+        UserError, match=f"^here: class 'class 1' has {said}, but train, val, test need one each: "
+    ):
         draw([0] * 5 + [1] * count)
 
 
 def test_only_what_is_missing_is_drawn():
-    train, test = Split(np.arange(20), np.repeat([0, 1], 10)), Split(np.arange(3), np.zeros(3, np.int32))
+    train, test = (
+        Split(np.arange(20), np.repeat([0, 1], 10)),
+        Split(np.arange(3), np.zeros(3, np.int32)),
+    )
     given_splits = {"train": train, "test": test}
     splits = complete(given_splits, NAMES, SHARES, 0, "here")
     assert splits["test"] is test and set(splits) == {"train", "val", "test"}
-    assert sorted([*splits["train"].image[:], *splits["val"].image[:]]) == list(range(20)) and len(splits["val"].label) == 2
+    assert (
+        sorted([*splits["train"].image[:], *splits["val"].image[:]]) == list(range(20))
+        and len(splits["val"].label) == 2
+    )
     assert complete(splits, NAMES, SHARES, 0, "here") is splits
 
 
@@ -81,28 +93,45 @@ def test_classes_of_fewer_examples_are_left_out_and_the_others_numbered_in_order
     label = np.array(label, np.int32)
     counts = np.bincount(label, minlength=6)
     kept = [value for value in range(6) if counts[value] >= least]
-    splits = {"train": Split(100 + np.arange(len(label)), label), "test": Split(np.arange(6), np.arange(6, dtype=np.int32))}
+    splits = {
+        "train": Split(100 + np.arange(len(label)), label),
+        "test": Split(np.arange(6), np.arange(6, dtype=np.int32)),
+    }
     if len(kept) < 2:
-        with pytest.raises(UserError, match=f"^here: fewer than two classes have the {least} images each "):
+        with pytest.raises(
+            UserError, match=f"^here: fewer than two classes have the {least} images each "
+        ):
             without_rare(splits, NAMES[:6], least, "here")
         return
     left, names = without_rare(splits, NAMES[:6], least, "here")
     assert names == tuple(NAMES[value] for value in kept)
-    assert left["test"].image[:].tolist() == kept and left["test"].label.tolist() == list(range(len(kept)))
+    assert left["test"].image[:].tolist() == kept and left["test"].label.tolist() == list(
+        range(len(kept))
+    )
     expected = [(100 + i, kept.index(value)) for i, value in enumerate(label) if value in kept]
-    assert list(zip(left["train"].image[:].tolist(), left["train"].label.tolist(), strict=True)) == expected
+    assert (
+        list(zip(left["train"].image[:].tolist(), left["train"].label.tolist(), strict=True))
+        == expected
+    )
     assert left["train"].label.dtype == np.int32
 
 
 def test_a_class_without_examples_is_a_mistake_where_none_is_left_out():
     splits = {"train": Split(np.arange(4), np.array([0, 0, 2, 2]))}
-    with pytest.raises(UserError, match="^here: class 'class 1' has no image to train on: .*data.min_per_class=1"):
+    with pytest.raises(
+        UserError, match="^here: class 'class 1' has no image to train on: .*data.min_per_class=1"
+    ):
         without_rare(splits, NAMES[:3], 0, "here")
 
 
 def test_a_split_that_loses_all_is_named():
-    splits = {"train": Split(np.arange(5), np.array([0, 0, 1, 1, 2])), "test": Split(np.arange(2), np.array([2, 2]))}
-    with pytest.raises(UserError, match="^here: no image of test is of a class that is trained on: "):
+    splits = {
+        "train": Split(np.arange(5), np.array([0, 0, 1, 1, 2])),
+        "test": Split(np.arange(2), np.array([2, 2])),
+    }
+    with pytest.raises(
+        UserError, match="^here: no image of test is of a class that is trained on: "
+    ):
         without_rare(splits, NAMES[:3], 2, "here")
 
 
@@ -115,7 +144,11 @@ def test_arrays_on_disk_stay_there_when_examples_are_chosen(tmp_path):
 
 
 @few_examples
-@given(counts=st.lists(st.integers(1, 9), min_size=2, max_size=4), most=st.integers(1, 9), seed=st.integers(0, 5))
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    most=st.integers(1, 9),
+    seed=st.integers(0, 5),
+)
 def test_no_class_has_more_than_the_most_and_none_loses_what_it_need_not(counts, most, seed):
     label = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
     whole = Split(np.arange(len(label), dtype=np.uint8).reshape(-1, 1, 1, 1), label)

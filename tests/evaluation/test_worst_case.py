@@ -6,7 +6,7 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from natra_jax.evaluation.thorough import worst_case
+from natra_jax.evaluation.robustness import worst_case
 
 N, PIXELS, CLASSES = 37, 4, 3
 RNG = np.random.default_rng(0)
@@ -15,7 +15,11 @@ IMAGES = RNG.normal(size=(N, 2, 2, 1)).astype(np.float32)
 LABELS = (IMAGES.reshape(N, PIXELS) @ WEIGHTS).argmax(1)
 LABELS[:3] = (LABELS[:3] + 1) % CLASSES  # wrong from the start
 SPACE = attacks.linf((-10.0, 10.0))
-GRADIENT = {"ce": attacks.best_of(attacks.pgd(10), 3), "margin": attacks.pgd(10), "dlr": attacks.auto_pgd(10)}
+GRADIENT = {
+    "ce": attacks.best_of(attacks.pgd(10), 3),
+    "margin": attacks.pgd(10),
+    "dlr": attacks.auto_pgd(10),
+}
 RANDOM = attacks.random_search(40)
 
 
@@ -35,7 +39,17 @@ def flat(weights, images):
 
 def worst_of(logits, epsilon, batch_size=16, labels=LABELS, searches=GRADIENT):
     weights = WEIGHTS[0] if logits is flat else WEIGHTS
-    found = worst_case(searches, RANDOM, SPACE, Partial(logits, weights), IMAGES, labels, epsilon, seed=0, batch_size=batch_size)
+    found = worst_case(
+        searches,
+        RANDOM,
+        SPACE,
+        Partial(logits, weights),
+        IMAGES,
+        labels,
+        epsilon,
+        seed=0,
+        batch_size=batch_size,
+    )
     return found.failed, found.warnings
 
 
@@ -61,7 +75,9 @@ def test_of_a_linear_classifier_exactly_those_fail_that_can(epsilon):
 
 def test_random_search_sees_through_masked_gradients_and_every_sign_says_so():
     # from the image itself: restarts would search at random, too
-    failed, warnings = worst_of(masked, 0.3, searches={"ce": attacks.pgd(10), "margin": attacks.pgd(10)})
+    failed, warnings = worst_of(
+        masked, 0.3, searches={"ce": attacks.pgd(10), "margin": attacks.pgd(10)}
+    )
     wrong_anyway = worst_margins(0.0) > 0
     assert np.all(failed >= wrong_anyway) and np.all(failed <= (worst_margins(0.3) > 0))
     assert warnings["random_only"] == (failed & ~wrong_anyway).mean() > 0.1
@@ -87,11 +103,20 @@ def test_the_worst_is_the_union_of_all_attacks():
 def test_shares_do_not_depend_on_the_batch_size():
     # half of the examples lie where the gradient is cut
     def half(weights, images):
-        return linear(weights, jax.numpy.where(images.sum((1, 2, 3), keepdims=True) > 0, images, jax.lax.stop_gradient(images)))
+        return linear(
+            weights,
+            jax.numpy.where(
+                images.sum((1, 2, 3), keepdims=True) > 0, images, jax.lax.stop_gradient(images)
+            ),
+        )
 
     share = (IMAGES.sum((1, 2, 3)) <= 0).mean()
     assert 0.2 < share < 0.8
-    answers = [worst_of(half, 0.05, batch_size, searches={"ce": attacks.pgd(3)}) for batch_size in (N, 16)]
-    for failed, warnings in answers:
-        np.testing.assert_array_equal(failed, answers[0][0])
-        assert warnings["zero_gradient"] == pytest.approx(share) and warnings == pytest.approx(answers[0][1])
+    predictions = [
+        worst_of(half, 0.05, batch_size, searches={"ce": attacks.pgd(3)}) for batch_size in (N, 16)
+    ]
+    for failed, warnings in predictions:
+        np.testing.assert_array_equal(failed, predictions[0][0])
+        assert warnings["zero_gradient"] == pytest.approx(share) and warnings == pytest.approx(
+            predictions[0][1]
+        )

@@ -16,16 +16,23 @@ CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 def random_params(generator: Generator, seed: int = 0, scale: float = 0.3):
     """Parameters with noise in every array, also where training starts from zeros or ones; variances stay positive."""
     rng = np.random.default_rng(seed)
-    params = jax.tree.map(np.asarray, jax.jit(generator.init)(jax.random.key(seed)))  # arithmetic of JAX would be compiled for each shape
+    params = jax.tree.map(
+        np.asarray, jax.jit(generator.init)(jax.random.key(seed))
+    )  # arithmetic of JAX would be compiled for each shape
     return jax.tree.map(
-        lambda leaf: (np.abs if (leaf == 1).all() else np.asarray)(leaf + scale * rng.normal(size=leaf.shape)).astype(np.float32),
+        lambda leaf: (np.abs if (leaf == 1).all() else np.asarray)(
+            leaf + scale * rng.normal(size=leaf.shape)
+        ).astype(np.float32),
         params,
     )
 
 
 def random_codes(generator: Generator, params, seed: int = 1, count: int = 2) -> np.ndarray:
     """Codes that differ from layer to layer, about as far apart as the prior's."""
-    draws = [np.asarray(generator.draw(params, jax.random.key(seed + l), count)) for l in range(generator.num_layers)]
+    draws = [
+        np.asarray(generator.draw(params, jax.random.key(seed + l), count))
+        for l in range(generator.num_layers)
+    ]
     return np.stack([codes[:, l] for l, codes in enumerate(draws)], axis=1)
 
 
@@ -34,7 +41,9 @@ def check(generator: Generator, params=None, *, unused: tuple[int, ...] = ()) ->
     params = random_params(generator) if params is None else params
     shapes = jax.eval_shape(generator.init, jax.random.key(0))
     assert jax.tree.structure(shapes) == jax.tree.structure(params)
-    assert "buffers" in params and jax.tree.leaves({k: v for k, v in params.items() if k not in ("mapping", "buffers")})
+    assert "buffers" in params and jax.tree.leaves(
+        {k: v for k, v in params.items() if k not in ("mapping", "buffers")}
+    )
     assert hash(generator) == hash(generator) and generator.depth >= generator.num_layers
     _check_prior(generator, params)
     codes = random_codes(generator, params)
@@ -59,7 +68,9 @@ def _check_prior(generator, params):
     assert full.shape == (6, generator.num_layers, generator.code_dim)
     assert np.asarray(generator.draw(params, jax.random.key(0), 3)).shape == (3, *full.shape[1:])
     if classes:
-        np.testing.assert_allclose(generator.map(params, z, np.eye(classes, dtype=np.float32)[label]), full, **CLOSE)
+        np.testing.assert_allclose(
+            generator.map(params, z, np.eye(classes, dtype=np.float32)[label]), full, **CLOSE
+        )
         for wrong in (None, np.zeros((6, classes + 1), np.float32), np.zeros(6, np.float32)):
             try:
                 generator.map(params, z, wrong)
@@ -83,9 +94,18 @@ def _check_splits(generator, params, codes, whole):
     @jax.jit
     def parts(params, codes, others):
         heads = [generator.head(params, codes, l) for l in range(depth + 1)]
-        tails = [generator.tail(params, heads[l], others.at[:, l:].set(codes[:, l:]), l) for l in range(depth + 1)]
+        tails = [
+            generator.tail(params, heads[l], others.at[:, l:].set(codes[:, l:]), l)
+            for l in range(depth + 1)
+        ]
         pairs = [(0, depth), (0, 1), (depth // 2, depth), (1, max(1, depth - 1)), (depth, depth)]
-        ends = [(generator.advance(params, heads[l], others.at[:, l:m].set(codes[:, l:m]), l, m), heads[m]) for l, m in pairs]
+        ends = [
+            (
+                generator.advance(params, heads[l], others.at[:, l:m].set(codes[:, l:m]), l, m),
+                heads[m],
+            )
+            for l, m in pairs
+        ]
         return tails, ends
 
     tails, ends = parts(params, codes, jnp.asarray(codes[::-1]))
@@ -107,7 +127,9 @@ def _check_every_code_matters(generator, params, codes, whole, unused):
 
 
 def _check_gradient(generator, params, codes):
-    gradient = jax.jit(jax.grad(lambda codes: jnp.square(generator.synthesize(params, codes)).sum()))(codes)
+    gradient = jax.jit(
+        jax.grad(lambda codes: jnp.square(generator.synthesize(params, codes)).sum())
+    )(codes)
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
@@ -121,7 +143,9 @@ def _check_expansion(generator, params, codes, whole):
         assert channels == sum(leaf.shape[-1] for leaf in jax.tree.leaves(weighed))
         equal = layout.pack(np.stack([codes, codes], 1), np.zeros((2, 2, channels), np.float32))
         # all of the importance on the first code: the features are the first's alone
-        logits = np.stack([np.full((2, channels), 60.0), np.full((2, channels), -60.0)], 1).astype(np.float32)
+        logits = np.stack([np.full((2, channels), 60.0), np.full((2, channels), -60.0)], 1).astype(
+            np.float32
+        )
         first = layout.pack(np.stack([codes, codes[::-1]], 1), logits)
         images, composed, alone, other = jax.jit(_expanded_and_alone, static_argnums=(0, 1, 2))(
             generator, expanded, at, params, equal, first, codes
@@ -129,7 +153,9 @@ def _check_expansion(generator, params, codes, whole):
         np.testing.assert_allclose(images, whole, **CLOSE)
         if isinstance(composed, Features):
             if alone.rgb is not None:
-                np.testing.assert_allclose(composed.rgb, (np.asarray(alone.rgb) + np.asarray(other.rgb)) / 2, **CLOSE)
+                np.testing.assert_allclose(
+                    composed.rgb, (np.asarray(alone.rgb) + np.asarray(other.rgb)) / 2, **CLOSE
+                )
             composed, alone = composed.x, alone.x
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), composed, alone)
 

@@ -31,20 +31,30 @@ def test_generators_with_one_z_and_without_a_shared_embedding_keep_the_laws():
 
 def test_z_is_rounded_down_to_one_chunk_a_layer():
     generator = biggan(resolution=32, channels=(16, 16, 16, 16), z_dim=17, embed_dim=9, label_dim=7)
-    assert generator.num_layers == 4 and generator.code_dim == 4 + 9 and len(generator.class_entries) == 9
+    assert (
+        generator.num_layers == 4
+        and generator.code_dim == 4 + 9
+        and len(generator.class_entries) == 9
+    )
     z = generator.sample(jax.random.key(0), 2)
     assert z.shape == (2, 16)
     embedding = np.random.default_rng(0).normal(size=(7, 9)).astype(np.float32)
     codes = np.asarray(generator.map({"mapping": {"embedding": embedding}}, z, np.array([5, 1])))
     np.testing.assert_array_equal(codes[..., :4], np.asarray(z).reshape(2, 4, 4))
-    np.testing.assert_allclose(codes[..., 4:], np.broadcast_to(embedding[[5, 1]][:, None], (2, 4, 9)), rtol=1e-6)
+    np.testing.assert_allclose(
+        codes[..., 4:], np.broadcast_to(embedding[[5, 1]][:, None], (2, 4, 9)), rtol=1e-6
+    )
 
 
 def test_without_chunks_z_is_in_the_first_code_alone_and_elsewhere_has_no_effect():
     generator = biggan(**TINY, z_dim=4, embed_dim=3, hierarchical=False)
     weights = laws.random_params(generator)
-    codes = np.asarray(generator.map(weights, generator.sample(jax.random.key(0), 2), np.array([0, 2])))
-    assert codes.shape == (2, 2, 7) and np.all(codes[:, 1, :4] == 0) and np.all(codes[:, 0, :4] != 0)
+    codes = np.asarray(
+        generator.map(weights, generator.sample(jax.random.key(0), 2), np.array([0, 2]))
+    )
+    assert (
+        codes.shape == (2, 2, 7) and np.all(codes[:, 1, :4] == 0) and np.all(codes[:, 0, :4] != 0)
+    )
     other = codes.copy()
     other[:, 1, :4] = 1
     synthesize = jax.jit(generator.synthesize)
@@ -64,7 +74,9 @@ def test_a_soft_label_is_the_mixture_of_its_classes():
     z = HIERARCHICAL.sample(jax.random.key(0), 1)
     shares = np.array([[0.25, 0.0, 0.75]], np.float32)
     each = [np.asarray(HIERARCHICAL.map(params(), z, np.array([label]))) for label in range(3)]
-    np.testing.assert_allclose(HIERARCHICAL.map(params(), z, shares), 0.25 * each[0] + 0.75 * each[2], atol=1e-6)
+    np.testing.assert_allclose(
+        HIERARCHICAL.map(params(), z, shares), 0.25 * each[0] + 0.75 * each[2], atol=1e-6
+    )
 
 
 def test_a_label_given_to_the_synthesis_replaces_the_codes_class():
@@ -90,7 +102,9 @@ def test_style_is_the_matrix_by_which_a_code_enters_its_layer():
     codes = laws.random_codes(generator, weights)
     features = np.asarray(generator.head(weights, codes, 1)).reshape(2, -1)
     first, second = (np.asarray(generator.style(weights, l)) for l in (0, 1))
-    np.testing.assert_allclose(features, codes[:, 0] @ first.T + weights["layers"][0]["bias"], atol=1e-5)
+    np.testing.assert_allclose(
+        features, codes[:, 0] @ first.T + weights["layers"][0]["bias"], atol=1e-5
+    )
     # there are more entries of a code than it has effects: along what the matrix does not see, the image stays as it is
     assert second.shape == (32, 43)
     without_effect = np.linalg.svd(second)[2][32:]
@@ -108,7 +122,12 @@ def test_the_prior_is_normal_or_a_scaled_truncated_normal():
     assert np.abs(normal).max() > 3
     np.testing.assert_allclose([normal.mean(), normal.std()], [0, 1], atol=0.03)
     for truncation in (1.0, 0.4):
-        z = np.asarray(biggan(**TINY, z_dim=20, truncation=truncation).sample(jax.random.key(0), 1000)) / truncation
+        z = (
+            np.asarray(
+                biggan(**TINY, z_dim=20, truncation=truncation).sample(jax.random.key(0), 1000)
+            )
+            / truncation
+        )
         assert 1.95 < np.abs(z).max() <= 2
         # the standard deviation of a normal distribution cut off at two of its own
         np.testing.assert_allclose([z.mean(), z.std()], [0, 0.8796], atol=0.03)
@@ -122,14 +141,18 @@ def test_the_gradient_with_respect_to_the_codes_is_the_slope():
         exact = jax.tree.map(lambda leaf: leaf.astype(np.float64), params())
         value = jax.jit(lambda codes: (HIERARCHICAL.synthesize(exact, codes) * weights).sum())
         gradient = np.asarray(jax.jit(jax.grad(value))(codes))
-        slope = (float(value(codes + 1e-6 * direction)) - float(value(codes - 1e-6 * direction))) / 2e-6
+        slope = (
+            float(value(codes + 1e-6 * direction)) - float(value(codes - 1e-6 * direction))
+        ) / 2e-6
     np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=1e-5)
     assert gradient.dtype == np.float64 and np.abs(gradient).max() > 1e-3
 
 
 def test_initial_weights_make_images():
     start = jax.jit(HIERARCHICAL.init)(jax.random.key(0))
-    images = np.asarray(jax.jit(HIERARCHICAL.synthesize)(start, laws.random_codes(HIERARCHICAL, start)))
+    images = np.asarray(
+        jax.jit(HIERARCHICAL.synthesize)(start, laws.random_codes(HIERARCHICAL, start))
+    )
     assert np.abs(images).max() < 1 and images.std() > 1e-2
     assert start["layers"][1]["attention"]["gamma"] == 0
 
@@ -159,6 +182,8 @@ def test_arguments_that_fit_no_generator_are_refused(changed, message):
 def test_noise_that_it_does_not_have_is_refused():
     codes = laws.random_codes(HIERARCHICAL, params())
     synthesize = jax.jit(HIERARCHICAL.synthesize, static_argnames="noise")
-    np.testing.assert_array_equal(synthesize(params(), codes, noise="none"), synthesize(params(), codes))
+    np.testing.assert_array_equal(
+        synthesize(params(), codes, noise="none"), synthesize(params(), codes)
+    )
     with pytest.raises(ValueError, match="biggan has no noise"):
         HIERARCHICAL.synthesize(params(), codes, noise="random", key=jax.random.key(0))

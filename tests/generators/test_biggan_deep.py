@@ -11,7 +11,14 @@ from natra_jax.generators.biggan_deep import biggan_deep, stored
 from tests.generators import laws
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "biggan_deep_hf_32.npz"
-TINY = {"resolution": 8, "channels": (16, 16, 8), "upsample": (False, True), "z_dim": 3, "embed_dim": 2, "label_dim": 3}
+TINY = {
+    "resolution": 8,
+    "channels": (16, 16, 8),
+    "upsample": (False, True),
+    "z_dim": 3,
+    "embed_dim": 2,
+    "label_dim": 3,
+}
 GENERATOR = biggan_deep(**TINY, attention=(0,), n_stats=3, truncation=0.7)
 
 
@@ -35,10 +42,16 @@ def test_a_generator_with_one_statistic_and_a_normal_prior_keeps_the_laws():
 def test_every_layer_has_the_same_code():
     z = GENERATOR.sample(jax.random.key(0), 2)
     codes = np.asarray(GENERATOR.map(params(), z, np.array([2, 0])))
-    assert GENERATOR.num_layers == 3 and len(GENERATOR.class_entries) == 2 and codes.shape == (2, 3, 5)
+    assert (
+        GENERATOR.num_layers == 3 and len(GENERATOR.class_entries) == 2 and codes.shape == (2, 3, 5)
+    )
     expected = np.concatenate([z, params()["mapping"]["embedding"][[2, 0]]], 1)
     np.testing.assert_allclose(codes, np.stack([expected] * 3, 1), rtol=1e-6)
-    np.testing.assert_allclose(GENERATOR.map(params(), z, np.array([2, 0]), truncation_psi=0.5)[..., :3], codes[..., :3] / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        GENERATOR.map(params(), z, np.array([2, 0]), truncation_psi=0.5)[..., :3],
+        codes[..., :3] / 2,
+        rtol=1e-6,
+    )
 
 
 def test_samples_are_of_the_truncation():
@@ -49,7 +62,9 @@ def test_samples_are_of_the_truncation():
 
 def test_statistics_are_chosen_as_the_original_does():
     golden = np.load(GOLDEN)
-    for truncation, first, share in zip(golden["table/truncation"], golden["table/start_idx"], golden["table/coef"], strict=True):
+    for truncation, first, share in zip(
+        golden["table/truncation"], golden["table/start_idx"], golden["table/coef"], strict=True
+    ):
         assert stored(float(truncation), 51) == (first, share)
 
 
@@ -65,7 +80,9 @@ def test_the_gradient_with_respect_to_the_codes_is_the_slope():
         exact = jax.tree.map(lambda leaf: leaf.astype(np.float64), params())
         value = jax.jit(lambda codes: (GENERATOR.synthesize(exact, codes) * weights).sum())
         gradient = np.asarray(jax.jit(jax.grad(value))(codes))
-        slope = (float(value(codes + 1e-6 * direction)) - float(value(codes - 1e-6 * direction))) / 2e-6
+        slope = (
+            float(value(codes + 1e-6 * direction)) - float(value(codes - 1e-6 * direction))
+        ) / 2e-6
     np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=1e-5)
     assert np.abs(gradient).max() > 1e-3
 

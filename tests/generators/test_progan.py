@@ -24,16 +24,24 @@ def test_without_any_of_that_it_keeps_the_laws():
 
 def test_the_length_of_a_code_does_not_matter():
     generator = progan(**TINY)
-    params, codes = laws.random_params(generator), np.random.default_rng(0).normal(size=(2, 1, 5)).astype(np.float32)
+    params, codes = (
+        laws.random_params(generator),
+        np.random.default_rng(0).normal(size=(2, 1, 5)).astype(np.float32),
+    )
     images = jax.jit(generator.synthesize)(params, codes)
-    np.testing.assert_allclose(jax.jit(generator.synthesize)(params, 3 * codes), images, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(generator.synthesize)(params, 3 * codes), images, rtol=1e-4, atol=1e-5
+    )
     assert generator.depth == 4 and images.shape == (2, 8, 8, 3)
 
 
 def test_the_class_is_the_codes_last_part_and_can_be_replaced_at_synthesis():
     params = laws.random_params(CONDITIONAL)
     z = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
-    codes = [np.asarray(CONDITIONAL.map(params, z, np.full(2, label), truncation_psi=0.6)) for label in (0, 1)]
+    codes = [
+        np.asarray(CONDITIONAL.map(params, z, np.full(2, label), truncation_psi=0.6))
+        for label in (0, 1)
+    ]
     np.testing.assert_array_equal(codes[0][..., :5], codes[1][..., :5])
     np.testing.assert_array_equal(codes[1][:, 0, 5:], [[0, 1]] * 2)
     synthesize = jax.jit(CONDITIONAL.synthesize)
@@ -45,6 +53,13 @@ def test_the_class_is_the_codes_last_part_and_can_be_replaced_at_synthesis():
 def test_it_has_no_noise_and_its_sizes_must_be_possible():
     with pytest.raises(ValueError, match="has no noise"):
         CONDITIONAL.synthesize(None, np.zeros((1, 1, 7), np.float32), noise="random")
-    for wrong in ({"resolution": 9}, {"channels": (4,)}, {"z_dim": 0}, {"label_dim": -1}, {"lod": -0.5}, {"fused_from": 0}):
+    for wrong in (
+        {"resolution": 9},
+        {"channels": (4,)},
+        {"z_dim": 0},
+        {"label_dim": -1},
+        {"lod": -0.5},
+        {"fused_from": 0},
+    ):
         with pytest.raises(ValueError, match="progan: "):
             progan(**TINY | wrong)

@@ -16,7 +16,10 @@ L = GENERATOR.num_layers
 WEIGHTS = Path(generators.__file__).parent / "weights"
 
 head, tail = jax.jit(GENERATOR.head, static_argnums=2), jax.jit(GENERATOR.tail, static_argnums=3)
-synthesize, map_codes = jax.jit(GENERATOR.synthesize), jax.jit(GENERATOR.map, static_argnames="truncation_cutoff")
+synthesize, map_codes = (
+    jax.jit(GENERATOR.synthesize),
+    jax.jit(GENERATOR.map, static_argnames="truncation_cutoff"),
+)
 
 
 @cache
@@ -28,21 +31,33 @@ def params():
 
 
 def codes(seed, count=3):
-    return np.random.default_rng(seed).normal(size=(count, L, GENERATOR.code_dim)).astype(np.float32)
+    return (
+        np.random.default_rng(seed).normal(size=(count, L, GENERATOR.code_dim)).astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize(("resolution", "layers"), [(8, 4), (16, 6), (32, 8), (64, 10)])
 def test_there_are_as_many_layers_as_stylegan_has(resolution, layers):
-    generator = generators.style_small(resolution=resolution, code_dim=4, base_channels=2, max_channels=4)
-    assert generator.num_layers == layers and generator.resolution == resolution and generator.label_dim == 0
+    generator = generators.style_small(
+        resolution=resolution, code_dim=4, base_channels=2, max_channels=4
+    )
+    assert (
+        generator.num_layers == layers
+        and generator.resolution == resolution
+        and generator.label_dim == 0
+    )
     shapes = jax.eval_shape(generator.init, jax.random.key(0))
-    images = jax.eval_shape(generator.synthesize, shapes, jax.ShapeDtypeStruct((2, layers, 4), np.float32))
+    images = jax.eval_shape(
+        generator.synthesize, shapes, jax.ShapeDtypeStruct((2, layers, 4), np.float32)
+    )
     assert images.shape == (2, resolution, resolution, 3)
 
 
 @pytest.mark.parametrize("resolution", [4, 12, 20, 2, 1, 0, -8])
 def test_other_resolutions_are_refused(resolution):
-    with pytest.raises(ValueError, match=f"resolution must be a power of two and at least 8, got {resolution}"):
+    with pytest.raises(
+        ValueError, match=f"resolution must be a power of two and at least 8, got {resolution}"
+    ):
         generators.style_small(resolution=resolution)
 
 
@@ -51,7 +66,9 @@ def test_head_and_tail_make_the_whole_at_every_layer():
     assert expected.shape == (3, 16, 16, 3) and np.asarray(expected).std() > 1e-3
     for l in range(L + 1):
         features = head(params(), codes(1), l)
-        np.testing.assert_allclose(tail(params(), features, codes(1), l), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            tail(params(), features, codes(1), l), expected, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_head_depends_on_the_codes_before_the_cut_and_tail_on_those_after_it():
@@ -60,7 +77,9 @@ def test_head_depends_on_the_codes_before_the_cut_and_tail_on_those_after_it():
         coarse[:, :l], fine[:, l:] = codes(2)[:, :l], codes(2)[:, l:]
         np.testing.assert_array_equal(head(params(), fine, l), head(params(), codes(1), l))
         features = head(params(), codes(1), l)
-        np.testing.assert_array_equal(tail(params(), features, coarse, l), tail(params(), features, codes(1), l))
+        np.testing.assert_array_equal(
+            tail(params(), features, coarse, l), tail(params(), features, codes(1), l)
+        )
         # and style mixing: coarse layers of one example, fine layers of another
         mixed = tail(params(), head(params(), codes(2), l), codes(1), l)
         np.testing.assert_allclose(mixed, synthesize(params(), coarse), rtol=1e-5, atol=1e-6)
@@ -73,7 +92,9 @@ def test_advance_leads_from_one_head_to_another_by_the_codes_between_them():
     def both(params, codes, others):
         heads = {l: GENERATOR.head(params, codes, l) for pair in pairs for l in pair}
         foreign = {(l, m): others.at[:, l:m].set(codes[:, l:m]) for l, m in pairs}
-        return [(GENERATOR.advance(params, heads[l], foreign[l, m], l, m), heads[m]) for l, m in pairs]
+        return [
+            (GENERATOR.advance(params, heads[l], foreign[l, m], l, m), heads[m]) for l, m in pairs
+        ]
 
     for advanced, expected in both(params(), codes(1), codes(2)):
         np.testing.assert_allclose(advanced, expected, rtol=1e-5, atol=1e-6)
@@ -90,22 +111,35 @@ def test_every_layers_code_matters():
 def test_examples_do_not_touch_each_other():
     together = np.asarray(synthesize(params(), codes(1)))
     for i in range(3):
-        np.testing.assert_allclose(synthesize(params(), codes(1)[[i, i, i]])[0], together[i], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            synthesize(params(), codes(1)[[i, i, i]])[0], together[i], rtol=1e-5, atol=1e-6
+        )
 
 
 def test_truncation_leads_from_the_centre_to_the_code():
     z = np.asarray(GENERATOR.sample(jax.random.key(0), 4))
     full = np.asarray(map_codes(params(), z))
     centre = np.asarray(map_codes(params(), np.zeros((1, GENERATOR.code_dim), np.float32)))
-    assert full.shape == (4, L, GENERATOR.code_dim) and np.all(full == full[:, :1]) and np.abs(full[0] - full[1]).max() > 0.1
+    assert (
+        full.shape == (4, L, GENERATOR.code_dim)
+        and np.all(full == full[:, :1])
+        and np.abs(full[0] - full[1]).max() > 0.1
+    )
     np.testing.assert_allclose(map_codes(params(), z, truncation_psi=1.0), full, atol=1e-6)
-    np.testing.assert_allclose(map_codes(params(), z, truncation_psi=0.0), np.broadcast_to(centre, full.shape), atol=1e-6)
-    np.testing.assert_allclose(map_codes(params(), z, truncation_psi=0.7), centre + 0.7 * (full - centre), atol=1e-6)
+    np.testing.assert_allclose(
+        map_codes(params(), z, truncation_psi=0.0), np.broadcast_to(centre, full.shape), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        map_codes(params(), z, truncation_psi=0.7), centre + 0.7 * (full - centre), atol=1e-6
+    )
 
 
 def test_truncation_stops_at_its_cutoff():
     z = np.asarray(GENERATOR.sample(jax.random.key(0), 4))
-    full, centre = np.asarray(map_codes(params(), z)), np.asarray(map_codes(params(), z, truncation_psi=0.0))
+    full, centre = (
+        np.asarray(map_codes(params(), z)),
+        np.asarray(map_codes(params(), z, truncation_psi=0.0)),
+    )
     for cutoff in (0, 2, L):
         cut = np.asarray(map_codes(params(), z, truncation_psi=0.0, truncation_cutoff=cutoff))
         np.testing.assert_allclose(cut[:, :cutoff], centre[:, :cutoff], atol=1e-6)
@@ -137,7 +171,14 @@ def test_the_shipped_weights_are_small_load_and_draw_digits_in_colour():
 def test_the_shipped_weights_have_a_card_that_says_how_they_were_made():
     for file in WEIGHTS.glob("*.npz"):
         card = json.loads(file.with_suffix(".json").read_text())
-        assert {"what", "trained_on", "command", "minutes", "machine", "reconstruction_error"} <= set(card)
+        assert {
+            "what",
+            "trained_on",
+            "command",
+            "minutes",
+            "machine",
+            "reconstruction_error",
+        } <= set(card)
         assert card["minutes"] > 0 and "natra_jax.main" in card["command"]
         error = card["reconstruction_error"]
         assert 0 < error["val_iid"] < error["variance_of_val_iid"] and error["metric"]

@@ -22,8 +22,13 @@ def upsampled(x, taps):
     n, (count, height, width, channels) = len(taps), x.shape
     kernel = 4 * np.outer(taps, taps) / np.sum(taps) ** 2
     z = np.zeros((count, 2 * height + n, 2 * width + n, channels))
-    z[:, (n + 1) // 2 : (n + 1) // 2 + 2 * height : 2, (n + 1) // 2 : (n + 1) // 2 + 2 * width : 2] = x
-    return sum(kernel[n - 1 - a, n - 1 - b] * z[:, a : a + 2 * height, b : b + 2 * width] for a, b in np.ndindex(n, n))
+    z[
+        :, (n + 1) // 2 : (n + 1) // 2 + 2 * height : 2, (n + 1) // 2 : (n + 1) // 2 + 2 * width : 2
+    ] = x
+    return sum(
+        kernel[n - 1 - a, n - 1 - b] * z[:, a : a + 2 * height, b : b + 2 * width]
+        for a, b in np.ndindex(n, n)
+    )
 
 
 def own_convolution(x, kernels, taps):
@@ -31,15 +36,23 @@ def own_convolution(x, kernels, taps):
     count, height, width, _ = x.shape
     if taps is None:
         z = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        return sum(np.einsum("bhwc,bck->bhwk", z[:, a : a + height, b : b + width], kernels[:, a, b]) for a, b in np.ndindex(3, 3))
+        return sum(
+            np.einsum("bhwc,bck->bhwk", z[:, a : a + height, b : b + width], kernels[:, a, b])
+            for a, b in np.ndindex(3, 3)
+        )
     y = np.zeros((count, 2 * height + 1, 2 * width + 1, kernels.shape[-1]))
     for a, b in np.ndindex(3, 3):
-        y[:, a : a + 2 * height : 2, b : b + 2 * width : 2] += np.einsum("bhwc,bck->bhwk", x, kernels[:, a, b])
+        y[:, a : a + 2 * height : 2, b : b + 2 * width : 2] += np.einsum(
+            "bhwc,bck->bhwk", x, kernels[:, a, b]
+        )
     n = len(taps)
     filtered = 4 * np.outer(taps, taps) / np.sum(taps) ** 2
     z = np.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)))
     assert n == 4
-    return sum(filtered[3 - a, 3 - b] * z[:, a : a + 2 * height, b : b + 2 * width] for a, b in np.ndindex(4, 4))
+    return sum(
+        filtered[3 - a, 3 - b] * z[:, a : a + 2 * height, b : b + 2 * width]
+        for a, b in np.ndindex(4, 4)
+    )
 
 
 def written_out(params, codes, architecture, noises, taps=TAPS, clamp=CLAMP):
@@ -78,10 +91,14 @@ def written_out(params, codes, architecture, noises, taps=TAPS, clamp=CLAMP):
         x = y
         if architecture == "skip":
             image = upsampled(image, taps) + to_rgb(x, params["rgbs"][level], 2 * level + 1)
-    return image if architecture == "skip" else to_rgb(x, params["rgbs"][0], 2 * levels + 1), np.mean(cut)
+    return image if architecture == "skip" else to_rgb(
+        x, params["rgbs"][0], 2 * levels + 1
+    ), np.mean(cut)
 
 
-@pytest.mark.parametrize(("architecture", "channels"), [("skip", (5, 6, 4)), ("resnet", (4, 5)), ("orig", (4, 5))])
+@pytest.mark.parametrize(
+    ("architecture", "channels"), [("skip", (5, 6, 4)), ("resnet", (4, 5)), ("orig", (4, 5))]
+)
 def test_images_equal_those_of_a_network_written_out_in_numpy(architecture, channels):
     generator = stylegan2(
         resolution=4 * 2 ** (len(channels) - 1),
@@ -100,20 +117,34 @@ def test_images_equal_those_of_a_network_written_out_in_numpy(architecture, chan
     drawn = [rng.normal(size=(2, side, side, 1)).astype(np.float32) for side in sides]
     with jax.default_matmul_precision("highest"):
         images = jax.jit(generator.synthesize)(params, codes)
-    expected, cut = written_out(params, codes, architecture, [noise[..., None] for noise in params["buffers"]["noise"]])
+    expected, cut = written_out(
+        params, codes, architecture, [noise[..., None] for noise in params["buffers"]["noise"]]
+    )
     assert 0.05 < cut < 0.95
     np.testing.assert_allclose(images, expected, rtol=1e-4, atol=2e-5)
     if architecture == "resnet":  # noise that is given, the same for all examples or of each
         drawn[1] = drawn[1][:1]
         with jax.default_matmul_precision("highest"):
-            given = jax.jit(lambda p, c, n: generator.synthesize(p, c, noise=n))(params, codes, drawn)
-        np.testing.assert_allclose(given, written_out(params, codes, architecture, drawn)[0], rtol=1e-4, atol=2e-5)
+            given = jax.jit(lambda p, c, n: generator.synthesize(p, c, noise=n))(
+                params, codes, drawn
+            )
+        np.testing.assert_allclose(
+            given, written_out(params, codes, architecture, drawn)[0], rtol=1e-4, atol=2e-5
+        )
         assert np.abs(images - given).max() > 0.01
 
 
 @pytest.mark.parametrize("joint_norm", [False, True])
 def test_the_mapping_network_equals_one_written_out_in_numpy(joint_norm):
-    generator = stylegan2(resolution=8, channels=(2, 2), label_dim=3, embed_features=5, joint_norm=joint_norm, mapping_features=9, **SMALL)
+    generator = stylegan2(
+        resolution=8,
+        channels=(2, 2),
+        label_dim=3,
+        embed_features=5,
+        joint_norm=joint_norm,
+        mapping_features=9,
+        **SMALL,
+    )
     params = laws.random_params(generator)
     z, label = np.random.default_rng(0).normal(size=(4, 7)), np.array([0, 2, 1, 2])
     mapping = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["mapping"])
@@ -135,7 +166,14 @@ def test_the_mapping_network_equals_one_written_out_in_numpy(joint_norm):
     [
         {"channels": (4, 3)},
         pytest.param(
-            {"channels": (4, 3), "architecture": "resnet", "label_dim": 2, "conv_clamp": 2.0, "embed_features": 3}, marks=pytest.mark.slow
+            {
+                "channels": (4, 3),
+                "architecture": "resnet",
+                "label_dim": 2,
+                "conv_clamp": 2.0,
+                "embed_features": 3,
+            },
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -160,7 +198,10 @@ def test_codes_expanded_between_the_convolutions_of_a_residual_block_weigh_both_
 
     composed, alone = both(params, codes)
     for found, one, weight in zip(composed, alone, np.split(weights, 2, axis=2), strict=True):
-        expected = weight[:, 0, None, None] * np.asarray(one) + weight[:, 1, None, None] * np.asarray(one)[::-1]
+        expected = (
+            weight[:, 0, None, None] * np.asarray(one)
+            + weight[:, 1, None, None] * np.asarray(one)[::-1]
+        )
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -169,8 +210,12 @@ def test_modulated_convolutions_equal_nvidias():
     x, kernel = golden["in/x"].transpose(0, 2, 3, 1), golden["in/w3"].transpose(2, 3, 1, 0)
     plain = modulated_conv2d(x, kernel, golden["in/styles"])
     up = modulated_conv2d(x, kernel, golden["in/styles"], TAPS)
-    np.testing.assert_allclose(plain, golden["modulated_conv2d/0"].transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(up, golden["modulated_conv2d/1"].transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        plain, golden["modulated_conv2d/0"].transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        up, golden["modulated_conv2d/1"].transpose(0, 2, 3, 1), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -187,11 +232,22 @@ def test_random_noise_differs_between_keys_examples_and_convolutions_and_none_le
     @jax.jit
     def images(params, key):
         random = generator.synthesize(params, same, noise="random", key=key)
-        mixed = [generator.synthesize(params, same, noise=[*["none"] * l, "random", *["none"] * (2 - l)], key=key) for l in range(3)]
+        mixed = [
+            generator.synthesize(
+                params, same, noise=[*["none"] * l, "random", *["none"] * (2 - l)], key=key
+            )
+            for l in range(3)
+        ]
         silent = params | {
-            "synthesis": params["synthesis"] | {"convs": [c | {"noise_strength": 0.0} for c in params["synthesis"]["convs"]]}
+            "synthesis": params["synthesis"]
+            | {"convs": [c | {"noise_strength": 0.0} for c in params["synthesis"]["convs"]]}
         }
-        return random, mixed, generator.synthesize(params, same, noise="none"), generator.synthesize(silent, same)
+        return (
+            random,
+            mixed,
+            generator.synthesize(params, same, noise="none"),
+            generator.synthesize(silent, same),
+        )
 
     random, mixed, none, silent = images(params, jax.random.key(0))
     np.testing.assert_allclose(none, silent, rtol=1e-5, atol=1e-5)
@@ -226,7 +282,9 @@ def test_style_holds_all_directions_in_which_a_code_acts(small):
 
     @jax.jit
     def moved(params, codes, l, by):
-        return generator.synthesize(params, codes.at[:, l].add(by)) - generator.synthesize(params, codes)
+        return generator.synthesize(params, codes.at[:, l].add(by)) - generator.synthesize(
+            params, codes
+        )
 
     for l in range(generator.num_layers):
         matrix = np.asarray(generator.style(params, l))
@@ -240,7 +298,10 @@ def test_style_holds_all_directions_in_which_a_code_acts(small):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 0.02), ("bfloat16", 0.15)])
 def test_low_precision_is_close_and_keeps_large_weights_in_range(dtype, tolerance):
     options = {"resolution": 16, "channels": (4, 4, 3), **SMALL}
-    whole, low = stylegan2(**options), stylegan2(dtype=dtype, low_precision_resolutions=1, **options)
+    whole, low = (
+        stylegan2(**options),
+        stylegan2(dtype=dtype, low_precision_resolutions=1, **options),
+    )
     params = laws.random_params(whole)
     codes = laws.random_codes(whole, params)
     # a scale of a kernel and of the styles changes nothing, save where squares overflow
@@ -261,7 +322,9 @@ def test_low_precision_is_close_and_keeps_large_weights_in_range(dtype, toleranc
 
 def test_the_full_network_has_the_published_size():
     params = jax.eval_shape(stylegan2(resolution=1024).init, jax.random.key(0))
-    sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()}
+    sizes = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()
+    }
     # what NVIDIA's TensorFlow program prints as the number of trainable parameters; the mean code is none of them
     assert sizes["mapping"] - 512 + sizes["synthesis"] == 30_370_060
     assert stylegan2(resolution=1024).num_layers == 18

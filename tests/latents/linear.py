@@ -21,7 +21,9 @@ class Linear(nn.Module):
         return nn.Dense(self.outputs, use_bias=False)(images.reshape(len(images), -1))
 
 
-def linear_encoder(generator: Generator, codes: str = "w+", layout: Expansion | None = None) -> InverseEncoder:
+def linear_encoder(
+    generator: Generator, codes: str = "w+", layout: Expansion | None = None
+) -> InverseEncoder:
     made = inverse_encoder(generator, codes=codes, widths=(1,), hidden=1, layout=layout)
     return made._replace(network=Linear(made.network.outputs))
 

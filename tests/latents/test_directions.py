@@ -33,7 +33,9 @@ def true_vectors(seed=1):
 def population(count=2000, noise=0.05):
     """Codes [K, L, D] around a mean, moved by the factors; the layers outside FIRST to STOP follow the factors too."""
     rng = np.random.default_rng(2)
-    codes = rng.normal(size=(L, D)) + np.einsum("kf,f,fld->kld", factors(count), SPREAD, true_vectors())
+    codes = rng.normal(size=(L, D)) + np.einsum(
+        "kf,f,fld->kld", factors(count), SPREAD, true_vectors()
+    )
     codes[:, 0] += 5 * factors(count)[:, [0]]
     return (codes + noise * rng.normal(size=codes.shape)).astype(np.float32)
 
@@ -42,11 +44,21 @@ def isometry(generator):
     """Parameters of `linear_generator` under which images are as far from each other as codes."""
     pixels = generator.resolution**2
     matrix = np.linalg.qr(np.random.default_rng(3).normal(size=(pixels, pixels)))[0][: L * D]
-    return {"constant": np.ones(pixels, np.float32), "layers": matrix.reshape(L, D, pixels).astype(np.float32)}
+    return {
+        "constant": np.ones(pixels, np.float32),
+        "layers": matrix.reshape(L, D, pixels).astype(np.float32),
+    }
 
 
 def discover(codes, seen, **options):
-    settings = {"method": "pca", "num": 3, "layers": (FIRST, STOP), "seed": 0, "fingerprint": "made-for", "dim": 3}
+    settings = {
+        "method": "pca",
+        "num": 3,
+        "layers": (FIRST, STOP),
+        "seed": 0,
+        "fingerprint": "made-for",
+        "dim": 3,
+    }
     return directions.discover(codes, seen, **settings | options)
 
 
@@ -70,12 +82,18 @@ def test_the_true_directions_are_found_in_the_order_of_their_spread(where, regre
 
 def test_principal_axes_do_not_depend_on_how_the_coordinates_were_stretched():
     codes = population()
-    stretched = factors(len(codes)) * [0.1, 5.0, 1.0] @ np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))[0]
+    stretched = (
+        factors(len(codes))
+        * [0.1, 5.0, 1.0]
+        @ np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))[0]
+    )
     principal = discover(codes, stretched, regression="principal")
     np.testing.assert_array_less(0.99, np.abs(np.diag(cosines(principal.vectors, true_vectors()))))
     # while the columns themselves follow the coordinates: the second factor is the widest of them
     whitened = discover(codes, stretched, regression="whitened")
-    np.testing.assert_array_less(0.99, np.abs(cosines(whitened.vectors, true_vectors())[[0, 1, 2], [1, 2, 0]]))
+    np.testing.assert_array_less(
+        0.99, np.abs(cosines(whitened.vectors, true_vectors())[[0, 1, 2], [1, 2, 0]])
+    )
 
 
 def least_squares(coordinates, codes):
@@ -92,7 +110,9 @@ def test_the_regression_is_eq_11(monkeypatch):
     monkeypatch.setattr(directions.reduction, "reduce", lambda *_, **__: tangled.copy())
     each = discover(codes, codes, regression="per_coordinate").vectors
     for j, vector in enumerate(each):
-        np.testing.assert_allclose(vector[FIRST:STOP], least_squares(tangled[:, [j]], codes)[0], atol=1e-5)
+        np.testing.assert_allclose(
+            vector[FIRST:STOP], least_squares(tangled[:, [j]], codes)[0], atol=1e-5
+        )
     # the joint fit on principal coordinates, up to sign
     principal = tangled @ np.linalg.svd(tangled, full_matrices=False)[2].T
     joint = discover(codes, codes, regression="whitened").vectors[:, FIRST:STOP]
@@ -106,8 +126,12 @@ def test_what_is_held_varies_in_nothing_but_the_class_less_part():
     codes = np.random.default_rng(0).normal(size=(50, 3, 4)).astype(np.float32)
     held = directions.hold_class(generator, codes)
     np.testing.assert_array_equal(held[..., [1, 2]], codes[..., [1, 2]])
-    np.testing.assert_allclose(held[..., [0, 3]], np.broadcast_to(codes[..., [0, 3]].mean(0), (50, 3, 2)), atol=1e-6)
-    found = directions.discover(held, held, method="pca", num=3, layers=(0, 2), seed=0, fingerprint="", dim=4)
+    np.testing.assert_allclose(
+        held[..., [0, 3]], np.broadcast_to(codes[..., [0, 3]].mean(0), (50, 3, 2)), atol=1e-6
+    )
+    found = directions.discover(
+        held, held, method="pca", num=3, layers=(0, 2), seed=0, fingerprint="", dim=4
+    )
     assert len(found.names) == 3
     np.testing.assert_allclose(found.vectors[..., [0, 3]], 0, atol=1e-6)
     np.testing.assert_array_equal(directions.hold_class(linear_generator(3, 4), codes), codes)
@@ -116,7 +140,9 @@ def test_what_is_held_varies_in_nothing_but_the_class_less_part():
 @pytest.mark.parametrize("regression", directions.REGRESSIONS)
 def test_coordinates_that_are_the_factors_lead_to_the_true_directions(regression, monkeypatch):
     codes = population()
-    monkeypatch.setattr(directions.reduction, "reduce", lambda *_, **__: factors(len(codes)) * [30.0, 2.0, 0.1])
+    monkeypatch.setattr(
+        directions.reduction, "reduce", lambda *_, **__: factors(len(codes)) * [30.0, 2.0, 0.1]
+    )
     found = discover(codes, codes, method="umap", regression=regression)
     np.testing.assert_array_less(0.99, np.abs(np.diag(cosines(found.vectors, true_vectors()))))
     np.testing.assert_allclose(found.sigma, SPREAD, rtol=0.05)
@@ -131,9 +157,13 @@ def test_directions_are_unit_masked_named_and_measured_after_masking(regression)
     np.testing.assert_allclose(np.square(found.vectors).sum((1, 2)), 1, atol=1e-5)
     np.testing.assert_array_equal(found.mask, np.tile([False, True, True, False], (count, 1)))
     assert np.all(found.vectors[:, [0, 3]] == 0)
-    assert len(set(found.names)) == count and all("pca" in name and "1-2" in name for name in found.names)
+    assert len(set(found.names)) == count and all(
+        "pca" in name and "1-2" in name for name in found.names
+    )
     np.testing.assert_allclose(found.mean, codes.mean(0), atol=1e-5)
-    projections = [[np.sum(code * vector) for code in codes.astype(np.float64)] for vector in found.vectors]
+    projections = [
+        [np.sum(code * vector) for code in codes.astype(np.float64)] for vector in found.vectors
+    ]
     np.testing.assert_allclose(found.sigma, np.std(projections, axis=1), rtol=1e-4)
     assert np.all(np.isinf(found.useful)) and found.useful.shape == (count,)
     overlap = np.abs(cosines(found.vectors, found.vectors)) - np.eye(count)
@@ -144,7 +174,9 @@ def test_directions_are_unit_masked_named_and_measured_after_masking(regression)
 def test_a_population_that_varies_along_one_direction_has_one(regression):
     f = factors(400)
     codes = (1 + f[:, :1, None] * true_vectors()[:1].reshape(1, L, D)).astype(np.float32)
-    found = discover(codes, f * [3, 2, 1], regression=regression)  # coordinates of which two say nothing of the codes
+    found = discover(
+        codes, f * [3, 2, 1], regression=regression
+    )  # coordinates of which two say nothing of the codes
     assert len(found.vectors) == len(found.names) == len(found.sigma) == 1
     assert abs(cosines(found.vectors, true_vectors())[0, 0]) > 0.99
 
@@ -161,7 +193,10 @@ def test_no_more_directions_than_asked_for_and_the_widest_first():
 @pytest.mark.parametrize("at", [0, STOP - 1, STOP, L])
 def test_activations_differ_through_the_moved_layers_alone(at):
     generator = linear_generator(L, D, resolution=3)
-    params = {"constant": np.ones(9, np.float32), "layers": np.random.default_rng(5).normal(size=(L, D, 9)).astype(np.float32)}
+    params = {
+        "constant": np.ones(9, np.float32),
+        "layers": np.random.default_rng(5).normal(size=(L, D, 9)).astype(np.float32),
+    }
     codes = population(23)
     seen = directions.activations(generator, params, codes, (FIRST, STOP), at, batch_size=7)
     moved, up_to = np.repeat(codes.mean(0)[None], len(codes), axis=0), at or STOP
@@ -174,12 +209,18 @@ def test_activations_of_layers_that_are_not_reached_or_that_would_not_fit_are_re
     generator = linear_generator(L, D, resolution=3)
     params = generator.init(jax.random.key(0))
     for at in (FIRST, L + 1):
-        with pytest.raises(ValueError, match=rf"at must be a layer behind the first that moves, in {FIRST + 1}..{L}, got {at}"):
+        with pytest.raises(
+            ValueError,
+            match=rf"at must be a layer behind the first that moves, in {FIRST + 1}..{L}, got {at}",
+        ):
             directions.activations(generator, params, population(5), (FIRST, STOP), at)
     with pytest.raises(ValueError, match="layers must be a range inside 0..4, got 3..2"):
         directions.activations(generator, params, population(5), (3, 2))
     many = np.broadcast_to(np.zeros(1, np.float32), (10**9, L, D))
-    with pytest.raises(ValueError, match="activations of 1000000000 codes after layer 3 are 34 GiB: see an earlier layer"):
+    with pytest.raises(
+        ValueError,
+        match="activations of 1000000000 codes after layer 3 are 34 GiB: see an earlier layer",
+    ):
         directions.activations(generator, params, many, (FIRST, STOP))
     with pytest.raises(ValueError, match="the codes do not vary in what is seen of them"):
         discover(population(20), np.ones((20, 7)), method="umap")
@@ -189,13 +230,20 @@ def white(count=300):
     """Codes [K, 1, D] of which no direction stands out: their sample covariance is the identity."""
     codes = np.random.default_rng(6).normal(size=(count, D))
     codes -= codes.mean(0)
-    return np.linalg.solve(np.linalg.cholesky(codes.T @ codes / count), codes.T).T[:, None].astype(np.float32)
+    return (
+        np.linalg.solve(np.linalg.cholesky(codes.T @ codes / count), codes.T)
+        .T[:, None]
+        .astype(np.float32)
+    )
 
 
 def test_among_isotropic_codes_both_activations_and_weights_tell_the_directions_that_change_the_image_most():
     # a generator without a mapping network: one layer of codes, whose activations the regression of eq. 11 starts from
     generator, codes = linear_generator(1, D, resolution=4), white()
-    params = {"constant": np.ones(16, np.float32), "layers": np.random.default_rng(7).normal(size=(1, D, 16)).astype(np.float32)}
+    params = {
+        "constant": np.ones(16, np.float32),
+        "layers": np.random.default_rng(7).normal(size=(1, D, 16)).astype(np.float32),
+    }
     _, _, axes = np.linalg.svd(params["layers"][0].T)
     seen = directions.activations(generator, params, codes, (0, 1), at=1)
     from_activations = discover(codes, seen, layers=(0, 1), dim=D, num=D, regression="whitened")
@@ -222,10 +270,16 @@ def test_unknown_methods_regressions_and_layers_are_refused_by_name():
     codes = population(20)
     with pytest.raises(ValueError, match="method must be one of umap, pca, got 'umpa'"):
         discover(codes, codes, method="umpa")
-    with pytest.raises(ValueError, match="regression must be one of principal, whitened, per_coordinate, got 'joint'"):
+    with pytest.raises(
+        ValueError,
+        match="regression must be one of principal, whitened, per_coordinate, got 'joint'",
+    ):
         discover(codes, codes, regression="joint")
     for layers in ((2, 2), (3, 1), (-1, 2), (0, L + 1)):
-        with pytest.raises(ValueError, match=rf"layers must be a range inside 0..{L}, got {layers[0]}\.\.{layers[1]}"):
+        with pytest.raises(
+            ValueError,
+            match=rf"layers must be a range inside 0..{L}, got {layers[0]}\.\.{layers[1]}",
+        ):
             discover(codes, codes, layers=layers)
 
 
@@ -242,13 +296,21 @@ def test_directions_outside_are_orthogonal_to_those_inside_and_take_the_most_of_
     along = discover(codes, codes[:, FIRST:STOP], num=2)
     out = directions.outside(codes, along, num)
     count = min(2 if num is None else num, SIZE - 2)
-    assert out.vectors.shape == (count, L, D) and len(out.names) == len(out.sigma) == len(out.useful) == count
+    assert (
+        out.vectors.shape == (count, L, D)
+        and len(out.names) == len(out.sigma) == len(out.useful) == count
+    )
     np.testing.assert_allclose(cosines(out.vectors, along.vectors), 0, atol=1e-5)
     np.testing.assert_allclose(cosines(out.vectors, out.vectors), np.eye(count), atol=1e-5)
     np.testing.assert_array_equal(out.mask.any(0), along.mask.any(0))
-    assert not out.vectors[:, [0, 3]].any() and out.generator_fingerprint == along.generator_fingerprint
+    assert (
+        not out.vectors[:, [0, 3]].any()
+        and out.generator_fingerprint == along.generator_fingerprint
+    )
     # sigma is the standard deviation of the codes along each, the widest first
-    np.testing.assert_allclose(out.sigma, np.einsum("kld,jld->kj", codes - codes.mean(0), out.vectors).std(0), rtol=1e-4)
+    np.testing.assert_allclose(
+        out.sigma, np.einsum("kld,jld->kj", codes - codes.mean(0), out.vectors).std(0), rtol=1e-4
+    )
     assert np.all(np.diff(out.sigma) < 1e-6)
     np.testing.assert_allclose(out.mean, codes.mean(0), rtol=1e-5)
     # the best linear summary of the rest is its leading principal components
@@ -261,27 +323,49 @@ def test_directions_inside_and_outside_span_all_that_varies():
     codes = population(noise=0.3)
     along = discover(codes, codes[:, FIRST:STOP], num=2)
     out = directions.outside(codes, along, SIZE)
-    np.testing.assert_allclose(residual(codes, np.concatenate([along.vectors, out.vectors])), 0, atol=1e-4)
+    np.testing.assert_allclose(
+        residual(codes, np.concatenate([along.vectors, out.vectors])), 0, atol=1e-4
+    )
     assert np.abs(residual(codes, along.vectors)).max() > 0.1
 
 
 def test_ranges_sought_apart_are_put_together():
     codes = population(noise=0.3)
-    parts = [discover(codes, codes[:, slice(*layers)], layers=layers, num=2) for layers in directions.ranges(((1, 2), (2, 3)))]
+    parts = [
+        discover(codes, codes[:, slice(*layers)], layers=layers, num=2)
+        for layers in directions.ranges(((1, 2), (2, 3)))
+    ]
     both = directions.concatenate(parts)
-    assert both.names == parts[0].names + parts[1].names == ("pca0_layers1-1", "pca1_layers1-1", "pca0_layers2-2", "pca1_layers2-2")
-    np.testing.assert_array_equal(both.mask, np.repeat([[False, True, False, False], [False, False, True, False]], 2, axis=0))
+    assert (
+        both.names
+        == parts[0].names + parts[1].names
+        == ("pca0_layers1-1", "pca1_layers1-1", "pca0_layers2-2", "pca1_layers2-2")
+    )
+    np.testing.assert_array_equal(
+        both.mask, np.repeat([[False, True, False, False], [False, False, True, False]], 2, axis=0)
+    )
     for name in ("vectors", "sigma", "useful"):
-        np.testing.assert_array_equal(getattr(both, name), np.concatenate([getattr(part, name) for part in parts]))
+        np.testing.assert_array_equal(
+            getattr(both, name), np.concatenate([getattr(part, name) for part in parts])
+        )
     assert both.generator_fingerprint == "made-for" and both.method == "pca"
     np.testing.assert_array_equal(both.mean, parts[0].mean)
 
 
 def test_of_ranges_that_overlap_parallel_directions_are_kept_once():
     codes = population()
-    wide, narrow = (discover(codes, codes[:, slice(*layers)], layers=layers, num=2) for layers in ((0, L), (0, 2)))
-    twice = directions.concatenate([wide, wide._replace(names=("again", "and again"), method="other")])
-    assert twice.names == wide.names and len(twice.vectors) == len(twice.sigma) == 2 and twice.method == "pca, other"
+    wide, narrow = (
+        discover(codes, codes[:, slice(*layers)], layers=layers, num=2)
+        for layers in ((0, L), (0, 2))
+    )
+    twice = directions.concatenate(
+        [wide, wide._replace(names=("again", "and again"), method="other")]
+    )
+    assert (
+        twice.names == wide.names
+        and len(twice.vectors) == len(twice.sigma) == 2
+        and twice.method == "pca, other"
+    )
     both = directions.concatenate([wide, narrow])
     overlap = np.abs(cosines(both.vectors, both.vectors)) - np.eye(len(both.vectors))
     assert 2 <= len(both.vectors) <= 4 and overlap.max() <= 0.9 + 1e-5
@@ -293,7 +377,10 @@ def test_what_does_not_belong_together_is_not_put_together():
     other_names = discover(codes, codes, num=2)._replace(names=("pca0_layers1-2", "pca0_layers1-2"))
     for several, complaint in (
         ([], "there are no directions"),
-        ([found, found._replace(generator_fingerprint="other")], "different generators or populations"),
+        (
+            [found, found._replace(generator_fingerprint="other")],
+            "different generators or populations",
+        ),
         ([found, found._replace(mean=found.mean + 1)], "different generators or populations"),
         ([found, other_names], "the same name"),
     ):
@@ -302,10 +389,17 @@ def test_what_does_not_belong_together_is_not_put_together():
 
 
 def test_layers_are_one_range_or_several():
-    assert directions.ranges((4, 6)) == directions.ranges(((4, 6),)) == directions.ranges([[4, 6]]) == ((4, 6),)
+    assert (
+        directions.ranges((4, 6))
+        == directions.ranges(((4, 6),))
+        == directions.ranges([[4, 6]])
+        == ((4, 6),)
+    )
     assert directions.ranges(((0, 2), (4, 6))) == ((0, 2), (4, 6))
     for wrong in ((), (1,), (1, 2, 3), ((0, 1), 2), (0.5, 1), ((0, 1), (2,)), (True, 2)):
-        with pytest.raises(ValueError, match=r"layers must be \(first, stop\) or several of these, got"):
+        with pytest.raises(
+            ValueError, match=r"layers must be \(first, stop\) or several of these, got"
+        ):
             directions.ranges(wrong)
 
 
@@ -313,7 +407,10 @@ def test_within_classes_what_tells_them_apart_is_gone_and_what_varies_at_one_lab
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.repeat(np.arange(5), 40))
     between, within = np.eye(12)[[2, 7]].reshape(2, 3, 4)
-    codes = 9.0 * rng.normal(size=5)[labels][:, None, None] * between + rng.normal(size=200)[:, None, None] * within
+    codes = (
+        9.0 * rng.normal(size=5)[labels][:, None, None] * between
+        + rng.normal(size=200)[:, None, None] * within
+    )
     codes = (codes + 0.01 * rng.normal(size=codes.shape)).astype(np.float32)
     centred = directions.within_classes(codes, labels)
     assert centred.dtype == codes.dtype
@@ -321,7 +418,12 @@ def test_within_classes_what_tells_them_apart_is_gone_and_what_varies_at_one_lab
         of_class = labels == label
         np.testing.assert_allclose(centred[of_class].mean(0), codes.mean(0), atol=1e-5)
         moves = np.diff(codes[of_class], axis=0)
-        np.testing.assert_allclose(np.diff(centred[of_class], axis=0), moves, atol=1e-5, err_msg="differences within a class stay")
+        np.testing.assert_allclose(
+            np.diff(centred[of_class], axis=0),
+            moves,
+            atol=1e-5,
+            err_msg="differences within a class stay",
+        )
     settings = {"method": "pca", "num": 1, "layers": (0, 3), "seed": 0, "fingerprint": "", "dim": 3}
     for population, axis in ((codes, between), (centred, within)):
         found = directions.discover(population, population, **settings)

@@ -21,7 +21,9 @@ from tests.latents.linear import Linear, linear_encoder, weights
 L, D, B, SHAPE, PIXELS = 3, 2, 4, (4, 4, 1), 16
 GENERATOR = linear_generator(L, D, resolution=4)
 PARAMS = linear_params(GENERATOR)
-FLAT = PARAMS["layers"].reshape(L * D, PIXELS).astype(np.float64)  # codes @ FLAT + constant are the pixels
+FLAT = (
+    PARAMS["layers"].reshape(L * D, PIXELS).astype(np.float64)
+)  # codes @ FLAT + constant are the pixels
 RNG = np.random.default_rng(0)
 MEAN = RNG.normal(size=(L, D)).astype(np.float32)
 REAL = RNG.normal(size=(B, *SHAPE)).astype(np.float32)
@@ -55,8 +57,12 @@ def test_of_several_codes_each_has_an_answer_of_its_own_and_they_have_logits(kin
     codes, logits = layout.unpack(jax.jit(encoder.encode)(weights(kernel, MEAN), REAL))
     answer = REAL.reshape(B, -1) @ kernel
     offsets = answer[:, : 3 * vectors * D].reshape(B, 3, vectors, D)
-    np.testing.assert_allclose(codes, np.broadcast_to(MEAN + offsets, (B, 3, L, D)), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(logits, answer[:, 3 * vectors * D :].reshape(B, 3, PIXELS), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        codes, np.broadcast_to(MEAN + offsets, (B, 3, L, D)), rtol=1e-4, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        logits, answer[:, 3 * vectors * D :].reshape(B, 3, PIXELS), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_an_unknown_kind_of_codes_is_refused():
@@ -77,27 +83,54 @@ def features(x):
     pixel_loss=st.sampled_from(["l1", "l2"]),
     perceptual=st.booleans(),
 )
-def test_reconstruction_is_eq_9_image_by_image(real, decoded, gamma1, gamma2, pixel_loss, perceptual):
+def test_reconstruction_is_eq_9_image_by_image(
+    real, decoded, gamma1, gamma2, pixel_loss, perceptual
+):
     error = real.astype(np.float64) - decoded
     pixels = (np.square(error) if pixel_loss == "l2" else np.abs(error)).mean((1, 2, 3))
     seen = zip((real[:, ::2], np.tanh(real)), (decoded[:, ::2], np.tanh(decoded)), strict=True)
     layers = sum(np.abs(a - b).mean((1, 2, 3)) for a, b in seen) if perceptual else np.zeros(2)
-    terms, features_fn = Reconstruction(gamma1, gamma2, pixel_loss), features if perceptual else None
-    np.testing.assert_allclose(terms.errors(features_fn, real, decoded), [pixels, layers], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(terms.loss(features_fn, real, decoded), gamma1 * pixels + gamma2 * layers, rtol=1e-4, atol=1e-6)
+    terms, features_fn = (
+        Reconstruction(gamma1, gamma2, pixel_loss),
+        features if perceptual else None,
+    )
+    np.testing.assert_allclose(
+        terms.errors(features_fn, real, decoded), [pixels, layers], rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        terms.loss(features_fn, real, decoded),
+        gamma1 * pixels + gamma2 * layers,
+        rtol=1e-4,
+        atol=1e-6,
+    )
 
 
 def kernel_of(encoder, seed=2):
-    return (0.1 * np.random.default_rng(seed).normal(size=(PIXELS, encoder.network.outputs))).astype(np.float32)
+    return (
+        0.1 * np.random.default_rng(seed).normal(size=(PIXELS, encoder.network.outputs))
+    ).astype(np.float32)
 
 
-def step(encoder, kernel, *, generator=GENERATOR, optimizer=None, gammas=(1.0, 0.0), opponent=None, **settings):
+def step(
+    encoder,
+    kernel,
+    *,
+    generator=GENERATOR,
+    optimizer=None,
+    gammas=(1.0, 0.0),
+    opponent=None,
+    **settings,
+):
     """(state, metrics) after one step from kernel, by default of plain gradient descent with a learning rate of 1."""
     optimizer = optimizer or optax.sgd(1.0)
-    make = inverse.make_step(encoder, generator, optimizer, Reconstruction(*gammas), **{"gamma_codes": 0.0} | settings)
+    make = inverse.make_step(
+        encoder, generator, optimizer, Reconstruction(*gammas), **{"gamma_codes": 0.0} | settings
+    )
     state = inverse.fit_state(weights(kernel, MEAN), optimizer, KEY)
     if opponent is not None:
-        state = state._replace(opponent=inverse.Opponent(opponent, settings["discriminator_optimizer"].init(opponent)))
+        state = state._replace(
+            opponent=inverse.Opponent(opponent, settings["discriminator_optimizer"].init(opponent))
+        )
     return jax.jit(make)((PARAMS, jax.tree_util.Partial(features)), state, {"image": REAL})
 
 
@@ -115,7 +148,11 @@ def sampled():
 
 def test_an_iteration_follows_eq_8_and_from_there_both_terms_of_eq_9_and_leaves_the_mean_where_it_is():
     encoder = linear_encoder(GENERATOR)
-    kernel, (codes, pixels), x = kernel_of(encoder), sampled(), REAL.reshape(B, -1).astype(np.float64)
+    kernel, (codes, pixels), x = (
+        kernel_of(encoder),
+        sampled(),
+        REAL.reshape(B, -1).astype(np.float64),
+    )
     error = codes - MEAN.ravel() - pixels @ kernel
     # either update lets the weights decay by a tenth
     between = 0.9 * kernel + 0.5 * 2 / error.size * pixels.T @ error
@@ -123,15 +160,23 @@ def test_an_iteration_follows_eq_8_and_from_there_both_terms_of_eq_9_and_leaves_
     # d/d decoded of both terms: of the squares, of the rows 0 and 2, and of tanh
     rows = np.tile(np.repeat([1.0, 0.0, 1.0, 0.0], 4), (B, 1))
     away = np.sign(decoded - x)
-    slope = 2.0 * 2 / x.size * (decoded - x) + 0.7 * away * (rows / (x.size / 2) + (1 - np.square(np.tanh(decoded))) / x.size)
+    slope = 2.0 * 2 / x.size * (decoded - x) + 0.7 * away * (
+        rows / (x.size / 2) + (1 - np.square(np.tanh(decoded))) / x.size
+    )
     after = 0.9 * between - x.T @ (slope @ FLAT.T)
     decay = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(1.0))
     state, metrics = step(encoder, kernel, gammas=(2.0, 0.7), gamma_codes=0.5, optimizer=decay)
     np.testing.assert_allclose(moved(state, kernel), after - kernel, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(state.params["mean"], MEAN)
     np.testing.assert_allclose(metrics["codes_error"], np.square(error).mean(), rtol=1e-5)
-    np.testing.assert_allclose(metrics["reconstruction_error"], np.square(x - decoded).mean(), rtol=1e-4)
-    assert int(state.step) == 1 and state.opponent is None and set(metrics) == {"codes_error", "reconstruction_error"}
+    np.testing.assert_allclose(
+        metrics["reconstruction_error"], np.square(x - decoded).mean(), rtol=1e-4
+    )
+    assert (
+        int(state.step) == 1
+        and state.opponent is None
+        and set(metrics) == {"codes_error", "reconstruction_error"}
+    )
 
 
 def test_of_several_codes_eq_8_regresses_the_mean_and_leaves_importance_alone():
@@ -140,7 +185,9 @@ def test_of_several_codes_eq_8_regresses_the_mean_and_leaves_importance_alone():
     kernel, (codes, pixels) = kernel_of(encoder), sampled()
     answers = (pixels @ kernel[:, : 2 * L * D]).reshape(B, 2, L * D)
     error = codes - MEAN.ravel() - answers.mean(1)
-    state, metrics = step(encoder, kernel, generator=expand(GENERATOR, layout), gammas=(0.0, 0.0), gamma_codes=1.0)
+    state, metrics = step(
+        encoder, kernel, generator=expand(GENERATOR, layout), gammas=(0.0, 0.0), gamma_codes=1.0
+    )
     change = moved(state, kernel)
     expected = 2 / error.size * pixels.T @ error / 2
     np.testing.assert_allclose(change[:, : 2 * L * D], np.tile(expected, 2), rtol=1e-4, atol=1e-5)
@@ -166,14 +213,27 @@ def test_a_discriminator_joins_eq_9_and_learns_from_real_and_decoded_images():
         return 1 / (1 + np.exp(-v))
 
     opponent = {"Linear_0": {"Dense_0": {"kernel": verdict}}}
-    settings = {"discriminator": Judge(), "discriminator_optimizer": optax.sgd(0.5), "opponent": opponent, "r1": r1}
+    settings = {
+        "discriminator": Judge(),
+        "discriminator_optimizer": optax.sgd(0.5),
+        "opponent": opponent,
+        "r1": r1,
+    }
     state, metrics = step(encoder, kernel, gammas=(0.0, 0.0), gamma_adversarial=gamma, **settings)
-    slope = -gamma / B * sigmoid(-decoded @ verdict) * verdict.T  # of the encoder's -log sigmoid D(x')
+    slope = (
+        -gamma / B * sigmoid(-decoded @ verdict) * verdict.T
+    )  # of the encoder's -log sigmoid D(x')
     np.testing.assert_allclose(moved(state, kernel), -x.T @ (slope @ FLAT.T), rtol=1e-3, atol=1e-5)
-    gradient = (-x.T @ sigmoid(-x @ verdict) + decoded.T @ sigmoid(decoded @ verdict)) / B + r1 * verdict
+    gradient = (
+        -x.T @ sigmoid(-x @ verdict) + decoded.T @ sigmoid(decoded @ verdict)
+    ) / B + r1 * verdict
     after = np.asarray(state.opponent.params["Linear_0"]["Dense_0"]["kernel"])
     np.testing.assert_allclose(after, verdict - 0.5 * gradient, rtol=1e-3, atol=1e-4)
-    loss = np.logaddexp(0, -x @ verdict).mean() + np.logaddexp(0, decoded @ verdict).mean() + 0.5 * r1 * np.square(verdict).sum()
+    loss = (
+        np.logaddexp(0, -x @ verdict).mean()
+        + np.logaddexp(0, decoded @ verdict).mean()
+        + 0.5 * r1 * np.square(verdict).sum()
+    )
     np.testing.assert_allclose(metrics["discriminator_loss"], loss, rtol=1e-4)
 
 
@@ -181,10 +241,19 @@ def test_a_discriminator_joins_eq_9_and_learns_from_real_and_decoded_images():
 def test_either_loss_recovers_the_codes_of_a_linear_generator(term):
     """From images of codes per layer by eq. 9, and by eq. 8 from the prior's, where all layers have the same."""
     rows = np.linalg.qr(np.random.default_rng(4).normal(size=(PIXELS, L * D)))[0].T
-    params = {"constant": -(MEAN.ravel() @ rows).astype(np.float32), "layers": rows.reshape(L, D, PIXELS).astype(np.float32)}
-    encoder, optimizer, rng = linear_encoder(GENERATOR), adamw(0.02, 0.0, 400), np.random.default_rng(5)
+    params = {
+        "constant": -(MEAN.ravel() @ rows).astype(np.float32),
+        "layers": rows.reshape(L, D, PIXELS).astype(np.float32),
+    }
+    encoder, optimizer, rng = (
+        linear_encoder(GENERATOR),
+        adamw(0.02, 0.0, 400),
+        np.random.default_rng(5),
+    )
     gammas = {"eq. 8": (0.0, 1.0), "eq. 9": (1.0, 0.0)}[term]
-    make = inverse.make_step(encoder, GENERATOR, optimizer, Reconstruction(gammas[0]), gamma_codes=gammas[1])
+    make = inverse.make_step(
+        encoder, GENERATOR, optimizer, Reconstruction(gammas[0]), gamma_codes=gammas[1]
+    )
     state, run = inverse.fit_state(encoder.init(KEY, SHAPE, MEAN), optimizer, KEY), jax.jit(make)
 
     def draw(count=32):

@@ -14,7 +14,9 @@ RNG = np.random.default_rng(0)
 ENCODER = linear_encoder(linear_generator())
 PARAMS = weights(RNG.normal(size=(4, ENCODER.network.outputs)), RNG.normal(size=(3, 4)))
 IMAGES = RNG.normal(size=(N, *SHAPE)).astype(np.float32)
-CODES = PARAMS["mean"] + (IMAGES.reshape(N, -1).astype(np.float64) @ PARAMS["network"]["Dense_0"]["kernel"]).reshape(N, 3, 4)
+CODES = PARAMS["mean"] + (
+    IMAGES.reshape(N, -1).astype(np.float64) @ PARAMS["network"]["Dense_0"]["kernel"]
+).reshape(N, 3, 4)
 
 
 @pytest.mark.parametrize("batch_size", [4, 5, 10, 500])
@@ -36,7 +38,11 @@ def test_memory_mapped_images_are_read_batch_by_batch(tmp_path):
     np.save(tmp_path / "images.npy", IMAGES)
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
     for index, expected in ((None, CODES), (np.arange(N)[::-1], CODES[::-1])):
-        np.testing.assert_allclose(np.concatenate(list(in_batches(encode_fn(ENCODER, PARAMS), images, 5, index))), expected, atol=1e-5)
+        np.testing.assert_allclose(
+            np.concatenate(list(in_batches(encode_fn(ENCODER, PARAMS), images, 5, index))),
+            expected,
+            atol=1e-5,
+        )
 
 
 def test_images_reach_the_encoder_as_they_are_and_it_is_compiled_once_for_a_shape():

@@ -12,7 +12,14 @@ from hypothesis import given
 from natra_jax import attacks
 from natra_jax.generators import style_small
 from natra_jax.latents.expansion import Expansion, compose, expand, expansion
-from tests.helpers import example_keys, few_examples, floats32, linear_generator, linear_params, oblique_directions
+from tests.helpers import (
+    example_keys,
+    few_examples,
+    floats32,
+    linear_generator,
+    linear_params,
+    oblique_directions,
+)
 from tests.latents.linear import linear_encoder, weights
 
 B, N = 3, 2
@@ -20,7 +27,9 @@ LINEAR = linear_generator(num_layers=3, code_dim=2, resolution=2)
 STYLE = style_small(resolution=8, code_dim=3, base_channels=2, max_channels=2)
 LINEAR_PARAMS = linear_params(LINEAR)
 # the features are summed at the first layer, at the last, or between
-GENERATORS = {f"{g.family} {at}": (g, at) for g, places in ((LINEAR, (1, 3)), (STYLE, (2,))) for at in places}
+GENERATORS = {
+    f"{g.family} {at}": (g, at) for g, places in ((LINEAR, (1, 3)), (STYLE, (2,))) for at in places
+}
 
 
 @cache
@@ -29,14 +38,18 @@ def params_of(generator):
     if generator is LINEAR:
         return LINEAR_PARAMS
     shapes = jax.eval_shape(generator.init, jax.random.key(0))
-    return jax.tree.map(lambda s: (0.5 * np.random.default_rng(0).normal(size=s.shape)).astype(np.float32), shapes)
+    return jax.tree.map(
+        lambda s: (0.5 * np.random.default_rng(0).normal(size=s.shape)).astype(np.float32), shapes
+    )
 
 
 def draw(layout, seed):
     """codes [B, N, L, D] and logits [B, N, C] of standard normal numbers."""
     rng = np.random.default_rng(seed)
     shape = (B, layout.num_codes, layout.num_layers, layout.code_dim)
-    return rng.normal(size=shape).astype(np.float32), rng.normal(size=(*shape[:2], layout.channels)).astype(np.float32)
+    return rng.normal(size=shape).astype(np.float32), rng.normal(
+        size=(*shape[:2], layout.channels)
+    ).astype(np.float32)
 
 
 def softmax(logits):
@@ -46,8 +59,12 @@ def softmax(logits):
 
 def composed(codes, importance, at):
     """The images of the specification's section 4 on the linear generator, in NumPy and float64."""
-    heads = LINEAR_PARAMS["constant"] + np.einsum("bnld,ldp->bnp", codes[:, :, :at].astype(np.float64), LINEAR_PARAMS["layers"][:at])
-    flat = (heads * importance).sum(1) + np.einsum("bld,ldp->bp", codes.mean(1)[:, at:], LINEAR_PARAMS["layers"][at:])
+    heads = LINEAR_PARAMS["constant"] + np.einsum(
+        "bnld,ldp->bnp", codes[:, :, :at].astype(np.float64), LINEAR_PARAMS["layers"][:at]
+    )
+    flat = (heads * importance).sum(1) + np.einsum(
+        "bld,ldp->bp", codes.mean(1)[:, at:], LINEAR_PARAMS["layers"][at:]
+    )
     return flat.reshape(len(codes), 2, 2, 1)
 
 
@@ -74,7 +91,9 @@ def test_importance_weighs_each_codes_own_features_and_not_their_sum():
     layout = expansion(LINEAR, num_codes=2, at=3)
     codes, _ = draw(layout, 0)
     # the first code has two channels to itself, the second the others
-    logits = np.broadcast_to(np.float32([[100, 100, -100, -100], [-100, -100, 100, 100]]), (B, 2, 4))
+    logits = np.broadcast_to(
+        np.float32([[100, 100, -100, -100], [-100, -100, 100, 100]]), (B, 2, 4)
+    )
     images = np.asarray(synthesize(LINEAR, layout, LINEAR_PARAMS, codes, logits))
     first, second = (np.asarray(LINEAR.synthesize(LINEAR_PARAMS, codes[:, n])) for n in range(2))
     assert_close(images[:, 0], first[:, 0])
@@ -96,7 +115,9 @@ def test_head_advance_and_tail_split_an_expanded_generator_at_every_layer(genera
 
         heads = [expanded.head(params, foreign_but(0, l), l) for l in layers]
         tails = [expanded.tail(params, heads[l], foreign_but(l, layers[-1]), l) for l in layers]
-        advanced = {(l, m): expanded.advance(params, heads[l], foreign_but(l, m), l, m) for l, m in pairs}
+        advanced = {
+            (l, m): expanded.advance(params, heads[l], foreign_but(l, m), l, m) for l, m in pairs
+        }
         # the definition, code by code
         several, logits = layout.unpack(codes)
         of_each = jnp.stack([generator.head(params, several[:, n], at) for n in range(N)], axis=1)
@@ -123,7 +144,10 @@ def test_one_code_is_no_expansion():
         packed, single = layout.pack(codes, logits), codes[:, 0]
         heads = [expanded.head(params, packed, l) for l in layers]
         heads = [head[:, 0] if l < layout.at else head for l, head in enumerate(heads)]
-        of_tails = [expanded.tail(params, head[:, None] if l < layout.at else head, packed, l) for l, head in enumerate(heads)]
+        of_tails = [
+            expanded.tail(params, head[:, None] if l < layout.at else head, packed, l)
+            for l, head in enumerate(heads)
+        ]
         images, expected = expanded.synthesize(params, packed), STYLE.synthesize(params, single)
         return heads, [STYLE.head(params, single, l) for l in layers], [images, *of_tails], expected
 
@@ -139,11 +163,15 @@ def test_the_prior_makes_the_same_images():
 
     @jax.jit
     def both(z):
-        codes, single = (generator.map(LINEAR_PARAMS, z, truncation_psi=0.5) for generator in (expanded, LINEAR))
+        codes, single = (
+            generator.map(LINEAR_PARAMS, z, truncation_psi=0.5) for generator in (expanded, LINEAR)
+        )
         images = expanded.synthesize(LINEAR_PARAMS, codes), LINEAR.synthesize(LINEAR_PARAMS, single)
         return codes, layout.mean(codes), single, *images
 
-    codes, mean, single, several, expected = both(np.random.default_rng(0).normal(size=(B, 2)).astype(np.float32))
+    codes, mean, single, several, expected = both(
+        np.random.default_rng(0).normal(size=(B, 2)).astype(np.float32)
+    )
     assert codes.shape == (B, 3, expanded.code_dim)
     assert_close(mean, single)
     assert_close(several, expected)
@@ -160,13 +188,17 @@ def test_features_of_several_leaves_have_an_importance_for_each_channel_of_each(
         return {"a": flat[:, :3], "b": (flat[:, 3:], flat.reshape(-1, 2, 2, 1))}
 
     def tail(params, features, codes, l):
-        flat = jnp.concatenate([features["a"], features["b"][0]], axis=1) + features["b"][1].reshape(-1, 4)
+        flat = jnp.concatenate([features["a"], features["b"][0]], axis=1) + features["b"][
+            1
+        ].reshape(-1, 4)
         return LINEAR.tail(params, flat, codes, l)
 
     generator = dataclasses.replace(
         LINEAR,
         head=lambda params, codes, l: apart(LINEAR.head(params, codes, l)),
-        advance=lambda params, features, codes, l, m: jax.tree.map(jnp.add, features, apart(LINEAR.advance(params, 0.0, codes, l, m))),
+        advance=lambda params, features, codes, l, m: jax.tree.map(
+            jnp.add, features, apart(LINEAR.advance(params, 0.0, codes, l, m))
+        ),
         tail=tail,
     )
     layout = expansion(generator, num_codes=N, at=3)
@@ -174,12 +206,17 @@ def test_features_of_several_leaves_have_an_importance_for_each_channel_of_each(
     codes, logits = draw(layout, 0)
     images = synthesize(generator, layout, LINEAR_PARAMS, codes, logits)
     importance = softmax(logits)
-    assert_close(images, composed(codes, importance[:, :, :4], 3) + composed(codes, importance[:, :, 4:], 3))
+    assert_close(
+        images, composed(codes, importance[:, :, :4], 3) + composed(codes, importance[:, :, 4:], 3)
+    )
 
 
 def test_compose_is_a_sum_over_codes_leaf_by_leaf():
     rng = np.random.default_rng(0)
-    features = {"a": rng.normal(size=(B, N, 2, 2, 3)).astype(np.float32), "b": rng.normal(size=(B, N, 2)).astype(np.float32)}
+    features = {
+        "a": rng.normal(size=(B, N, 2, 2, 3)).astype(np.float32),
+        "b": rng.normal(size=(B, N, 2)).astype(np.float32),
+    }
     logits = rng.normal(size=(B, N, 5)).astype(np.float32)
     summed, importance = jax.jit(compose)(features, logits), softmax(logits)
     assert_close(summed["a"], np.einsum("bnhwc,bnc->bhwc", features["a"], importance[:, :, :3]))
@@ -198,7 +235,9 @@ def test_unpack_is_the_inverse_of_pack_and_every_layer_holds_its_own(codes, logi
     np.testing.assert_allclose(layout.mean(packed), codes.mean(1), atol=1e-6)
     for layer in range(4):
         np.testing.assert_array_equal(packed[:, layer, :6].reshape(2, 3, 2), codes[:, :, layer])
-        np.testing.assert_array_equal(packed[:, layer, 6:], logits.reshape(2, -1) if layer == 1 else np.zeros((2, 15)))
+        np.testing.assert_array_equal(
+            packed[:, layer, 6:], logits.reshape(2, -1) if layer == 1 else np.zeros((2, 15))
+        )
 
 
 ALONG = oblique_directions(LINEAR, count=3)
@@ -208,7 +247,9 @@ def test_a_lifted_direction_moves_all_codes_as_the_direction_moves_one():
     layout = expansion(LINEAR, num_codes=3, at=2)
     lifted, (codes, logits) = layout.lift(ALONG), draw(layout, 0)
     r = np.array([0.5, -1.0, 2.0])
-    several, single = (np.einsum("s,sld->ld", r * d.sigma, d.vectors).astype(np.float32) for d in (lifted, ALONG))
+    several, single = (
+        np.einsum("s,sld->ld", r * d.sigma, d.vectors).astype(np.float32) for d in (lifted, ALONG)
+    )
     assert_close(layout.pack(codes, logits) + several, layout.pack(codes + single, logits))
     # and is a direction as any other
     np.testing.assert_allclose(np.square(lifted.vectors).sum((1, 2)), 1, rtol=1e-5)
@@ -263,10 +304,15 @@ def test_an_encoder_of_one_expanded_code_answers_as_one_of_a_single_code(kind):
     @jax.jit
     def both(narrow, wide, images):
         codes, packed = plain.encode(narrow, images), single.encode(wide, images)
-        decoded = [LINEAR.synthesize(LINEAR_PARAMS, codes), expand(LINEAR, layout).synthesize(LINEAR_PARAMS, packed)]
+        decoded = [
+            LINEAR.synthesize(LINEAR_PARAMS, codes),
+            expand(LINEAR, layout).synthesize(LINEAR_PARAMS, packed),
+        ]
         return [plain.single(codes), single.single(packed)], decoded, codes
 
-    answers, decoded, codes = both(weights(kernel[:, : plain.network.outputs], mean), weights(kernel, mean), images)
+    answers, decoded, codes = both(
+        weights(kernel[:, : plain.network.outputs], mean), weights(kernel, mean), images
+    )
     assert_close(answers, [codes, codes])
     assert_close(*decoded)
     assert np.std(decoded[0]) > 0.1
@@ -274,5 +320,7 @@ def test_an_encoder_of_one_expanded_code_answers_as_one_of_a_single_code(kind):
 
 @pytest.mark.parametrize(("num_codes", "at"), [(0, 1), (-1, 1), (2, 0), (2, 4)])
 def test_no_codes_and_layers_that_are_not_there_are_refused(num_codes, at):
-    with pytest.raises(ValueError, match=f"num_codes of at least 1 and at in 1..3, got {num_codes} and {at}"):
+    with pytest.raises(
+        ValueError, match=f"num_codes of at least 1 and at in 1..3, got {num_codes} and {at}"
+    ):
         expansion(LINEAR, num_codes=num_codes, at=at)

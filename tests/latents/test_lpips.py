@@ -10,8 +10,8 @@ import pytest
 from natra_jax.classifiers import Vgg16
 from natra_jax.latents import lpips
 from natra_jax.types import UserError
-from natra_jax.weights import lpips as heads_of
-from natra_jax.weights import vgg16
+from natra_jax.weights.converters import lpips as heads_of
+from natra_jax.weights.converters import vgg16
 from natra_jax.weights.tensors import Tensors
 from tests.classifiers import torchvision_nets as theirs
 
@@ -41,7 +41,9 @@ def test_where_no_feature_answers_the_gradient_is_finite():
     @jax.jit
     @jax.value_and_grad
     def far(images):
-        return lpips.distance(features_fn, [np.ones(3, np.float32)], images, -jnp.ones((1, 2, 2, 3)))[0]
+        return lpips.distance(
+            features_fn, [np.ones(3, np.float32)], images, -jnp.ones((1, 2, 2, 3))
+        )[0]
 
     dark, bright = jnp.full((1, 2, 2, 3), -1.0), jnp.full((1, 2, 2, 3), 0.5)
     distance, gradient = far(dark)
@@ -51,7 +53,12 @@ def test_where_no_feature_answers_the_gradient_is_finite():
 
 def test_heads_have_to_be_as_many_as_the_layers():
     with pytest.raises(ValueError, match="argument 3 is shorter"):
-        lpips.distance(lambda images: (images, images), [np.ones(3)], np.ones((1, 2, 2, 3)), np.ones((1, 2, 2, 3)))
+        lpips.distance(
+            lambda images: (images, images),
+            [np.ones(3)],
+            np.ones((1, 2, 2, 3)),
+            np.ones((1, 2, 2, 3)),
+        )
 
 
 DAMAGED = {

@@ -24,7 +24,9 @@ def umap_learns(distances, indices):
     distances = np.concatenate([np.zeros((count, 1)), distances], axis=1).astype(np.float32)
     indices = np.concatenate([np.arange(count)[:, None], indices], axis=1)
     scale, nearest = smooth_knn_dist.py_func(distances, float(others + 1))
-    rows, columns, weights, _ = compute_membership_strengths.py_func(indices, distances, scale, nearest)
+    rows, columns, weights, _ = compute_membership_strengths.py_func(
+        indices, distances, scale, nearest
+    )
     directed = sparse.coo_matrix((weights, (rows, columns)), (count, count)).tocsr()
     return (directed + directed.T - directed.multiply(directed.T)).toarray()
 
@@ -47,7 +49,9 @@ def test_principal_coordinates_are_those_of_the_singular_value_decomposition():
         centred = samples[:, :width] - samples[:, :width].mean(0)
         left, spread, _ = np.linalg.svd(centred, full_matrices=False)
         found = principal(samples[:, :width], 4)
-        np.testing.assert_allclose(np.abs(found), np.abs(left * spread)[:, :4], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            np.abs(found), np.abs(left * spread)[:, :4], rtol=1e-3, atol=1e-3
+        )
 
 
 @pytest.mark.slow

@@ -16,8 +16,13 @@ from tests.latents.linear import linear_encoder, weights
 L, D, B, SHAPE, PIXELS = 3, 2, 6, (4, 4, 1), 16
 GENERATOR = linear_generator(L, D, resolution=4)
 RNG = np.random.default_rng(0)
-ROWS = np.linalg.qr(RNG.normal(size=(PIXELS, L * D)))[0].T  # orthonormal: the codes' errors are those of the pixels
-PARAMS = {"constant": RNG.normal(size=PIXELS).astype(np.float32), "layers": ROWS.reshape(L, D, PIXELS).astype(np.float32)}
+ROWS = np.linalg.qr(RNG.normal(size=(PIXELS, L * D)))[
+    0
+].T  # orthonormal: the codes' errors are those of the pixels
+PARAMS = {
+    "constant": RNG.normal(size=PIXELS).astype(np.float32),
+    "layers": ROWS.reshape(L, D, PIXELS).astype(np.float32),
+}
 MEAN = RNG.normal(size=(L, D)).astype(np.float32)
 CODES = RNG.normal(size=(B, L, D))
 REAL = linear_images(PARAMS, CODES, resolution=4).astype(np.float32)
@@ -29,22 +34,49 @@ def features(x):
 
 def encoder_of(kind="w+", layout=None):
     encoder = linear_encoder(GENERATOR, kind, layout)
-    return encoder, weights(0.2 * np.random.default_rng(1).normal(size=(PIXELS, encoder.network.outputs)), MEAN)
+    return encoder, weights(
+        0.2 * np.random.default_rng(1).normal(size=(PIXELS, encoder.network.outputs)), MEAN
+    )
 
 
 @partial(jax.jit, static_argnames=("encoder", "generator", "terms", "steps"))
-def run(encoder, params, images, *, terms=(1.0, 0.0), gamma_domain=0.0, steps, learning_rate, generator=GENERATOR):
+def run(
+    encoder,
+    params,
+    images,
+    *,
+    terms=(1.0, 0.0),
+    gamma_domain=0.0,
+    steps,
+    learning_rate,
+    generator=GENERATOR,
+):
     settings = {"steps": steps, "learning_rate": learning_rate, "gamma_domain": gamma_domain}
-    return refine(encoder, params, generator, PARAMS, features, images, reconstruction=Reconstruction(*terms), **settings)
+    return refine(
+        encoder,
+        params,
+        generator,
+        PARAMS,
+        features,
+        images,
+        reconstruction=Reconstruction(*terms),
+        **settings,
+    )
 
 
 def losses(params, codes, images, terms, gamma_domain):
     """Of codes [B, L, D], as the sum is written, in NumPy."""
     decoded, flat = linear_images(PARAMS, codes, resolution=4), images.astype(np.float64)
-    again = MEAN + (decoded.reshape(len(codes), -1) @ params["network"]["Dense_0"]["kernel"]).reshape(codes.shape)
+    again = MEAN + (
+        decoded.reshape(len(codes), -1) @ params["network"]["Dense_0"]["kernel"]
+    ).reshape(codes.shape)
     pixels = np.square(flat - decoded).mean((1, 2, 3))
     perceptual = np.abs(np.tanh(flat) - np.tanh(decoded)).mean((1, 2, 3))
-    return terms[0] * pixels + terms[1] * perceptual + gamma_domain * np.square(codes - again).mean((1, 2))
+    return (
+        terms[0] * pixels
+        + terms[1] * perceptual
+        + gamma_domain * np.square(codes - again).mean((1, 2))
+    )
 
 
 @pytest.mark.parametrize(("gamma1", "gamma_domain"), [(1.0, 0.0), (0.0, 1.0), (1.0, 0.3)])
@@ -58,7 +90,15 @@ def test_the_first_step_follows_both_terms(gamma1, gamma_domain):
     slope += gamma_domain * 2 / (L * D) * away @ (np.eye(L * D) - ROWS @ kernel).T
     # Adam's first step has the learning rate's length along every axis
     expected = MEAN.ravel() + start - 1e-3 * np.sign(slope)
-    codes = run(encoder, params, REAL, terms=(gamma1, 0.0), gamma_domain=gamma_domain, steps=1, learning_rate=1e-3)
+    codes = run(
+        encoder,
+        params,
+        REAL,
+        terms=(gamma1, 0.0),
+        gamma_domain=gamma_domain,
+        steps=1,
+        learning_rate=1e-3,
+    )
     np.testing.assert_allclose(codes.reshape(B, -1), expected, atol=1e-5)
 
 
@@ -79,7 +119,9 @@ def test_no_image_ends_worse_than_the_encoders_answer_and_most_end_better():
 
 def test_an_images_codes_do_not_depend_on_the_others():
     encoder, params = encoder_of()
-    found = partial(run, encoder, params, terms=(1.0, 0.5), gamma_domain=0.3, steps=8, learning_rate=0.3)
+    found = partial(
+        run, encoder, params, terms=(1.0, 0.5), gamma_domain=0.3, steps=8, learning_rate=0.3
+    )
     together, order = np.asarray(found(REAL)), np.array([3, 0, 0, 5, 3, 1])
     np.testing.assert_allclose(found(REAL[order]), together[order], atol=1e-5)
     others = np.concatenate([REAL[:1], 10 * REAL[1:]])
@@ -105,12 +147,19 @@ def test_several_codes_and_their_importance_are_refined():
     layout = expansion(GENERATOR, num_codes=2, at=2)
     encoder, params = encoder_of(layout=layout)
     generator = expand(GENERATOR, layout)
-    start, found = (run(encoder, params, REAL, generator=generator, steps=steps, learning_rate=0.1) for steps in (0, 8))
+    start, found = (
+        run(encoder, params, REAL, generator=generator, steps=steps, learning_rate=0.1)
+        for steps in (0, 8)
+    )
 
     @jax.jit
     def taken_apart(codes):
         unpacked = layout.unpack(codes)
-        return jnp.square(REAL - generator.synthesize(PARAMS, codes)).mean((1, 2, 3)), unpacked, layout.pack(*unpacked)
+        return (
+            jnp.square(REAL - generator.synthesize(PARAMS, codes)).mean((1, 2, 3)),
+            unpacked,
+            layout.pack(*unpacked),
+        )
 
     (before, of_start, _), (after, of_found, again) = taken_apart(start), taken_apart(found)
     assert np.all(np.asarray(after) < 0.9 * np.asarray(before))
@@ -122,4 +171,7 @@ def test_several_codes_and_their_importance_are_refined():
 
 def test_without_a_step_the_answer_is_the_encoders():
     encoder, params = encoder_of()
-    np.testing.assert_array_equal(run(encoder, params, REAL, steps=0, learning_rate=0.1), jax.jit(encoder.encode)(params, REAL))
+    np.testing.assert_array_equal(
+        run(encoder, params, REAL, steps=0, learning_rate=0.1),
+        jax.jit(encoder.encode)(params, REAL),
+    )

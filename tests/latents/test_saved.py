@@ -14,7 +14,9 @@ from tests.helpers import linear_generator, oblique_directions
 @pytest.fixture
 def saved(tmp_path):
     """Directions, and the directory that they were saved in."""
-    found = oblique_directions(linear_generator(4, 5))._replace(useful=np.array([np.inf, 2.5, 1.0], np.float32), method="umap")
+    found = oblique_directions(linear_generator(4, 5))._replace(
+        useful=np.array([np.inf, 2.5, 1.0], np.float32), method="umap"
+    )
     found.mask[0, 2] = False
     save(found, epath.Path(tmp_path))
     return found, epath.Path(tmp_path)
@@ -73,7 +75,13 @@ class Bomb:
 
 def objects(directory):
     with (directory / "directions.npz").open("wb") as file:
-        np.savez(file, **{name: np.array([Bomb()] * 3, object) for name in ("vectors", "sigma", "mean", "mask", "useful")})
+        np.savez(
+            file,
+            **{
+                name: np.array([Bomb()] * 3, object)
+                for name in ("vectors", "sigma", "mean", "mask", "useful")
+            },
+        )
 
 
 def fewer_names(directory):
@@ -86,9 +94,13 @@ def fewer_names(directory):
 DAMAGES = {
     "no arrays": lambda directory: (directory / "directions.npz").unlink(),
     "no names": lambda directory: (directory / "directions.json").unlink(),
-    "arrays cut off": lambda directory: (directory / "directions.npz").write_bytes((directory / "directions.npz").read_bytes()[:300]),
+    "arrays cut off": lambda directory: (directory / "directions.npz").write_bytes(
+        (directory / "directions.npz").read_bytes()[:300]
+    ),
     "arrays empty": lambda directory: (directory / "directions.npz").write_bytes(b""),
-    "names cut off": lambda directory: (directory / "directions.json").write_text('{"generator_fingerprint": "linear", "dir'),
+    "names cut off": lambda directory: (directory / "directions.json").write_text(
+        '{"generator_fingerprint": "linear", "dir'
+    ),
     "names no object": lambda directory: (directory / "directions.json").write_text("[]"),
     "no fingerprint": without("generator_fingerprint"),
     "no directions": without("directions"),

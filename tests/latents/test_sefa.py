@@ -11,7 +11,9 @@ from natra_jax.latents.sefa import sefa
 from tests.helpers import linear_generator
 
 L, D, FIRST, STOP = 4, 5, 1, 3
-GAINS = np.array([[9, 9, 9, 9, 9], [3, 1, 2, 0.5, 0], [1, 4, 0.5, 0.5, 0], [7, 7, 7, 7, 7]])  # of each axis in each layer
+GAINS = np.array(
+    [[9, 9, 9, 9, 9], [3, 1, 2, 0.5, 0], [1, 4, 0.5, 0.5, 0], [7, 7, 7, 7, 7]]
+)  # of each axis in each layer
 
 
 def made(seed=0):
@@ -19,8 +21,14 @@ def made(seed=0):
     rng = np.random.default_rng(seed)
     axes = np.linalg.qr(rng.normal(size=(D, D)))[0].T
     pixels = np.linalg.qr(rng.normal(size=(25, 25)))[0]
-    layers = np.stack([axes.T @ (gains[:, None] * pixels[i * D : (i + 1) * D]) for i, gains in enumerate(GAINS)])
-    return linear_generator(L, D, resolution=5), {"constant": np.ones(25, np.float32), "layers": layers.astype(np.float32)}, axes
+    layers = np.stack(
+        [axes.T @ (gains[:, None] * pixels[i * D : (i + 1) * D]) for i, gains in enumerate(GAINS)]
+    )
+    return (
+        linear_generator(L, D, resolution=5),
+        {"constant": np.ones(25, np.float32), "layers": layers.astype(np.float32)},
+        axes,
+    )
 
 
 def population(count=200, seed=1):
@@ -38,9 +46,14 @@ def test_the_shared_axes_are_found_by_how_much_the_moved_layers_make_of_them_tog
     # one vector, not one for each layer: with the same sign
     np.testing.assert_array_equal(found.vectors[:, FIRST], found.vectors[:, STOP - 1])
     np.testing.assert_allclose(np.square(found.vectors).sum((1, 2)), 1, rtol=1e-5)
-    np.testing.assert_allclose(found.sigma, np.einsum("kld,sld->ks", codes, found.vectors).std(0), rtol=1e-4)
+    np.testing.assert_allclose(
+        found.sigma, np.einsum("kld,sld->ks", codes, found.vectors).std(0), rtol=1e-4
+    )
     np.testing.assert_allclose(found.mean, codes.mean(0), rtol=1e-5)
-    assert found.names == ("sefa0_layers1-2", "sefa1_layers1-2", "sefa2_layers1-2") and found.method == "sefa"
+    assert (
+        found.names == ("sefa0_layers1-2", "sefa1_layers1-2", "sefa2_layers1-2")
+        and found.method == "sefa"
+    )
     np.testing.assert_array_equal(found.mask, np.tile([False, True, True, False], (3, 1)))
     assert np.isinf(found.useful).all() and found.generator_fingerprint == "made-for"
 
@@ -48,7 +61,9 @@ def test_the_shared_axes_are_found_by_how_much_the_moved_layers_make_of_them_tog
 def test_axes_that_the_generator_or_the_population_does_not_have_are_left_out():
     generator, params, axes = made()
     codes = population()
-    assert len(sefa(generator, params, codes, num=9, layers=(FIRST, STOP), fingerprint="").names) == 4  # the last axis has no gain
+    assert (
+        len(sefa(generator, params, codes, num=9, layers=(FIRST, STOP), fingerprint="").names) == 4
+    )  # the last axis has no gain
     still = codes - (codes @ axes[0])[..., None] * axes[0]
     found = sefa(generator, params, still, num=9, layers=(FIRST, STOP), fingerprint="")
     assert len(found.names) == 3 and (found.sigma > 1).all()
@@ -64,14 +79,28 @@ def test_what_a_code_says_of_its_class_is_left_alone():
     # the strongest of what is left: no other direction of the free entries makes more of the layers
     free = params["layers"][FIRST:STOP][:, [0, 2, 3]].astype(np.float64)
     strength = np.linalg.eigvalsh(np.einsum("lap,lbp->ab", free, free))[::-1]
-    reached = np.square(np.einsum("kd,ldp->klp", found.vectors[:, FIRST], params["layers"][FIRST:STOP])).sum((1, 2)) * 2
+    reached = (
+        np.square(
+            np.einsum("kd,ldp->klp", found.vectors[:, FIRST], params["layers"][FIRST:STOP])
+        ).sum((1, 2))
+        * 2
+    )
     np.testing.assert_allclose(reached, strength, rtol=1e-4)
 
 
 def test_generators_without_matrices_and_layers_that_are_not_there_are_refused():
     generator, params, _ = made()
-    with pytest.raises(ValueError, match="needs the matrices by which codes enter layers: linear has none"):
-        sefa(dataclasses.replace(generator, style=None), params, population(), num=3, layers=(0, 1), fingerprint="")
+    with pytest.raises(
+        ValueError, match="needs the matrices by which codes enter layers: linear has none"
+    ):
+        sefa(
+            dataclasses.replace(generator, style=None),
+            params,
+            population(),
+            num=3,
+            layers=(0, 1),
+            fingerprint="",
+        )
     with pytest.raises(ValueError, match="layers must be a range inside 0..4, got 2..5"):
         sefa(generator, params, population(), num=3, layers=(2, 5), fingerprint="")
 

@@ -23,8 +23,14 @@ REAL, MEAN = RNG.normal(size=(B, 2, 2, 1)).astype(np.float32), RNG.normal(size=(
 @pytest.mark.parametrize("num_codes", [1, 2])
 def test_a_step_is_the_gradient_step_of_eq_10_and_steps_lower_the_loss(num_codes):
     layout = expansion(GENERATOR, num_codes=num_codes, at=AT)
-    encoder, generator, optimizer = linear_encoder(GENERATOR, layout=layout), expand(GENERATOR, layout), optax.sgd(RATE)
-    encoder_params = weights(0.3 * np.random.default_rng(1).normal(size=(PIXELS, encoder.network.outputs)), MEAN)
+    encoder, generator, optimizer = (
+        linear_encoder(GENERATOR, layout=layout),
+        expand(GENERATOR, layout),
+        optax.sgd(RATE),
+    )
+    encoder_params = weights(
+        0.3 * np.random.default_rng(1).normal(size=(PIXELS, encoder.network.outputs)), MEAN
+    )
     make = shift.make_step(encoder, generator, optimizer, Reconstruction(gamma1=0.7))
     state, step = fit_state(shift.synthesis(PARAMS), optimizer, jax.random.key(0)), jax.jit(make)
     unpacked = jax.jit(lambda images: layout.unpack(encoder.encode(encoder_params, images)))(REAL)
@@ -41,9 +47,14 @@ def test_a_step_is_the_gradient_step_of_eq_10_and_steps_lower_the_loss(num_codes
         state, metrics = step((encoder_params, PARAMS, None), state, {"image": REAL})
         errors.append(float(metrics["reconstruction_error"]))
         if len(errors) == 1:
-            expected = {"constant": slope.sum(0), "layers": np.einsum("bldp,bp->ldp", inputs, slope)}
+            expected = {
+                "constant": slope.sum(0),
+                "layers": np.einsum("bldp,bp->ldp", inputs, slope),
+            }
             for name, change in expected.items():
-                np.testing.assert_allclose(state.params[name], PARAMS[name] + RATE * change, rtol=1e-5, atol=1e-5)
+                np.testing.assert_allclose(
+                    state.params[name], PARAMS[name] + RATE * change, rtol=1e-5, atol=1e-5
+                )
     assert set(state.params) == {"constant", "layers"} and int(state.step) == 10
     np.testing.assert_allclose(errors[0], np.square(error).mean(), rtol=1e-5)
     assert np.all(np.diff(errors) < 0) and errors[-1] < 0.5 * errors[0]

@@ -13,7 +13,9 @@ from tests.methods import made
 from tests.training import small
 
 OPTIMIZER = optax.sgd(0.1)
-NAMES = [name for name in made.NAMES if name != "random_long"]  # which is random, trained for longer
+NAMES = [
+    name for name in made.NAMES if name != "random_long"
+]  # which is random, trained for longer
 ADAPTIVE = {"natra", "natra+advbn"}
 INDEX = np.random.default_rng(2).permutation(small.NUM_EXAMPLES)[:16]
 # the same 16 examples in two batches of 8, twice: whole groups of AdvBN change their company, or every example does
@@ -68,14 +70,23 @@ def outcome(request, float64):
 
     again = BY_GROUP if method.perturb is not None else BY_EXAMPLE
     runs, regrouped = list(results(IN_ORDER)), list(results(again))
-    return Outcome(name, method, jax.tree.map(np.asarray, before._replace(key=())), runs, regrouped, len(traced))
+    return Outcome(
+        name,
+        method,
+        jax.tree.map(np.asarray, before._replace(key=())),
+        runs,
+        regrouped,
+        len(traced),
+    )
 
 
 @jax.jit
 def training_pass(params, batch_stats, images):
     """Logits and new statistics of one pass with the batch's own statistics."""
     network = small.builder("batch")(None)
-    return network.apply({"params": params, "batch_stats": batch_stats}, images, train=True, mutable=["batch_stats"])
+    return network.apply(
+        {"params": params, "batch_stats": batch_stats}, images, train=True, mutable=["batch_stats"]
+    )
 
 
 def cross_entropies(logits, targets):
@@ -90,7 +101,10 @@ def leaves(tree):
 def test_losses_are_finite_and_the_update_moves_the_weights(outcome):
     for run in outcome.runs:
         assert all(np.isfinite(value) for value in run.metrics.values())
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((run.state.params, run.state.batch_stats)))
+        assert all(
+            np.isfinite(leaf).all()
+            for leaf in jax.tree.leaves((run.state.params, run.state.batch_stats))
+        )
         assert run.state.step == outcome.before.step + 1
         before, after = leaves(outcome.before.params), leaves(run.state.params)
         moved = {name for name in after if np.any(before[name] != after[name])}
@@ -108,11 +122,18 @@ def check_one_pass(outcome):
         if "vary" in run.seen:
             images = np.concatenate([images, run.seen["vary"].inputs])
         logits, updated = training_pass(outcome.before.params, outcome.before.batch_stats, images)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), run.state.batch_stats, updated["batch_stats"])
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9),
+            run.state.batch_stats,
+            updated["batch_stats"],
+        )
         clean, varied = np.split(np.asarray(logits), [len(labels)])
         loss = cross_entropies(clean, np.eye(small.NUM_CLASSES)[labels]).mean()
         if "vary" in run.seen:
-            loss = small.CLEAN_RATIO * loss + (1 - small.CLEAN_RATIO) * cross_entropies(varied, run.seen["vary"].targets).mean()
+            loss = (
+                small.CLEAN_RATIO * loss
+                + (1 - small.CLEAN_RATIO) * cross_entropies(varied, run.seen["vary"].targets).mean()
+            )
         np.testing.assert_allclose(run.metrics["loss"], loss, rtol=1e-9)
         assert run.metrics["accuracy"] == (clean.argmax(1) == labels).mean()
 
@@ -122,12 +143,19 @@ def check_trunk_is_still(outcome):
     head = ("BatchNorm_2", "Dense_0")
     for run in outcome.runs:
         for collection in ("params", "batch_stats"):
-            before, after = leaves(getattr(outcome.before, collection)), leaves(getattr(run.state, collection))
+            before, after = (
+                leaves(getattr(outcome.before, collection)),
+                leaves(getattr(run.state, collection)),
+            )
             assert set(before) == set(after)
             for name, leaf in after.items():
-                assert np.array_equal(leaf, before[name]) != any(layer in name for layer in head), name
+                assert np.array_equal(leaf, before[name]) != any(layer in name for layer in head), (
+                    name
+                )
         after = leaves(run.state.batch_stats)
-        assert np.any(after["['BatchNorm_2']['mean']"] != after["['adversarial']['BatchNorm_2']['mean']"])
+        assert np.any(
+            after["['BatchNorm_2']['mean']"] != after["['adversarial']['BatchNorm_2']['mean']"]
+        )
         assert run.metrics["feature_attack_success"] == run.seen["perturb"][1].mean()
 
 
@@ -145,7 +173,10 @@ def test_a_variation_depends_on_its_own_example_and_not_on_those_beside_it(outco
         for run in runs:
             for kind, made_of in run.seen.items():
                 parts = kinds[kind](made_of)
-                found |= {(kind, i): [part[place] for part in parts] for place, i in enumerate(run.batch["index"])}
+                found |= {
+                    (kind, i): [part[place] for part in parts]
+                    for place, i in enumerate(run.batch["index"])
+                }
         return found
 
     once, again = by_example(outcome.runs), by_example(outcome.regrouped)
@@ -155,18 +186,30 @@ def test_a_variation_depends_on_its_own_example_and_not_on_those_beside_it(outco
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     # while no two examples get the same
     if once:
-        flat = np.stack([np.ravel(parts[0]) for (kind, _), parts in once.items() if kind == list(outcome.runs[0].seen)[-1]])
+        flat = np.stack(
+            [
+                np.ravel(parts[0])
+                for (kind, _), parts in once.items()
+                if kind == list(outcome.runs[0].seen)[-1]
+            ]
+        )
         assert len(np.unique(np.round(flat, 9), axis=0)) == 16
 
 
 def test_targets_are_distributions_and_images_are_images(outcome):
     for run in (run for run in outcome.runs if "vary" in run.seen):
         variation = run.seen["vary"]
-        assert variation.inputs.shape == run.batch["image"].shape and np.isfinite(variation.inputs).all()
+        assert (
+            variation.inputs.shape == run.batch["image"].shape
+            and np.isfinite(variation.inputs).all()
+        )
         assert np.all(variation.targets >= 0) and variation.targets.shape == (8, small.NUM_CLASSES)
         np.testing.assert_allclose(variation.targets.sum(1), 1, atol=1e-6)
         if variation.failed is not None:
-            assert variation.failed.dtype == bool and run.metrics["attack_success"] == variation.failed.mean()
+            assert (
+                variation.failed.dtype == bool
+                and run.metrics["attack_success"] == variation.failed.mean()
+            )
 
 
 def test_radii_change_for_adaptive_methods_alone_and_for_the_batchs_examples_alone(outcome):
@@ -180,4 +223,4 @@ def test_radii_change_for_adaptive_methods_alone_and_for_the_batchs_examples_alo
 
 def test_random_long_is_random_trained_for_as_many_network_passes_as_natra():
     random, long = (methods.find(name) for name in ("random", "random_long"))
-    assert long == random._replace(as_long_as="natra") and random.as_long_as == ""
+    assert long == random._replace(match_passes_of="natra") and random.match_passes_of == ""

@@ -18,7 +18,10 @@ RNG = np.random.default_rng(0)
 KEYS = jax.random.split(jax.random.key(2), N)
 EPSILON = RNG.uniform(0, 2, N).astype(np.float32)
 WEIGHTS = RNG.normal(size=(4, CLASSES)).astype(np.float32)
-CODES, OTHERS = RNG.normal(size=(N, LAYERS, DIM)).astype(np.float32), RNG.normal(size=(N, 1, LAYERS, DIM)).astype(np.float32)
+CODES, OTHERS = (
+    RNG.normal(size=(N, LAYERS, DIM)).astype(np.float32),
+    RNG.normal(size=(N, 1, LAYERS, DIM)).astype(np.float32),
+)
 BATCH = {
     "image": linear_images(PARAMS, CODES).astype(np.float32),
     "label": RNG.integers(0, CLASSES, N),
@@ -35,8 +38,16 @@ def linear(weights, images):
 
 def vary(method, batch=BATCH):
     """The variation, from the arrays that the method asks for and no others."""
-    asked = {f"partner_{name}": method.partners.count for name in method.partners.arrays} if method.partners else {}
-    given = {name: values for name, values in batch.items() if not name.startswith("partner_") or name in asked}
+    asked = (
+        {f"partner_{name}": method.partners.count for name in method.partners.arrays}
+        if method.partners
+        else {}
+    )
+    given = {
+        name: values
+        for name, values in batch.items()
+        if not name.startswith("partner_") or name in asked
+    }
     assert all(given[name].shape[1] == count for name, count in asked.items())
     run = jax.jit(lambda method, *rest: method.vary(Partial(linear, WEIGHTS), *rest))
     return jax.tree.map(np.asarray, run(method, KEYS, given, EPSILON))
@@ -97,7 +108,9 @@ def test_randmix_with_another_examples_codes_keeps_the_other_layers():
     variation = vary(method("randmix", advmix__source="other"))
     images = linear_images(PARAMS, replaced(OTHERS[:, 0]))
     np.testing.assert_allclose(variation.inputs, images, atol=1e-5)
-    np.testing.assert_array_equal(variation.failed, linear(WEIGHTS, variation.inputs).argmax(1) != BATCH["label"])
+    np.testing.assert_array_equal(
+        variation.failed, linear(WEIGHTS, variation.inputs).argmax(1) != BATCH["label"]
+    )
     np.testing.assert_array_equal(variation.targets.argmax(1), BATCH["label"])
     np.testing.assert_array_equal(variation.epsilon, EPSILON)
 
@@ -134,12 +147,22 @@ def test_advmix_is_the_worst_of_a_small_ball_around_randmix(searched):
 
 
 def test_advmix_at_radius_zero_is_randmix():
-    at_zero = vary(method("advmix", advmix__source="other", advmix__epsilon=0.0, advmix__num_steps=1))
-    np.testing.assert_allclose(at_zero.inputs, linear_images(PARAMS, replaced(OTHERS[:, 0])), atol=1e-5)
+    at_zero = vary(
+        method("advmix", advmix__source="other", advmix__epsilon=0.0, advmix__num_steps=1)
+    )
+    np.testing.assert_allclose(
+        at_zero.inputs, linear_images(PARAMS, replaced(OTHERS[:, 0])), atol=1e-5
+    )
 
 
 def test_advmix_keeps_the_worst_of_as_many_partners_as_restarts_and_asks_for_them():
-    asked = method("advmix", advmix__source="other", advmix__restarts=4, advmix__epsilon=0.0, advmix__num_steps=0)
+    asked = method(
+        "advmix",
+        advmix__source="other",
+        advmix__restarts=4,
+        advmix__epsilon=0.0,
+        advmix__num_steps=0,
+    )
     assert asked.partners == Partners(("codes",), 4)
     four = RNG.normal(size=(N, 4, LAYERS, DIM)).astype(np.float32)
     worst = vary(asked, BATCH | {"partner_codes": four})

@@ -24,8 +24,12 @@ LABELS = RNG.integers(0, CLASSES, N)
 # logits so small that the highest cross entropy and the highest margin lie in different places
 WEIGHTS = (RNG.normal(size=(4, CLASSES)) / 32).astype(np.float32)
 RADIUS = 0.8
-ENDS = np.array([[0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]], float) * RADIUS  # where a convex loss is highest in the box, or its middle
-ON_AXES = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], float) * RADIUS  # and on one axis at a time
+ENDS = (
+    np.array([[0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]], float) * RADIUS
+)  # where a convex loss is highest in the box, or its middle
+ON_AXES = (
+    np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], float) * RADIUS
+)  # and on one axis at a time
 
 
 def linear(weights, images):
@@ -34,7 +38,11 @@ def linear(weights, images):
 
 def vary(method):
     keys = jax.random.split(jax.random.key(0), N)
-    batch = {"image": linear_images(PARAMS, CODES).astype(np.float32), "label": LABELS, "codes": CODES}
+    batch = {
+        "image": linear_images(PARAMS, CODES).astype(np.float32),
+        "label": LABELS,
+        "codes": CODES,
+    }
     run = jax.jit(lambda method, *rest: method.vary(Partial(linear, WEIGHTS), *rest))
     return jax.tree.map(np.asarray, run(method, keys, batch, np.zeros(N, np.float32)))
 
@@ -49,7 +57,9 @@ def method(name, **fields):
 
 def images_at(r):
     """r [N, S] or [S] -> images."""
-    return linear_images(PARAMS, CODES + np.einsum("bs,sld->bld", np.broadcast_to(r, (N, S)), STEPS))
+    return linear_images(
+        PARAMS, CODES + np.einsum("bs,sld->bld", np.broadcast_to(r, (N, S)), STEPS)
+    )
 
 
 def cross_entropies(images):
@@ -79,13 +89,19 @@ def test_the_search_finds_the_worst_point_of_the_loss_that_is_asked_for(search, 
     found = vary(method("natra_oa", natra__search=search, natra__loss=loss, natra__kappa=0.2))
     losses = np.stack([measure(images_at(r)) for r in points])
     np.testing.assert_allclose(measure(found.inputs), losses.max(0), rtol=1e-5)
-    np.testing.assert_allclose(found.inputs, np.stack([images_at(r) for r in points])[losses.argmax(0), np.arange(N)], atol=1e-3)
+    np.testing.assert_allclose(
+        found.inputs,
+        np.stack([images_at(r) for r in points])[losses.argmax(0), np.arange(N)],
+        atol=1e-3,
+    )
     np.testing.assert_array_equal(found.failed, linear(WEIGHTS, found.inputs).argmax(1) != LABELS)
     np.testing.assert_array_equal(found.targets, np.eye(CLASSES)[LABELS])
 
 
 def test_the_searches_and_losses_compared_have_different_answers():
-    joint, one_at_a_time = (np.stack([cross_entropies(images_at(r)) for r in points]) for points in (ENDS, ON_AXES))
+    joint, one_at_a_time = (
+        np.stack([cross_entropies(images_at(r)) for r in points]) for points in (ENDS, ON_AXES)
+    )
     assert np.all(joint.max(0) > one_at_a_time.max(0))
     mixed = np.stack([mixed_losses(images_at(r), 0.2) for r in ENDS])
     assert (mixed.argmax(0) != joint.argmax(0)).mean() > 0.02
@@ -95,12 +111,21 @@ def test_the_mixed_loss_of_the_search_is_the_loss_of_the_update():
     natra = method("natra", natra__loss="mixed", natra__kappa=0.2)
     logits = linear(WEIGHTS, images_at(np.zeros(S)).astype(np.float32))
     losses = natra.loss(logits, np.eye(CLASSES, dtype=np.float32)[LABELS], LABELS)
-    np.testing.assert_allclose(losses, mixed_losses(images_at(np.zeros(S)), 0.2), rtol=1e-4, atol=1e-5)
-    assert method("natra", natra__loss="mixed").loss == method("natra_oa", natra__loss="mixed").loss != method("natra").loss
+    np.testing.assert_allclose(
+        losses, mixed_losses(images_at(np.zeros(S)), 0.2), rtol=1e-4, atol=1e-5
+    )
+    assert (
+        method("natra", natra__loss="mixed").loss
+        == method("natra_oa", natra__loss="mixed").loss
+        != method("natra").loss
+    )
 
 
 def test_one_search_for_each_direction_costs_as_many_passes_more():
-    joint, each = (method("natra_oa", natra__search=search, natra__restarts=1).passes for search in ("joint", "per_direction"))
+    joint, each = (
+        method("natra_oa", natra__search=search, natra__restarts=1).passes
+        for search in ("joint", "per_direction")
+    )
     training = 6  # forward and backward through a clean and a varied image
     assert joint == 3 * 2 + 1 + training and each == S * (3 * 2 + 1) + training
 
@@ -136,7 +161,9 @@ def test_random_normal_w_adds_noise_of_unit_variance_to_every_coordinate_of_the_
     noisy = made.method("random", latent, random__kind="normal_w")
     keys = jax.random.split(jax.random.key(0), N)
     weights = np.ones((16, CLASSES), np.float32)
-    inputs = jax.jit(noisy.vary)(Partial(linear, weights), keys, {"label": LABELS, "codes": CODES}, np.zeros(N, np.float32)).inputs
+    inputs = jax.jit(noisy.vary)(
+        Partial(linear, weights), keys, {"label": LABELS, "codes": CODES}, np.zeros(N, np.float32)
+    ).inputs
     matrix = params["layers"].reshape(12, 16).astype(np.float64)
     moved = (np.asarray(inputs, np.float64) - linear_images(params, CODES, 4)).reshape(N, -1)
     noise = moved @ np.linalg.pinv(matrix)
@@ -148,10 +175,16 @@ def test_random_normal_w_adds_noise_of_unit_variance_to_every_coordinate_of_the_
 def test_random_normal_w_leaves_the_class_in_the_codes_alone():
     generator = dataclasses.replace(linear_generator(3, 4, resolution=4), class_entries=(1, 3))
     params = linear_params(generator)
-    noisy = made.method("random", Latent(generator, params, oblique_directions(generator, S)), random__kind="normal_w")
+    noisy = made.method(
+        "random",
+        Latent(generator, params, oblique_directions(generator, S)),
+        random__kind="normal_w",
+    )
     keys = jax.random.split(jax.random.key(0), N)
     batch = {"label": LABELS, "codes": CODES}
-    inputs = jax.jit(noisy.vary)(Partial(linear, np.ones((16, CLASSES), np.float32)), keys, batch, np.zeros(N, np.float32)).inputs
+    inputs = jax.jit(noisy.vary)(
+        Partial(linear, np.ones((16, CLASSES), np.float32)), keys, batch, np.zeros(N, np.float32)
+    ).inputs
     moved = (np.asarray(inputs, np.float64) - linear_images(params, CODES, 4)).reshape(N, -1)
     free = params["layers"][:, [0, 2]].reshape(6, 16).astype(np.float64)
     assert np.abs(moved).max() > 0.1
@@ -165,8 +198,15 @@ def test_adv_ends_in_the_corner_of_its_ball_that_the_range_of_images_leaves():
     images = RNG.uniform(-1, 1, (N, 2, 2, 1)).astype(np.float32)
     labels, weights = LABELS % 2, WEIGHTS[:, :2]
     keys = jax.random.split(jax.random.key(0), N)
-    found = jax.jit(adv.vary)(Partial(linear, weights), keys, {"image": images, "label": labels}, np.full(N, 3, np.float32))
+    found = jax.jit(adv.vary)(
+        Partial(linear, weights),
+        keys,
+        {"image": images, "label": labels},
+        np.full(N, 3, np.float32),
+    )
     towards = np.sign(weights[:, 1 - labels] - weights[:, labels]).T.reshape(images.shape)
     np.testing.assert_allclose(found.inputs, np.clip(images + 0.1 * towards, -1, 1), atol=1e-6)
     np.testing.assert_array_equal(found.epsilon, np.full(N, 3))
-    np.testing.assert_array_equal(found.failed, linear(weights, np.asarray(found.inputs)).argmax(1) != labels)
+    np.testing.assert_array_equal(
+        found.failed, linear(weights, np.asarray(found.inputs)).argmax(1) != labels
+    )

@@ -21,26 +21,48 @@ def direction(number, **changes):
 
 
 def table(*directions, **changes):
-    measured = {"judge": "cross_fitted", "examples": 500, "keep": 0.95, "confounded": 0.1, "box": "97.0% of 500 moves", "warnings": []}
+    measured = {
+        "judge": "cross_fitted",
+        "examples": 500,
+        "keep": 0.95,
+        "confounded": 0.1,
+        "box": "97.0% of 500 moves",
+        "warnings": [],
+    }
     return measured | {"directions": list(directions)} | changes
 
 
 def test_every_direction_has_a_row_with_its_figures():
-    suspect = {"predicts": 0.8, "confounded": True, "verdict": "confounded", "chosen": False, "useful": 0.0}
-    section = screening_section(table(direction(0), direction(1, **suspect), warnings=["labels can be predicted along d1"]))
+    suspect = {
+        "predicts": 0.8,
+        "confounded": True,
+        "verdict": "confounded",
+        "chosen": False,
+        "useful": 0.0,
+    }
+    section = screening_section(
+        table(direction(0), direction(1, **suspect), warnings=["labels can be predicted along d1"])
+    )
     assert section.table.header[0] == "direction" and "kept at\n±2.5σ" in section.table.header
     assert section.table.rows == (
         ("d0", "0", "4-5", "1.75", "100.0", "50.0", "0.26", "0.03", "1σ", "kept", "yes"),
         ("d1", "1", "4-5", "1.75", "100.0", "50.0", "0.26", "0.80!", "0σ", "confounded", ""),
     )
     text = " ".join(section.paragraphs)
-    assert "97.0% of 500 moves" in text and "at least 95 %" in text and "above 0.1, marked !" in text
+    assert (
+        "97.0% of 500 moves" in text and "at least 95 %" in text and "above 0.1, marked !" in text
+    )
     for page in (render_html("t", [section]), render_markdown("t", [section])):
         assert "labels can be predicted along d1" in page and "0.80!" in page
 
 
 def test_without_a_judge_nothing_is_said_of_answers():
-    unjudged = {"kept": {"1": None, "2.5": None}, "useful": None, "verdict": "unjudged", "predicts": None}
+    unjudged = {
+        "kept": {"1": None, "2.5": None},
+        "useful": None,
+        "verdict": "unjudged",
+        "predicts": None,
+    }
     section = screening_section(table(direction(0, **unjudged), judge="none", box=""))
     assert not any("kept" in column for column in section.table.header)
     assert section.table.rows == (("d0", "0", "4-5", "1.75", "0.26", "-", "-", "unjudged", "yes"),)
@@ -49,6 +71,15 @@ def test_without_a_judge_nothing_is_said_of_answers():
 
 def test_where_no_judge_was_asked_it_is_said_who_vouches_for_the_label():
     unjudged = direction(0, verdict="unjudged", useful=None)
-    stated, within = (" ".join(screening_section(table(unjudged, judge="none", **c)).paragraphs) for c in ({}, {"codes": "within_classes"}))
-    assert "is what the user states" in stated and "among the training images of one class" not in stated
-    assert "among the training images of one class" in within and "is what the user states" not in within
+    stated, within = (
+        " ".join(screening_section(table(unjudged, judge="none", **c)).paragraphs)
+        for c in ({}, {"codes": "within_classes"})
+    )
+    assert (
+        "is what the user states" in stated
+        and "among the training images of one class" not in stated
+    )
+    assert (
+        "among the training images of one class" in within
+        and "is what the user states" not in within
+    )

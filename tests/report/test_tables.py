@@ -38,19 +38,29 @@ def runs(method, *values, **more):
 class TestIntervals:
     @pytest.mark.parametrize(
         "successes, n, low, high",  # Newcombe (1998), Statistics in Medicine 17, table I, method 3
-        [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+        [
+            (81, 263, 0.2553, 0.3662),
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+        ],
     )
     def test_wilson_agrees_with_the_published_values(self, successes, n, low, high):
         assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
 
-    @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
+    @given(
+        st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+        st.floats(0.5, 0.999),
+    )
     def test_wilson_bounds_are_where_the_score_test_turns(self, counts, confidence):
         successes, n = counts
         low, high = wilson(successes, n, confidence)
         z = stats.norm.ppf(0.5 + confidence / 2)
         assert 0.0 <= low <= successes / n <= high <= 1.0
         for bound in (low, high):
-            assert abs(successes / n - bound) == pytest.approx(z * math.sqrt(bound * (1 - bound) / n), abs=1e-7)
+            assert abs(successes / n - bound) == pytest.approx(
+                z * math.sqrt(bound * (1 - bound) / n), abs=1e-7
+            )
         assert wilson(n - successes, n, confidence) == pytest.approx((1 - high, 1 - low), abs=1e-12)
 
     def test_wilson_ends_exactly_at_0_and_1(self):
@@ -71,7 +81,11 @@ class TestIntervals:
         low, high = t_interval(values, confidence)
         scale = stats.sem(values)
         expected = (
-            stats.t.interval(confidence, len(values) - 1, loc=sum(values) / len(values), scale=scale) if scale > 1e-9 else (low, high)
+            stats.t.interval(
+                confidence, len(values) - 1, loc=sum(values) / len(values), scale=scale
+            )
+            if scale > 1e-9
+            else (low, high)
         )
         assert (low, high) == pytest.approx(expected, rel=1e-7, abs=1e-7)
         assert low <= high
@@ -101,7 +115,11 @@ class TestBuild:
             ("val_iid", "accuracy"), ("test_shift", "worst16"), ("extra", "accuracy"), ("test_shift", "accuracy"),
             ("val_iid", "worst16"), ("test_iid", "accuracy"),
         ]  # fmt: skip
-        records = [record(m, 0, 0.5, split=split, metric=metric) for m in ("b", "a", "original") for split, metric in places]
+        records = [
+            record(m, 0, 0.5, split=split, metric=metric)
+            for m in ("b", "a", "original")
+            for split, metric in places
+        ]
         table = build(records, ["a", "original", "b"], reductions=["test_shift"])
         assert table.methods == ("a", "original", "b")
         assert [(column.metric, column.split) for column in table.columns] == [
@@ -110,11 +128,22 @@ class TestBuild:
             ("accuracy", "train"), ("worst16", "val_iid"), ("stripes", "zebra"),
         ]  # fmt: skip
 
-    name = st.sampled_from(["accuracy", "worst16", "test_iid", "val_iid", "train", "natra", "x", "y_1"])
+    name = st.sampled_from(
+        ["accuracy", "worst16", "test_iid", "val_iid", "train", "natra", "x", "y_1"]
+    )
 
-    @given(st.lists(st.tuples(name, st.integers(0, 2), name, name, st.floats(0, 1)), unique_by=lambda r: r[:4], max_size=30))
+    @given(
+        st.lists(
+            st.tuples(name, st.integers(0, 2), name, name, st.floats(0, 1)),
+            unique_by=lambda r: r[:4],
+            max_size=30,
+        )
+    )
     def test_no_measurement_is_dropped(self, drawn):
-        records = [record(method, seed, value, split=split, metric=metric) for method, seed, split, metric, value in drawn]
+        records = [
+            record(method, seed, value, split=split, metric=metric)
+            for method, seed, split, metric, value in drawn
+        ]
         table = build(records, list(dict.fromkeys(r.method for r in records)), reductions=())
         found = {
             (method, column.split, column.metric, cell.seeds)
@@ -128,9 +157,14 @@ class TestBuild:
         assert all(column.metric in printed and column.split in printed for column in table.columns)
 
     def test_records_of_other_methods_make_no_columns(self):
-        records = [record("encoder", 0, 0.0063, metric="reconstruction_error"), record("natra", 0, 0.5)]
+        records = [
+            record("encoder", 0, 0.0063, metric="reconstruction_error"),
+            record("natra", 0, 0.5),
+        ]
         assert [column.metric for column in build(records, ["natra"]).columns] == ["accuracy"]
-        assert [column.metric for column in build(records, ["encoder"]).columns] == ["reconstruction_error"]
+        assert [column.metric for column in build(records, ["encoder"]).columns] == [
+            "reconstruction_error"
+        ]
 
     def test_error_reduction_is_taken_seed_by_seed(self):
         records = runs("original", 0.2, 0.5) + runs("natra", 0.6, 0.6)
@@ -139,7 +173,9 @@ class TestBuild:
         assert table.columns[1].metric == "error_reduction"
         # Seed 0: (0.8 - 0.4) / 0.8 = 0.5. Seed 1: (0.5 - 0.4) / 0.5 = 0.2.
         assert reduction.value == pytest.approx(0.35)
-        assert (reduction.low, reduction.high) == pytest.approx(stats.t.interval(0.95, 1, loc=0.35, scale=0.15))
+        assert (reduction.low, reduction.high) == pytest.approx(
+            stats.t.interval(0.95, 1, loc=0.35, scale=0.15)
+        )
         assert table.cells[0][1][:3] == (0.0, None, None)
 
     def test_error_reduction_without_an_error_to_reduce_is_undefined(self):
@@ -148,10 +184,16 @@ class TestBuild:
 
     def test_error_reduction_is_for_shifted_test_splits_where_there_are_any(self):
         splits = ("train", "val_shift", "test_iid", "test_shift", "snow")
-        records = [record(m, 0, 0.5, split=split) for m in ("original", "natra") for split in splits]
+        records = [
+            record(m, 0, 0.5, split=split) for m in ("original", "natra") for split in splits
+        ]
 
         def reduced(records):
-            return [c.split for c in build(records, ["original", "natra"]).columns if c.metric == "error_reduction"]
+            return [
+                c.split
+                for c in build(records, ["original", "natra"]).columns
+                if c.metric == "error_reduction"
+            ]
 
         assert reduced(records) == ["test_shift", "snow"]
         assert reduced([r for r in records if r.split in ("train", "test_iid")]) == ["test_iid"]
@@ -187,24 +229,36 @@ class TestDifferences:
         assert cell == pytest.approx((0.6, 0.6 - 1.2706, 0.6 + 1.2706, 2), abs=1e-4)
 
     def test_one_shared_seed_has_no_interval_and_none_no_difference(self):
-        records = runs("natra", 0.7, 0.8) + runs("original", 0.2) + runs("adv", 0.4, split="val_iid")
-        assert paired_difference(records, "natra", "original", "test_shift", "accuracy") == pytest.approx((0.5, None, None, 1))
+        records = (
+            runs("natra", 0.7, 0.8) + runs("original", 0.2) + runs("adv", 0.4, split="val_iid")
+        )
+        assert paired_difference(
+            records, "natra", "original", "test_shift", "accuracy"
+        ) == pytest.approx((0.5, None, None, 1))
         assert paired_difference(records, "adv", "original", "test_shift", "accuracy") is None
 
     @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=6))
     def test_agrees_with_the_paired_t_test(self, pairs):
         own, base = zip(*pairs, strict=True)
-        cell = paired_difference(runs("a", *own) + runs("b", *base), "a", "b", "test_shift", "accuracy")
+        cell = paired_difference(
+            runs("a", *own) + runs("b", *base), "a", "b", "test_shift", "accuracy"
+        )
         differences = [x - y for x, y in pairs]
         if max(differences) - min(differences) > 1e-6:
             expected = stats.ttest_rel(own, base).confidence_interval(0.95)
             assert cell[1:3] == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-9)
 
     def test_table_of_differences(self):
-        records = runs("original", 0.2, 0.1) + runs("natra", 0.6, 0.7) + runs("natra", 3.0, 4.0, metric="steps")
+        records = (
+            runs("original", 0.2, 0.1)
+            + runs("natra", 0.6, 0.7)
+            + runs("natra", 3.0, 4.0, metric="steps")
+        )
         table = build_differences(records, ["original", "natra"])
         assert table.methods == ("natra",)
-        assert [(c.metric, c.unit, c.signed) for c in table.columns] == [("accuracy", "points", True)]  # no steps without a baseline
+        assert [(c.metric, c.unit, c.signed) for c in table.columns] == [
+            ("accuracy", "points", True)
+        ]  # no steps without a baseline
         assert find(table, "natra", "test_shift", "accuracy").value == "+50.0"
         assert "Difference to original" in table.note
 
@@ -226,16 +280,26 @@ class TestDifferences:
 class TestPrinting:
     def test_shares_are_per_cent_cut_at_the_ends_and_others_keep_three_digits(self):
         records = runs("a", 0.998, 1.0, 0.999) + runs("b", 0.9, 0.8, 0.7)
-        records += runs("a", 0.0063, metric="reconstruction_error") + runs("b", 0.01234, metric="reconstruction_error")
+        records += runs("a", 0.0063, metric="reconstruction_error") + runs(
+            "b", 0.01234, metric="reconstruction_error"
+        )
         table = build(records, ["a", "b"])
         assert find(table, "a", "test_shift", "accuracy")[:3] == ("99.9", "99.7", "100.0")
         assert find(table, "b", "test_shift", "accuracy")[:3] == ("80.0", "55.2", "100.0")
         assert [row[1].value for row in texts(table)] == ["0.0063", "0.0123"]
         assert [row[1].best for row in texts(table)] == [True, False]  # of an error the smaller one
-        assert find(table, "a", "test_shift", "worst16") is None and find(table, "c", "test_shift", "accuracy") is None
+        assert (
+            find(table, "a", "test_shift", "worst16") is None
+            and find(table, "c", "test_shift", "accuracy") is None
+        )
 
     @pytest.mark.parametrize(
-        "values, printed", [((0, 0), ["0.0", "0.0"]), ((1234.5, 7), ["1234", "7"]), ((2e-9, 0), ["2.00e-09", "0.00e+00"])]
+        "values, printed",
+        [
+            ((0, 0), ["0.0", "0.0"]),
+            ((1234.5, 7), ["1234", "7"]),
+            ((2e-9, 0), ["2.00e-09", "0.00e+00"]),
+        ],
     )
     def test_numbers_of_any_size(self, values, printed):
         records = [record(m, 0, v, metric="loss") for m, v in zip("ab", values, strict=True)]
@@ -243,7 +307,9 @@ class TestPrinting:
 
     def test_bold_is_the_best_and_what_cannot_be_told_from_it(self):
         bounds = {"a": (0.1, 0.2), "b": (0.5, 0.7), "c": (0.65, 0.8), "d": (0.69, 0.95)}
-        records = [record(m, 0, (low + high) / 2, low=low, high=high) for m, (low, high) in bounds.items()]
+        records = [
+            record(m, 0, (low + high) / 2, low=low, high=high) for m, (low, high) in bounds.items()
+        ]
         table = build(records, list(bounds))
         assert [row[0].best for row in texts(table)] == [False, True, True, True]
         assert "what its interval overlaps" in to_markdown(table)
@@ -251,7 +317,10 @@ class TestPrinting:
         assert not any(row[0].best for row in texts(nothing)) and "Bold" not in to_markdown(nothing)
 
     def test_selected_columns(self):
-        table = build(runs("a", 0.1, split="x") + runs("a", 0.2, split="y") + runs("b", 0.3, split="y"), ["a", "b"])
+        table = build(
+            runs("a", 0.1, split="x") + runs("a", 0.2, split="y") + runs("b", 0.3, split="y"),
+            ["a", "b"],
+        )
         chosen = select(table, lambda column: column.split == "y")
         assert [column.split for column in chosen.columns] == ["y"]
         assert [row[0].value for row in chosen.cells] == [0.2, 0.3]
@@ -260,12 +329,22 @@ class TestPrinting:
         records = runs("a", 0.5) + runs("b", 0.4) + runs("oracle", 0.9)
         table = build(records, ["a", "b", "oracle"], references=["oracle"])
         assert [row[0].best for row in texts(table)] == [True, False, False]
-        assert [row[0].best for row in texts(build(records, ["a", "b", "oracle"]))] == [False, False, True]
+        assert [row[0].best for row in texts(build(records, ["a", "b", "oracle"]))] == [
+            False,
+            False,
+            True,
+        ]
 
     def test_an_unknown_metric_with_an_interval_is_a_share(self):
-        records = [record("a", 0, 0.25, metric="escaped", low=0.2, high=0.3), record("a", 0, 0.25, metric="energy")]
+        records = [
+            record("a", 0, 0.25, metric="escaped", low=0.2, high=0.3),
+            record("a", 0, 0.25, metric="energy"),
+        ]
         table = build(records, ["a"])
-        assert {column.metric: column.unit for column in table.columns} == {"escaped": "%", "energy": ""}
+        assert {column.metric: column.unit for column in table.columns} == {
+            "escaped": "%",
+            "energy": "",
+        }
 
     def test_not_a_number_is_said_and_never_best(self):
         table = build(runs("a", math.nan) + runs("b", 0.5) + runs("c", 0.4), ["a", "b", "c"])
@@ -278,7 +357,9 @@ class TestPrinting:
         assert "†" in table.note and "50.0 [40.0,  60.0]†" in to_text(table)
 
     def test_text_is_aligned(self):
-        records = runs("a", 1.0, low=0.994, high=1.0) + runs("longer name", 0.054, low=0.038, high=0.076)
+        records = runs("a", 1.0, low=0.994, high=1.0) + runs(
+            "longer name", 0.054, low=0.038, high=0.076
+        )
         assert to_text(build(records, ["a", "longer name"], reductions=())).splitlines() == [
             "method              accuracy (%)",
             "                      test_shift",
@@ -292,7 +373,11 @@ class TestPrinting:
 
     @given(st.integers(20, 200))
     def test_folding_keeps_every_column_and_the_width(self, width):
-        records = [record(m, 0, 0.5, split=f"split{i}", low=0.4, high=0.6) for m in ("first", "second") for i in range(6)]
+        records = [
+            record(m, 0, 0.5, split=f"split{i}", low=0.4, high=0.6)
+            for m in ("first", "second")
+            for i in range(6)
+        ]
         table = build(records, ["first", "second"])
         lines = to_text(table._replace(note=""), width).splitlines()
         assert max(map(len, lines)) <= max(width, 6 + 2 + 17)
@@ -318,7 +403,9 @@ class TestPrinting:
     def test_no_name_breaks_a_table(self, method, metric):
         table = build([record(method, 0, 0.5, metric=metric)], [method], reductions=())
         lines = to_markdown(table).split("\n")
-        assert len([line for line in lines[:3] if line.startswith("| ") and line.endswith(" |")]) == 3
+        assert (
+            len([line for line in lines[:3] if line.startswith("| ") and line.endswith(" |")]) == 3
+        )
         assert "<" not in "".join(lines)
         assert all(line.isprintable() for line in to_text(table).split("\n"))
         assert len(to_text(table).split("\n")) == 8
@@ -340,9 +427,18 @@ class TestPrinting:
 
     def test_glossary_explains_what_is_in_the_table(self):
         table = runs("original", 0.2) + runs("natra", 0.6) + runs("natra", 1, metric="own")
-        table = build(table + runs("natra", 1, metric="worst8") + runs("natra", 1, metric="worst16"), ["original", "natra"])
+        table = build(
+            table + runs("natra", 1, metric="worst8") + runs("natra", 1, metric="worst16"),
+            ["original", "natra"],
+        )
         assert [name for name, _ in glossary(table)] == ["accuracy", "worstN", "error_reduction"]
-        assert [column.metric for column in table.columns] == ["accuracy", "worst16", "worst8", "error_reduction", "own"]
+        assert [column.metric for column in table.columns] == [
+            "accuracy",
+            "worst16",
+            "worst8",
+            "error_reduction",
+            "own",
+        ]
 
     def test_plain_has_a_name_for_each_row(self):
         assert plain(build(runs("a", 0.5), ["a", "b"])).rows == (("a", "50.0"), ("b", "-"))

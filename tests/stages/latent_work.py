@@ -12,7 +12,7 @@ import numpy as np
 from natra_jax import generators, trees
 from natra_jax.stages import data, encoder, generator
 from natra_jax.stages.context import Context
-from natra_jax.weights import configured
+from natra_jax.weights import generator_config
 from tests.stages import small
 
 NUM_WILD, NUM_HELD_OUT = 30, 6
@@ -22,7 +22,9 @@ def config(**fields):
     """`small.config` of that generator and encoder; double underscores stand for dots."""
     own = {"resolution": 8, "channels_out": 3, "code_dim": 3, "base_channels": 2, "max_channels": 2}
     encoder_ = {"widths": (2,), "hidden": 4, "gamma2": 0.0}
-    named = {f"generator__{name}": value for name, value in own.items()} | {f"encoder__{name}": value for name, value in encoder_.items()}
+    named = {f"generator__{name}": value for name, value in own.items()} | {
+        f"encoder__{name}": value for name, value in encoder_.items()
+    }
     return small.config(**named | fields)
 
 
@@ -36,18 +38,32 @@ def context(workdir: Path, c, said: list[str] | None = None) -> Context:
     """With everything that shift and encode read; what is said is appended to said."""
     made = small.context(workdir, c)
     # as the pipeline does, a fingerprint for each piece that measures
-    made = made._replace(say=(said if said is not None else []).append, fingerprints={"encoder": "of encoder", "shift": "of shift"})
+    made = made._replace(
+        log=(said if said is not None else []).append,
+        fingerprints={"encoder": "of encoder", "shift": "of shift"},
+    )
     rng = np.random.default_rng(1)
-    np.save(workdir / "data" / "wild_image.npy", rng.integers(0, 256, (NUM_WILD, *small.SHAPE), np.uint8))
-    np.save(workdir / "data" / "val_iid_image.npy", rng.integers(0, 256, (NUM_HELD_OUT, *small.SHAPE), np.uint8))
+    np.save(
+        workdir / "data" / "wild_image.npy",
+        rng.integers(0, 256, (NUM_WILD, *small.SHAPE), np.uint8),
+    )
+    np.save(
+        workdir / "data" / "val_iid_image.npy",
+        rng.integers(0, 256, (NUM_HELD_OUT, *small.SHAPE), np.uint8),
+    )
     np.save(workdir / "data" / "val_iid_label.npy", np.arange(NUM_HELD_OUT) % small.CLASSES)
     for name in ("generator", "encoder", "shift", "encode"):
         (made.workdir / name).mkdir(exist_ok=True)
-    base = generators.build("style_small", configured.own_arguments(c.generator))
+    base = generators.build("style_small", generator_config.own_arguments(c.generator))
     shape = jax.eval_shape(base.init, jax.random.key(0))
-    generator.save(made.workdir / "generator", "style_small", configured.own_arguments(c.generator), random_like(shape, 0))
+    generator.save(
+        made.workdir / "generator",
+        "style_small",
+        generator_config.own_arguments(c.generator),
+        random_like(shape, 0),
+    )
     model, _ = encoder.build(made)
     mean = np.zeros((base.num_layers, base.code_dim), np.float32)
-    like = jax.eval_shape(lambda: model.init(jax.random.key(0), data.facts(made).image_shape, mean))
+    like = jax.eval_shape(lambda: model.init(jax.random.key(0), data.info(made).image_shape, mean))
     trees.save(made.workdir / "encoder" / "params.npz", random_like(like, 1))
     return made

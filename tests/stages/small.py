@@ -34,10 +34,19 @@ def context(workdir: Path, c) -> Context:
     root = epath.Path(workdir)
     (root / "data").mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    np.save(root / "data" / "train_image.npy", rng.integers(0, 256, (NUM_EXAMPLES, *SHAPE), np.uint8))
+    np.save(
+        root / "data" / "train_image.npy", rng.integers(0, 256, (NUM_EXAMPLES, *SHAPE), np.uint8)
+    )
     np.save(root / "data" / "train_label.npy", np.arange(NUM_EXAMPLES) % CLASSES)
-    facts = {"classes": ["a", "b", "c"], "image_shape": SHAPE, "splits": ["train"], "rendered": [], "covered": None, "unlabelled": 0}
-    facts["counts"] = {"train": [NUM_EXAMPLES // CLASSES] * CLASSES}
-    (root / "data" / "facts.json").write_text(json.dumps(facts))
+    info = {
+        "classes": ["a", "b", "c"],
+        "image_shape": SHAPE,
+        "splits": ["train"],
+        "rendered": [],
+        "covered": None,
+        "unlabelled": 0,
+    }
+    info["counts"] = {"train": [NUM_EXAMPLES // CLASSES] * CLASSES}
+    (root / "data" / "facts.json").write_text(json.dumps(info))
     (root / "config.json").write_text(experiment.to_json(c))
     return Context(FrozenConfigDict(c), root, workdir, jax.devices()[:1], lambda line: None, {})

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import natra_jax
-from natra_jax.classifiers import build, has_twins
+from natra_jax.classifiers import build, has_auxiliary
 from natra_jax.stages import train
 from tests.stages import small
 
@@ -24,7 +24,9 @@ FIELDS = {
 
 
 def test_it_is_fine_tuned_on_perturbed_features_kept_in_float32_and_loaded_again(tmp_path):
-    fresh = jax.jit(build("cnn", small.CLASSES, **NETWORK).init)(jax.random.key(0), np.zeros((1, *small.SHAPE), np.float32))
+    fresh = jax.jit(build("cnn", small.CLASSES, **NETWORK).init)(
+        jax.random.key(0), np.zeros((1, *small.SHAPE), np.float32)
+    )
     natra_jax.trees.save(tmp_path / "start.npz", fresh)
     c = small.config(train__init_from=str(tmp_path / "start.npz"))
     c.update_from_flattened_dict(FIELDS)
@@ -35,7 +37,9 @@ def test_it_is_fine_tuned_on_perturbed_features_kept_in_float32_and_loaded_again
     train.run(context, directory, "advbn", 0)
 
     kept = train.load(context, "advbn", 0).variables
-    assert has_twins(kept) and {leaf.dtype for leaf in jax.tree.leaves(kept)} == {np.dtype("float32")}
+    assert has_auxiliary(kept) and {leaf.dtype for leaf in jax.tree.leaves(kept)} == {
+        np.dtype("float32")
+    }
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
     assert np.any(kept["params"]["Dense_0"]["kernel"] != fresh["params"]["Dense_0"]["kernel"])
 

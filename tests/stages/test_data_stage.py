@@ -10,7 +10,7 @@ from ml_collections import FrozenConfigDict
 from PIL import Image
 
 from natra_jax.data import UNLABELLED, from_arrays
-from natra_jax.settle import settle
+from natra_jax.resolve import settle
 from natra_jax.stages import data, train
 from natra_jax.stages.context import Context
 from natra_jax.types import UserError
@@ -24,23 +24,36 @@ PER_CLASS, LOOSE = 7, 4
 def photos(tmp_path):
     """Three classes of seven photos, and four without labels beside."""
     rng = np.random.default_rng(0)
-    for folder, count in {**dict.fromkeys((f"photos/{name}" for name in CLASSES), PER_CLASS), "loose": LOOSE}.items():
+    for folder, count in {
+        **dict.fromkeys((f"photos/{name}" for name in CLASSES), PER_CLASS),
+        "loose": LOOSE,
+    }.items():
         (tmp_path / folder).mkdir(parents=True)
         for i in range(count):
-            Image.fromarray(rng.integers(0, 256, (12, 10, 3), np.uint8)).save(tmp_path / folder / f"{i}.png")
+            Image.fromarray(rng.integers(0, 256, (12, 10, 3), np.uint8)).save(
+                tmp_path / folder / f"{i}.png"
+            )
     return tmp_path
 
 
 def config(photos, **fields):
-    made = small.config(data__name="folder", data__path=str(photos / "photos"), data__resolution=8, judge__seed=9, **fields)
+    made = small.config(
+        data__name="folder",
+        data__path=str(photos / "photos"),
+        data__resolution=8,
+        judge__seed=9,
+        **fields,
+    )
     return settle(made)
 
 
 def run(workdir, c, source=None, said=None):
     root = epath.Path(workdir)
     (root / "data").mkdir(parents=True)
-    say = (said if said is not None else []).append
-    context = Context(FrozenConfigDict(c), root, workdir, jax.devices()[:1], say, {"data": "of data"}, source)
+    log = (said if said is not None else []).append
+    context = Context(
+        FrozenConfigDict(c), root, workdir, jax.devices()[:1], log, {"data": "of data"}, source
+    )
     data.run(context, root / "data")
     return context
 
@@ -48,8 +61,10 @@ def run(workdir, c, source=None, said=None):
 def test_images_are_the_same_decoded_or_left_in_their_files(photos):
     decoded = run(photos / "a", config(photos))
     in_files = run(photos / "b", config(photos, data__decoded_gigabytes=0.0))
-    assert (photos / "a" / "data" / "train_image.npy").exists() and not (photos / "b" / "data" / "train_image.npy").exists()
-    assert data.facts(decoded) == data.facts(in_files)
+    assert (photos / "a" / "data" / "train_image.npy").exists() and not (
+        photos / "b" / "data" / "train_image.npy"
+    ).exists()
+    assert data.info(decoded) == data.info(in_files)
     for name in ("train", "val_iid", "test_iid"):
         one, other = data.split(decoded, name), data.split(in_files, name)
         np.testing.assert_array_equal(one.image[:], other.image[:])
@@ -59,27 +74,49 @@ def test_images_are_the_same_decoded_or_left_in_their_files(photos):
 def test_what_is_there_is_said_class_by_class(photos):
     said = []
     context = run(photos / "a", config(photos, data__unlabelled=str(photos / "loose")), said=said)
-    facts = data.facts(context)
-    assert facts.classes == CLASSES and facts.image_shape == (8, 8, 3) and facts.unlabelled == LOOSE
-    assert {name: sum(counts) for name, counts in facts.counts.items()} == {"train": 15, "val_iid": 3, "test_iid": 3}
+    info = data.info(context)
+    assert info.classes == CLASSES and info.image_shape == (8, 8, 3) and info.unlabelled == LOOSE
+    assert {name: sum(counts) for name, counts in info.counts.items()} == {
+        "train": 15,
+        "val_iid": 3,
+        "test_iid": 3,
+    }
     assert any("train 15 images of 3 classes (5 to 5 each" in line for line in said)
     assert any("4 images without labels" in line for line in said)
 
 
-def test_unlabelled_images_are_trained_on_behind_the_labelled_ones_and_seen_by_the_generator(photos):
+def test_unlabelled_images_are_trained_on_behind_the_labelled_ones_and_seen_by_the_generator(
+    photos,
+):
     context = run(photos / "a", config(photos, data__unlabelled=str(photos / "loose")))
     image, label = data.training(context)
-    assert (label[:15] >= 0).all() and (label[15:] == UNLABELLED).all() and len(image) == len(label) == 19
-    loose = [np.asarray(Image.open(photos / "loose" / f"{i}.png").crop((0, 1, 10, 11)).resize((8, 8), Image.LANCZOS)) for i in range(LOOSE)]
+    assert (
+        (label[:15] >= 0).all()
+        and (label[15:] == UNLABELLED).all()
+        and len(image) == len(label) == 19
+    )
+    loose = [
+        np.asarray(
+            Image.open(photos / "loose" / f"{i}.png")
+            .crop((0, 1, 10, 11))
+            .resize((8, 8), Image.LANCZOS)
+        )
+        for i in range(LOOSE)
+    ]
     np.testing.assert_array_equal(image[np.arange(15, 19)], loose)
-    np.testing.assert_array_equal(data.wild(context)[:], image[:])
-    assert len(data.split(context, "train").label) == 15 and (data.judge_split(context).label >= 0).all()
+    np.testing.assert_array_equal(data.domain_images(context)[:], image[:])
+    assert (
+        len(data.split(context, "train").label) == 15
+        and (data.judge_split(context).label >= 0).all()
+    )
 
 
 def test_the_generator_sees_the_classes_that_it_covers(photos):
     context = run(photos / "a", config(photos, data__covers=("eel",)))
     train = data.split(context, "train")
-    np.testing.assert_array_equal(data.wild(context)[:], train.image[np.flatnonzero(train.label == 2)])
+    np.testing.assert_array_equal(
+        data.domain_images(context)[:], train.image[np.flatnonzero(train.label == 2)]
+    )
     assert set(data.varied(context, "test_iid").label) == {2}
     batch = data.domain_batches(context, "target", 5, 0, "encoder.batch_size")(0)
     assert batch["image"].shape == (5, 8, 8, 3)
@@ -92,7 +129,9 @@ def test_attacks_are_measured_on_some_examples_the_same_every_time(photos):
     some = data.varied(context, "test_iid")
     assert len(some.label) == 2
     np.testing.assert_array_equal(some.image[:], data.varied(context, "test_iid").image[:])
-    assert len(data.varied(run(photos / "b", config(photos, eval__examples=0)), "test_iid").label) == 3
+    assert (
+        len(data.varied(run(photos / "b", config(photos, eval__examples=0)), "test_iid").label) == 3
+    )
 
 
 def test_a_folder_that_changes_is_another(photos):
@@ -112,10 +151,17 @@ def test_arrays_that_are_handed_over_are_known_by_what_is_in_them(photos):
     changed = image.copy()
     changed[3, 2, 1, 0] ^= 1
     c = config(photos)
-    assert data.identity(c.data, source) == data.identity(c.data, from_arrays(train=(image.copy(), label)))
-    assert data.identity(c.data, source) != data.identity(c.data, from_arrays(train=(changed, label)))
+    assert data.identity(c.data, source) == data.identity(
+        c.data, from_arrays(train=(image.copy(), label))
+    )
+    assert data.identity(c.data, source) != data.identity(
+        c.data, from_arrays(train=(changed, label))
+    )
     context = run(photos / "a", c, source)
-    index = {split: data.split(context, split).image[:].tobytes() for split in ("train", "val_iid", "test_iid")}
+    index = {
+        split: data.split(context, split).image[:].tobytes()
+        for split in ("train", "val_iid", "test_iid")
+    }
     assert sorted(b"".join(index.values())) == sorted(image.tobytes())
 
 
@@ -134,10 +180,17 @@ def test_training_on_files_is_training_on_arrays(photos):
     """Codes and radii go by the example's index, images are read where they are asked for: what comes out is the same."""
     made = []
     for name, gigabytes in (("a", 2.0), ("b", 0.0)):
-        c = config(photos, data__decoded_gigabytes=gigabytes, data__unlabelled=str(photos / "loose"))
+        c = config(
+            photos, data__decoded_gigabytes=gigabytes, data__unlabelled=str(photos / "loose")
+        )
         context = run(photos / name, c)
         directory = context.workdir / "train" / "adv-0"
         directory.mkdir(parents=True)
         train.run(context, directory, "adv", 0)
-        made.append({file: (directory / file).read_bytes() for file in ("classifier.npz", "epsilon.npy", "history.json")})
+        made.append(
+            {
+                file: (directory / file).read_bytes()
+                for file in ("classifier.npz", "epsilon.npy", "history.json")
+            }
+        )
     assert made[0] == made[1]

@@ -15,7 +15,10 @@ SHARES = {"marginal": (5, 0), "target": (0, 5), "both": (3, 2)}
 def context(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("work")
     made = small.context(workdir, small.config())
-    for name, count, value in (("wild", latent_work.NUM_WILD, DARK), ("train", small.NUM_EXAMPLES, BRIGHT)):
+    for name, count, value in (
+        ("wild", latent_work.NUM_WILD, DARK),
+        ("train", small.NUM_EXAMPLES, BRIGHT),
+    ):
         images = np.full((count, *small.SHAPE), value, np.uint8)
         images[:, 0, 0, 0] = np.arange(count)
         np.save(workdir / "data" / f"{name}_image.npy", images)
@@ -34,14 +37,24 @@ def seen(context, domain, steps=range(4), seed=0, size=5):
 def test_every_batch_has_its_share_of_either(context, domain):
     batches = seen(context, domain)
     for batch in batches:
-        assert (len(batch) - sum(bright for bright, _ in batch), sum(bright for bright, _ in batch)) == SHARES[domain]
+        assert (
+            len(batch) - sum(bright for bright, _ in batch),
+            sum(bright for bright, _ in batch),
+        ) == SHARES[domain]
         assert len(set(batch)) == 5
     assert batches[0] != batches[1]
     # a function of step and seed alone
-    assert seen(context, domain, steps=[2])[0] == batches[2] != seen(context, domain, steps=[2], seed=1)[0]
+    assert (
+        seen(context, domain, steps=[2])[0]
+        == batches[2]
+        != seen(context, domain, steps=[2], seed=1)[0]
+    )
 
 
-@pytest.mark.parametrize(("domain", "size", "fit"), [("marginal", 31, 30), ("target", 13, 12), ("both", 25, 24), ("both", 1, 2)])
+@pytest.mark.parametrize(
+    ("domain", "size", "fit"),
+    [("marginal", 31, 30), ("target", 13, 12), ("both", 25, 24), ("both", 1, 2)],
+)
 def test_a_batch_that_there_are_no_images_for_is_the_users_error(context, domain, size, fit):
     with pytest.raises(UserError, match=f"config field shift.batch_size is {size}, "):
         data.domain_batches(context, domain, size, 0, "shift.batch_size")

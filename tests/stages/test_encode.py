@@ -53,14 +53,16 @@ def test_codes_lie_at_their_examples_index_and_parts_are_gone(whole):
     assert set(written) == {"train.npy", "wild.npy"}
     train = encode.train_codes(context)
     assert train.dtype == np.float32 and train.std() > 0.1
-    np.testing.assert_allclose(train, codes_of(context, data.split(context, "train").image), atol=1e-5)
+    np.testing.assert_allclose(
+        train, codes_of(context, data.split(context, "train").image), atol=1e-5
+    )
     assert said[-1].startswith(f"encode: {NUM_CODES} images to wild.npy")
 
 
 def test_the_sample_of_the_generators_domain_is_of_different_images_in_their_order(whole):
     context, _, _ = whole
-    wild = codes_of(context, data.wild(context)).reshape(latent_work.NUM_WILD, -1)
-    sample = encode.wild_codes(context).reshape(NUM_CODES, -1)
+    wild = codes_of(context, data.domain_images(context)).reshape(latent_work.NUM_WILD, -1)
+    sample = encode.domain_codes(context).reshape(NUM_CODES, -1)
     distance = np.abs(sample[:, None] - wild[None]).max(2)
     index = distance.argmin(1)
     assert np.all(np.diff(index) > 0) and distance.min(1).max() < 1e-5
@@ -69,7 +71,9 @@ def test_the_sample_of_the_generators_domain_is_of_different_images_in_their_ord
 def test_other_images_are_encoded_alike(whole):
     context, _, _ = whole
     images = data.split(context, "val_iid").image
-    np.testing.assert_allclose(encode.encode_images(context, images), codes_of(context, images), atol=1e-5)
+    np.testing.assert_allclose(
+        encode.encode_images(context, images), codes_of(context, images), atol=1e-5
+    )
 
 
 class Killed(BaseException):
@@ -113,7 +117,9 @@ KILLS = [(0, 0.0, 32), (1, 0.5, 24), (3, 0.9, 12), (4, 1.0, 0)]
 
 
 @pytest.mark.parametrize(("part", "left", "remaining"), KILLS)
-def test_a_killed_run_goes_on_behind_its_last_whole_part_and_ends_the_same(tmp_path, monkeypatch, whole, part, left, remaining):
+def test_a_killed_run_goes_on_behind_its_last_whole_part_and_ends_the_same(
+    tmp_path, monkeypatch, whole, part, left, remaining
+):
     context = context_of(tmp_path)
     kill_at(monkeypatch, context, part, left)
     assert resume(monkeypatch, context) == remaining
@@ -121,7 +127,9 @@ def test_a_killed_run_goes_on_behind_its_last_whole_part_and_ends_the_same(tmp_p
 
 
 @pytest.mark.parametrize(("joined", "remaining"), [(False, NUM_CODES), (True, NUM_CODES + PART)])
-def test_a_run_killed_while_parts_are_joined_or_removed_joins_them_again(tmp_path, monkeypatch, whole, joined, remaining):
+def test_a_run_killed_while_parts_are_joined_or_removed_joins_them_again(
+    tmp_path, monkeypatch, whole, joined, remaining
+):
     context, join = context_of(tmp_path), encode._join
 
     def interrupted(parts, path, count):
@@ -145,7 +153,11 @@ def test_a_run_killed_while_parts_are_joined_or_removed_joins_them_again(tmp_pat
 @pytest.mark.slow
 def test_refined_codes_decode_better_under_the_settings_of_the_config(tmp_path, monkeypatch):
     fields = {"refine_steps": 3, "refine_learning_rate": 0.05, "gamma_domain": 0.2}
-    context = context_of(tmp_path, encoder__gamma1=2.0, **{f"encode__{name}": value for name, value in fields.items()})
+    context = context_of(
+        tmp_path,
+        encoder__gamma1=2.0,
+        **{f"encode__{name}": value for name, value in fields.items()},
+    )
     settings, refine = [], encode.refine
 
     def recorded(*arguments, **named):
@@ -156,8 +168,13 @@ def test_refined_codes_decode_better_under_the_settings_of_the_config(tmp_path, 
     images = data.split(context, "train").image[:SIZE]
     found = encode.encode_images(context, images)
     terms = Reconstruction(2.0, 0.0, "l2")
-    assert settings == [{"steps": 3, "learning_rate": 0.05, "gamma_domain": 0.2, "reconstruction": terms}]
+    assert settings == [
+        {"steps": 3, "learning_rate": 0.05, "gamma_domain": 0.2, "reconstruction": terms}
+    ]
     generator_, params = shift.load(context)
     decode = jax.jit(generator_.synthesize)
-    before, after = (((to_float(images) - decode(params, codes)) ** 2).mean((1, 2, 3)) for codes in (codes_of(context, images), found))
+    before, after = (
+        ((to_float(images) - decode(params, codes)) ** 2).mean((1, 2, 3))
+        for codes in (codes_of(context, images), found)
+    )
     assert np.all(after < before)

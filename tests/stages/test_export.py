@@ -24,7 +24,9 @@ CODES = RNG.normal(size=(N, GENERATOR.num_layers, GENERATOR.code_dim)).astype(np
 def weights():
     """Of a linear classifier with every class among its answers."""
     clean = np.asarray(GENERATOR.synthesize(PARAMS, CODES)).reshape(N, -1)
-    kernel = np.random.default_rng(1).normal(size=(clean.shape[1], small.CLASSES)).astype(np.float32)
+    kernel = (
+        np.random.default_rng(1).normal(size=(clean.shape[1], small.CLASSES)).astype(np.float32)
+    )
     return [own.Weights(kernel, -(clean @ kernel).mean(0)), {"scale": np.float32(1)}]
 
 
@@ -35,11 +37,20 @@ def exported(tmp_path, monkeypatch, weights):
     params = latent_small.cast(PARAMS, np.float32)
     monkeypatch.setattr(export.encode, "train_codes", lambda context: CODES)
     monkeypatch.setattr(export.screen, "load", lambda context: ALONG)
-    monkeypatch.setattr(export.screen, "space", lambda context: attacks.directions(GENERATOR, params, ALONG))
-    monkeypatch.setattr(export.train, "load", lambda context, method, seed: classifier.Trained(variables, None))
+    monkeypatch.setattr(
+        export.screen, "space", lambda context: attacks.directions(GENERATOR, params, ALONG)
+    )
+    monkeypatch.setattr(
+        export.train, "load", lambda context, method, seed: classifier.Trained(variables, None)
+    )
 
     def run(**fields):
-        c = small.config("plain", eval__batch_size=5, natra__restarts=4, **{f"export__{name}": value for name, value in fields.items()})
+        c = small.config(
+            "plain",
+            eval__batch_size=5,
+            natra__restarts=4,
+            **{f"export__{name}": value for name, value in fields.items()},
+        )
         context = small.context(tmp_path, c)
         labels = np.asarray(own.plain_apply(weights, GENERATOR.synthesize(params, CODES))).argmax(1)
         np.save(tmp_path / "data" / "train_label.npy", labels)
@@ -59,7 +70,9 @@ def check(directory, labels, rows, weights):
     index = np.array([int(row["index"]) for row in rows])
     moved = np.array([ALONG.names.index(row["direction"]) for row in rows])
     r = np.array([float(row["r"]) for row in rows])
-    decoded = np.asarray(GENERATOR.synthesize(PARAMS, CODES[index] + r[:, None, None] * STEPS[moved]))
+    decoded = np.asarray(
+        GENERATOR.synthesize(PARAMS, CODES[index] + r[:, None, None] * STEPS[moved])
+    )
     assert np.abs(decoded).max() > 1, "some of it has to be cut"
     pixels = np.stack([np.asarray(Image.open(directory / row["file"])) for row in rows])
     assert pixels.dtype == np.uint8 and pixels.shape[1:] == small.SHAPE
@@ -68,8 +81,10 @@ def check(directory, labels, rows, weights):
     np.testing.assert_array_equal([int(row["label"]) for row in rows], labels[index])
     assert all(row["file"].startswith(f"images/{row['label']}/") for row in rows)
     # what a user's training will see of them
-    answers = np.asarray(own.plain_apply(weights, to_float(pixels))).argmax(1)
-    np.testing.assert_array_equal([row["failed"] == "1" for row in rows], answers != labels[index])
+    predictions = np.asarray(own.plain_apply(weights, to_float(pixels))).argmax(1)
+    np.testing.assert_array_equal(
+        [row["failed"] == "1" for row in rows], predictions != labels[index]
+    )
     return index, moved
 
 
@@ -77,7 +92,9 @@ def test_every_variation_is_exported_with_how_it_was_made(exported, weights):
     directory, labels, rows = exported(failures_only=False, epsilon=EPSILON)
     assert list(rows[0]) == ["file", "index", "label", "direction", "r", "failed"]
     index, moved = check(directory, labels, rows, weights)
-    assert sorted(zip(index, moved, strict=True)) == [(i, s) for i in range(N) for s in range(len(ALONG.names))]
+    assert sorted(zip(index, moved, strict=True)) == [
+        (i, s) for i in range(N) for s in range(len(ALONG.names))
+    ]
     failed = [row for row in rows if row["failed"] == "1"]
     assert 0 < len(failed) < len(rows)
 

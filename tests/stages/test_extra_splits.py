@@ -14,7 +14,9 @@ CLASSES = ("a", "b", "c")  # of small
 def run(tmp_path, *entries):
     """(context, what is said) after the piece has run."""
     said = []
-    context = small.context(tmp_path / "work", small.config(eval__extra_splits=entries))._replace(say=said.append)
+    context = small.context(tmp_path / "work", small.config(eval__extra_splits=entries))._replace(
+        log=said.append
+    )
     (context.workdir / extra_splits.NAME).mkdir()
     extra_splits.run(context, context.workdir / extra_splits.NAME)
     return context, said
@@ -28,13 +30,21 @@ def shades(split):
 def test_folders_of_the_same_classes_become_splits_at_the_size_of_the_data(tmp_path):
     photos.classes(tmp_path / "sketch", {"a": 2, "b": 1, "c": 1})
     photos.classes(tmp_path / "filtered", {"c": 2}, first=100)
-    context, said = run(tmp_path, f"sketch={tmp_path / 'sketch'}", f"filtered={tmp_path / 'filtered'}")
+    context, said = run(
+        tmp_path, f"sketch={tmp_path / 'sketch'}", f"filtered={tmp_path / 'filtered'}"
+    )
     assert extra_splits.names(context) == ["test_sketch", "test_filtered"]
     sketch, filtered = (extra_splits.split(context, name) for name in extra_splits.names(context))
     assert sketch.image.shape == (4, *small.SHAPE) and sketch.image[:].dtype == np.uint8
     # the label is the number that the class has in the data, though a folder has not all of them
-    assert shades(sketch) == [(0, 0), (1, 0), (2, 1), (3, 2)] and shades(filtered) == [(100, 2), (101, 2)]
-    assert [line.split(",")[0] for line in said] == ["extra_splits: test_sketch 4 images", "extra_splits: test_filtered 2 images"]
+    assert shades(sketch) == [(0, 0), (1, 0), (2, 1), (3, 2)] and shades(filtered) == [
+        (100, 2),
+        (101, 2),
+    ]
+    assert [line.split(",")[0] for line in said] == [
+        "extra_splits: test_sketch 4 images",
+        "extra_splits: test_filtered 2 images",
+    ]
 
 
 def test_classes_are_found_below_corruptions_and_severities(tmp_path):
@@ -44,7 +54,9 @@ def test_classes_are_found_below_corruptions_and_severities(tmp_path):
             photos.classes(tmp_path / "c" / corruption / severity, {"a": 1, "b": 1}, first=first)
             first += 10
     context, _ = run(tmp_path, f"c={tmp_path / 'c'}")
-    assert shades(extra_splits.split(context, "test_c")) == [(10 * i + label, label) for i in range(4) for label in (0, 1)]
+    assert shades(extra_splits.split(context, "test_c")) == [
+        (10 * i + label, label) for i in range(4) for label in (0, 1)
+    ]
 
 
 def test_a_folder_of_no_class_is_named(tmp_path):
@@ -53,7 +65,14 @@ def test_a_folder_of_no_class_is_named(tmp_path):
         run(tmp_path, f"sketch={tmp_path / 'sketch'}")
 
 
-WRONG = ["sketch", "sketch=", "=somewhere", "a sketch=somewhere", "iid=somewhere", "shift=somewhere"]
+WRONG = [
+    "sketch",
+    "sketch=",
+    "=somewhere",
+    "a sketch=somewhere",
+    "iid=somewhere",
+    "shift=somewhere",
+]
 
 
 @pytest.mark.parametrize("entry", WRONG)
@@ -69,7 +88,10 @@ def test_a_name_that_comes_twice_is_refused():
 
 
 def test_a_path_may_hold_what_it_likes():
-    assert extra_splits.named(["c=/data/a=b", "c_2=~/x y"]) == {"test_c": "/data/a=b", "test_c_2": "~/x y"}
+    assert extra_splits.named(["c=/data/a=b", "c_2=~/x y"]) == {
+        "test_c": "/data/a=b",
+        "test_c_2": "~/x y",
+    }
 
 
 def test_the_folders_are_known_again_by_their_files(tmp_path):
@@ -85,4 +107,4 @@ def test_the_folders_are_known_again_by_their_files(tmp_path):
 
 def test_a_folder_that_is_not_there_is_a_mistake_in_that_field(tmp_path):
     with pytest.raises(UserError, match=r"config field eval\.extra_splits is .*nowhere"):
-        extra_splits.identity([f"sketch={tmp_path / 'nowhere'}"])
+        extra_splits.identity([f"sketch={tmp_path / 'worst_candidate'}"])

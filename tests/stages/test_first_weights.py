@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 import natra_jax
-from natra_jax.classifiers import clean, has_twins
+from natra_jax.classifiers import clean, has_auxiliary
 from natra_jax.stages import classifier, data, train
 from natra_jax.types import UserError
 from natra_jax.weights import classifiers as foreign
 from tests.classifiers import torchvision_nets as theirs
 from tests.stages import small
 
-STILL = 1e-30  # a learning rate that moves no float32 weight, so that a training ends where it started
+STILL = (
+    1e-30  # a learning rate that moves no float32 weight, so that a training ends where it started
+)
 OPTIONS = {
     "vgg16.widths": (6, 8, 10, 12, 12),
     "vgg16.dense": (24, 20),
@@ -30,7 +32,11 @@ STATES = {
     "resnet50": RESNET50,
     "advbn": theirs.advbn_names(1, RESNET50, TWINS),
 }
-NORMED = {"classifier.vgg16.widths": theirs.VGG_WIDTHS, "classifier.vgg16.dense": theirs.VGG_DENSE, "classifier.vgg16.norm": "batch"}
+NORMED = {
+    "classifier.vgg16.widths": theirs.VGG_WIDTHS,
+    "classifier.vgg16.dense": theirs.VGG_DENSE,
+    "classifier.vgg16.norm": "batch",
+}
 
 
 @pytest.fixture
@@ -42,8 +48,10 @@ def prepared(tmp_path):
         np.savez(path, **STATES[state])
         c = small.config(factory="plain", train__init_from=str(path))
         c.classifier.update(name=name, factory="")
-        c.update_from_flattened_dict({f"classifier.{option}": value for option, value in OPTIONS.items()} | fields)
-        return path, small.context(tmp_path / "work", c)._replace(say=said.append), said
+        c.update_from_flattened_dict(
+            {f"classifier.{option}": value for option, value in OPTIONS.items()} | fields
+        )
+        return path, small.context(tmp_path / "work", c)._replace(log=said.append), said
 
     return prepare
 
@@ -61,48 +69,78 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("steps", [0, pytest.param(3, marks=pytest.mark.slow)])
-def test_a_training_starts_from_torchvisions_file_with_a_fresh_last_layer_where_the_classes_differ(prepared, steps):
-    path, context, said = prepared("vgg16", "vgg16", **{"train.steps": steps, "train.learning_rate": STILL})
+def test_a_training_starts_from_torchvisions_file_with_a_fresh_last_layer_where_the_classes_differ(
+    prepared, steps
+):
+    path, context, said = prepared(
+        "vgg16", "vgg16", **{"train.steps": steps, "train.learning_rate": STILL}
+    )
     kept, published = run(context, "original"), foreign.load(path, "vgg16").params
     last, theirs_ = kept["params"].pop("head"), published["params"].pop("head")
     same(kept, published)
-    assert last["kernel"].shape == (20, small.CLASSES) and theirs_["kernel"].shape == (20, 11) and np.std(last["kernel"]) > 0.1
+    assert (
+        last["kernel"].shape == (20, small.CLASSES)
+        and theirs_["kernel"].shape == (20, 11)
+        and np.std(last["kernel"]) > 0.1
+    )
     line = f"train/original-0: {path}: the last layer is fresh, for {small.CLASSES} classes in place of 11"
     assert [text for text in said if "fresh" in text] == [line]
     # what was kept is loaded again as the network that it is
     logits_fn = natra_jax.load_classifier(context.workdir, "original", 0)
     same(logits_fn.args[0]["params"], kept["params"] | {"head": last})
-    assert jax.eval_shape(logits_fn, np.zeros((2, *small.SHAPE), np.float32)).shape == (2, small.CLASSES)
+    assert jax.eval_shape(logits_fn, np.zeros((2, *small.SHAPE), np.float32)).shape == (
+        2,
+        small.CLASSES,
+    )
 
 
-@pytest.mark.parametrize(("name", "state", "fields"), [("resnet18", "resnet18", {}), ("vgg16", "vgg16_bn", NORMED)])
-def test_all_but_the_last_layer_is_taken_with_the_statistics_and_none_of_it_depends_on_how_it_is_computed(prepared, name, state, fields):
+@pytest.mark.parametrize(
+    ("name", "state", "fields"), [("resnet18", "resnet18", {}), ("vgg16", "vgg16_bn", NORMED)]
+)
+def test_all_but_the_last_layer_is_taken_with_the_statistics_and_none_of_it_depends_on_how_it_is_computed(
+    prepared, name, state, fields
+):
     path, context, _ = prepared(name, state, **fields, **{"classifier.dtype": "bfloat16"})
-    variables, notes = classifier.first_weights(context.config, data.facts(context), str(path), seed=0)
+    variables, notes = classifier.first_weights(
+        context.config, data.info(context), str(path), seed=0
+    )
     published = foreign.load(path, name).params
     same(variables["batch_stats"], published["batch_stats"])
-    same({k: v for k, v in variables["params"].items() if k != "head"}, {k: v for k, v in published["params"].items() if k != "head"})
-    assert notes == (f"the last layer is fresh, for {small.CLASSES} classes in place of {theirs.CLASSES}",)
-    like = classifier.variables_like(context.config, data.facts(context))
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), variables) == jax.tree.map(lambda x: (x.shape, x.dtype), like)
+    same(
+        {k: v for k, v in variables["params"].items() if k != "head"},
+        {k: v for k, v in published["params"].items() if k != "head"},
+    )
+    assert notes == (
+        f"the last layer is fresh, for {small.CLASSES} classes in place of {theirs.CLASSES}",
+    )
+    like = classifier.variables_like(context.config, data.info(context))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), variables) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), like
+    )
 
 
 def test_where_the_classes_agree_all_is_taken(prepared):
     path, context, _ = prepared("resnet50", "resnet50")
-    facts = data.facts(context)
-    variables, notes = classifier.first_weights(context.config, facts, str(path), seed=0)
+    info = data.info(context)
+    variables, notes = classifier.first_weights(context.config, info, str(path), seed=0)
     same(variables, foreign.load(path, "resnet50").params)
-    same(classifier.read_weights(context.config, facts, str(path)), variables)
+    same(classifier.read_weights(context.config, info, str(path)), variables)
     assert notes == ()
     images = np.random.default_rng(0).uniform(-1, 1, (2, *small.SHAPE)).astype(np.float32)
-    logits = jax.jit(lambda f, x: f(x))(classifier.logits_fn(context.config, facts.num_classes, variables), images)
-    np.testing.assert_allclose(logits, theirs.resnet(RESNET50, images, SIZES[1])[1], rtol=1e-3, atol=1e-3)
+    logits = jax.jit(lambda f, x: f(x))(
+        classifier.logits_fn(context.config, info.num_classes, variables), images
+    )
+    np.testing.assert_allclose(
+        logits, theirs.resnet(RESNET50, images, SIZES[1])[1], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_what_is_not_to_be_trained_needs_the_datas_classes(prepared):
     path, context, _ = prepared("vgg16", "vgg16")
-    with pytest.raises(UserError, match=f"vgg16.npz: tells 11 classes apart, the data have {small.CLASSES}"):
-        classifier.read_weights(context.config, data.facts(context), str(path))
+    with pytest.raises(
+        UserError, match=f"vgg16.npz: tells 11 classes apart, the data have {small.CLASSES}"
+    ):
+        classifier.read_weights(context.config, data.info(context), str(path))
 
 
 @pytest.mark.parametrize("method", ["advbn", "original"])
@@ -110,7 +148,7 @@ def test_adversarial_twins_stay_in_methods_that_perturb_features_alone(prepared,
     steps = {"advbn.steps": 0, "train.steps": 0, "advbn.group_size": 4}
     path, context, said = prepared("resnet50", "advbn", methods=("original", "advbn"), **steps)
     started, published = run(context, method), foreign.load(path, "resnet50").params
-    assert has_twins(started) == (method == "advbn") and any("twins" in line for line in said)
+    assert has_auxiliary(started) == (method == "advbn") and any("twins" in line for line in said)
     same(started, published if method == "advbn" else clean(published))
 
 
@@ -127,8 +165,18 @@ UNFIT = {
         {**NORMED, "classifier.vgg16.norm": "none"},
         "norm batch: set config field classifier.vgg16.norm",
     ),
-    "with dense layers": ("vgg16", "vgg16", {"classifier.vgg16.dense": ()}, r"dense \(24, 20\): set config field classifier.vgg16.dense"),
-    "of other blocks": ("resnet50", "advbn", {"classifier.resnet50.blocks": (3, 4, 6, 3)}, "set config field classifier.resnet50.blocks"),
+    "with dense layers": (
+        "vgg16",
+        "vgg16",
+        {"classifier.vgg16.dense": ()},
+        r"dense \(24, 20\): set config field classifier.vgg16.dense",
+    ),
+    "of other blocks": (
+        "resnet50",
+        "advbn",
+        {"classifier.resnet50.blocks": (3, 4, 6, 3)},
+        "set config field classifier.resnet50.blocks",
+    ),
     "of another network": ("resnet50", "vgg16", {}, "are no ResNet-50's"),
 }
 
@@ -143,9 +191,9 @@ def test_a_file_that_does_not_fit_is_refused_before_anything_is_trained(prepared
 
 def test_our_own_weights_start_a_training_of_these_classifiers_as_of_ours(prepared):
     path, context, _ = prepared("vgg16", "vgg16")
-    facts = data.facts(context)
+    info = data.info(context)
     own = context.workdir / "own"
-    like = classifier.variables_like(context.config, facts)
+    like = classifier.variables_like(context.config, info)
     ours = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, leaf.dtype), like)
     natra_jax.trees.save(own, ours)
-    same(classifier.first_weights(context.config, facts, str(own), seed=0)[0], ours)
+    same(classifier.first_weights(context.config, info, str(own), seed=0)[0], ours)

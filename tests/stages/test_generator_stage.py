@@ -13,7 +13,7 @@ from natra_jax import trees
 from natra_jax.evaluation.records import read_records
 from natra_jax.stages import generator
 from natra_jax.types import UserError
-from natra_jax.weights import configured
+from natra_jax.weights import generator_config
 from tests.helpers import linear_generator
 from tests.stages import small
 from tests.weights import made
@@ -35,7 +35,9 @@ class Zeros(nn.Module):
 
     @nn.compact
     def __call__(self, images):
-        return nn.Dense(self.outputs, kernel_init=nn.initializers.constant(0.01))(images.reshape(len(images), -1))
+        return nn.Dense(self.outputs, kernel_init=nn.initializers.constant(0.01))(
+            images.reshape(len(images), -1)
+        )
 
 
 class Opponent(nn.Module):
@@ -51,7 +53,11 @@ def workdir(tmp_path, monkeypatch):
     """Of a stage whose networks are linear, so that compiling them takes no time."""
     linear = linear_generator(2, 3, resolution=8, channels=3)
     shape = {"constant": jnp.zeros(192), "layers": jnp.full((2, 3, 192), 0.1)}
-    monkeypatch.setattr(generator.generators, "build", lambda function, arguments: replace(linear, init=lambda key: shape))
+    monkeypatch.setattr(
+        generator.generators,
+        "build",
+        lambda function, arguments: replace(linear, init=lambda key: shape),
+    )
     monkeypatch.setattr(generator, "Encoder", lambda outputs: Zeros(6))
     monkeypatch.setattr(generator, "Discriminator", Opponent)
     return tmp_path
@@ -60,9 +66,15 @@ def workdir(tmp_path, monkeypatch):
 def run(workdir, **fields):
     """(weights by name, records, lines said) of the stage in workdir/generator."""
     lines = []
-    context = small.context(workdir, small.config(**SIZE | fields))._replace(say=lines.append, fingerprints={"generator": "mine"})
+    context = small.context(workdir, small.config(**SIZE | fields))._replace(
+        log=lines.append, fingerprints={"generator": "mine"}
+    )
     images = np.random.default_rng(1).integers(0, 256, (small.NUM_EXAMPLES, *small.SHAPE), np.uint8)
-    for name, values in {"wild_image": images, "val_iid_image": images[:4], "val_iid_label": np.zeros(4, int)}.items():
+    for name, values in {
+        "wild_image": images,
+        "val_iid_image": images[:4],
+        "val_iid_label": np.zeros(4, int),
+    }.items():
         np.save(workdir / "data" / f"{name}.npy", values)
     directory = epath.Path(workdir) / "generator"
     directory.mkdir(exist_ok=True)
@@ -71,15 +83,26 @@ def run(workdir, **fields):
 
 
 @pytest.mark.slow
-def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_where_it_was_left(workdir):
+def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_where_it_was_left(
+    workdir,
+):
     plain, (error,), lines = run(workdir)
     assert not any("adversarial" in line for line in lines)
     moved, (later,), lines = run(workdir, **ADVERSARIAL)
     # nothing of the autoencoder is trained again
-    assert "generator: continuing from step 2" in lines and "generator: adversarial: step 3/3" in "".join(lines)
-    assert moved.keys() == plain.keys() and any(np.any(moved[name] != plain[name]) for name in plain)
+    assert (
+        "generator: continuing from step 2" in lines
+        and "generator: adversarial: step 3/3" in "".join(lines)
+    )
+    assert moved.keys() == plain.keys() and any(
+        np.any(moved[name] != plain[name]) for name in plain
+    )
     assert max(np.abs(moved[name] - plain[name]).max() for name in plain) < 0.05
-    assert (error.metric, error.split, error.n) == (later.metric, later.split, later.n) == ("reconstruction_error", "val_iid", 4)
+    assert (
+        (error.metric, error.split, error.n)
+        == (later.metric, later.split, later.n)
+        == ("reconstruction_error", "val_iid", 4)
+    )
     assert error.value != later.value
 
     again, records, lines = run(workdir, **ADVERSARIAL)
@@ -92,13 +115,19 @@ def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_wher
 def test_a_checkpoint_of_another_size_is_refused_before_anything_is_trained(tmp_path):
     file = made.file("dcgan", tmp_path)
     context = small.context(tmp_path, small.config(**SIZE, generator__weights=str(file)))
-    with pytest.raises(UserError, match="generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits 8x8"):
-        generator.check(context, configured.describe(context.config.generator))
+    with pytest.raises(
+        UserError,
+        match="generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits 8x8",
+    ):
+        generator.check(context, generator_config.describe(context.config.generator))
 
 
 def test_images_of_another_size_are_refused(workdir):
     context = small.context(workdir, small.config(**SIZE))
-    facts = workdir / "data" / "facts.json"
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"image_shape": [16, 16, 3]}))
-    with pytest.raises(UserError, match="generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16"):
-        generator.check(context, configured.describe(context.config.generator))
+    info = workdir / "data" / "facts.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"image_shape": [16, 16, 3]}))
+    with pytest.raises(
+        UserError,
+        match="generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16",
+    ):
+        generator.check(context, generator_config.describe(context.config.generator))

@@ -19,7 +19,13 @@ TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 def context(tmp_path):
     """With a small VGG-16 of the user's, and its piece done."""
     np.savez(tmp_path / "vgg16.npz", **theirs.of_golden())
-    fields = {"perceptual": "vgg16", "perceptual_weights": str(tmp_path / "vgg16.npz"), "gamma2": 0.5, "steps": 2, "batch_size": 4}
+    fields = {
+        "perceptual": "vgg16",
+        "perceptual_weights": str(tmp_path / "vgg16.npz"),
+        "gamma2": 0.5,
+        "steps": 2,
+        "batch_size": 4,
+    }
     c = latent_work.config(**{f"encoder__{name}": value for name, value in fields.items()})
     context = latent_work.context(tmp_path / "work", c)
     directory = context.workdir / perceptual.NAME
@@ -30,12 +36,19 @@ def context(tmp_path):
     return context
 
 
-def test_its_features_are_the_first_four_taps_and_an_encoder_is_fitted_and_measured_with_them(context):
+def test_its_features_are_the_first_four_taps_and_an_encoder_is_fitted_and_measured_with_them(
+    context,
+):
     golden, features_fn = theirs.golden(), perceptual.load(context)
-    assert not any("dense" in jax.tree_util.keystr(path) for path, _ in jax.tree.flatten_with_path(features_fn)[0])
+    assert not any(
+        "dense" in jax.tree_util.keystr(path)
+        for path, _ in jax.tree.flatten_with_path(features_fn)[0]
+    )
     features = jax.jit(lambda f, x: f(x))(features_fn, 2 * theirs.nhwc(golden["in/image01"]) - 1)
     for name, found in zip(TAPS, features, strict=True):
-        np.testing.assert_allclose(found, theirs.nhwc(golden[f"out/{name}"]), atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(
+            found, theirs.nhwc(golden[f"out/{name}"]), atol=1e-4, err_msg=name
+        )
 
     directory = context.workdir / "encoder"
     before = (directory / "params.npz").read_bytes()
@@ -52,7 +65,10 @@ def test_what_is_not_there_or_no_vgg16_is_refused_before_anything_is_trained(con
     with pytest.raises(UserError, match="are no VGG-16's"):
         perceptual.check(context)
     np.savez(tmp_path / "vgg16.npz", **theirs.vgg_state())
-    with pytest.raises(UserError, match="vgg16.npz: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes"):
+    with pytest.raises(
+        UserError,
+        match="vgg16.npz: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes",
+    ):
         perceptual.check(context)
     damaged = context.workdir / perceptual.NAME / "vgg16.json"
     for text in ("{", "[]", json.dumps({"widths": 3})):

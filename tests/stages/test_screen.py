@@ -12,9 +12,19 @@ from natra_jax import generators
 from natra_jax.evaluation.records import read_records
 from natra_jax.latents import saved
 from natra_jax.latents.screening import Screening
-from natra_jax.stages import classifier, data, evaluate, generator, judge, labels, screen, screening_judge, shift
+from natra_jax.stages import (
+    classifier,
+    data,
+    evaluate,
+    folds,
+    generator,
+    judge,
+    label_preservation,
+    screen,
+    shift,
+)
 from natra_jax.types import Directions, UserError
-from natra_jax.weights import configured
+from natra_jax.weights import generator_config
 from tests.stages import small
 
 N, LAYERS, DIM = small.NUM_EXAMPLES, 4, 4
@@ -43,7 +53,11 @@ def no_function():
     return "a string"
 
 
-BROKEN = {"fails": "no such disk", "one_number": r"2 images its function returns shape \[2\]", "no_function": "it returned str"}
+BROKEN = {
+    "fails": "no such disk",
+    "one_number": r"2 images its function returns shape \[2\]",
+    "no_function": "it returned str",
+}
 
 
 class Fingerprints(dict):
@@ -59,11 +73,20 @@ def workdir(tmp_path_factory):
     vectors = np.zeros((4, LAYERS, DIM), np.float32)
     vectors[[0, 1, 2, 3], [0, 1, 1, 3], [0, 0, 1, 2]] = 1
     sigma, mean = np.array([1.0, 0.5, 2.0, 1.5], np.float32), np.zeros((LAYERS, DIM), np.float32)
-    found = Directions(vectors, sigma, mean, np.abs(vectors).max(2) > 0, NAMES, np.full(4, np.inf, np.float32), "made by hand", "pca")
+    found = Directions(
+        vectors,
+        sigma,
+        mean,
+        np.abs(vectors).max(2) > 0,
+        NAMES,
+        np.full(4, np.inf, np.float32),
+        "made by hand",
+        "pca",
+    )
     for stage in ("directions", "generator", "shift", "encode"):
         (context.workdir / stage).mkdir()
     saved.save(found, context.workdir / "directions")
-    arguments = configured.own_arguments(context.config.generator)
+    arguments = generator_config.own_arguments(context.config.generator)
     params = generators.build("style_small", arguments).init(jax.random.key(0))
     generator.save(context.workdir / "generator", "style_small", arguments, params)
     (context.workdir / "shift" / "shift.json").write_text('{"shifted": false}')
@@ -73,10 +96,19 @@ def workdir(tmp_path_factory):
 
 def at(workdir, said=None, **fields):
     """The context of the work directory for an experiment with these screening fields."""
-    small_generator = {"generator__resolution": 8, "generator__code_dim": DIM, "generator__base_channels": 8, "generator__max_channels": 8}
+    small_generator = {
+        "generator__resolution": 8,
+        "generator__code_dim": DIM,
+        "generator__base_channels": 8,
+        "generator__max_channels": 8,
+    }
     screening = {"judge": "none", "examples": N, "multiples": (1.0, 2.0)} | fields
-    c = small.config(**small_generator, **{f"screening__{name}": value for name, value in screening.items()})
-    return small.context(workdir, c)._replace(fingerprints=Fingerprints(), say=lambda line: said is not None and said.append(line))
+    c = small.config(
+        **small_generator, **{f"screening__{name}": value for name, value in screening.items()}
+    )
+    return small.context(workdir, c)._replace(
+        fingerprints=Fingerprints(), log=lambda line: said is not None and said.append(line)
+    )
 
 
 def run(workdir, place, said=None, **fields):
@@ -85,10 +117,14 @@ def run(workdir, place, said=None, **fields):
     for stage in ("directions", "shift", "encode"):
         if not (linked := workdir / f"{stage}-{place}").exists():
             linked.symlink_to(workdir / stage)
-    directory = context.workdir / context.place("screen")
+    directory = context.workdir / context.task_name("screen")
     directory.mkdir()
     screen.run(context, directory)
-    return context, screen.table(context), {r.metric: r for r in read_records(directory / "records.jsonl")}
+    return (
+        context,
+        screen.table(context),
+        {r.metric: r for r in read_records(directory / "records.jsonl")},
+    )
 
 
 def chosen_in(table):
@@ -99,8 +135,14 @@ def test_without_a_judge_all_are_chosen_without_limits_and_there_is_no_check(wor
     context, table, records = run(workdir, "none")
     assert screen.chosen(context).names == NAMES and np.isinf(screen.chosen(context).useful).all()
     assert chosen_in(table) == list(NAMES) and not table["box"]
-    assert {row["verdict"] for row in table["directions"]} == {"unjudged"} and "box_kept" not in records
-    assert (records["chosen"].value, records["chosen"].n, records["chosen"].split) == (4, 4, "train")
+    assert {row["verdict"] for row in table["directions"]} == {
+        "unjudged"
+    } and "box_kept" not in records
+    assert (records["chosen"].value, records["chosen"].n, records["chosen"].split) == (
+        4,
+        4,
+        "train",
+    )
     for row in table["directions"]:
         assert row["kept"] == {"1": None, "2": None} and row["useful"] is None
         assert row["moved"]["2"] > row["moved"]["1"] > 0 and 0 <= row["predicts"] <= 1
@@ -111,23 +153,35 @@ def test_a_user_overrides_the_proposal_by_names_and_numbers_or_by_a_file(workdir
     choice = "third, 0"
     if kind == "file":
         readable = json.loads((workdir / "directions" / "directions.json").read_text())
-        readable["directions"] = [readable["directions"][2] | {"name": "hue"}, readable["directions"][0]]
+        readable["directions"] = [
+            readable["directions"][2] | {"name": "hue"},
+            readable["directions"][0],
+        ]
         (tmp_path / "mine.json").write_text(json.dumps(readable))
         choice = str(tmp_path / "mine.json")
     # this judge would have left none: it says nothing of what is chosen against it
     context, table, records = run(workdir, kind, judge=NONE, choose=choice)
     taken = screen.chosen(context)
-    assert taken.names == (("hue" if kind == "file" else "third"), "first") and np.isinf(taken.useful).all()
+    assert (
+        taken.names == (("hue" if kind == "file" else "third"), "first")
+        and np.isinf(taken.useful).all()
+    )
     np.testing.assert_array_equal(taken.sigma, [2, 1])
-    assert chosen_in(table) == ["first", "third"] and "does not speak for first, third" in table["box"]
-    assert records["chosen"].value == 2 and records["box_kept"].value < 0.95 and not table["warnings"]
+    assert (
+        chosen_in(table) == ["first", "third"] and "does not speak for first, third" in table["box"]
+    )
+    assert (
+        records["chosen"].value == 2 and records["box_kept"].value < 0.95 and not table["warnings"]
+    )
 
 
 def test_a_useful_range_is_kept_and_limits_the_space_that_is_trained_on(workdir):
     context, table, records = run(workdir, "useful", judge=EVERY)
     assert [row["verdict"] for row in table["directions"]] == ["kept"] * 4
     np.testing.assert_array_equal(screen.load(context).useful, 2)
-    assert (records["box_kept"].value, records["box_kept"].n) == (1, N) and table["box"].startswith("100.0% of 12 random moves")
+    assert (records["box_kept"].value, records["box_kept"].n) == (1, N) and table["box"].startswith(
+        "100.0% of 12 random moves"
+    )
     space = screen.space(context)
     center = space.anchor(jax.random.split(jax.random.key(0), N), CODES)
     far = space.project(np.full((N, 4), 9, np.float32), center, np.full(N, 9, np.float32))
@@ -135,13 +189,17 @@ def test_a_useful_range_is_kept_and_limits_the_space_that_is_trained_on(workdir)
 
 
 def test_nothing_left_is_said_with_verdicts_and_what_to_do_and_the_figures_are_there(workdir):
-    expected = r"no direction to train on \(loses_label: all 4 directions; .*screening.choose.*judge=none"
+    expected = (
+        r"no direction to train on \(loses_label: all 4 directions; .*screening.choose.*judge=none"
+    )
     with pytest.raises(UserError, match=expected) as error:
         run(workdir, "left", judge=NONE)
     assert "\n" not in str(error.value)
     table = json.loads((workdir / "screen-left" / "screening.json").read_text())
     assert [row["useful"] for row in table["directions"]] == [0] * 4 and chosen_in(table) == []
-    with pytest.raises(UserError, match="config field screening.choose: no direction 'fist'.*did you mean first"):
+    with pytest.raises(
+        UserError, match="config field screening.choose: no direction 'fist'.*did you mean first"
+    ):
         run(workdir, "typo", choose="fist")
 
 
@@ -149,14 +207,29 @@ def test_what_is_confounded_is_said_once_with_what_to_do(workdir, monkeypatch):
     def measured(*_, **__):
         kept, nothing = np.ones((4, 2)), np.zeros((4, 2))
         verdicts = ("kept", "confounded", "confounded", "kept")
-        return Screening(np.array([1.0, 2.0]), kept, nothing, np.full(4, 0.5), np.array([0, 1, 1, 0], bool), np.full(4, 2.0), verdicts)
+        return Screening(
+            np.array([1.0, 2.0]),
+            kept,
+            nothing,
+            np.full(4, 0.5),
+            np.array([0, 1, 1, 0], bool),
+            np.full(4, 2.0),
+            verdicts,
+        )
 
     monkeypatch.setattr(screen.screening, "screen", measured)
     said = []
     _, table, _ = run(workdir, "suspects", said, judge=EVERY)
     (warning,) = [line for line in said if "warning" in line]
-    assert "along second, third (confounded)" in warning and "left out: if you know" in warning and "screening.choose" in warning
-    assert table["warnings"] == [warning.partition("warning: ")[2]] and chosen_in(table) == ["first", "fourth"]
+    assert (
+        "along second, third (confounded)" in warning
+        and "left out: if you know" in warning
+        and "screening.choose" in warning
+    )
+    assert table["warnings"] == [warning.partition("warning: ")[2]] and chosen_in(table) == [
+        "first",
+        "fourth",
+    ]
     said.clear()
     run(workdir, "decided", said, judge=EVERY, choose="first,second")
     assert not [line for line in said if "warning" in line]
@@ -165,14 +238,16 @@ def test_what_is_confounded_is_said_once_with_what_to_do(workdir, monkeypatch):
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_wrong_with_a_users_judge_is_said_in_one_line(workdir, name):
     path = f"tests.stages.test_screen:{name}"
-    with pytest.raises(UserError, match=f"config field screening.judge is '{path}': .*{BROKEN[name]}") as error:
-        screening_judge.check(at(workdir, judge=path))
+    with pytest.raises(
+        UserError, match=f"config field screening.judge is '{path}': .*{BROKEN[name]}"
+    ) as error:
+        folds.check(at(workdir, judge=path))
     assert "\n" not in str(error.value)
 
 
 def test_a_judge_that_is_fine_passes_the_check(workdir):
     for named in ("none", "cross_fitted", EVERY):
-        screening_judge.check(at(workdir, judge=named))
+        folds.check(at(workdir, judge=named))
 
 
 WRONG = {
@@ -194,7 +269,9 @@ def test_a_wrong_field_is_said_before_anything_runs(field):
         experiment.validate(small.config(**{f"screening__{field}": value}), 1)
     for judge_ in ("none", "cross_fitted", EVERY, __file__):
         experiment.validate(small.config(screening__judge=judge_), 1)
-    with pytest.raises(UserError, match="config field screening.judge is 'nowhere:judge': it cannot be imported"):
+    with pytest.raises(
+        UserError, match="config field screening.judge is 'nowhere:judge': it cannot be imported"
+    ):
         experiment.validate(small.config(screening__judge="nowhere:judge"), 1)
 
 
@@ -205,84 +282,127 @@ def no_oracle(monkeypatch):
     def unavailable(*_):
         raise AssertionError("the independent judge is for evaluation alone")
 
-    for module, name in ((judge, "load"), (judge, "run"), (data, "judge_split"), (data, "renderings")):
+    for module, name in (
+        (judge, "load"),
+        (judge, "run"),
+        (data, "judge_split"),
+        (data, "renderings"),
+    ):
         monkeypatch.setattr(module, name, unavailable)
 
 
 @pytest.fixture
-def folds(workdir, no_oracle):
+def folded(workdir, no_oracle):
     """The context in which the cross-fitted judge is trained."""
     context = at(workdir, judge="cross_fitted")
     if not (context.workdir / "folds").exists():
         assert not (workdir / "data" / "judge_label.npy").exists()
         (context.workdir / "folds").mkdir()
-        screening_judge.run(context, context.workdir / "folds")
+        folds.run(context, context.workdir / "folds")
     return context
 
 
 def weights(context, fold):
-    return classifier.load(context.workdir / "folds" / str(fold), context.config, data.facts(context))
+    return classifier.load(
+        context.workdir / "folds" / str(fold), context.config, data.info(context)
+    )
 
 
-def test_every_example_is_judged_by_a_classifier_that_has_not_seen_it(folds, tmp_path):
-    fold = np.load(folds.workdir / "folds" / "fold.npy")
-    train = data.split(folds, "train")
+def test_every_example_is_judged_by_a_classifier_that_has_not_seen_it(folded, tmp_path):
+    fold = np.load(folded.workdir / "folds" / "fold.npy")
+    train = data.split(folded, "train")
     for label in range(small.CLASSES):
         assert np.bincount(fold[train.label == label]).tolist() == [2, 2]
     images = np.random.default_rng(1).uniform(-1, 1, (N, *small.SHAPE)).astype(np.float32)
     index = np.random.default_rng(2).permutation(N)
-    answers = screening_judge.load(folds)(images, index)
+    predictions = folds.load(folded)(images, index)
     for i, at_index in enumerate(index):
-        logits = classifier.logits_fn(folds.config, small.CLASSES, weights(folds, fold[at_index]))(images[i : i + 1])
-        assert answers[i] == logits.argmax()
+        logits = classifier.logits_fn(
+            folded.config, small.CLASSES, weights(folded, fold[at_index])
+        )(images[i : i + 1])
+        assert predictions[i] == logits.argmax()
     # other images in fold 0 do not change the classifier that judges it, and do change the other
     again = at(tmp_path, judge="cross_fitted")
     other = np.where((fold == 0)[:, None, None, None], 255 - train.image, train.image)
     np.save(tmp_path / "data" / "train_image.npy", other)
     (again.workdir / "folds").mkdir()
-    screening_judge.run(again, again.workdir / "folds")
-    jax.tree.map(np.testing.assert_array_equal, weights(again, 0), weights(folds, 0))
-    changed = jax.tree.map(lambda a, b: np.abs(a - b).max(), weights(again, 1), weights(folds, 1))
+    folds.run(again, again.workdir / "folds")
+    jax.tree.map(np.testing.assert_array_equal, weights(again, 0), weights(folded, 0))
+    changed = jax.tree.map(lambda a, b: np.abs(a - b).max(), weights(again, 1), weights(folded, 1))
     assert max(jax.tree.leaves(changed)) > 1e-4
 
 
-def test_screening_by_cross_fitted_judges_needs_no_independent_one_and_comes_out_the_same_again(workdir, folds, no_oracle):
-    tables = [run(workdir, place, judge="cross_fitted", choose="0,1,2,3")[1] for place in ("once", "twice")]
+def test_screening_by_cross_fitted_judges_needs_no_independent_one_and_comes_out_the_same_again(
+    workdir, folded, no_oracle
+):
+    tables = [
+        run(workdir, place, judge="cross_fitted", choose="0,1,2,3")[1]
+        for place in ("once", "twice")
+    ]
     assert tables[0] == tables[1] and "random moves" in tables[0]["box"]
-    by_file = run(workdir, "weights", judge=str(workdir / "folds" / "1" / "classifier.npz"), choose="0,1,2,3")[1]
+    by_file = run(
+        workdir, "weights", judge=str(workdir / "folds" / "1" / "classifier.npz"), choose="0,1,2,3"
+    )[1]
     assert by_file["directions"][0]["moved"] == tables[0]["directions"][0]["moved"]
 
 
-def test_label_kept_is_measured_on_the_validation_splits_by_the_independent_judge(workdir, monkeypatch):
+def test_label_kept_is_measured_on_the_validation_splits_by_the_independent_judge(
+    workdir, monkeypatch
+):
     context, _, _ = run(workdir, "labels")
     rng = np.random.default_rng(5)
-    facts = json.loads((workdir / "data" / "facts.json").read_text()) | {"splits": ["train", "val_iid", "test_iid", "val_shift"]}
-    (workdir / "data" / "facts.json").write_text(json.dumps(facts))
+    info = json.loads((workdir / "data" / "facts.json").read_text()) | {
+        "splits": ["train", "val_iid", "test_iid", "val_shift"]
+    }
+    (workdir / "data" / "facts.json").write_text(json.dumps(info))
     generator_, params = shift.load(context)
-    codes = {name: rng.normal(size=(9, LAYERS, DIM)).astype(np.float32) for name in ("val_iid", "val_shift")}
+    codes = {
+        name: rng.normal(size=(9, LAYERS, DIM)).astype(np.float32)
+        for name in ("val_iid", "val_shift")
+    }
     bright = np.median([generator_.synthesize(params, c).mean((1, 2, 3)) for c in codes.values()])
     for name, c in codes.items():
-        right = np.asarray(generator_.synthesize(params, c).mean((1, 2, 3)) > bright).astype(np.int32)
-        np.save(workdir / "data" / f"{name}_image.npy", np.full((9, *small.SHAPE), len(name), np.uint8))
-        np.save(workdir / "data" / f"{name}_label.npy", np.where(np.arange(9) == 0, 1 - right, right))  # the first is labelled wrongly
+        right = np.asarray(generator_.synthesize(params, c).mean((1, 2, 3)) > bright).astype(
+            np.int32
+        )
+        np.save(
+            workdir / "data" / f"{name}_image.npy", np.full((9, *small.SHAPE), len(name), np.uint8)
+        )
+        np.save(
+            workdir / "data" / f"{name}_label.npy", np.where(np.arange(9) == 0, 1 - right, right)
+        )  # the first is labelled wrongly
 
     def judge_logits(bright, images):
-        return jax.numpy.stack([bright - images.mean((1, 2, 3)), images.mean((1, 2, 3)) - bright], 1)
+        return jax.numpy.stack(
+            [bright - images.mean((1, 2, 3)), images.mean((1, 2, 3)) - bright], 1
+        )
 
-    monkeypatch.setattr(labels.encode, "encode_images", lambda _, images: codes["val_iid" if images[0, 0, 0, 0] == 7 else "val_shift"])
+    monkeypatch.setattr(
+        label_preservation.encode,
+        "encode_images",
+        lambda _, images: codes["val_iid" if images[0, 0, 0, 0] == 7 else "val_shift"],
+    )
     monkeypatch.setattr(judge, "load", lambda _: None)
     monkeypatch.setattr(evaluate, "logits", lambda *_: Partial(judge_logits, bright))
     directory = context.workdir / "evaluate" / "directions-0"
     directory.mkdir(parents=True)
-    labels.run(context, directory)
+    label_preservation.run(context, directory)
     found = {(r.split, r.metric): r for r in read_records(directory / "records.jsonl")}
-    assert {split for split, _ in found} == {"val_iid", "val_shift"} and {r.method for r in found.values()} == {"directions"}
+    assert {split for split, _ in found} == {"val_iid", "val_shift"} and {
+        r.method for r in found.values()
+    } == {"directions"}
     for name in codes:
         assert found[name, "label_read"].value == 8 / 9 and found[name, "image_moved"].value > 0.01
-        assert found[name, "label_kept"].n == 8 and 0 < found[name, "label_kept"].low < found[name, "label_kept"].value < 1
+        assert (
+            found[name, "label_kept"].n == 8
+            and 0 < found[name, "label_kept"].low < found[name, "label_kept"].value < 1
+        )
     # directions that may not be moved along
-    still = saved.load(directory.parent.parent / context.place("screen"), "made by hand")
-    saved.save(still._replace(useful=np.zeros(4, np.float32)), context.workdir / context.place("screen"))
-    labels.run(context, directory)
+    still = saved.load(directory.parent.parent / context.task_name("screen"), "made by hand")
+    saved.save(
+        still._replace(useful=np.zeros(4, np.float32)),
+        context.workdir / context.task_name("screen"),
+    )
+    label_preservation.run(context, directory)
     found = {(r.split, r.metric): r.value for r in read_records(directory / "records.jsonl")}
     assert found["val_iid", "label_kept"] == 1 and found["val_shift", "image_moved"] == 0

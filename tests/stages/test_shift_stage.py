@@ -29,7 +29,9 @@ def change(context):
     (_, before), (_, after) = generator.load(context), shift.load(context)
 
     def largest(a, b):
-        return max(np.abs(x - y).max() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+        return max(
+            np.abs(x - y).max() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+        )
 
     return {name: largest(before[name], after[name]) for name in before}
 
@@ -41,17 +43,24 @@ def test_a_shift_towards_the_train_images_is_kept_and_leaves_the_mapping_alone(t
     assert largest.pop("mapping") == 0 and min(largest.values()) > 1e-3
     records = read_records(context.workdir / "shift" / "records.jsonl")
     assert [(r.method, r.split, r.metric, r.n) for r in records] == [
-        ("shift", "val_iid", f"reconstruction_error_{when}", latent_work.NUM_HELD_OUT) for when in ("before", "after")
+        ("shift", "val_iid", f"reconstruction_error_{when}", latent_work.NUM_HELD_OUT)
+        for when in ("before", "after")
     ]
     before, after = (r.value for r in records)
     assert after < before and said[-1].endswith(f"{before:.5f} before, {after:.5f} after")
     # the figures are of the generators that there are
-    (model, params), (generator_, moved), (_, original) = encoder.load(context), shift.load(context), generator.load(context)
+    (model, params), (generator_, moved), (_, original) = (
+        encoder.load(context),
+        shift.load(context),
+        generator.load(context),
+    )
     images = np.full((1, 8, 8, 3), 230 / 127.5 - 1, np.float32)
 
     @jax.jit
     def error(generator_params):
-        return ((generator_.synthesize(generator_params, model.encode(params, images)) - images) ** 2).mean()
+        return (
+            (generator_.synthesize(generator_params, model.encode(params, images)) - images) ** 2
+        ).mean()
 
     np.testing.assert_allclose([error(original), error(moved)], [before, after], rtol=1e-4)
 
@@ -72,9 +81,15 @@ def test_without_steps_the_generator_stays_and_nothing_is_measured(tmp_path):
 
 @pytest.mark.parametrize(("codes", "num_codes"), [("w+", 1), ("w", 2), ("w+", 2)])
 def test_the_single_variant_has_one_code_an_image_and_places_of_its_own(tmp_path, codes, num_codes):
-    context = latent_work.context(tmp_path, latent_work.config(encoder__codes=codes, encoder__num_codes=num_codes))
+    context = latent_work.context(
+        tmp_path, latent_work.config(encoder__codes=codes, encoder__num_codes=num_codes)
+    )
     variant = single(context)
-    assert [made.place("encode") for made in (context, variant, single(variant))] == ["encode", "encode-ol", "encode-ol"]
+    assert [made.task_name("encode") for made in (context, variant, single(variant))] == [
+        "encode",
+        "encode-ol",
+        "encode-ol",
+    ]
     (model, generator_), (of_variant, plain) = encoder.build(context), encoder.build(variant)
     base = generator.build(context)
     assert not of_variant.per_layer and of_variant.layout is None and plain == base
@@ -85,14 +100,16 @@ def test_the_single_variant_has_one_code_an_image_and_places_of_its_own(tmp_path
 
 def test_an_experiment_with_a_single_code_is_its_own_variant(tmp_path):
     context = small.context(tmp_path, latent_work.config(encoder__codes="w"))
-    assert single(context) is context and context.place("encode") == "encode"
+    assert single(context) is context and context.task_name("encode") == "encode"
 
 
 def test_the_variant_reads_its_own_shift(tmp_path):
     context, _ = shifted(tmp_path, 230, shift__steps=0)
     variant = single(context)
     (tmp_path / "shift-ol").mkdir()
-    other = dict(np.load(tmp_path / "generator" / "params.npz")) | {"rgb/bias": np.float32([7, 8, 9])}
+    other = dict(np.load(tmp_path / "generator" / "params.npz")) | {
+        "rgb/bias": np.float32([7, 8, 9])
+    }
     np.savez(tmp_path / "shift-ol" / "params.npz", **other)
     (tmp_path / "shift-ol" / "shift.json").write_text('{"shifted": true}')
     np.testing.assert_array_equal(shift.load(variant)[1]["rgb"]["bias"], [7, 8, 9])

@@ -17,7 +17,9 @@ from natra_jax.types import UserError
 from tests.classifiers import own
 from tests.stages import small
 
-STILL = 1e-30  # a learning rate that moves no float32 weight, so that a training ends where it started
+STILL = (
+    1e-30  # a learning rate that moves no float32 weight, so that a training ends where it started
+)
 IMAGES = np.random.default_rng(2).uniform(-1, 1, (5, *small.SHAPE)).astype(np.float32)
 
 
@@ -34,7 +36,12 @@ def weights(seed):
     """Variables of the classifier of plain functions, not as anything would initialise them."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda: own.plain_init(small.CLASSES, jax.random.key(0), IMAGES))
-    return {"params": {"weights": jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)}, "batch_stats": {}}
+    return {
+        "params": {
+            "weights": jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
+        },
+        "batch_stats": {},
+    }
 
 
 def assert_same(a, b):
@@ -50,7 +57,10 @@ def trained(tmp_path_factory):
 
 def test_what_is_kept_is_the_last_state_of_the_training(trained):
     kept = train.load(trained, "original", 0)
-    last = pretrained.read(trained.workdir / "train/original-0/checkpoints", classifier.variables_like(trained.config, data.facts(trained)))
+    last = pretrained.read(
+        trained.workdir / "train/original-0/checkpoints",
+        classifier.variables_like(trained.config, data.info(trained)),
+    )
     assert_same(kept.variables, last)
     assert kept.epsilon.shape == (small.NUM_EXAMPLES,)
     fresh = own.Deterministic(small.CLASSES).init(jax.random.key(0), IMAGES)
@@ -58,7 +68,12 @@ def test_what_is_kept_is_the_last_state_of_the_training(trained):
 
 
 def assert_any_moved(a, b):
-    assert max(np.abs(x - y).max() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)) > 1e-3
+    assert (
+        max(
+            np.abs(x - y).max() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+        )
+        > 1e-3
+    )
 
 
 def test_load_classifier_answers_as_evaluation_and_as_the_users_own_module_do(trained):
@@ -87,12 +102,20 @@ def test_a_loaded_classifier_passes_through_jit_without_becoming_part_of_the_pro
 def test_what_is_loaded_does_not_follow_a_config_that_was_changed_since(trained, tmp_path):
     expected = natra_jax.load_classifier(trained.workdir, "original", 0)(IMAGES)
     small.context(trained.workdir, small.config("plain"))
-    np.testing.assert_array_equal(natra_jax.load_classifier(trained.workdir, "original", 0)(IMAGES), expected)
+    np.testing.assert_array_equal(
+        natra_jax.load_classifier(trained.workdir, "original", 0)(IMAGES), expected
+    )
 
 
 MISSING = {
-    ("natra", 0): "no finished training of method 'natra' from seed 0 (there are original (seed 0))",
-    ("original", 3): "no finished training of method 'original' from seed 3 (there are original (seed 0))",
+    (
+        "natra",
+        0,
+    ): "no finished training of method 'natra' from seed 0 (there are original (seed 0))",
+    (
+        "original",
+        3,
+    ): "no finished training of method 'original' from seed 3 (there are original (seed 0))",
 }
 
 
@@ -113,7 +136,9 @@ def test_a_directory_that_is_no_experiments_is_refused(tmp_path):
 
 def orbax(path):
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(epath.Path(path), jax.tree.map(jnp.asarray, weights(1)["params"]["weights"]))
+        checkpointer.save(
+            epath.Path(path), jax.tree.map(jnp.asarray, weights(1)["params"]["weights"])
+        )
 
 
 SOURCES = {"npz": lambda path: trees.save(epath.Path(path), weights(1)), "orbax": orbax}
@@ -122,23 +147,37 @@ SOURCES = {"npz": lambda path: trees.save(epath.Path(path), weights(1)), "orbax"
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_training_starts_from_the_users_weights(tmp_path, source):
     SOURCES[source](tmp_path / "weights")
-    context = run(tmp_path / "work", small.config(train__init_from=str(tmp_path / "weights"), train__learning_rate=STILL))
+    context = run(
+        tmp_path / "work",
+        small.config(train__init_from=str(tmp_path / "weights"), train__learning_rate=STILL),
+    )
     assert_same(train.load(context, "original", 0).variables, weights(1))
 
 
-def test_a_training_starts_from_the_named_methods_classifier_of_its_seed_and_goes_on_from_its_own_checkpoint(tmp_path):
-    c = small.config(methods=("adv", "original"), train__init_from="adv", train__learning_rate=STILL)
+def test_a_training_starts_from_the_named_methods_classifier_of_its_seed_and_goes_on_from_its_own_checkpoint(
+    tmp_path,
+):
+    c = small.config(
+        methods=("adv", "original"), train__init_from="adv", train__learning_rate=STILL
+    )
     context = small.context(tmp_path, c)
     for seed in (0, 1):
         directory = context.workdir / "train" / f"adv-{seed}"
         directory.mkdir(parents=True)
         np.save(directory / "epsilon.npy", np.zeros(small.NUM_EXAMPLES))
-        classifier.save(directory, context.config, data.facts(context), SimpleNamespace(**weights(seed)))
+        classifier.save(
+            directory, context.config, data.info(context), SimpleNamespace(**weights(seed))
+        )
     run(tmp_path, c, seed=1)
     assert_same(train.load(context, "original", 1).variables, weights(1))
     # a killed training has begun from there already
     (context.workdir / "train/adv-1/classifier.npz").unlink()
-    classifier.save(context.workdir / "train/adv-1", context.config, data.facts(context), SimpleNamespace(**weights(7)))
+    classifier.save(
+        context.workdir / "train/adv-1",
+        context.config,
+        data.info(context),
+        SimpleNamespace(**weights(7)),
+    )
     run(tmp_path, c, seed=1)
     assert_same(train.load(context, "original", 1).variables, weights(1))
 
@@ -150,7 +189,9 @@ def test_the_method_that_others_start_from_starts_fresh():
 
 
 UNFIT = {
-    "of another shape": lambda path: trees.save(path, jax.tree.map(lambda x: np.zeros((*x.shape, 2), np.float32), weights(1))),
+    "of another shape": lambda path: trees.save(
+        path, jax.tree.map(lambda x: np.zeros((*x.shape, 2), np.float32), weights(1))
+    ),
     "damaged": lambda path: path.write_bytes(b"PK\x03\x04 no more"),
 }
 
@@ -163,6 +204,8 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_trained(tmp_path
         train.check(small.context(tmp_path / "work", small.config(train__init_from=str(path))))
 
 
-def test_a_users_classifier_that_does_not_fit_the_data_is_refused_before_anything_is_trained(tmp_path):
+def test_a_users_classifier_that_does_not_fit_the_data_is_refused_before_anything_is_trained(
+    tmp_path,
+):
     with pytest.raises(UserError, match=r"classifier.factory: .* returns shape \[2, 4\]"):
         train.check(small.context(tmp_path, small.config("one_class_too_many")))

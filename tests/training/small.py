@@ -16,14 +16,20 @@ from natra_jax.types import Batch, Directions, Method
 
 NUM_EXAMPLES, NUM_CLASSES, BATCH_SIZE, RESOLUTION = 24, 4, 8, 8
 RHO, EPSILON_MAX, SMOOTHING, CLEAN_RATIO = 0.5, 1.25, 0.2, 0.4
-GENERATOR = generators.style_small(resolution=RESOLUTION, code_dim=4, base_channels=4, max_channels=4)
+GENERATOR = generators.style_small(
+    resolution=RESOLUTION, code_dim=4, base_channels=4, max_channels=4
+)
 
 
 def cast(tree, dtype):
     """The tree with all its floating-point arrays as NumPy's of dtype."""
 
     def of_dtype(x):
-        return np.array(x, dtype) if hasattr(x, "dtype") and jax.numpy.issubdtype(x.dtype, np.floating) else x
+        return (
+            np.array(x, dtype)
+            if hasattr(x, "dtype") and jax.numpy.issubdtype(x.dtype, np.floating)
+            else x
+        )
 
     return jax.tree.map(of_dtype, tree)
 
@@ -34,14 +40,20 @@ def examples() -> dict[str, np.ndarray]:
     return {
         "image": rng.uniform(-1, 1, (NUM_EXAMPLES, RESOLUTION, RESOLUTION, 3)).astype(np.float32),
         "label": rng.integers(0, NUM_CLASSES, NUM_EXAMPLES).astype(np.int32),
-        "codes": rng.normal(size=(NUM_EXAMPLES, GENERATOR.num_layers, GENERATOR.code_dim)).astype(np.float32),
+        "codes": rng.normal(size=(NUM_EXAMPLES, GENERATOR.num_layers, GENERATOR.code_dim)).astype(
+            np.float32
+        ),
     }
 
 
 def batch_at(step: int, dtype=np.float32) -> Batch:
     """The batch of a step: every index at most once, other ones in other steps."""
-    index = np.random.default_rng(100 + step).permutation(NUM_EXAMPLES)[:BATCH_SIZE].astype(np.int32)
-    return cast({name: array[index] for name, array in examples().items()}, dtype) | {"index": index}
+    index = (
+        np.random.default_rng(100 + step).permutation(NUM_EXAMPLES)[:BATCH_SIZE].astype(np.int32)
+    )
+    return cast({name: array[index] for name, array in examples().items()}, dtype) | {
+        "index": index
+    }
 
 
 def latent() -> Latent:
@@ -69,7 +81,12 @@ def method(dtype=np.float32, name: str = "natra") -> Method:
     if name == "random":
         return cast(natra.random(space, num_classes=NUM_CLASSES, epsilon=EPSILON_MAX), dtype)
     radius = {"rho": RHO, "epsilon_max": EPSILON_MAX, "smoothing": SMOOTHING}
-    return cast(natra.natra(space, attacks.pgd(2, random_start=True), num_classes=NUM_CLASSES, **radius, passes=7), dtype)
+    return cast(
+        natra.natra(
+            space, attacks.pgd(2, random_start=True), num_classes=NUM_CLASSES, **radius, passes=7
+        ),
+        dtype,
+    )
 
 
 def builder(norm: str):
@@ -81,13 +98,17 @@ def state(optimizer: optax.GradientTransformation, norm: str, dtype=np.float32) 
     """A fresh state, the same at every call; drawn by NumPy, since compiling the true initialisation would take seconds."""
     rng = np.random.default_rng(3)
     shape = (RESOLUTION, RESOLUTION, 3)
-    shapes = jax.eval_shape(lambda: init_state(builder(norm)(None), optimizer, shape, NUM_EXAMPLES, jax.random.key(0)))
+    shapes = jax.eval_shape(
+        lambda: init_state(builder(norm)(None), optimizer, shape, NUM_EXAMPLES, jax.random.key(0))
+    )
 
     def draw(path, leaf):
         last = path[-1].key
         if last in ("scale", "var"):
             return np.ones(leaf.shape)
-        return np.zeros(leaf.shape) if last in ("bias", "mean") else 0.3 * rng.normal(size=leaf.shape)
+        return (
+            np.zeros(leaf.shape) if last in ("bias", "mean") else 0.3 * rng.normal(size=leaf.shape)
+        )
 
     fresh = TrainState(
         step=np.zeros((), np.int32),

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from natra_jax.classifiers.advbn import AdvBN
 from natra_jax.losses import soft_cross_entropy
 from natra_jax.methods import advbn
-from natra_jax.training.fit import sgd, twinned
+from natra_jax.training.fit import sgd, with_auxiliary
 from natra_jax.training.state import TrainState
 from natra_jax.training.step import make_step
 from natra_jax.types import Method, Variation
@@ -28,10 +28,15 @@ class Net(nn.Module):
     def setup(self):
         self.dense, self.norm = nn.Dense(WIDTH), nn.BatchNorm(momentum=RUNNING, epsilon=EPSILON)
         self.style = AdvBN(relu=True)
-        self.norm_behind, self.out = nn.BatchNorm(momentum=RUNNING, epsilon=EPSILON), nn.Dense(CLASSES)
+        self.norm_behind, self.out = (
+            nn.BatchNorm(momentum=RUNNING, epsilon=EPSILON),
+            nn.Dense(CLASSES),
+        )
 
     def __call__(self, x, train: bool = False):
-        x = self.style(nn.relu(self.norm(self.dense(x.reshape(len(x), -1)), use_running_average=not train)))
+        x = self.style(
+            nn.relu(self.norm(self.dense(x.reshape(len(x), -1)), use_running_average=not train))
+        )
         return self.out(self.norm_behind(x, use_running_average=not train))
 
 
@@ -52,7 +57,11 @@ def variables():
 def examples():
     rng = np.random.default_rng(1)
     index = rng.permutation(20)[:B].astype(np.int32)
-    return {"image": rng.uniform(-1, 1, (B, *PIXELS)), "label": rng.integers(0, CLASSES, B).astype(np.int32), "index": index}
+    return {
+        "image": rng.uniform(-1, 1, (B, *PIXELS)),
+        "label": rng.integers(0, CLASSES, B).astype(np.int32),
+        "index": index,
+    }
 
 
 def variation():
@@ -80,7 +89,14 @@ def eval_norm(params, stats, x):
 
 def features_of(variables, images):
     p, s = variables["params"], variables["batch_stats"]
-    return np.maximum(eval_norm(p["norm"], s["norm"], images.reshape(len(images), -1) @ p["dense"]["kernel"] + p["dense"]["bias"]), 0)
+    return np.maximum(
+        eval_norm(
+            p["norm"],
+            s["norm"],
+            images.reshape(len(images), -1) @ p["dense"]["kernel"] + p["dense"]["bias"],
+        ),
+        0,
+    )
 
 
 def worst_features(variables, twin, features, targets):
@@ -94,7 +110,13 @@ def worst_features(variables, twin, features, targets):
             moved = np.maximum((f - mu) * s + m * mu, 0)
             log_p = log_softmax(eval_norm(params, stats, moved) @ out["kernel"] + out["bias"])
             visited.append((-(y * log_p).sum(1).mean(), moved))
-            gradient = (np.exp(log_p) - y) @ out["kernel"].T * params["scale"] / np.sqrt(stats["var"] + EPSILON) * (moved > 0)
+            gradient = (
+                (np.exp(log_p) - y)
+                @ out["kernel"].T
+                * params["scale"]
+                / np.sqrt(stats["var"] + EPSILON)
+                * (moved > 0)
+            )
             m = np.clip(m + STEP * np.sign((gradient * mu).sum(0)), 1 - RADIUS, 1 + RADIUS)
             s = np.clip(s + STEP * np.sign((gradient * (f - mu)).sum(0)), 1 - RADIUS, 1 + RADIUS)
         worst.append(max(visited, key=lambda pair: pair[0])[1])
@@ -110,8 +132,14 @@ def branch(out, twin, features, targets, weights):
     log_p = log_softmax(z @ out["kernel"] + out["bias"])
     at_logits = weights[:, None] * (np.exp(log_p) - targets)
     at_z = at_logits @ out["kernel"].T
-    gradients = {"scale": (at_z * normal).sum(0), "bias": at_z.sum(0)}, {"kernel": z.T @ at_logits, "bias": at_logits.sum(0)}
-    statistics = {"mean": RUNNING * stats["mean"] + (1 - RUNNING) * mean, "var": RUNNING * stats["var"] + (1 - RUNNING) * var}
+    gradients = (
+        {"scale": (at_z * normal).sum(0), "bias": at_z.sum(0)},
+        {"kernel": z.T @ at_logits, "bias": at_logits.sum(0)},
+    )
+    statistics = {
+        "mean": RUNNING * stats["mean"] + (1 - RUNNING) * mean,
+        "var": RUNNING * stats["var"] + (1 - RUNNING) * var,
+    }
     return -(weights * (targets * log_p).sum(1)).sum(), *gradients, statistics
 
 
@@ -127,16 +155,30 @@ def numpy_updates(rates, varied):
         images, targets, weights, goal = batch["image"], one_hot, np.full(B, 0.5 / B), one_hot
         if varied:
             made = variation()
-            images, targets, goal = np.concatenate([images, made.inputs]), np.concatenate([one_hot, made.targets]), made.targets
+            images, targets, goal = (
+                np.concatenate([images, made.inputs]),
+                np.concatenate([one_hot, made.targets]),
+                made.targets,
+            )
             weights = np.repeat([CLEAN_RATIO, 1 - CLEAN_RATIO], B) * 0.5 / B
         v["params"] |= {"norm_behind": head["norm_behind"], "out": head["out"]}
         features = features_of(v, images)
         adversarial = worst_features(v, (head["twin"], twin[1]), features[-B:], goal)
         clean = head["norm_behind"], v["batch_stats"]["norm_behind"]
-        loss_clean, of_norm, of_out, stats_clean = branch(head["out"], clean, features, targets, weights)
-        loss_adv, of_twin, of_out_adv, stats_adv = branch(head["out"], (head["twin"], twin[1]), adversarial, goal, np.full(B, 0.5 / B))
-        gradients = {"norm_behind": of_norm, "out": jax.tree.map(np.add, of_out, of_out_adv), "twin": of_twin}
-        velocity = jax.tree.map(lambda u, g, w: MOMENTUM * u + g + DECAY * w, velocity, gradients, head)
+        loss_clean, of_norm, of_out, stats_clean = branch(
+            head["out"], clean, features, targets, weights
+        )
+        loss_adv, of_twin, of_out_adv, stats_adv = branch(
+            head["out"], (head["twin"], twin[1]), adversarial, goal, np.full(B, 0.5 / B)
+        )
+        gradients = {
+            "norm_behind": of_norm,
+            "out": jax.tree.map(np.add, of_out, of_out_adv),
+            "twin": of_twin,
+        }
+        velocity = jax.tree.map(
+            lambda u, g, w: MOMENTUM * u + g + DECAY * w, velocity, gradients, head
+        )
         head = jax.tree.map(lambda w, u, rate=rate: w - rate * u, head, velocity)
         v["batch_stats"]["norm_behind"], twin = stats_clean, (head["twin"], stats_adv)
         losses.append(loss_clean + loss_adv)
@@ -150,12 +192,20 @@ def test_two_updates_are_advbns(varied):
         features = advbn.advbn(group_size=GROUP, num_steps=STEPS, step_size=STEP, epsilon=RADIUS)
         method = features
         if varied:
-            method = advbn.both(Method(Partial(fixed, variation()), passes=0, loss=soft_cross_entropy), features)
+            method = advbn.both(
+                Method(Partial(fixed, variation()), passes=0, loss=soft_cross_entropy), features
+            )
         # at a tenth of the rate in the second half
         optimizer = sgd(RATE, MOMENTUM, DECAY, 2)
         step = jax.jit(make_step(lambda axis: Net(), optimizer, None, clean_ratio=CLEAN_RATIO))
-        given = twinned(Net(), variables(), PIXELS)
-        state = TrainState(np.int32(0), **given, opt_state=optimizer.init(given["params"]), epsilon=np.zeros(20), key=jax.random.key(0))
+        given = with_auxiliary(Net(), variables(), PIXELS)
+        state = TrainState(
+            np.int32(0),
+            **given,
+            opt_state=optimizer.init(given["params"]),
+            epsilon=np.zeros(20),
+            key=jax.random.key(0),
+        )
         seen = []
         for _ in range(2):
             state, metrics = step(method, state, examples())
@@ -167,10 +217,18 @@ def test_two_updates_are_advbns(varied):
     expected["batch_stats"]["adversarial"] = {"norm_behind": twin_stats}
     np.testing.assert_allclose(seen, losses, rtol=1e-9)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12), found, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12), found, expected
+    )
     # the trunk to the last bit, in spite of weight decay
     for layer in ("dense", "norm"):
-        jax.tree.map(np.testing.assert_array_equal, found["params"][layer], variables()["params"][layer])
-    jax.tree.map(np.testing.assert_array_equal, found["batch_stats"]["norm"], variables()["batch_stats"]["norm"])
+        jax.tree.map(
+            np.testing.assert_array_equal, found["params"][layer], variables()["params"][layer]
+        )
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        found["batch_stats"]["norm"],
+        variables()["batch_stats"]["norm"],
+    )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.opt_state))
     assert np.abs(found["batch_stats"]["norm_behind"]["mean"] - twin_stats["mean"]).max() > 1e-3

@@ -37,17 +37,22 @@ def test_every_method_starts_from_the_weights_and_sees_the_order_of_its_seed(mon
     seen = {}
 
     def run(step, method, state, batch_at, steps, **settings):
-        seen[settings["name"]] = jax.tree.map(np.asarray, state._replace(key=jax.random.key_data(state.key))), batch_at
+        seen[settings["name"]] = (
+            jax.tree.map(np.asarray, state._replace(key=jax.random.key_data(state.key))),
+            batch_at,
+        )
         return state, []
 
     monkeypatch.setattr(fit.loop, "run", run)
     schedule = fit.Schedule(steps=3, batch_size=8, optimizer=optax.sgd(0.1, 0.9))
-    settings = {"devices": jax.devices()[:1], "parallel": "auto", "say": print}
+    settings = {"devices": jax.devices()[:1], "parallel": "auto", "log": print}
 
     def start(name, seed=0, **options):
         directory = epath.Path(tmp_path / name)
         options |= settings | {"name": f"{name}-{seed}", "directory": directory, "seed": seed}
-        fit.fit_classifier(small.builder("batch"), made.method(name), small.examples(), schedule, **options)
+        fit.fit_classifier(
+            small.builder("batch"), made.method(name), small.examples(), schedule, **options
+        )
         return seen[f"{name}-{seed}"]
 
     original, batch_at = start("original")
@@ -58,17 +63,23 @@ def test_every_method_starts_from_the_weights_and_sees_the_order_of_its_seed(mon
             for array, values in batch_at(step).items():
                 np.testing.assert_array_equal(other_batch_at(step)[array], values)
     state, other_batch_at = start("original", seed=1)
-    assert np.any(state.params["Conv_0"]["kernel"] != original.params["Conv_0"]["kernel"]) and np.any(state.key != original.key)
+    assert np.any(
+        state.params["Conv_0"]["kernel"] != original.params["Conv_0"]["kernel"]
+    ) and np.any(state.key != original.key)
     assert np.any(other_batch_at(0)["index"] != batch_at(0)["index"])
     # fine-tuning starts from what is given, with twins of the head's BatchNorm alone, and with a fresh optimizer for all of them
-    given = jax.tree.map(lambda x: x + 1, {"params": original.params, "batch_stats": original.batch_stats})
+    given = jax.tree.map(
+        lambda x: x + 1, {"params": original.params, "batch_stats": original.batch_stats}
+    )
     state, _ = start("advbn", initial=given)
     for collection in ("params", "batch_stats"):
         tree = dict(getattr(state, collection))
         twins = tree.pop("adversarial")
         jax.tree.map(np.testing.assert_array_equal, tree, given[collection])
         assert set(twins) == {"BatchNorm_2"}
-        jax.tree.map(np.testing.assert_array_equal, twins["BatchNorm_2"], given[collection]["BatchNorm_2"])
+        jax.tree.map(
+            np.testing.assert_array_equal, twins["BatchNorm_2"], given[collection]["BatchNorm_2"]
+        )
     assert jax.tree.structure(state.opt_state[0].trace) == jax.tree.structure(state.params)
 
 
@@ -76,8 +87,10 @@ def test_every_method_starts_from_the_weights_and_sees_the_order_of_its_seed(mon
 def test_a_classifier_without_one_advbn_layer_is_a_users_mistake(network, count):
     images = np.zeros((1, 6, 6, 3), np.float32)
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), images, train=False))
-    with pytest.raises(UserError, match=f"advbn a classifier needs exactly one AdvBN layer .* has {count}") as error:
-        fit.twinned(network, variables, (6, 6, 3))
+    with pytest.raises(
+        UserError, match=f"advbn a classifier needs exactly one AdvBN layer .* has {count}"
+    ) as error:
+        fit.with_auxiliary(network, variables, (6, 6, 3))
     assert "\n" not in str(error.value)
 
 

@@ -16,7 +16,7 @@ import optax
 import pytest
 from etils import epath
 
-from natra_jax.data.loader import Reading
+from natra_jax.data.loader import PrefetchOptions
 from natra_jax.training import loop
 from natra_jax.training.checkpoint import Checkpoints
 from natra_jax.training.parallel import compile_step
@@ -45,7 +45,9 @@ def walk(key=0):
 def walk_maker(axis_name):
     def step(scale, state, batch):
         drawn = jax.random.normal(jax.random.fold_in(state.key, state.step), state.place.shape)
-        moved = batch["x"].mean() if axis_name is None else jax.lax.pmean(batch["x"].mean(), axis_name)
+        moved = (
+            batch["x"].mean() if axis_name is None else jax.lax.pmean(batch["x"].mean(), axis_name)
+        )
         place = 0.9 * state.place + scale * drawn + moved
         return Walk(state.step + 1, place, state.key), {"far": jnp.abs(place).max()}
 
@@ -65,19 +67,30 @@ def killed_at(step, batch_at):
     return batch
 
 
-def fit(step, constant, state, batch_at, directory, **options):
+def fit(step, frozen, state, batch_at, directory, **options):
     """Ten steps with a checkpoint every three and a line of history every two: (state, history, what was said)."""
     said = []
     settings = {"num_steps": 10, "checkpoint_every": 3, "log_every": 2} | options
     with Checkpoints(epath.Path(directory)) as checkpoints:
-        state, history = loop.run(step, constant, state, batch_at, checkpoints=checkpoints, name="toy", say=said.append, **settings)
+        state, history = loop.run(
+            step,
+            frozen,
+            state,
+            batch_at,
+            checkpoints=checkpoints,
+            name="toy",
+            log=said.append,
+            **settings,
+        )
     return state, history, said
 
 
 def reading_threads():
     """Those that still read batches, after a while for them to end."""
     end = time.monotonic() + 10
-    while (alive := [t for t in threading.enumerate() if t.name.startswith("grain-prefetch")]) and time.monotonic() < end:
+    while (
+        alive := [t for t in threading.enumerate() if t.name.startswith("grain-prefetch")]
+    ) and time.monotonic() < end:
         time.sleep(0.01)
     return alive
 
@@ -98,10 +111,20 @@ def natra_step():
 
 def test_natra_killed_between_checkpoints_ends_in_the_same_bits(tmp_path):
     method = small.method()
-    whole, history, _ = fit(natra_step(), method, small.state(OPTIMIZER, "batch"), small.batch_at, tmp_path / "whole")
+    whole, history, _ = fit(
+        natra_step(), method, small.state(OPTIMIZER, "batch"), small.batch_at, tmp_path / "whole"
+    )
     with pytest.raises(Killed):  # at step 8, of which steps 6 and 7 are lost
-        fit(natra_step(), method, small.state(OPTIMIZER, "batch"), killed_at(8, small.batch_at), tmp_path / "killed")
-    state, again, said = fit(natra_step(), method, small.state(OPTIMIZER, "batch"), small.batch_at, tmp_path / "killed")
+        fit(
+            natra_step(),
+            method,
+            small.state(OPTIMIZER, "batch"),
+            killed_at(8, small.batch_at),
+            tmp_path / "killed",
+        )
+    state, again, said = fit(
+        natra_step(), method, small.state(OPTIMIZER, "batch"), small.batch_at, tmp_path / "killed"
+    )
     assert said[0] == "toy: continuing from step 6"
     assert_same_bits(state, whole)
     assert again == history and [entry["step"] for entry in history] == [2, 4, 6, 8, 10]
@@ -131,17 +154,26 @@ def test_who_reads_the_batches_and_where_they_are_placed_changes_no_bit(tmp_path
         asked.append(step)
         return walk_batch(step)
 
-    ways = [{"reading": Reading(threads), "place": place} for threads, place in ((0, None), (1, step.place), (3, step.place), (3, None))]
+    ways = [
+        {"prefetch_options": PrefetchOptions(threads), "to_device": place}
+        for threads, place in ((0, None), (1, step.to_device), (3, step.to_device), (3, None))
+    ]
     for number, way in enumerate(ways):
-        ended, history, _ = fit(step, jnp.float32(0.1), walk(), batch_at, tmp_path / str(number), **way)
+        ended, history, _ = fit(
+            step, jnp.float32(0.1), walk(), batch_at, tmp_path / str(number), **way
+        )
         assert_same_bits(ended, state)
         assert history[-1] == {"step": 10, "far": float(metrics["far"])}
-    assert sorted(asked) == sorted(list(range(10)) * len(ways)), "every step's batch is read once, and none beyond the last"
+    assert sorted(asked) == sorted(list(range(10)) * len(ways)), (
+        "every step's batch is read once, and none beyond the last"
+    )
 
 
 def test_reading_ends_with_a_fit_that_fails(tmp_path):
-    def step(constant, state, batch):
-        return state._replace(step=state.step + 1), {"loss": jnp.where(state.step >= 3, jnp.nan, 1.0)}
+    def step(frozen, state, batch):
+        return state._replace(step=state.step + 1), {
+            "loss": jnp.where(state.step >= 3, jnp.nan, 1.0)
+        }
 
     with pytest.raises(FloatingPointError):
         fit(step, None, walk(), walk_batch, tmp_path / "diverged", num_steps=10**6)
@@ -153,8 +185,12 @@ def test_reading_ends_with_a_fit_that_fails(tmp_path):
 
 def test_a_checkpoint_holds_the_state_of_its_step_however_fast_training_goes_on(tmp_path):
     step = compile_step(walk_maker, jax.devices()[:1])
-    expected, _, _ = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path / "three", num_steps=3)
-    with pytest.raises(Killed):  # the buffers of step 3 are given to step 4 while they are being written
+    expected, _, _ = fit(
+        step, jnp.float32(0.1), walk(), walk_batch, tmp_path / "three", num_steps=3
+    )
+    with pytest.raises(
+        Killed
+    ):  # the buffers of step 3 are given to step 4 while they are being written
         fit(step, jnp.float32(0.1), walk(), killed_at(5, walk_batch), tmp_path / "more")
     with Checkpoints(epath.Path(tmp_path / "more")) as checkpoints:
         restored, _ = checkpoints.restore(walk())
@@ -171,14 +207,16 @@ def test_a_finished_fit_takes_no_step_and_answers_the_same(tmp_path):
 
 def test_lines_tell_the_step_and_the_metrics_that_history_keeps(tmp_path):
     step = compile_step(walk_maker, jax.devices()[:1])
-    _, history, said = fit(step, jnp.float32(0.1), walk(), walk_batch, tmp_path, num_steps=5, log_every=3)
+    _, history, said = fit(
+        step, jnp.float32(0.1), walk(), walk_batch, tmp_path, num_steps=5, log_every=3
+    )
     assert [entry["step"] for entry in history] == [3, 5]
     assert said == [f"toy: step {entry['step']}/5  far {entry['far']:.4g}" for entry in history]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_metric_that_is_no_finite_number_stops_training_naming_the_step(tmp_path, value):
-    def step(constant, state, batch):
+    def step(frozen, state, batch):
         done = state._replace(step=state.step + 1)
         return done, {"loss": jnp.where(done.step >= 5, value, 1.0), "accuracy": jnp.float32(0.5)}
 
@@ -231,10 +269,23 @@ try_loading("whole", state | {"bias": jnp.zeros(3)})
 
 
 def test_damaged_and_foreign_checkpoints_are_users_errors_of_one_line(tmp_path):
-    run = subprocess.run([sys.executable, "-c", DAMAGES, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", DAMAGES, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
     lines = run.stdout.splitlines()
     assert run.returncode == 0 and len(lines) == 10 and run.stderr == "", run.stdout + run.stderr
-    names = ["data0", "manifest0", "data5", "manifest5", "data40", "manifest40", "state", "history", "whole", "whole"]
+    names = [
+        "data0",
+        "manifest0",
+        "data5",
+        "manifest5",
+        "data40",
+        "manifest40",
+        "state",
+        "history",
+        "whole",
+        "whole",
+    ]
     for line, name in zip(lines, names, strict=True):
         assert line.startswith(f"{tmp_path / name}: the checkpoint of step 2 cannot be read (")
         assert line.endswith(f": delete {tmp_path / name}")

@@ -20,9 +20,13 @@ def beginning(name, optimizer, norm, dtype):
     fresh = small.state(optimizer, norm, dtype)
     if name in ("natra", "random"):
         return small.method(dtype, name), fresh
-    method = made.method(name, dtype=dtype, advmix__source="other", advbn__group_size=small.BATCH_SIZE // 4)
+    method = made.method(
+        name, dtype=dtype, advmix__source="other", advbn__group_size=small.BATCH_SIZE // 4
+    )
     state = made.ready(fresh, method)
-    return method, state._replace(opt_state=optimizer.init(state.params), epsilon=fresh.epsilon, step=fresh.step)
+    return method, state._replace(
+        opt_state=optimizer.init(state.params), epsilon=fresh.epsilon, step=fresh.step
+    )
 
 
 def train(name, optimizer, norm, steps, dtype, devices, mode):
@@ -30,7 +34,9 @@ def train(name, optimizer, norm, steps, dtype, devices, mode):
     step = compile_step(small.step_maker(optimizer, norm), jax.devices()[:devices], mode)
     method, state = beginning(name, optimizer, norm, dtype)
     for i in range(steps):
-        state, _ = step(method, state, made.batch(small.batch_at(i)["index"], method.partners, dtype))
+        state, _ = step(
+            method, state, made.batch(small.batch_at(i)["index"], method.partners, dtype)
+        )
     return jax.tree.map(np.asarray, state._replace(key=jax.random.key_data(state.key)))
 
 
@@ -52,8 +58,13 @@ def test_five_steps_in_float64_end_in_the_same_numbers_on_any_number_of_devices(
         for devices, mode in ways:
             state = train(name, optimizer, norm, 5, np.float64, devices, mode)
             np.testing.assert_array_equal(state.epsilon, alone.epsilon)
-            for tree, expected in ((state.params, alone.params), (state.batch_stats, alone.batch_stats)):
-                jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-9), tree, expected)
+            for tree, expected in (
+                (state.params, alone.params),
+                (state.batch_stats, alone.batch_stats),
+            ):
+                jax.tree.map(
+                    lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-9), tree, expected
+                )
             np.testing.assert_array_equal(state.key, alone.key)
 
 
@@ -61,8 +72,16 @@ def test_the_gradients_of_one_step_in_float32_agree():
     optimizer = optax.sgd(1.0)  # moves by exactly the gradient
 
     def gradient(devices, mode):
-        before, after = small.state(optimizer, "group").params, train("natra", optimizer, "group", 1, np.float32, devices, mode).params
-        return np.concatenate([np.ravel(a - b) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)])
+        before, after = (
+            small.state(optimizer, "group").params,
+            train("natra", optimizer, "group", 1, np.float32, devices, mode).params,
+        )
+        return np.concatenate(
+            [
+                np.ravel(a - b)
+                for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+            ]
+        )
 
     alone, shared = gradient(1, "auto"), gradient(4, "pmap")
     assert np.linalg.norm(alone) > 1e-2
@@ -124,8 +143,13 @@ def test_an_unknown_mode_is_refused_by_name():
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_step_is_given_bytes_as_floats_whether_it_or_its_place_converts_them(count):
     images = np.arange(256, dtype=np.uint8).reshape(8, 4, 4, 2)
-    step = compile_step(lambda axis: lambda constant, state, batch: (state + 1, {"image": batch["image"].max()}), jax.devices()[:count])
+    step = compile_step(
+        lambda axis: lambda frozen, state, batch: (state + 1, {"image": batch["image"].max()}),
+        jax.devices()[:count],
+    )
     _, metrics = step(np.float32(0), np.zeros(()), {"image": np.full_like(images, 255)})
     assert float(metrics["image"]) == 1.0
-    placed = step.place({"image": images}).batch["image"]
-    np.testing.assert_array_equal(np.asarray(placed).ravel(), (images.astype(np.float32) / np.float32(127.5) - 1).ravel())
+    placed = step.to_device({"image": images}).batch["image"]
+    np.testing.assert_array_equal(
+        np.asarray(placed).ravel(), (images.astype(np.float32) / np.float32(127.5) - 1).ravel()
+    )

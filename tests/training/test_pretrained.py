@@ -20,8 +20,14 @@ from natra_jax.types import UserError
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
-PARAMS = {"Conv_0": {"kernel": RNG.normal(size=(3, 3, 3, 4)).astype(np.float32)}, "Dense_0": {"bias": np.arange(3, dtype=np.float32)}}
-VARIABLES = {"params": PARAMS, "batch_stats": {"BatchNorm_0": {"mean": np.full(4, 0.5, np.float32)}}}
+PARAMS = {
+    "Conv_0": {"kernel": RNG.normal(size=(3, 3, 3, 4)).astype(np.float32)},
+    "Dense_0": {"bias": np.arange(3, dtype=np.float32)},
+}
+VARIABLES = {
+    "params": PARAMS,
+    "batch_stats": {"BatchNorm_0": {"mean": np.full(4, 0.5, np.float32)}},
+}
 PLAIN = {"params": PARAMS, "batch_stats": {}}
 
 
@@ -31,7 +37,9 @@ class Layer(NamedTuple):
 
 
 def like(tree, dtype=None):
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), dtype or leaf.dtype), tree)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), dtype or leaf.dtype), tree
+    )
 
 
 def arrays(tree):
@@ -70,12 +78,17 @@ def test_variables_are_read_as_they_were_saved(directory, variables):
 def test_params_alone_are_read_where_the_classifier_has_no_batch_stats(directory):
     standard(directory, PARAMS)
     same(pretrained.read(directory, like(PLAIN)), PLAIN)
-    with pytest.raises(UserError, match="batch_stats/BatchNorm_0/mean is missing, expected \\[4\\]"):
+    with pytest.raises(
+        UserError, match="batch_stats/BatchNorm_0/mean is missing, expected \\[4\\]"
+    ):
         pretrained.read(directory, like(VARIABLES))
 
 
 def test_the_params_of_a_plain_function_are_read_without_our_name_for_them(directory):
-    weights = [Layer(RNG.normal(size=(4, 3)).astype(np.float32), np.ones(3, np.float32)), {"scale": np.float32(2)}]
+    weights = [
+        Layer(RNG.normal(size=(4, 3)).astype(np.float32), np.ones(3, np.float32)),
+        {"scale": np.float32(2)},
+    ]
     standard(directory, weights)
     variables = {"params": {"weights": weights}, "batch_stats": {}}
     same(pretrained.read(directory, like(variables)), variables)
@@ -84,7 +97,9 @@ def test_the_params_of_a_plain_function_are_read_without_our_name_for_them(direc
 def test_the_newest_step_of_a_manager_is_read_and_an_optimizers_state_beside_it_ignored(directory):
     def state(factor):
         params = jax.tree.map(lambda x: factor * x, arrays(PARAMS))
-        return ocp.args.StandardSave(TrainState.create(apply_fn=None, params=params, tx=optax.adam(1e-3)))
+        return ocp.args.StandardSave(
+            TrainState.create(apply_fn=None, params=params, tx=optax.adam(1e-3))
+        )
 
     managed(directory, {2: state(2), 10: state(1)})
     same(pretrained.read(directory, like(PLAIN)), PLAIN)
@@ -93,7 +108,10 @@ def test_the_newest_step_of_a_manager_is_read_and_an_optimizers_state_beside_it_
 
 @pytest.mark.parametrize("item", ["state", "model"])
 def test_a_managers_named_item_is_found_beside_others(directory, item):
-    items = {item: ocp.args.StandardSave(arrays(VARIABLES)), "history": ocp.args.JsonSave({"logged": []})}
+    items = {
+        item: ocp.args.StandardSave(arrays(VARIABLES)),
+        "history": ocp.args.JsonSave({"logged": []}),
+    }
     managed(directory, {3: ocp.args.Composite(**items)})
     same(pretrained.read(directory, like(VARIABLES)), VARIABLES)
 
@@ -111,7 +129,8 @@ def changed(**params):
 OTHERS = {
     "params/Dense_0/bias is [3], expected [5]": changed(Dense_0={"bias": np.zeros(5)}),
     "params/Dense_1/bias is missing, expected [2]": changed(Dense_1={"bias": np.zeros(2)}),
-    "params/Dense_0/bias is [3], which the classifier does not have": VARIABLES | {"params": {"Conv_0": PARAMS["Conv_0"]}},
+    "params/Dense_0/bias is [3], which the classifier does not have": VARIABLES
+    | {"params": {"Conv_0": PARAMS["Conv_0"]}},
     "batch_stats/BatchNorm_0/mean is [4], which the classifier does not have": PLAIN,
 }
 
@@ -169,9 +188,18 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path):
         assert paths
         for path in paths:
             path.write_bytes(path.read_bytes()[:length])
-    run = subprocess.run([sys.executable, "-c", DAMAGED, *map(str, damaged), str(whole)], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", DAMAGED, *map(str, damaged), str(whole)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     lines = run.stdout.splitlines()
-    assert run.returncode == 0 and run.stderr == "" and lines.pop() == f"{whole} was read", run.stdout + run.stderr
+    assert run.returncode == 0 and run.stderr == "" and lines.pop() == f"{whole} was read", (
+        run.stdout + run.stderr
+    )
     assert len(lines) == len(damaged)
     for line, path in zip(lines, damaged, strict=True):
-        assert line.startswith(f"{path}: the checkpoint cannot be read (") and line.endswith("it is damaged or incomplete")
+        assert line.startswith(f"{path}: the checkpoint cannot be read (") and line.endswith(
+            "it is damaged or incomplete"
+        )

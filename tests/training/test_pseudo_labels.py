@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from natra_jax.losses import cross_entropy
-from natra_jax.methods.plain import original
+from natra_jax.methods.original import original
 from natra_jax.training.step import make_step
 from tests.training import small
 
@@ -30,7 +30,9 @@ def updated(of_batch, pseudo_confidence):
 
 def logits():
     state = small.state(OPTIMIZER, "group")
-    return np.asarray(NETWORK.apply({"params": state.params, "batch_stats": {}}, small.batch_at(0)["image"]))
+    return np.asarray(
+        NETWORK.apply({"params": state.params, "batch_stats": {}}, small.batch_at(0)["image"])
+    )
 
 
 def close(a, b):
@@ -38,7 +40,9 @@ def close(a, b):
 
 
 def test_a_sure_classifier_s_answer_is_the_missing_label():
-    answered = batch() | {"label": np.where(HIDDEN, logits().argmax(-1), small.batch_at(0)["label"]).astype(np.int32)}
+    answered = batch() | {
+        "label": np.where(HIDDEN, logits().argmax(-1), small.batch_at(0)["label"]).astype(np.int32)
+    }
     found, metrics = updated(batch(), 0.0)
     wanted, _ = updated(answered, None)
     close(found, wanted)
@@ -51,10 +55,14 @@ def test_what_the_classifier_is_not_sure_of_counts_nothing():
     image, label = batch()["image"], jnp.asarray(small.batch_at(0)["label"])
 
     def loss(params):
-        each = cross_entropy(NETWORK.apply({"params": params, "batch_stats": {}}, image, train=True), label)
+        each = cross_entropy(
+            NETWORK.apply({"params": params, "batch_stats": {}}, image, train=True), label
+        )
         return jnp.where(HIDDEN, 0.0, each).sum() / len(label)
 
-    wanted = optax.apply_updates(state.params, jax.tree.map(lambda g: -0.5 * g, jax.grad(loss)(state.params)))
+    wanted = optax.apply_updates(
+        state.params, jax.tree.map(lambda g: -0.5 * g, jax.grad(loss)(state.params))
+    )
     found, _ = updated(batch(), 1.0)
     close(found, wanted)
 
@@ -69,7 +77,9 @@ def test_labels_that_are_there_stay_as_they_are(confidence):
 
 def test_a_variation_of_an_unlabelled_image_is_of_its_pseudo_label():
     step = make_step(BUILD, OPTIMIZER, None, pseudo_confidence=0.0, clean_ratio=small.CLEAN_RATIO)
-    answered = batch() | {"label": np.where(HIDDEN, logits().argmax(-1), small.batch_at(0)["label"]).astype(np.int32)}
+    answered = batch() | {
+        "label": np.where(HIDDEN, logits().argmax(-1), small.batch_at(0)["label"]).astype(np.int32)
+    }
     plain = make_step(BUILD, OPTIMIZER, None, clean_ratio=small.CLEAN_RATIO)
     found, _ = jax.jit(step)(small.method(), small.state(OPTIMIZER, "group"), batch())
     wanted, _ = jax.jit(plain)(small.method(), small.state(OPTIMIZER, "group"), answered)

@@ -8,7 +8,18 @@ from __future__ import annotations
 import numpy as np
 
 
-def random_state(*, deep=False, channels=(16, 8, 8), classes=3, embed=4, z=2, hierarchical=True, shared=True, attention=(), kind="stored"):
+def random_state(
+    *,
+    deep=False,
+    channels=(16, 8, 8),
+    classes=3,
+    embed=4,
+    z=2,
+    hierarchical=True,
+    shared=True,
+    attention=(),
+    kind="stored",
+):
     """kind: of the statistics; 'stored', 'standing' (sums), 'running' (cross-replica). channels: as the generator's argument."""
     rng = np.random.default_rng(0)
     state = {}
@@ -24,7 +35,9 @@ def random_state(*, deep=False, channels=(16, 8, 8), classes=3, embed=4, z=2, hi
     def statistics(name, width):
         mean, variance = 0.3 * rng.normal(size=width), 0.5 + rng.random(width)
         if kind == "standing":
-            state.update({f"{name}.bn.stored_mean": 7 * mean, f"{name}.bn.stored_var": 7 * variance})
+            state.update(
+                {f"{name}.bn.stored_mean": 7 * mean, f"{name}.bn.stored_var": 7 * variance}
+            )
             state[f"{name}.bn.accumulation_counter"] = np.full(1, 7.0)
         else:
             prefix = {"stored": f"{name}.stored", "running": f"{name}.bn.running"}[kind]
@@ -33,7 +46,9 @@ def random_state(*, deep=False, channels=(16, 8, 8), classes=3, embed=4, z=2, hi
     def norm(name, width):
         for side in ("gain", "bias"):
             if shared:
-                weight(f"{name}.{side}", width, embed + (z if hierarchical or deep else 0), bias=False)
+                weight(
+                    f"{name}.{side}", width, embed + (z if hierarchical or deep else 0), bias=False
+                )
             else:
                 state[f"{name}.{side}.weight"] = 0.5 * rng.normal(size=(classes, width))
         statistics(name, width)
@@ -44,7 +59,12 @@ def random_state(*, deep=False, channels=(16, 8, 8), classes=3, embed=4, z=2, hi
     for i, (before, after) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
         block, middle = f"blocks.{i}.0", before // 4
         if deep:
-            convs = [(middle, before, 1), (middle, middle, 3), (middle, middle, 3), (after, middle, 1)]
+            convs = [
+                (middle, before, 1),
+                (middle, middle, 3),
+                (middle, middle, 3),
+                (after, middle, 1),
+            ]
         else:
             convs = [(after, before, 3), (after, after, 3)]
             weight(f"{block}.conv_sc", after, before, 1, 1)
@@ -52,11 +72,18 @@ def random_state(*, deep=False, channels=(16, 8, 8), classes=3, embed=4, z=2, hi
             weight(f"{block}.conv{j + 1}", outputs, inputs, window, window)
             norm(f"{block}.bn{j + 1}", inputs)
         if i in attention:
-            for side, (outputs, inputs) in {"theta": (8, 1), "phi": (8, 1), "g": (2, 1), "o": (1, 2)}.items():
+            for side, (outputs, inputs) in {
+                "theta": (8, 1),
+                "phi": (8, 1),
+                "g": (2, 1),
+                "o": (1, 2),
+            }.items():
                 weight(f"blocks.{i}.1.{side}", after // outputs, after // inputs, 1, 1, bias=False)
             state[f"blocks.{i}.1.gamma"] = np.array(0.8)
     weight("output_layer.2", 5 if deep else 3, channels[-1], 3, 3)
-    state["output_layer.0.gain"], state["output_layer.0.bias"] = 1 + 0.3 * rng.normal(size=(2, channels[-1]))
+    state["output_layer.0.gain"], state["output_layer.0.bias"] = 1 + 0.3 * rng.normal(
+        size=(2, channels[-1])
+    )
     statistics("output_layer.0", channels[-1])
     return {name: array.astype(np.float32) for name, array in state.items()}
 
@@ -70,14 +97,22 @@ def damaged(state, optional=()):
     yield "extra.weight", {**state, "extra.weight": np.zeros(3, np.float32)}
     for name in sorted(name for name in state if not name.endswith((".sv0", *optional))):
         array = state[name]
-        others = [np.full_like(array, np.nan), array.astype("U3"), np.zeros((*array.shape, 0), np.float32)]
+        others = [
+            np.full_like(array, np.nan),
+            array.astype("U3"),
+            np.zeros((*array.shape, 0), np.float32),
+        ]
         if array.size > 1:
             others += [array[..., None], array[0], array[:0], np.concatenate([array, array], -1)]
         yield name, {**state, name: others[int(rng.integers(len(others)))]}
         yield name, {other: array for other, array in state.items() if other != name}
         if name.endswith(("_var", "_vars")):
             yield name, {**state, name: -array - 1}
-        if name.endswith("weight") and f"{name.removesuffix('weight')}u0" in state or name.endswith("weight_orig"):
+        if (
+            name.endswith("weight")
+            and f"{name.removesuffix('weight')}u0" in state
+            or name.endswith("weight_orig")
+        ):
             yield name, {**state, name: 0 * array}
 
 
@@ -122,7 +157,9 @@ class Network:
         return self._output(x)[:, :3]
 
     def _blocks(self):
-        return sorted({".".join(name.split(".")[:2]) for name in self.state if name.startswith("blocks.")})
+        return sorted(
+            {".".join(name.split(".")[:2]) for name in self.state if name.startswith("blocks.")}
+        )
 
     def _weight(self, name):
         weight = self.state[f"{name}.weight"]
@@ -147,13 +184,18 @@ class Network:
         y = np.zeros((len(x), len(weight), height, width))
         for i in range(window):
             for j in range(window):
-                y += np.einsum("oc,bchw->bohw", weight[:, :, i, j], padded[:, :, i : i + height, j : j + width])
+                y += np.einsum(
+                    "oc,bchw->bohw", weight[:, :, i, j], padded[:, :, i : i + height, j : j + width]
+                )
         return y + self.state[f"{name}.bias"][:, None, None] if f"{name}.bias" in self.state else y
 
     def _standardized(self, name, x, eps):
         if f"{name}.bn.accumulation_counter" in self.state:
             times = self.state[f"{name}.bn.accumulation_counter"]
-            mean, variance = self.state[f"{name}.bn.stored_mean"] / times, self.state[f"{name}.bn.stored_var"] / times
+            mean, variance = (
+                self.state[f"{name}.bn.stored_mean"] / times,
+                self.state[f"{name}.bn.stored_var"] / times,
+            )
         else:
             kind = "bn.running" if f"{name}.bn.running_mean" in self.state else "stored"
             mean, variance = self.state[f"{name}.{kind}_mean"], self.state[f"{name}.{kind}_var"]
@@ -161,9 +203,14 @@ class Network:
 
     def _norm(self, name, x, y, shared):
         gain, bias = (
-            y @ (self._weight(f"{name}.{side}").T if shared else self.state[f"{name}.{side}.weight"]) for side in ("gain", "bias")
+            y
+            @ (self._weight(f"{name}.{side}").T if shared else self.state[f"{name}.{side}.weight"])
+            for side in ("gain", "bias")
         )
-        return self._standardized(name, x, self.eps) * (1 + gain[:, :, None, None]) + bias[:, :, None, None]
+        return (
+            self._standardized(name, x, self.eps) * (1 + gain[:, :, None, None])
+            + bias[:, :, None, None]
+        )
 
     def _attention(self, name, x):
         if f"{name}.gamma" not in self.state:
@@ -178,8 +225,14 @@ class Network:
         return self.state[f"{name}.gamma"] * self._conv(f"{name}.o", o) + x
 
     def _output(self, x):
-        gain, bias = (self.state[f"output_layer.0.{side}"][:, None, None] for side in ("gain", "bias"))
-        return np.tanh(self._conv("output_layer.2", relu(self._standardized("output_layer.0", x, 1e-5) * gain + bias)))
+        gain, bias = (
+            self.state[f"output_layer.0.{side}"][:, None, None] for side in ("gain", "bias")
+        )
+        return np.tanh(
+            self._conv(
+                "output_layer.2", relu(self._standardized("output_layer.0", x, 1e-5) * gain + bias)
+            )
+        )
 
 
 def relu(x):

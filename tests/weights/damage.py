@@ -11,7 +11,24 @@ import numpy as np
 from natra_jax.types import UserError
 from natra_jax.weights.tensors import Tensors
 
-ODD_VALUES = (True, 1, -1, 0, 10**30, 0.5, float("nan"), "auto", "x" * 5000, b"x", [1, 2], [None], {}, {"a": 1}, object(), np.ones(3))
+ODD_VALUES = (
+    True,
+    1,
+    -1,
+    0,
+    10**30,
+    0.5,
+    float("nan"),
+    "auto",
+    "x" * 5000,
+    b"x",
+    [1, 2],
+    [None],
+    {},
+    {"a": 1},
+    object(),
+    np.ones(3),
+)
 
 
 def damaged_tensors(tensors):
@@ -26,8 +43,14 @@ def damaged_tensors(tensors):
             "larger": np.concatenate([array, array]) if array.ndim else np.zeros(2, np.float32),
         }
         for how, value in wrong.items():
-            changed = {other: value if other == name else tensor for other, tensor in tensors.items()}
-            yield name, how, {other: tensor for other, tensor in changed.items() if tensor is not None}
+            changed = {
+                other: value if other == name else tensor for other, tensor in tensors.items()
+            }
+            yield (
+                name,
+                how,
+                {other: tensor for other, tensor in changed.items() if tensor is not None},
+            )
 
 
 def refused(convert, tensors, config):
@@ -42,12 +65,21 @@ def refused(convert, tensors, config):
 
 def taken_all_the_same(convert, tensors, config):
     """Names whose damage convert does not mind, each with what was done to it."""
-    return {(name, how) for name, how, changed in damaged_tensors(tensors) if not refused(convert, changed, config)}
+    return {
+        (name, how)
+        for name, how, changed in damaged_tensors(tensors)
+        if not refused(convert, changed, config)
+    }
 
 
 def try_odd_settings(convert, tensors, config, names):
     """Every setting of those names at odd values, one at a time: returns those that were not refused."""
-    return {(name, repr(value)[:20]) for name in names for value in ODD_VALUES if not refused(convert, tensors, {**config, name: value})}
+    return {
+        (name, repr(value)[:20])
+        for name in names
+        for value in ODD_VALUES
+        if not refused(convert, tensors, {**config, name: value})
+    }
 
 
 def count_refused(read, good: bytes, rng: random.Random, times: int, path: str) -> int:
@@ -62,5 +94,9 @@ def count_refused(read, good: bytes, rng: random.Random, times: int, path: str) 
             read(bytes(data))
         except UserError as error:
             said += 1
-            assert str(error).startswith(f"{path}: ") and str(error).isprintable() and len(str(error)) < 400
+            assert (
+                str(error).startswith(f"{path}: ")
+                and str(error).isprintable()
+                and len(str(error)) < 400
+            )
     return said

@@ -9,7 +9,16 @@ import numpy as np
 from tests.weights import writers
 from tests.weights.biggan_numpy import random_state
 
-FAMILIES = ("stylegan2_nv", "stylegan2_rosinality", "stylegan1", "progan", "biggan", "biggan_deep", "biggan_deep_hf", "dcgan")
+FAMILIES = (
+    "stylegan2_nv",
+    "stylegan2_rosinality",
+    "stylegan1",
+    "progan",
+    "biggan",
+    "biggan_deep",
+    "biggan_deep_hf",
+    "dcgan",
+)
 
 
 def file(family: str, folder: Path) -> Path:
@@ -26,9 +35,13 @@ def file(family: str, folder: Path) -> Path:
         case "progan":
             path = writers.GOLDEN / "tfpkl_progan_16.pkl"
         case "biggan":
-            path.write_bytes(writers.safetensors(random_state(channels=(8, 8, 8), attention=(1,), z=3)))
+            path.write_bytes(
+                writers.safetensors(random_state(channels=(8, 8, 8), attention=(1,), z=3))
+            )
         case "biggan_deep":
-            path.write_bytes(writers.torch_legacy(random_state(deep=True, channels=(8, 8, 8, 8, 4))))
+            path.write_bytes(
+                writers.torch_legacy(random_state(deep=True, channels=(8, 8, 8, 8, 4)))
+            )
         case "biggan_deep_hf":
             writers.huggingface(path, *hugging_face(), shards=2)
         case "dcgan":
@@ -36,17 +49,27 @@ def file(family: str, folder: Path) -> Path:
     return path
 
 
-def dcgan(channels: tuple[int, ...] = (6, 4, 3), z_dim: int = 5, seed: int = 0) -> dict[str, np.ndarray]:
+def dcgan(
+    channels: tuple[int, ...] = (6, 4, 3), z_dim: int = 5, seed: int = 0
+) -> dict[str, np.ndarray]:
     """4 px, doubled by every layer but the first, which leads from z_dim to channels[0]."""
     rng = np.random.default_rng(seed)
     tensors = {}
     for layer, (before, after) in enumerate(zip((z_dim, *channels), channels, strict=False)):
         tensors[f"main.{3 * layer}.weight"] = rng.normal(size=(before, after, 4, 4)) * 0.3
         if layer < len(channels) - 1:
-            for name, value in {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}.items():
+            for name, value in {
+                "weight": 1,
+                "bias": 0,
+                "running_mean": 0,
+                "running_var": 1,
+            }.items():
                 tensors[f"main.{3 * layer + 1}.{name}"] = value + 0.2 * rng.uniform(size=after)
             tensors[f"main.{3 * layer + 1}.num_batches_tracked"] = np.array(7)
-    return {name: array if array.dtype == int else array.astype(np.float32) for name, array in tensors.items()}
+    return {
+        name: array if array.dtype == int else array.astype(np.float32)
+        for name, array in tensors.items()
+    }
 
 
 def rosinality() -> dict[str, np.ndarray]:
@@ -56,7 +79,9 @@ def rosinality() -> dict[str, np.ndarray]:
     return {name: array for name, array in tensors.items() if not name.startswith(last)}
 
 
-def hugging_face(classes: int = 3, embed: int = 4, z: int = 5, statistics: int = 3) -> tuple[dict[str, np.ndarray], dict]:
+def hugging_face(
+    classes: int = 3, embed: int = 4, z: int = 5, statistics: int = 3
+) -> tuple[dict[str, np.ndarray], dict]:
     """(tensors, config.json): three blocks, of which two double, with attention behind the second."""
     rng = np.random.default_rng(0)
     width, blocks, tensors = 2, {0: (True, 16, 16), 1: (True, 16, 8), 3: (False, 8, 8)}, {}
@@ -64,7 +89,13 @@ def hugging_face(classes: int = 3, embed: int = 4, z: int = 5, statistics: int =
     def normed(name, *shape, bias=True):
         weight = rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))
         left, _, right = np.linalg.svd(weight.reshape(len(weight), -1), full_matrices=False)
-        tensors.update({f"{name}.weight_orig": weight, f"{name}.weight_u": left[:, 0], f"{name}.weight_v": right[0]})
+        tensors.update(
+            {
+                f"{name}.weight_orig": weight,
+                f"{name}.weight_u": left[:, 0],
+                f"{name}.weight_v": right[0],
+            }
+        )
         if bias:
             tensors[f"{name}.bias"] = 0.1 * rng.normal(size=shape[0])
 
@@ -82,11 +113,20 @@ def hugging_face(classes: int = 3, embed: int = 4, z: int = 5, statistics: int =
             stored(f"generator.layers.{i}.bn_{j}", inputs)
             for what in ("scale", "offset"):
                 normed(f"generator.layers.{i}.bn_{j}.{what}", inputs, z + embed, bias=False)
-    for what, (outputs, inputs) in {"theta": (1, 8), "phi": (1, 8), "g": (4, 8), "o_conv": (8, 4)}.items():
+    for what, (outputs, inputs) in {
+        "theta": (1, 8),
+        "phi": (1, 8),
+        "g": (4, 8),
+        "o_conv": (8, 4),
+    }.items():
         normed(f"generator.layers.2.snconv1x1_{what}", outputs, inputs, 1, 1, bias=False)
     tensors["generator.layers.2.gamma"] = np.full(1, 0.5)
     tensors["generator.bn.weight"], tensors["generator.bn.bias"] = np.ones(8), np.zeros(8)
     stored("generator.bn", 8)
     normed("generator.conv_to_rgb", width * 2, 8, 3, 3)
-    config = {"layers": [[up, before // 4, after // 4] for up, before, after in blocks.values()], "eps": 1e-4, "z_dim": z}
+    config = {
+        "layers": [[up, before // 4, after // 4] for up, before, after in blocks.values()],
+        "eps": 1e-4,
+        "z_dim": z,
+    }
     return {name: array.astype(np.float32) for name, array in tensors.items()}, config

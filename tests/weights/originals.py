@@ -9,8 +9,8 @@ import numpy as np
 
 from natra_jax.generators import build
 from natra_jax.types import Generator, Params
-from natra_jax.weights import tensorflow_pickles
 from natra_jax.weights.families import FAMILIES
+from natra_jax.weights.formats import nvidia_tensorflow
 from natra_jax.weights.tensors import Checkpoint, Tensors
 from tests.weights import writers
 
@@ -27,10 +27,12 @@ def tensorflow(name: str) -> Checkpoint:
     """Of tests/golden/NAME.pkl."""
     path = writers.GOLDEN / f"{name}.pkl"
     with path.open("rb") as file:
-        return tensorflow_pickles.read(file, path)
+        return nvidia_tensorflow.read(file, path)
 
 
-def converted(family: str, tensors: dict[str, np.ndarray], config: dict) -> tuple[Generator, Params]:
+def converted(
+    family: str, tensors: dict[str, np.ndarray], config: dict
+) -> tuple[Generator, Params]:
     """By the family's converter, whose arguments can be written down as JSON."""
     arguments, params, _ = FAMILIES[family].convert(Tensors(tensors, family), config)
     assert json.loads(json.dumps(arguments)) == arguments

@@ -38,7 +38,10 @@ def stylegan_synthesis(variables, ws):
             x = _leaky(x + v[f"{scope}/bias"])
             x = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-8)
             style_weight = v[f"{scope}/StyleMod/weight"]
-            style = ws[:, layer] @ style_weight / np.sqrt(style_weight.shape[0]) + v[f"{scope}/StyleMod/bias"]
+            style = (
+                ws[:, layer] @ style_weight / np.sqrt(style_weight.shape[0])
+                + v[f"{scope}/StyleMod/bias"]
+            )
             style = style.reshape(len(ws), 2, 1, 1, -1)
             x = x * (style[:, 0] + 1) + style[:, 1]
             layer += 1
@@ -50,7 +53,11 @@ def progan(variables, z, label):
     v = _Variables(variables)
     x = _normalised(np.concatenate([z, label], 1).astype(np.float64))
     dense = v["4x4/Dense/weight"]
-    x = (x @ (dense * np.sqrt(2) / 4 / np.sqrt(dense.shape[0]))).reshape(len(z), -1, 4, 4).transpose(0, 2, 3, 1)
+    x = (
+        (x @ (dense * np.sqrt(2) / 4 / np.sqrt(dense.shape[0])))
+        .reshape(len(z), -1, 4, 4)
+        .transpose(0, 2, 3, 1)
+    )
     x = _normalised(_leaky(x + v["4x4/Dense/bias"]))
     x = _normalised(_leaky(_convolved(x, _he(v["4x4/Conv/weight"])) + v["4x4/Conv/bias"]))
     resolution = 8
@@ -58,7 +65,9 @@ def progan(variables, z, label):
         scope = f"{resolution}x{resolution}"
         up = _he(v[f"{scope}/Conv0_up/weight"].swapaxes(2, 3))
         x = _normalised(_leaky(_transposed(x, _four_shifts(up)) + v[f"{scope}/Conv0_up/bias"]))
-        x = _normalised(_leaky(_convolved(x, _he(v[f"{scope}/Conv1/weight"])) + v[f"{scope}/Conv1/bias"]))
+        x = _normalised(
+            _leaky(_convolved(x, _he(v[f"{scope}/Conv1/weight"])) + v[f"{scope}/Conv1/bias"])
+        )
         resolution *= 2
     return _to_rgb(v, "", x)
 
@@ -85,7 +94,9 @@ def _he(kernel):
 def _convolved(x, kernel):
     height, width = x.shape[1:3]
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return sum(padded[:, a : a + height, b : b + width] @ kernel[a, b] for a in range(3) for b in range(3))
+    return sum(
+        padded[:, a : a + height, b : b + width] @ kernel[a, b] for a in range(3) for b in range(3)
+    )
 
 
 def _four_shifts(kernel):
@@ -102,14 +113,20 @@ def _transposed(x, kernel):
     out = np.zeros((count, 2 * height + 2, 2 * width + 2, kernel.shape[3]))
     for i in range(height):
         for j in range(width):
-            out[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum("bc,hwck->bhwk", x[:, i, j], kernel)
+            out[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum(
+                "bc,hwck->bhwk", x[:, i, j], kernel
+            )
     return out[:, 1:-1, 1:-1]
 
 
 def _blurred(x):
     height, width = x.shape[1:3]
     padded, taps = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (0.25, 0.5, 0.25)
-    return sum(taps[a] * taps[b] * padded[:, a : a + height, b : b + width] for a in range(3) for b in range(3))
+    return sum(
+        taps[a] * taps[b] * padded[:, a : a + height, b : b + width]
+        for a in range(3)
+        for b in range(3)
+    )
 
 
 def _to_rgb(v, prefix, x):

@@ -26,14 +26,18 @@ def test_a_state_dict_becomes_a_generator_and_its_parameters():
     assert weights.from_state_dict(made.dcgan(), family="dcgan")[0] is generator
 
 
-@pytest.mark.parametrize("tensors", [{}, {"a": np.zeros(3)}, {"conv1.weight": np.zeros((3, 3)), "fc.bias": np.zeros(3)}])
+@pytest.mark.parametrize(
+    "tensors", [{}, {"a": np.zeros(3)}, {"conv1.weight": np.zeros((3, 3)), "fc.bias": np.zeros(3)}]
+)
 def test_names_that_no_family_has_are_refused(tensors):
     with pytest.raises(UserError, match="of no generator known here: there are stylegan2_nv, "):
         weights.from_state_dict(tensors)
 
 
 def test_a_classifier_is_told_where_it_belongs():
-    with pytest.raises(UserError, match="are a VGG-16's, no generator's: config fields train.init_from and "):
+    with pytest.raises(
+        UserError, match="are a VGG-16's, no generator's: config fields train.init_from and "
+    ):
         weights.from_state_dict(torchvision_nets.of_golden())
 
 

@@ -12,7 +12,7 @@ import pytest
 from natra_jax import weights
 from natra_jax.types import UserError
 from natra_jax.weights import __main__ as command
-from natra_jax.weights import saved
+from natra_jax.weights import converted
 from tests.weights import made, writers
 
 PROGRAM = "natra_jax.weights"
@@ -29,19 +29,26 @@ def test_a_file_of_every_family_is_described_and_converted(family, tmp_path, cap
     printed = facts(capsys.readouterr().out)
     generator, params = weights.load(file)
     assert printed["family"].startswith(f"{family} (generator {generator.family})")
-    assert printed["resolution"] == "16 px" and printed["layers"].startswith(f"{generator.num_layers} with codes of {generator.code_dim} ")
+    assert printed["resolution"] == "16 px" and printed["layers"].startswith(
+        f"{generator.num_layers} with codes of {generator.code_dim} "
+    )
     assert printed["classes"] == (str(generator.label_dim) if generator.label_dim else "none")
     assert printed["parameters"] == f"{sum(np.size(leaf) for leaf in jax.tree.leaves(params)):,}"
-    assert printed["checksum"] == saved.checksum(params) and str(tmp_path / "dest") in printed["written"]
-    again, converted = weights.load(tmp_path / "dest")
+    assert (
+        printed["checksum"] == converted.checksum(params)
+        and str(tmp_path / "dest") in printed["written"]
+    )
+    again, restored = weights.load(tmp_path / "dest")
     assert again is generator
-    jax.tree.map(np.testing.assert_array_equal, converted, params)
+    jax.tree.map(np.testing.assert_array_equal, restored, params)
 
 
 def test_without_a_destination_nothing_is_written(tmp_path, capsys):
     file = made.file("dcgan", tmp_path)
     command.main([PROGRAM, str(file), "--family=dcgan"])
-    assert "written" not in facts(capsys.readouterr().out) and [path.name for path in tmp_path.iterdir()] == ["dcgan"]
+    assert "written" not in facts(capsys.readouterr().out) and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["dcgan"]
 
 
 WRONG = {
@@ -62,7 +69,9 @@ def test_what_is_wrong_is_said_in_one_line(case, tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("mine")
     with pytest.raises(UserError, match=said) as error:
-        command.main([PROGRAM, *({"FILE": str(file), "TAKEN": str(taken)}.get(a, a) for a in arguments)])
+        command.main(
+            [PROGRAM, *({"FILE": str(file), "TAKEN": str(taken)}.get(a, a) for a in arguments)]
+        )
     assert "\n" not in str(error.value) and taken.read_text() == "mine"
 
 
@@ -71,7 +80,9 @@ def test_the_program_ends_with_2_and_runs_nothing_that_a_file_names(tmp_path):
     tensors = writers.Call(writers.Global("posix.system"), (f"touch {ran}",))
     (tmp_path / "evil.pth").write_bytes(writers.dumps({"g_ema": tensors}))
     line = [sys.executable, "-m", PROGRAM, str(tmp_path / "evil.pth"), str(tmp_path / "dest")]
-    answer = subprocess.run(line, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    answer = subprocess.run(
+        line, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
+    )
     assert answer.returncode == 2 and answer.stdout == ""
     assert len(answer.stderr.splitlines()) == 1 and "evil.pth" in answer.stderr
     assert not ran.exists() and not (tmp_path / "dest").exists()

@@ -31,7 +31,15 @@ STORAGES = {
     "uint8": "ByteStorage",
     "bool": "BoolStorage",
 }
-BUFFERS = ("noise_const", "resample_filter", "w_avg", "num_batches_tracked", "running_mean", "running_var", "lod")
+BUFFERS = (
+    "noise_const",
+    "resample_filter",
+    "w_avg",
+    "num_batches_tracked",
+    "running_mean",
+    "running_var",
+    "lod",
+)
 
 
 class Golden(NamedTuple):
@@ -45,7 +53,9 @@ def golden(name: str) -> Golden:
     with np.load(GOLDEN / f"{name}.npz") as archive:
         arrays = {key: archive[key] for key in archive.files}
     config = json.loads(str(arrays.pop("config")))
-    tensors = {key.removeprefix("p/"): arrays.pop(key) for key in list(arrays) if key.startswith("p/")}
+    tensors = {
+        key.removeprefix("p/"): arrays.pop(key) for key in list(arrays) if key.startswith("p/")
+    }
     return Golden(tensors, config, arrays)
 
 
@@ -90,7 +100,14 @@ class Pickler(pickle._Pickler):
     def persistent_id(self, obj):
         if not isinstance(obj, Storage):
             return None
-        return ("storage", Global(f"torch.{STORAGES[obj.values.dtype.name]}"), obj.key, obj.location, obj.values.size, *obj.tail)
+        return (
+            "storage",
+            Global(f"torch.{STORAGES[obj.values.dtype.name]}"),
+            obj.key,
+            obj.location,
+            obj.values.size,
+            *obj.tail,
+        )
 
     def save_stand_in(self, obj):
         if self.proto >= 4:
@@ -136,13 +153,21 @@ def strided(array: np.ndarray, channels_last: bool = False) -> tuple[np.ndarray,
 
 
 def tensor(array: np.ndarray, storage: Any, strides: tuple[int, ...], offset: int = 0) -> Call:
-    return Call(Global("torch._utils._rebuild_tensor_v2"), (storage, offset, tuple(np.shape(array)), strides, False, OrderedDict()))
+    return Call(
+        Global("torch._utils._rebuild_tensor_v2"),
+        (storage, offset, tuple(np.shape(array)), strides, False, OrderedDict()),
+    )
 
 
-def _tensors(tree: Any, storages: list[Storage], tail: tuple, location: str, channels_last: bool) -> Any:
+def _tensors(
+    tree: Any, storages: list[Storage], tail: tuple, location: str, channels_last: bool
+) -> Any:
     """The tree with each array as a tensor, whose storage is added to storages."""
     if isinstance(tree, dict):
-        return type(tree)((name, _tensors(value, storages, tail, location, channels_last)) for name, value in tree.items())
+        return type(tree)(
+            (name, _tensors(value, storages, tail, location, channels_last))
+            for name, value in tree.items()
+        )
     if not isinstance(tree, np.ndarray):
         return tree
     values, strides = strided(tree, channels_last)
@@ -151,7 +176,11 @@ def _tensors(tree: Any, storages: list[Storage], tail: tuple, location: str, cha
 
 
 def torch_zip(
-    tree: Any, root: str = "archive", location: str = "cpu", channels_last: bool = False, byteorder: str | None = "little"
+    tree: Any,
+    root: str = "archive",
+    location: str = "cpu",
+    channels_last: bool = False,
+    byteorder: str | None = "little",
 ) -> bytes:
     """torch.save of {name: array}, or of such dicts in dicts with other plain values, since 1.6."""
     storages: list[Storage] = []
@@ -174,9 +203,15 @@ def torch_legacy(tree: Any, location: str = "cpu", channels_last: bool = False) 
 
 
 def _legacy(obj: Any, storages: list[Storage]) -> bytes:
-    system = {"protocol_version": PROTOCOL_VERSION, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    system = {
+        "protocol_version": PROTOCOL_VERSION,
+        "little_endian": True,
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }
     pickles = [MAGIC, PROTOCOL_VERSION, system, obj, [storage.key for storage in storages]]
-    data = [struct.pack("<q", storage.values.size) + storage.values.tobytes() for storage in storages]
+    data = [
+        struct.pack("<q", storage.values.size) + storage.values.tobytes() for storage in storages
+    ]
     return b"".join([*map(dumps, pickles), *data])
 
 
@@ -197,14 +232,24 @@ def nvidia(
     """The .pkl of NVIDIA's PyTorch code: G_ema holds the tensors, G and D others."""
 
     def persistent(name: str, state: dict) -> Call:
-        meta = {"type": "class", "version": 6, "module_src": "\ufeffraise SystemExit('run')", "class_name": name, "state": state}
+        meta = {
+            "type": "class",
+            "version": 6,
+            "module_src": "\ufeffraise SystemExit('run')",
+            "class_name": name,
+            "state": state,
+        }
         return Call(Global("torch_utils.persistence._reconstruct_persistent_obj"), (meta,))
 
     def leaf(array: np.ndarray, trained: bool) -> Call:
         values, strides = strided(array, channels_last)
         storage = Call(Global("torch.storage._load_from_bytes"), (storage_bytes(values, location),))
         made = tensor(array, storage, strides)
-        return Call(Global("torch._utils._rebuild_parameter"), (made, True, OrderedDict())) if trained else made
+        return (
+            Call(Global("torch._utils._rebuild_parameter"), (made, True, OrderedDict()))
+            if trained
+            else made
+        )
 
     def module(name: str, arrays: dict[str, np.ndarray], kwargs: dict) -> Call:
         own = {key: array for key, array in arrays.items() if "." not in key}
@@ -215,20 +260,34 @@ def nvidia(
                 below.setdefault(first, {})[rest] = array
         state = {
             "training": False,
-            "_parameters": OrderedDict((key, leaf(array, True)) for key, array in own.items() if key not in BUFFERS) | {"unused": None},
-            "_buffers": OrderedDict((key, leaf(array, False)) for key, array in own.items() if key in BUFFERS),
+            "_parameters": OrderedDict(
+                (key, leaf(array, True)) for key, array in own.items() if key not in BUFFERS
+            )
+            | {"unused": None},
+            "_buffers": OrderedDict(
+                (key, leaf(array, False)) for key, array in own.items() if key in BUFFERS
+            ),
             "_non_persistent_buffers_set": set(),
             "_backward_hooks": OrderedDict(),
             "_forward_hooks": OrderedDict(),
-            "_modules": OrderedDict((key, module("Layer", inside, {})) for key, inside in below.items()),
+            "_modules": OrderedDict(
+                (key, module("Layer", inside, {})) for key, inside in below.items()
+            ),
             "_init_args": (),
-            "_init_kwargs": easy_dict({key: easy_dict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}),
+            "_init_kwargs": easy_dict(
+                {
+                    key: easy_dict(value) if isinstance(value, dict) else value
+                    for key, value in kwargs.items()
+                }
+            ),
         }
         return persistent(name, state)
 
     others = {key: np.zeros_like(array) for key, array in list(tensors.items())[:2]}
     whole = {
-        "training_set_kwargs": easy_dict({"class_name": "training.dataset.ImageFolderDataset", "max_size": np.int64(7)}),
+        "training_set_kwargs": easy_dict(
+            {"class_name": "training.dataset.ImageFolderDataset", "max_size": np.int64(7)}
+        ),
         "G": module(class_name, others, config),
         "D": module("Discriminator", others, {}),
         "G_ema": module(class_name, tensors, config),
@@ -250,12 +309,16 @@ def tensorflow(
     def array(values: np.ndarray) -> Call:
         values = np.ascontiguousarray(values).reshape(np.shape(values))
         dtype = Call(
-            Global("numpy.dtype"), (values.dtype.str[1:], False, True), (3, "<" if values.itemsize > 1 else "|", *[None] * 3, -1, -1, 0)
+            Global("numpy.dtype"),
+            (values.dtype.str[1:], False, True),
+            (3, "<" if values.itemsize > 1 else "|", *[None] * 3, -1, -1, 0),
         )
         raw = values.tobytes()
         blank = b"b" if protocol > 2 else "b"  # Python 2 had text for both
         made = (Global("numpy.ndarray"), (0,), blank)
-        return Call(Global("numpy.core.multiarray._reconstruct"), made, (1, values.shape, dtype, False, raw))
+        return Call(
+            Global("numpy.core.multiarray._reconstruct"), made, (1, values.shape, dtype, False, raw)
+        )
 
     def network(name: str, variables: dict[str, np.ndarray], kwargs: dict, inside: dict) -> Call:
         state = {
@@ -269,33 +332,66 @@ def tensorflow(
         }
         return Call(Global(class_name), (), state, new=True)
 
-    inside = {name: network(name, variables, {}, {}) for name, variables in (components or {}).items()}
+    inside = {
+        name: network(name, variables, {}, {}) for name, variables in (components or {}).items()
+    }
     others = {name: np.zeros_like(value) for name, value in tensors.items()}
-    return dumps((network("G", others, config, {}), network("D", {}, {}, {}), network("Gs", tensors, config, inside)), protocol)
+    return dumps(
+        (
+            network("G", others, config, {}),
+            network("D", {}, {}, {}),
+            network("Gs", tensors, config, inside),
+        ),
+        protocol,
+    )
 
 
-def npz(tensors: dict[str, np.ndarray], config: dict | None = None, compressed: bool = False, **others: np.ndarray) -> bytes:
+def npz(
+    tensors: dict[str, np.ndarray],
+    config: dict | None = None,
+    compressed: bool = False,
+    **others: np.ndarray,
+) -> bytes:
     """Plain, or with a config in the golden files' layout."""
-    arrays = dict(tensors) if config is None else {f"p/{name}": array for name, array in tensors.items()} | {"config": json.dumps(config)}
+    arrays = (
+        dict(tensors)
+        if config is None
+        else {f"p/{name}": array for name, array in tensors.items()}
+        | {"config": json.dumps(config)}
+    )
     file = io.BytesIO()
     (np.savez_compressed if compressed else np.savez)(file, **arrays, **others)
     return file.getvalue()
 
 
 SAFETENSORS = {"bool": "BOOL", "float16": "F16", "float32": "F32", "float64": "F64"} | {
-    f"{kind}{bits}": f"{letter}{bits}" for kind, letter in (("int", "I"), ("uint", "U")) for bits in (8, 16, 32, 64)
+    f"{kind}{bits}": f"{letter}{bits}"
+    for kind, letter in (("int", "I"), ("uint", "U"))
+    for bits in (8, 16, 32, 64)
 }
 
 
-def safetensors(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None, bfloat16: tuple[str, ...] = ()) -> bytes:
+def safetensors(
+    tensors: dict[str, np.ndarray],
+    metadata: dict[str, str] | None = None,
+    bfloat16: tuple[str, ...] = (),
+) -> bytes:
     """bfloat16: the float32 arrays of which only the upper halves are written."""
     header: dict = {"__metadata__": metadata} if metadata else {}
     data = b""
     for name, array in tensors.items():
         array = np.asarray(array)
-        raw = (array.view(np.uint32) >> 16).astype("<u2").tobytes() if name in bfloat16 else array.tobytes()
+        raw = (
+            (array.view(np.uint32) >> 16).astype("<u2").tobytes()
+            if name in bfloat16
+            else array.tobytes()
+        )
         dtype = "BF16" if name in bfloat16 else SAFETENSORS[array.dtype.name]
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(array.shape),
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
         data += raw
     return with_header(json.dumps(header), data)
 
@@ -307,7 +403,13 @@ def with_header(header: str | bytes, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
-def huggingface(folder: Path, tensors: dict[str, np.ndarray], config: dict, weights: str = "pytorch_model.bin", shards: int = 1) -> Path:
+def huggingface(
+    folder: Path,
+    tensors: dict[str, np.ndarray],
+    config: dict,
+    weights: str = "pytorch_model.bin",
+    shards: int = 1,
+) -> Path:
     """The folder; weights: pytorch_model.bin or model.safetensors, in so many shards."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
@@ -316,8 +418,13 @@ def huggingface(folder: Path, tensors: dict[str, np.ndarray], config: dict, weig
         (folder / weights).write_bytes(write(tensors))
         return folder
     stem, _, suffix = weights.rpartition(".")
-    where = {name: f"{stem}-{i % shards + 1:05}-of-{shards:05}.{suffix}" for i, name in enumerate(tensors)}
+    where = {
+        name: f"{stem}-{i % shards + 1:05}-of-{shards:05}.{suffix}"
+        for i, name in enumerate(tensors)
+    }
     for shard in set(where.values()):
-        (folder / shard).write_bytes(write({name: array for name, array in tensors.items() if where[name] == shard}))
+        (folder / shard).write_bytes(
+            write({name: array for name, array in tensors.items() if where[name] == shard})
+        )
     (folder / f"{weights}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
     return folder

@@ -54,7 +54,10 @@ def _uniform(group, keys, center, epsilon):
 
     def draw(key, e):
         of_mean, of_std = jax.random.split(key)
-        return Statistics(jax.random.uniform(of_mean, shape, dtype, -e, e), jax.random.uniform(of_std, shape, dtype, -e, e))
+        return Statistics(
+            jax.random.uniform(of_mean, shape, dtype, -e, e),
+            jax.random.uniform(of_std, shape, dtype, -e, e),
+        )
 
     return jax.vmap(draw)(keys[::group], epsilon[::group].astype(dtype))
 

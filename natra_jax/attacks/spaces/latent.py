@@ -30,7 +30,13 @@ class _Limits(NamedTuple):
 
 
 def directions(
-    generator: Generator, params: Any, along: Directions, *, truncation: float | None = 2.0, norm: str = "linf", units: str = "sigma"
+    generator: Generator,
+    params: Any,
+    along: Directions,
+    *,
+    truncation: float | None = 2.0,
+    norm: str = "linf",
+    units: str = "sigma",
 ) -> Space:
     """r in R^S moves codes to codes + sum_s r_s sigma_s v_s (NaTra eq. 2 and 12). origin: codes [B, L, D]; delta: r [B, S].
 
@@ -51,9 +57,13 @@ def directions(
         raise ValueError(f"directions: units must be 'sigma' or 'raw', got {units!r}")
     expected = (generator.num_layers, generator.code_dim)
     if along.vectors.shape[1:] != expected or len(along.vectors) == 0:
-        raise ValueError(f"directions: vectors must be [S, {expected[0]}, {expected[1]}] with S >= 1, got {along.vectors.shape}")
+        raise ValueError(
+            f"directions: vectors must be [S, {expected[0]}, {expected[1]}] with S >= 1, got {along.vectors.shape}"
+        )
     if not along.mask.any() or not (along.sigma > 0).all():
-        raise ValueError(f"directions: each needs a layer that it moves and a sigma above 0, got sigma {along.sigma}")
+        raise ValueError(
+            f"directions: each needs a layer that it moves and a sigma above 0, got sigma {along.sigma}"
+        )
     if along.useful.shape != along.sigma.shape or not (along.useful >= 0).all():
         raise ValueError(f"directions: useful must be at least 0, one for each, got {along.useful}")
     scale = along.sigma if units == "sigma" else np.ones_like(along.sigma)
@@ -63,7 +73,12 @@ def directions(
     first_layer = int(np.flatnonzero(along.mask.any(axis=0))[0])
     to_coordinates = np.linalg.pinv(moves.reshape(len(moves), -1).T).reshape(moves.shape)
     return Space(
-        anchor=Partial(Bound(_center, generator.head, first_layer), params, jnp.asarray(to_coordinates), jnp.asarray(along.mean)),
+        anchor=Partial(
+            Bound(_center, generator.head, first_layer),
+            params,
+            jnp.asarray(to_coordinates),
+            jnp.asarray(along.mean),
+        ),
         init=Partial(Bound(_random_r, norm), limits),
         project=Partial(Bound(_project_r, norm), limits),
         decode=Partial(Bound(_decode_r, generator.tail, first_layer), params, jnp.asarray(moves)),
@@ -83,7 +98,9 @@ def _decode_r(tail, first_layer, params, moves, center, r):
 def _box(limits, coordinates):
     """Lower and upper ends [B, S] of what the population and the useful ranges allow, from the examples' coordinates."""
     reach, useful = limits
-    return jnp.maximum(-useful, jnp.minimum(0.0, -reach - coordinates)), jnp.minimum(useful, jnp.maximum(0.0, reach - coordinates))
+    return jnp.maximum(-useful, jnp.minimum(0.0, -reach - coordinates)), jnp.minimum(
+        useful, jnp.maximum(0.0, reach - coordinates)
+    )
 
 
 def _project_r(norm, limits, r, center, epsilon):

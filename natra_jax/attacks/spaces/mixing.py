@@ -36,13 +36,19 @@ def mixing(generator: Generator, params: Any, layers: Any, *, source: str = "pri
     """
     layers = np.asarray(layers)
     if layers.shape != (generator.num_layers,) or layers.dtype != bool or not layers.any():
-        raise ValueError(f"mixing: layers must be bool [{generator.num_layers}] with at least one True, got {layers}")
+        raise ValueError(
+            f"mixing: layers must be bool [{generator.num_layers}] with at least one True, got {layers}"
+        )
     if source not in SOURCES:
-        raise ValueError(f"mixing: source must be one of {', '.join(map(repr, SOURCES))}, got {source!r}")
+        raise ValueError(
+            f"mixing: source must be one of {', '.join(map(repr, SOURCES))}, got {source!r}"
+        )
     replaced = tuple(np.flatnonzero(layers).tolist())
     draw = Bound(_prior, generator) if source == "prior" else Bound(_other)
     return Space(
-        anchor=Partial(Bound(_mix, draw, generator.head, replaced, generator.class_entries), params),
+        anchor=Partial(
+            Bound(_mix, draw, generator.head, replaced, generator.class_entries), params
+        ),
         init=Partial(Bound(_uniform, replaced)),
         project=Partial(Bound(_project, generator.class_entries)),
         decode=Partial(Bound(_decode, generator.tail, replaced), params),
@@ -51,7 +57,9 @@ def mixing(generator: Generator, params: Any, layers: Any, *, source: str = "pri
 
 def _prior(generator, params, keys, codes):
     z = jax.vmap(lambda key: generator.sample(key, 1)[0])(keys)
-    label = jax.vmap(lambda key: generator.draw_label(key, 1)[0])(keys) if generator.label_dim else None
+    label = (
+        jax.vmap(lambda key: generator.draw_label(key, 1)[0])(keys) if generator.label_dim else None
+    )
     return codes, generator.map(params, z, label).astype(codes.dtype)
 
 
@@ -73,7 +81,9 @@ def _mix(draw, head, replaced, class_entries, params, keys, origin):
 
 def _uniform(replaced, keys, center, epsilon):
     shape, dtype = (len(replaced), center.codes.shape[2]), center.codes.dtype
-    return jax.vmap(lambda key, e: jax.random.uniform(key, shape, dtype, -e, e))(keys, epsilon.astype(dtype))
+    return jax.vmap(lambda key, e: jax.random.uniform(key, shape, dtype, -e, e))(
+        keys, epsilon.astype(dtype)
+    )
 
 
 def _project(class_entries, delta, center, epsilon):

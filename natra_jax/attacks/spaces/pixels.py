@@ -41,12 +41,16 @@ def _stay(keys, origin):
 
 
 def _uniform(keys, center, epsilon):
-    return jax.vmap(lambda key, x, e: jax.random.uniform(key, x.shape, x.dtype, -e, e))(keys, center, epsilon.astype(center.dtype))
+    return jax.vmap(lambda key, x, e: jax.random.uniform(key, x.shape, x.dtype, -e, e))(
+        keys, center, epsilon.astype(center.dtype)
+    )
 
 
 def _uniform_in_ball(keys, center, epsilon):
     size = center[0].size
-    unit = jax.vmap(lambda key: jax.random.ball(key, size, dtype=center.dtype))(keys).reshape(center.shape)
+    unit = jax.vmap(lambda key: jax.random.ball(key, size, dtype=center.dtype))(keys).reshape(
+        center.shape
+    )
     return per_example(epsilon, unit) * unit
 
 

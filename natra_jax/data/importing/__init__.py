@@ -25,13 +25,17 @@ IMPORTERS = {
 }
 
 
-def from_files(kind: str, source: Path, dest: Path, name: str, say: Callable[[str], None] = print) -> Written:
+def from_files(
+    kind: str, source: Path, dest: Path, name: str, say: Callable[[str], None] = print
+) -> Written:
     """Imports the files of a kind (of IMPORTERS) in source to dest/name. say: takes lines of progress and notes.
 
     Raises UserError for what is missing in the source, disagrees or is damaged, and for a destination that cannot be used.
     """
     if not re.fullmatch(r"[a-z]\w*", name) or name != name.lower():
-        raise UserError(f"--name={name}: is no name for a data set: use lower-case letters, digits and _, with a letter in front")
+        raise UserError(
+            f"--name={name}: is no name for a data set: use lower-case letters, digits and _, with a letter in front"
+        )
     with IMPORTERS[kind](source) as data:
         for note in data.notes:
             say(f"{name}: {note}")

@@ -10,8 +10,14 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from natra_jax.data.importing import faces, reading
-from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note, require_agreement
+from natra_jax.data.importing import containers, faces
+from natra_jax.data.importing.dataset import (
+    DataSet,
+    Entries,
+    Entry,
+    difference_note,
+    require_agreement,
+)
 
 _IMAGES = ("img_align_celeba.zip", "img_align_celeba")
 _PUBLISHED = {"train": 162_770, "validation": 19_867, "test": 19_962}
@@ -23,17 +29,28 @@ def opened(source: Path) -> Iterator[DataSet]:
     places = faces.directories(source)
 
     def found(*names: str) -> Path:
-        return reading.require(
-            source, reading.look(places, names), f"{' or '.join(names)} (nor do its Anno/, Eval/ and Img/)", faces.WHENCE
+        return containers.require(
+            source,
+            containers.look(places, names),
+            f"{' or '.join(names)} (nor do its Anno/, Eval/ and Img/)",
+            faces.WHENCE,
         )
 
-    place, attributes_at, partition_at = found(*_IMAGES), found(faces.ATTRIBUTES), found(faces.PARTITION)
+    place, attributes_at, partition_at = (
+        found(*_IMAGES),
+        found(faces.ATTRIBUTES),
+        found(faces.PARTITION),
+    )
     attributes, partition = faces.attributes(attributes_at), faces.partition(partition_at)
-    identity_at = reading.look(places, [faces.IDENTITY])
+    identity_at = containers.look(places, [faces.IDENTITY])
     identities = None if identity_at is None else faces.identities(identity_at)
-    with reading.opened(place) as container:
-        images = reading.by_basename(container, (".jpg",))
-        for table_at, table in ((partition_at, partition), (attributes_at, attributes.rows), (identity_at, identities)):
+    with containers.opened(place) as container:
+        images = containers.by_basename(container, (".jpg",))
+        for table_at, table in (
+            (partition_at, partition),
+            (attributes_at, attributes.rows),
+            (identity_at, identities),
+        ):
             if table is not None:
                 require_agreement(table_at, table, place, images)
 
@@ -45,9 +62,16 @@ def opened(source: Path) -> Iterator[DataSet]:
             }
             return Entry(images[image], facts, container.members[images[image]])
 
-        by_split = {name: sorted(image for image, number in partition.items() if number == i) for i, name in enumerate(faces.SPLITS)}
+        by_split = {
+            name: sorted(image for image, number in partition.items() if number == i)
+            for i, name in enumerate(faces.SPLITS)
+        }
         splits = {name: Entries(chosen, entry) for name, chosen in by_split.items() if chosen}
-        features = {"filename": "text", "attributes": dict.fromkeys(attributes.names, "bool"), "identity": "int64"}
+        features = {
+            "filename": "text",
+            "attributes": dict.fromkeys(attributes.names, "bool"),
+            "identity": "int64",
+        }
         notes = difference_note(_PUBLISHED, splits)
         if identities is None:
             notes.append(f"identity is -1 everywhere, since there is no {faces.IDENTITY}")

@@ -14,13 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from natra_jax.data.importing import faces, images, reading
+from natra_jax.data.importing import containers, faces, images
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, require_agreement
 from natra_jax.types import UserError
 
-WHENCE = (
-    "CelebA-HQ, github.com/tkarras/progressive_growing_of_gans, or CelebAMask-HQ, mmlab.ie.cuhk.edu.hk/projects/CelebA/CelebAMask_HQ.html"
-)
+WHENCE = "CelebA-HQ, github.com/tkarras/progressive_growing_of_gans, or CelebAMask-HQ, mmlab.ie.cuhk.edu.hk/projects/CelebA/CelebAMask_HQ.html"
 _MAPPINGS = ("image_list.txt", "CelebA-HQ-to-CelebA-mapping.txt")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 _T = TypeVar("_T")
@@ -34,10 +32,13 @@ def opened(source: Path) -> Iterator[DataSet]:
     """
     place = _archive(source)
     beside = faces.directories(*([place.parent] if place.is_file() else [place, place.parent]))
-    mapping_at = reading.look(beside, _MAPPINGS)
-    found = {name: reading.look(beside, [name]) for name in (faces.ATTRIBUTES, faces.IDENTITY, faces.PARTITION)}
-    with reading.opened(place) as container:
-        names = reading.by_basename(container, _SUFFIXES)
+    mapping_at = containers.look(beside, _MAPPINGS)
+    found = {
+        name: containers.look(beside, [name])
+        for name in (faces.ATTRIBUTES, faces.IDENTITY, faces.PARTITION)
+    }
+    with containers.opened(place) as container:
+        names = containers.by_basename(container, _SUFFIXES)
         if not names:
             raise UserError(f"{place}: holds no {', '.join(_SUFFIXES)} images: had from {WHENCE}")
         notes = []
@@ -48,26 +49,45 @@ def opened(source: Path) -> Iterator[DataSet]:
             )
         else:
             original = _originals(mapping_at, names, place)
-            notes.extend(f"no {name} beside the images: what it tells is left out" for name, path in found.items() if path is None)
+            notes.extend(
+                f"no {name} beside the images: what it tells is left out"
+                for name, path in found.items()
+                if path is None
+            )
         attributes = _told(found[faces.ATTRIBUTES], faces.attributes)
         identities = _told(found[faces.IDENTITY], faces.identities)
         partition = _told(found[faces.PARTITION], faces.partition)
-        tables = (faces.ATTRIBUTES, attributes and attributes.rows), (faces.IDENTITY, identities), (faces.PARTITION, partition)
+        tables = (
+            (faces.ATTRIBUTES, attributes and attributes.rows),
+            (faces.IDENTITY, identities),
+            (faces.PARTITION, partition),
+        )
         for name, table in tables:
             if table is not None:  # of all CelebA, of which these images are some
                 wanted = set(original.values())
                 require_agreement(found[name], wanted & set(table), mapping_at, wanted)
 
         def entry(image: str) -> Entry:
-            facts = {"filename": image, "identity": -1 if identities is None else identities[original[image]]}
+            facts = {
+                "filename": image,
+                "identity": -1 if identities is None else identities[original[image]],
+            }
             if attributes is not None:
                 facts["attributes"] = attributes.of(original[image])
-            return Entry(names[image], facts, container.members[names[image]], images.from_npy if image.lower().endswith(".npy") else None)
+            return Entry(
+                names[image],
+                facts,
+                container.members[names[image]],
+                images.from_npy if image.lower().endswith(".npy") else None,
+            )
 
         ordered = sorted(names, key=lambda image: (_number(image) or 0, image))
         by_split = {"train": ordered}
         if partition is not None:
-            by_split = {split: [image for image in ordered if partition[original[image]] == i] for i, split in enumerate(faces.SPLITS)}
+            by_split = {
+                split: [image for image in ordered if partition[original[image]] == i]
+                for i, split in enumerate(faces.SPLITS)
+            }
         features = {"filename": "text", "identity": "int64"}
         if attributes is not None:
             features["attributes"] = dict.fromkeys(attributes.names, "bool")
@@ -81,13 +101,19 @@ def _told(path: Path | None, read: Callable[[Path], _T]) -> _T | None:
 
 def _archive(source: Path) -> Path:
     """The source itself, or the one archive that it holds."""
-    reading.require(source, source if source.exists() else None, "images", WHENCE)
+    containers.require(source, source if source.exists() else None, "images", WHENCE)
     if not source.is_dir():
         return source
-    with reading.reading(source):
-        archives = sorted(path for path in source.iterdir() if path.suffix.lower() in (".tar", ".zip") and path.is_file())
+    with containers.reading(source):
+        archives = sorted(
+            path
+            for path in source.iterdir()
+            if path.suffix.lower() in (".tar", ".zip") and path.is_file()
+        )
     if len(archives) > 1:
-        raise UserError(f"--source={source}: holds several archives: name one, such as --source={archives[0]}")
+        raise UserError(
+            f"--source={source}: holds several archives: name one, such as --source={archives[0]}"
+        )
     return archives[0] if archives else source
 
 
@@ -99,27 +125,40 @@ def _number(image: str) -> int | None:
 
 def _originals(path: Path, names: Mapping[str, str], place: Path) -> dict[str, str]:
     """{image: CelebA's file} by the mapping, of which each row has to have an image, and each image a row."""
-    lines = reading.rows(path)
+    lines = containers.rows(path)
     _, header = next(lines, (1, []))
     if not {"idx", "orig_idx", "orig_file"} <= set(header):
-        raise UserError(f"{path}: does not begin with the columns idx, orig_idx and orig_file: get it again")
+        raise UserError(
+            f"{path}: does not begin with the columns idx, orig_idx and orig_file: get it again"
+        )
     at = [header.index(column) for column in ("idx", "orig_idx", "orig_file")]
     numbered: dict[int, str] = {}
     for image in names:
         number = _number(image)
         if number is None or number in numbered:
-            why = "does not end in its number" if number is None else f"has the same number as {numbered[number]}"
-            raise UserError(f"{place}: the image {image} {why}, so that {path.name} cannot say what it is")
+            why = (
+                "does not end in its number"
+                if number is None
+                else f"has the same number as {numbered[number]}"
+            )
+            raise UserError(
+                f"{place}: the image {image} {why}, so that {path.name} cannot say what it is"
+            )
         numbered[number] = image
     listed: dict[int, str] = {}
     for line, words in lines:
         try:
             index, original_index, file = (words[i] for i in at)
-            index, agrees = int(index), int(original_index) + 1 == _number(file)  # CelebA counts its files from 1
+            index, agrees = (
+                int(index),
+                int(original_index) + 1 == _number(file),
+            )  # CelebA counts its files from 1
         except (ValueError, IndexError):
             agrees = False
         if not agrees or index in listed:
-            raise UserError(f"{path}: line {line} ({' '.join(words)[:60]}) is not an image of CelebA-HQ and one of CelebA: get it again")
+            raise UserError(
+                f"{path}: line {line} ({' '.join(words)[:60]}) is not an image of CelebA-HQ and one of CelebA: get it again"
+            )
         listed[index] = file
     require_agreement(path, {f"{i:05d}" for i in listed}, place, {f"{i:05d}" for i in numbered})
     return {image: listed[number] for number, image in numbered.items()}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from natra_jax.data.importing import reading
+from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
 from natra_jax.types import UserError
 
@@ -33,7 +33,9 @@ def opened(source: Path) -> Iterator[DataSet]:
     place, files = _files(source)
     classes = files[_NAMES].decode("utf-8", "replace").split()
     if len(classes) != 10 or len(set(classes)) < 10:
-        raise UserError(f"{place}: {_NAMES} lists {len(classes)} classes, not ten: download it again")
+        raise UserError(
+            f"{place}: {_NAMES} lists {len(classes)} classes, not ten: download it again"
+        )
     for names in _FILES.values():
         for name in names:
             _require_records(place, name, files[name])
@@ -46,10 +48,15 @@ def opened(source: Path) -> Iterator[DataSet]:
         name, i = entry.name.split("/")
         return files[name][int(i) * _RECORD + 1 : (int(i) + 1) * _RECORD]
 
-    keys = {split: [(name, i) for name in names for i in range(len(files[name]) // _RECORD)] for split, names in _FILES.items()}
+    keys = {
+        split: [(name, i) for name in names for i in range(len(files[name]) // _RECORD)]
+        for split, names in _FILES.items()
+    }
     splits = {split: Entries(its, entry) for split, its in keys.items()}
     stamp = [hashlib.sha256(files[name]).hexdigest() for name in sorted(files)]
-    yield DataSet({"label": classes}, splits, read, stamp=stamp, notes=difference_note(_PUBLISHED, splits))
+    yield DataSet(
+        {"label": classes}, splits, read, stamp=stamp, notes=difference_note(_PUBLISHED, splits)
+    )
 
 
 def _pixels(data: bytes) -> np.ndarray:
@@ -60,11 +67,19 @@ def _pixels(data: bytes) -> np.ndarray:
 def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
     """(where they are, {file name: its bytes}) of the files wanted. Raises UserError where one is missing."""
     wanted = [_NAMES, *(name for names in _FILES.values() for name in names)]
-    found = reading.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE]) if not source.is_file() else source
-    place = reading.require(source, found, f"{_ARCHIVE} or {_NAMES}", WHENCE)
+    found = (
+        containers.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE])
+        if not source.is_file()
+        else source
+    )
+    place = containers.require(source, found, f"{_ARCHIVE} or {_NAMES}", WHENCE)
     if place.name == _NAMES:
         place = place.parent
-        files = {name: reading.whole(place / name, _MOST) for name in wanted if reading.look([place], [name])}
+        files = {
+            name: containers.whole(place / name, _MOST)
+            for name in wanted
+            if containers.look([place], [name])
+        }
     else:
         files = _unpacked(place, wanted)
     if missing := next((name for name in wanted if name not in files), None):
@@ -75,12 +90,14 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
 def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     try:
-        with reading.reading(path), tarfile.open(path, "r|*") as archive:
+        with containers.reading(path), tarfile.open(path, "r|*") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if name in wanted and member.isreg():
                     if name in files or member.size > _MOST:
-                        raise UserError(f"{path}: {member.name} is there twice, or larger than {_MOST} bytes: download it again")
+                        raise UserError(
+                            f"{path}: {member.name} is there twice, or larger than {_MOST} bytes: download it again"
+                        )
                     files[name] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: is no whole tar archive ({error}): download it again") from error
@@ -89,7 +106,11 @@ def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
 
 def _require_records(place: Path, name: str, data: bytes) -> None:
     if not data or len(data) % _RECORD:
-        raise UserError(f"{place}: {name} has {len(data)} bytes, not a multiple of {_RECORD}: it is not whole, download it again")
+        raise UserError(
+            f"{place}: {name} has {len(data)} bytes, not a multiple of {_RECORD}: it is not whole, download it again"
+        )
     labels = np.frombuffer(data, np.uint8)[::_RECORD]
     if (wrong := np.flatnonzero(labels > 9)).size:
-        raise UserError(f"{place}: {name}: image {wrong[0]} has the label {labels[wrong[0]]}, not 0 to 9: download it again")
+        raise UserError(
+            f"{place}: {name}: image {wrong[0]} has the label {labels[wrong[0]]}, not 0 to 9: download it again"
+        )

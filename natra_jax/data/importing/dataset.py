@@ -15,8 +15,12 @@ class Entry(NamedTuple):
 
     name: str  # of the image in its source, for people
     facts: Mapping[str, Any]  # the features beside the image
-    stamp: Sequence[int | str] = ()  # what tells this image from another of the same name: its size, its checksum
-    pixels: Callable[[bytes], np.ndarray] | None = None  # bytes -> [H, W, 3] or [H, W] uint8; None: the bytes are an encoded image
+    stamp: Sequence[
+        int | str
+    ] = ()  # what tells this image from another of the same name: its size, its checksum
+    pixels: Callable[[bytes], np.ndarray] | None = (
+        None  # bytes -> [H, W, 3] or [H, W] uint8; None: the bytes are an encoded image
+    )
 
 
 class Entries(Sequence):
@@ -47,7 +51,12 @@ class DataSet(NamedTuple):
     notes: Sequence[str] = ()  # what the user should know of the source
 
 
-def require_agreement(table: Any, listed: Mapping[str, Any] | set[str], place: Any, found: Mapping[str, Any] | set[str]) -> None:
+def require_agreement(
+    table: Any,
+    listed: Mapping[str, Any] | set[str],
+    place: Any,
+    found: Mapping[str, Any] | set[str],
+) -> None:
     """Raises UserError with the first name that the table lists and the place does not hold, or the other way round."""
     for verb, odd in (
         (f"lists {{}}, which is not in {place}", set(listed) - set(found)),
@@ -55,13 +64,20 @@ def require_agreement(table: Any, listed: Mapping[str, Any] | set[str], place: A
     ):
         if odd:
             more = f" ({len(odd)} such images)" if len(odd) > 1 else ""
-            raise UserError(f"{table}: {verb.format(min(odd))}{more}: the two are not of the same data set, or one is not whole")
+            raise UserError(
+                f"{table}: {verb.format(min(odd))}{more}: the two are not of the same data set, or one is not whole"
+            )
 
 
-def difference_note(published: Mapping[str, int], splits: Mapping[str, Sequence[Entry]]) -> list[str]:
+def difference_note(
+    published: Mapping[str, int], splits: Mapping[str, Sequence[Entry]]
+) -> list[str]:
     """A note if the splits are not as long as the publisher's."""
     here = {name: len(entries) for name, entries in splits.items()}
     if here == published:
         return []
-    said = (", ".join(f"{name} {count}" for name, count in counts.items()) for counts in (published, here))
+    said = (
+        ", ".join(f"{name} {count}" for name, count in counts.items())
+        for counts in (published, here)
+    )
     return ["published are {} images, here are {}".format(*said)]

@@ -27,6 +27,8 @@ def prepare(name: str, dest: Path) -> Written:
         builder.download_and_prepare()
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"tfds:{name}: cannot be prepared in {dest} ({reason or type(error).__name__})") from error
+        raise UserError(
+            f"tfds:{name}: cannot be prepared in {dest} ({reason or type(error).__name__})"
+        ) from error
     counts = {split: info.num_examples for split, info in builder.info.splits.items()}
     return Written(Path(builder.data_dir), counts, 0, fresh)

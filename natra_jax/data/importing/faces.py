@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from natra_jax.data.importing import reading
+from natra_jax.data.importing import containers
 from natra_jax.types import UserError
 
 WHENCE = "CelebA, MMLAB of the Chinese University of Hong Kong, mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
-ATTRIBUTES, IDENTITY, PARTITION = "list_attr_celeba.txt", "identity_CelebA.txt", "list_eval_partition.txt"
+ATTRIBUTES, IDENTITY, PARTITION = (
+    "list_attr_celeba.txt",
+    "identity_CelebA.txt",
+    "list_eval_partition.txt",
+)
 SUBDIRECTORIES = ("Anno", "Eval", "Img")  # of the publisher's share
 SPLITS = ("train", "validation", "test")  # 0, 1 and 2 of the partition
 
@@ -35,18 +39,24 @@ def directories(*roots: Path) -> list[Path]:
 
 def attributes(path: Path) -> Attributes:
     """Of list_attr_celeba.txt: the number of images, the attributes' names, then rows of an image and 1 or -1 for each attribute."""
-    lines = reading.rows(path)
+    lines = containers.rows(path)
     _, count = next(lines, (1, []))
     _, names = next(lines, (2, []))
     if len(count) != 1 or not count[0].isdecimal() or not names or len(set(names)) < len(names):
-        raise UserError(f"{path}: does not begin with the number of images and the names of attributes: get it again")
+        raise UserError(
+            f"{path}: does not begin with the number of images and the names of attributes: get it again"
+        )
     rows: dict[str, bytes] = {}
     for number, (image, *values) in lines:
         if len(values) != len(names) or not set(values) <= {"1", "-1"}:
-            raise UserError(f"{path}: line {number}, of {image}, is not {len(names)} values of 1 or -1: get it again")
+            raise UserError(
+                f"{path}: line {number}, of {image}, is not {len(names)} values of 1 or -1: get it again"
+            )
         _add(path, rows, image, bytes(value == "1" for value in values))
     if len(rows) != int(count[0]):
-        raise UserError(f"{path}: promises {count[0]} images and lists {len(rows)}: it is not whole, get it again")
+        raise UserError(
+            f"{path}: promises {count[0]} images and lists {len(rows)}: it is not whole, get it again"
+        )
     return Attributes(names, rows)
 
 
@@ -62,9 +72,15 @@ def partition(path: Path) -> dict[str, int]:
 
 def _numbers(path: Path, wanted: str, allowed: range) -> dict[str, int]:
     rows: dict[str, int] = {}
-    for number, words in reading.rows(path):
-        if len(words) != 2 or not (words[1].isascii() and words[1].isdecimal()) or int(words[1]) not in allowed:
-            raise UserError(f"{path}: line {number} ({' '.join(words)[:60]}) is not an image and {wanted}: get it again")
+    for number, words in containers.rows(path):
+        if (
+            len(words) != 2
+            or not (words[1].isascii() and words[1].isdecimal())
+            or int(words[1]) not in allowed
+        ):
+            raise UserError(
+                f"{path}: line {number} ({' '.join(words)[:60]}) is not an image and {wanted}: get it again"
+            )
         _add(path, rows, words[0], int(words[1]))
     if not rows:
         raise UserError(f"{path}: is empty: get it again")

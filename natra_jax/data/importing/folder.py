@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from natra_jax.data.decoding import SUFFIXES
-from natra_jax.data.importing import reading
+from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.types import UserError
 
@@ -24,13 +24,17 @@ def opened(source: Path) -> Iterator[DataSet]:
     if not source.is_dir():
         verb = "is a file" if source.exists() else "does not exist"
         raise UserError(f"--source={source}: {verb}: {_WANTED}")
-    with reading.opened(source) as container:
-        listed = {name: name.split("/") for name in container.members if name.lower().endswith(SUFFIXES)}
+    with containers.opened(source) as container:
+        listed = {
+            name: name.split("/") for name in container.members if name.lower().endswith(SUFFIXES)
+        }
         others = [name for name in container.members if name not in listed]
         depth = _depth(source, listed)
         by_split: dict[str, list[str]] = {}
         for name in sorted(listed):
-            by_split.setdefault(_SPLITS[listed[name][0]] if depth == 3 else "train", []).append(name)
+            by_split.setdefault(_SPLITS[listed[name][0]] if depth == 3 else "train", []).append(
+                name
+            )
         if depth == 3 and {"val", "validation"} <= {parts[0] for parts in listed.values()}:
             raise UserError(f"--source={source}: holds both val and validation: move one away")
         held = {split: {listed[name][-2] for name in names} for split, names in by_split.items()}
@@ -38,11 +42,28 @@ def opened(source: Path) -> Iterator[DataSet]:
         _require_classes(source, held, labels)
 
         def entry(name: str) -> Entry:
-            return Entry(name, {"label": labels[listed[name][-2]], "filename": name}, container.members[name])
+            return Entry(
+                name, {"label": labels[listed[name][-2]], "filename": name}, container.members[name]
+            )
 
-        splits = {split: Entries(by_split[split], entry) for split in ("train", "validation", "test") if split in by_split}
-        notes = [f"{len(others)} files that are no images by their names are left out, such as {min(others)}"] if others else []
-        yield DataSet({"label": list(labels), "filename": "text"}, splits, lambda entry: container.read(entry.name), notes=notes)
+        splits = {
+            split: Entries(by_split[split], entry)
+            for split in ("train", "validation", "test")
+            if split in by_split
+        }
+        notes = (
+            [
+                f"{len(others)} files that are no images by their names are left out, such as {min(others)}"
+            ]
+            if others
+            else []
+        )
+        yield DataSet(
+            {"label": list(labels), "filename": "text"},
+            splits,
+            lambda entry: container.read(entry.name),
+            notes=notes,
+        )
 
 
 def _depth(source: Path, listed: dict[str, list[str]]) -> int:
@@ -62,8 +83,14 @@ def _depth(source: Path, listed: dict[str, list[str]]) -> int:
 
 def _require_classes(source: Path, held: dict[str, set[str]], labels: dict[str, int]) -> None:
     """Raises UserError for a name that no list of classes can hold, and for a class that is not trained on."""
-    if odd := next((name for name in labels if not name.strip() or len(name.splitlines()) > 1), None):
-        raise UserError(f"--source={source}: the class {odd!r} is not on one line: rename its folder")
+    if odd := next(
+        (name for name in labels if not name.strip() or len(name.splitlines()) > 1), None
+    ):
+        raise UserError(
+            f"--source={source}: the class {odd!r} is not on one line: rename its folder"
+        )
     for split, classes in held.items():
         if "train" in held and (more := classes - held["train"]):
-            raise UserError(f"--source={source}: the class {min(more)} is in {split} and not in train")
+            raise UserError(
+                f"--source={source}: the class {min(more)} is in {split} and not in train"
+            )

@@ -60,13 +60,24 @@ def from_npy(data: bytes) -> np.ndarray:
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
         shape, fortran, dtype = read(file)
     except (ValueError, KeyError, EOFError) as error:
         raise Corrupt(f"no .npy file ({' '.join(str(error).split())[:100]})") from error
     flat = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
-    if dtype != np.uint8 or fortran or len(flat) != 3 or 3 not in (flat[0], flat[2]) or min(flat) < 1:
-        raise Corrupt(f"an array {shape} of {dtype}, not uint8 [1, 3, H, W], [3, H, W] or [H, W, 3]")
+    if (
+        dtype != np.uint8
+        or fortran
+        or len(flat) != 3
+        or 3 not in (flat[0], flat[2])
+        or min(flat) < 1
+    ):
+        raise Corrupt(
+            f"an array {shape} of {dtype}, not uint8 [1, 3, H, W], [3, H, W] or [H, W, 3]"
+        )
     height, width = flat[1:] if flat[0] == 3 else flat[:2]
     _require_size(width, height)
     rest = data[file.tell() :]

@@ -21,7 +21,13 @@ from natra_jax.data.importing import records, shards
 from natra_jax.data.importing.dataset import DataSet
 from natra_jax.types import UserError
 
-_RECORD, _INFO, _SKIPPED, _PENDING, _PLAN = "import.json", "dataset_info.json", "skipped.txt", ".importing", "plan.json"
+_RECORD, _INFO, _SKIPPED, _PENDING, _PLAN = (
+    "import.json",
+    "dataset_info.json",
+    "skipped.txt",
+    ".importing",
+    "plan.json",
+)
 _FORMAT = 1  # of what an import writes
 _OTHERWISE = "remove it, or choose another --name or --dest"
 
@@ -47,7 +53,14 @@ def write(data: DataSet, name: str, dest: Path, say: Callable[[str], None] = pri
     if fresh := record is None:
         _claim(directory, plan)
         wanted = shards.planned(data, name)
-        record = _finish(data, name, directory, plan, wanted, shards.write(data, name, wanted, directory, pending, say))
+        record = _finish(
+            data,
+            name,
+            directory,
+            plan,
+            wanted,
+            shards.write(data, name, wanted, directory, pending, say),
+        )
     shutil.rmtree(pending, ignore_errors=True)
     return Written(directory, record["counts"], record["skipped"], fresh)
 
@@ -75,7 +88,9 @@ def _finished(directory: Path, plan: str) -> dict[str, Any] | None:
     for file, size in record["sizes"].items():
         path = directory / file
         if not path.exists() or path.stat().st_size != size:
-            raise UserError(f"{path}: is missing or not whole, though its import was finished: remove {directory} and import again")
+            raise UserError(
+                f"{path}: is missing or not whole, though its import was finished: remove {directory} and import again"
+            )
     return record
 
 
@@ -84,8 +99,12 @@ def _claim(directory: Path, plan: str) -> None:
     begun = directory / _PENDING / _PLAN
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if other := next((path for path in sorted(directory.parent.iterdir()) if path != directory), None):
-            raise UserError(f"{other}: is there already, and not of this import: choose another --name or --dest")
+        if other := next(
+            (path for path in sorted(directory.parent.iterdir()) if path != directory), None
+        ):
+            raise UserError(
+                f"{other}: is there already, and not of this import: choose another --name or --dest"
+            )
         if begun.exists():
             if workdir.read(begun).get("plan") != plan:
                 raise UserError(
@@ -93,18 +112,36 @@ def _claim(directory: Path, plan: str) -> None:
                 )
             return
         if any(path.name != _PENDING for path in directory.iterdir()):
-            raise UserError(f"{directory}: holds another data set, or this one from another source: {_OTHERWISE}")
+            raise UserError(
+                f"{directory}: holds another data set, or this one from another source: {_OTHERWISE}"
+            )
         begun.parent.mkdir(exist_ok=True)
         workdir.write(begun, json.dumps({"plan": plan}))
     except OSError as error:
-        raise UserError(f"{directory}: cannot be written ({error.strerror or error}): choose another --dest") from error
+        raise UserError(
+            f"{directory}: cannot be written ({error.strerror or error}): choose another --dest"
+        ) from error
 
 
-def _finish(data: DataSet, name: str, directory: Path, plan: str, wanted: list[shards.Shard], notes: list[shards.Note]) -> dict[str, Any]:
+def _finish(
+    data: DataSet,
+    name: str,
+    directory: Path,
+    plan: str,
+    wanted: list[shards.Shard],
+    notes: list[shards.Note],
+) -> dict[str, Any]:
     """Writes what describes the shards, dataset_info.json last; the record of the import."""
-    counts = {split: sum(note.count for shard, note in zip(wanted, notes, strict=True) if shard.split == split) for split in data.splits}
+    counts = {
+        split: sum(
+            note.count for shard, note in zip(wanted, notes, strict=True) if shard.split == split
+        )
+        for split in data.splits
+    }
     if empty := next((split for split, count in counts.items() if not count), None):
-        raise UserError(f"{directory}: all images of the split {empty} are corrupt: get the data set again")
+        raise UserError(
+            f"{directory}: all images of the split {empty} are corrupt: get the data set again"
+        )
     skipped = [line for note in notes for line in note.skipped]
     _write_skipped(directory / _SKIPPED, skipped)
     sizes = {shard.file: note.size for shard, note in zip(wanted, notes, strict=True)}
@@ -126,4 +163,10 @@ def _write_skipped(path: Path, skipped: list[list[str]]) -> None:
     """One line for each: its name, a tab, the reason. No file where there are none."""
     path.unlink(missing_ok=True)
     if skipped:
-        workdir.write(path, "".join(f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n" for name, reason in skipped))
+        workdir.write(
+            path,
+            "".join(
+                f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n"
+                for name, reason in skipped
+            ),
+        )

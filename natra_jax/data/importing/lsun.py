@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from natra_jax.data.importing import reading
+from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
 from natra_jax.types import UserError
@@ -40,9 +40,14 @@ def opened(source: Path) -> Iterator[DataSet]:
     try:
         import lmdb
     except ImportError as error:
-        raise UserError("LSUN is read with the package lmdb, which is not installed: pip install 'natra_jax[lsun]'") from error
+        raise UserError(
+            "LSUN is read with the package lmdb, which is not installed: pip install 'natra_jax[lsun]'"
+        ) from error
     databases = {database.path.name: database for database in _databases(source)}
-    labels = {category: i for i, category in enumerate(sorted({database.category for database in databases.values()}))}
+    labels = {
+        category: i
+        for i, category in enumerate(sorted({database.category for database in databases.values()}))
+    }
     with contextlib.ExitStack() as stack:
         opened_ = {name: _open(lmdb, database.path, stack) for name, database in databases.items()}
 
@@ -56,7 +61,12 @@ def opened(source: Path) -> Iterator[DataSet]:
 
         splits = {}
         for split in _SPLITS.values():
-            keys = [(name, key) for name, database in databases.items() if database.split == split for key in opened_[name].keys]
+            keys = [
+                (name, key)
+                for name, database in databases.items()
+                if database.split == split
+                for key in opened_[name].keys
+            ]
             if keys:
                 splits[split] = Entries(keys, entry)
         sizes = [f"{name} {opened_[name].size}" for name in databases]
@@ -65,7 +75,7 @@ def opened(source: Path) -> Iterator[DataSet]:
 
 def _databases(source: Path) -> list[_Database]:
     """By category and split. Raises UserError where there are none, or two of the same category and split."""
-    with reading.reading(source):
+    with containers.reading(source):
         around = [source.resolve(), *sorted(source.iterdir())] if source.is_dir() else []
         paths = [path for path in around if (path / "data.mdb").exists()]
     found: dict[tuple[str, str], _Database] = {}
@@ -73,25 +83,33 @@ def _databases(source: Path) -> list[_Database]:
         scene = re.fullmatch(r"(.+)_(train|val)_lmdb", path.name)
         if path.name == "test_lmdb":  # unlabelled
             continue
-        database = _Database(path, *((scene[1], _SPLITS[scene[2]]) if scene else (path.name, "train")))
+        database = _Database(
+            path, *((scene[1], _SPLITS[scene[2]]) if scene else (path.name, "train"))
+        )
         if other := found.get(database[1:]):
-            raise UserError(f"{path}: is of the same category and split as {other.path}: move one away")
+            raise UserError(
+                f"{path}: is of the same category and split as {other.path}: move one away"
+            )
         found[database[1:]] = database
     if not found:
-        reading.require(source, None, "CATEGORY_train_lmdb/ or CATEGORY/ with a data.mdb", WHENCE)
+        containers.require(
+            source, None, "CATEGORY_train_lmdb/ or CATEGORY/ with a data.mdb", WHENCE
+        )
     return [found[key] for key in sorted(found)]
 
 
 def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
     """Raises UserError for what is no database, or not all of one."""
     file = path / "data.mdb"
-    with reading.reading(file), file.open("rb"):
+    with containers.reading(file), file.open("rb"):
         size = file.stat().st_size
     try:
         environment = lmdb.open(str(path), readonly=True, lock=False, create=False, readahead=True)
         stack.callback(environment.close)
         if size < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
-            raise UserError(f"{file}: ends too early, at {size} bytes: download it again")  # reading on would end the process
+            raise UserError(
+                f"{file}: ends too early, at {size} bytes: download it again"
+            )  # reading on would end the process
         transaction = stack.enter_context(environment.begin(buffers=True))
         with transaction.cursor() as cursor:
             keys = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
@@ -99,7 +117,9 @@ def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
     except lmdb.Error as error:
         raise UserError(f"{file}: cannot be read as LMDB ({error}): download it again") from error
     if not keys or len(keys) != count or not all(map(bytes.isascii, keys)):
-        raise UserError(f"{file}: holds {len(keys)} images of {count}, or some without a name: download it again")
+        raise UserError(
+            f"{file}: holds {len(keys)} images of {count}, or some without a name: download it again"
+        )
 
     def get(key: bytes) -> bytes:
         value = transaction.get(key)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from natra_jax.data.importing import reading
+from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
 from natra_jax.data.importing.images import MOST_BYTES
 from natra_jax.types import UserError
@@ -28,32 +28,54 @@ def opened(source: Path) -> Iterator[DataSet]:
     """Feature label; the images as gray PNG. Raises UserError."""
     images, labels, stamp = {}, {}, []
     for split, prefix in _FILES.items():
-        images_at, labels_at = _found(source, f"{prefix}-images", 3), _found(source, f"{prefix}-labels", 1)
+        images_at, labels_at = (
+            _found(source, f"{prefix}-images", 3),
+            _found(source, f"{prefix}-labels", 1),
+        )
         images[split], labels[split] = _idx(images_at, 3), _idx(labels_at, 1)
         if len(images[split]) != len(labels[split]):
-            raise UserError(f"{labels_at}: has {len(labels[split])} labels for the {len(images[split])} images of {images_at.name}")
+            raise UserError(
+                f"{labels_at}: has {len(labels[split])} labels for the {len(images[split])} images of {images_at.name}"
+            )
         if (wrong := np.flatnonzero(labels[split] > 9)).size:
-            raise UserError(f"{labels_at}: label {wrong[0]} is {labels[split][wrong[0]]}, not 0 to 9: download it again")
+            raise UserError(
+                f"{labels_at}: label {wrong[0]} is {labels[split][wrong[0]]}, not 0 to 9: download it again"
+            )
         stamp += [hashlib.sha256(array).hexdigest() for array in (images[split], labels[split])]
 
     def entry(key: tuple[str, int]) -> Entry:
         split, i = key
         size = images[split].shape[1:]
-        return Entry(f"{split}/{i}", {"label": int(labels[split][i])}, pixels=lambda data: np.frombuffer(data, np.uint8).reshape(size))
+        return Entry(
+            f"{split}/{i}",
+            {"label": int(labels[split][i])},
+            pixels=lambda data: np.frombuffer(data, np.uint8).reshape(size),
+        )
 
     def read(entry: Entry) -> bytes:
         split, i = entry.name.split("/")
         return images[split][int(i)].tobytes()
 
-    splits = {split: Entries([(split, i) for i in range(len(images[split]))], entry) for split in _FILES}
+    splits = {
+        split: Entries([(split, i) for i in range(len(images[split]))], entry) for split in _FILES
+    }
     names = [str(digit) for digit in range(10)]
-    yield DataSet({"label": names}, splits, read, channels=1, stamp=stamp, notes=difference_note(_PUBLISHED, splits))
+    yield DataSet(
+        {"label": names},
+        splits,
+        read,
+        channels=1,
+        stamp=stamp,
+        notes=difference_note(_PUBLISHED, splits),
+    )
 
 
 def _found(source: Path, stem: str, dimensions: int) -> Path:
-    names = [f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for mark in "-." for suffix in ("", ".gz")]
-    path = reading.look([source, source / "raw", source / "MNIST" / "raw"], names)
-    return reading.require(source, path, f"{names[0]} or {names[1]}", WHENCE)
+    names = [
+        f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for mark in "-." for suffix in ("", ".gz")
+    ]
+    path = containers.look([source, source / "raw", source / "MNIST" / "raw"], names)
+    return containers.require(source, path, f"{names[0]} or {names[1]}", WHENCE)
 
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
@@ -65,16 +87,20 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
         raise UserError(f"{path}: is no whole idx file ({error}): download it again") from error
     body = data[4 * (1 + dimensions) :]
     if magic != 0x800 + dimensions or 0 in shape or len(body) != np.prod(shape, dtype=object):
-        raise UserError(f"{path}: is no whole idx file of bytes ({len(body)} of them for {shape}): download it again")
+        raise UserError(
+            f"{path}: is no whole idx file of bytes ({len(body)} of them for {shape}): download it again"
+        )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def _expanded(path: Path) -> bytes:
-    data = reading.whole(path)
+    data = containers.whole(path)
     if path.suffix != ".gz":
         return data
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
         expanded = file.read(MOST_BYTES + 1)
     if len(expanded) > MOST_BYTES:
-        raise UserError(f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says")
+        raise UserError(
+            f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
+        )
     return expanded

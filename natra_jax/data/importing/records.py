@@ -20,13 +20,20 @@ def serializer(features: Mapping[str, Any], channels: int) -> Callable[[Mapping[
 
     def serialize(example: Mapping[str, Any]) -> bytes:
         # its serialize_example leaves the order of the features to the hashes of their names, which change with each process
-        return serializer_.get_tf_example(spec.encode_example(example)).SerializeToString(deterministic=True)
+        return serializer_.get_tf_example(spec.encode_example(example)).SerializeToString(
+            deterministic=True
+        )
 
     return serialize
 
 
 def write_metadata(
-    where: Path, directory: Path, name: str, features: Mapping[str, Any], channels: int, splits: Mapping[str, tuple[Sequence[int], int]]
+    where: Path,
+    directory: Path,
+    name: str,
+    features: Mapping[str, Any],
+    channels: int,
+    splits: Mapping[str, tuple[Sequence[int], int]],
 ) -> None:
     """Writes features.json, dataset_info.json and lists of class names of the data set in `directory` into `where`.
 
@@ -36,10 +43,16 @@ def write_metadata(
     from tensorflow_datasets.core.splits import SplitDict
 
     def split(split_name: str, lengths: Sequence[int], size: int) -> SplitInfo:
-        template = naming.ShardedFileTemplate(data_dir=directory, dataset_name=name, split=split_name, filetype_suffix="array_record")
-        return SplitInfo(name=split_name, shard_lengths=list(lengths), num_bytes=size, filename_template=template)
+        template = naming.ShardedFileTemplate(
+            data_dir=directory, dataset_name=name, split=split_name, filetype_suffix="array_record"
+        )
+        return SplitInfo(
+            name=split_name, shard_lengths=list(lengths), num_bytes=size, filename_template=template
+        )
 
-    identity = dataset_info.DatasetIdentity(name=name, version=VERSION, data_dir=str(directory), module_name="")
+    identity = dataset_info.DatasetIdentity(
+        name=name, version=VERSION, data_dir=str(directory), module_name=""
+    )
     info = dataset_info.DatasetInfo(builder=identity, features=_features(features, channels))
     info.set_file_format("array_record")
     info.set_splits(SplitDict([split(split_name, *facts) for split_name, facts in splits.items()]))
@@ -51,10 +64,18 @@ def _features(features: Mapping[str, Any], channels: int) -> Any:
 
     def feature(kind: Any) -> Any:
         if isinstance(kind, Mapping):
-            return tfds.features.FeaturesDict({name: feature(inner) for name, inner in kind.items()})
+            return tfds.features.FeaturesDict(
+                {name: feature(inner) for name, inner in kind.items()}
+            )
         if isinstance(kind, str):
-            return {"text": tfds.features.Text, "int64": lambda: np.int64, "bool": lambda: np.bool_}[kind]()
+            return {
+                "text": tfds.features.Text,
+                "int64": lambda: np.int64,
+                "bool": lambda: np.bool_,
+            }[kind]()
         return tfds.features.ClassLabel(names=kind)
 
     image = tfds.features.Image(shape=(None, None, channels))
-    return tfds.features.FeaturesDict({"image": image} | {name: feature(kind) for name, kind in features.items()})
+    return tfds.features.FeaturesDict(
+        {"image": image} | {name: feature(kind) for name, kind in features.items()}
+    )

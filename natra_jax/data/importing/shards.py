@@ -20,7 +20,9 @@ from natra_jax.types import UserError
 SIZE = 1000  # images in a shard, at most
 _TOGETHER = 32  # images read before several threads decode them
 _SAY = 10  # shards between two lines of progress
-_Example = tuple[Entry, bytes | Corrupt]  # with the bytes to store of its image, or with why there are none
+_Example = tuple[
+    Entry, bytes | Corrupt
+]  # with the bytes to store of its image, or with why there are none
 
 
 class Shard(NamedTuple):
@@ -47,19 +49,37 @@ def planned(data: DataSet, name: str) -> list[Shard]:
     def of(split: str, count: int) -> Iterator[Shard]:
         total = -(-count // SIZE)
         for i in range(total):
-            yield Shard(split, f"{name}-{split}.array_record-{i:05d}-of-{total:05d}", i * count // total, (i + 1) * count // total)
+            yield Shard(
+                split,
+                f"{name}-{split}.array_record-{i:05d}-of-{total:05d}",
+                i * count // total,
+                (i + 1) * count // total,
+            )
 
     return [shard for split, entries in data.splits.items() for shard in of(split, len(entries))]
 
 
-def write(data: DataSet, name: str, shards: list[Shard], directory: Path, pending: Path, say: Callable[[str], None]) -> list[Note]:
+def write(
+    data: DataSet,
+    name: str,
+    shards: list[Shard],
+    directory: Path,
+    pending: Path,
+    say: Callable[[str], None],
+) -> list[Note]:
     """Writes the shards that are missing into the directory; the notes of all. pending: where half written files and the notes lie.
 
     Raises UserError if the disk fails, or if more than 1 % of all images are corrupt.
     """
     from tqdm import tqdm
 
-    total, terminal, notes, done, skipped = sum(map(len, data.splits.values())), sys.stderr.isatty(), [], 0, 0
+    total, terminal, notes, done, skipped = (
+        sum(map(len, data.splits.values())),
+        sys.stderr.isatty(),
+        [],
+        0,
+        0,
+    )
     serialize = records.serializer(data.features, data.channels)
     with (
         images.bounded(),
@@ -71,7 +91,13 @@ def write(data: DataSet, name: str, shards: list[Shard], directory: Path, pendin
             if note is not None:
                 bar.update(shard.stop - shard.start)
             else:
-                note = _write(_counted(bar, _images(data, shard, pool)), serialize, pending / shard.file, total, skipped)
+                note = _write(
+                    _counted(bar, _images(data, shard, pool)),
+                    serialize,
+                    pending / shard.file,
+                    total,
+                    skipped,
+                )
                 workdir.write(pending / f"{shard.file}.json", json.dumps(note._asdict()))
                 (pending / shard.file).replace(directory / shard.file)
             notes.append(note)
@@ -91,14 +117,22 @@ def _note(path: Path, pending: Path) -> Note | None:
         return None
 
 
-def _write(examples: Iterator[_Example], serialize: Callable[..., bytes], path: Path, total: int, before: int) -> Note:
+def _write(
+    examples: Iterator[_Example],
+    serialize: Callable[..., bytes],
+    path: Path,
+    total: int,
+    before: int,
+) -> Note:
     """One shard to path. total: images of the data set. before: how many of them were skipped before this shard."""
     from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
     skipped: list[list[str]] = []
     count = size = 0
     with _disk(path):
-        writer = ArrayRecordWriter(str(path), "group_size:1")  # a group is what can be read by itself
+        writer = ArrayRecordWriter(
+            str(path), "group_size:1"
+        )  # a group is what can be read by itself
     try:
         for entry, image in examples:
             if isinstance(image, Corrupt):
@@ -127,7 +161,9 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:  # the one type that ArrayRecord has for all that a disk does
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: cannot be written ({reason}): free some space, or choose another --dest") from error
+        raise UserError(
+            f"{path}: cannot be written ({reason}): free some space, or choose another --dest"
+        ) from error
 
 
 def _require_few(skipped: int, total: int, name: str, reason: str) -> None:
@@ -166,4 +202,6 @@ def _images(data: DataSet, shard: Shard, pool: ThreadPoolExecutor) -> Iterator[_
     for start in range(shard.start, shard.stop, _TOGETHER):
         together = [entries[i] for i in range(start, min(start + _TOGETHER, shard.stop))]
         # one thread reads, since archives and databases have one place at which they are read
-        yield from zip(together, pool.map(check, together, [read(entry) for entry in together]), strict=True)
+        yield from zip(
+            together, pool.map(check, together, [read(entry) for entry in together]), strict=True
+        )

@@ -7,11 +7,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from natra_jax.evaluation.corruptions.filters import correlate, gaussian, kernel, line, to_uint8, to_unit, zoom
+from natra_jax.evaluation.corruptions.filters import (
+    correlate,
+    gaussian,
+    kernel,
+    line,
+    to_uint8,
+    to_unit,
+    zoom,
+)
 from natra_jax.evaluation.corruptions.severities import parameters, scale
 
 
-def defocus_blur(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def defocus_blur(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """A disk with a soft edge, as of a lens out of focus."""
     radius, edge = parameters("defocus_blur", severity, images)
     square, _ = gaussian(1, math.floor(radius))
@@ -22,7 +32,9 @@ def defocus_blur(images: np.ndarray, severity: int, generators: Sequence[np.rand
     return to_uint8(correlate(to_unit(images), blur, "reflect"))
 
 
-def glass_blur(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def glass_blur(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """Pixels strayed to their neighbours' places between two Gaussian blurs, as through frosted glass.
 
     Pixel by pixel and from the last to the first, each takes what then stands at a random place near it. (The released program
@@ -34,7 +46,9 @@ def glass_blur(images: np.ndarray, severity: int, generators: Sequence[np.random
     blur = kernel(size * points, weights)
     blurred = correlate(to_unit(images), blur, "edge")
     border = math.ceil(size * reach)
-    rows, columns = np.meshgrid(np.arange(height - border, border, -1), np.arange(width - border, border, -1), indexing="ij")
+    rows, columns = np.meshgrid(
+        np.arange(height - border, border, -1), np.arange(width - border, border, -1), indexing="ij"
+    )
     targets = (rows * width + columns).ravel().tolist()
     strayed = np.empty((n, height * width, channels), np.float32)
     for i, generator in enumerate(generators):
@@ -43,24 +57,32 @@ def glass_blur(images: np.ndarray, severity: int, generators: Sequence[np.random
             moves = size * generator.integers(-reach, reach, (2, *rows.shape))
             # rounded up or down by chance: moves of less than a pixel on average are rare, not absent
             moves = np.floor(moves + generator.random(moves.shape)).astype(int)
-            sources = np.minimum(rows + moves[0], height - 1) * width + np.minimum(columns + moves[1], width - 1)
+            sources = np.minimum(rows + moves[0], height - 1) * width + np.minimum(
+                columns + moves[1], width - 1
+            )
             for target, source in zip(targets, sources.ravel().tolist(), strict=True):
                 content[target] = content[source]
         strayed[i] = blurred[i].reshape(-1, channels)[content]
     return to_uint8(correlate(strayed.reshape(images.shape), blur, "edge"))
 
 
-def motion_blur(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def motion_blur(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """A trail that fades in one direction, within 45 degrees of the horizontal."""
     radius, sigma = parameters("motion_blur", severity, images)
     result = np.empty(images.shape, np.float32)
     for i, generator in enumerate(generators):
         points, weights = line(radius, sigma, generator.uniform(-45, 45))
-        result[i] = correlate(to_unit(images[i : i + 1]), kernel(scale(images) * points, weights), "edge")[0]
+        result[i] = correlate(
+            to_unit(images[i : i + 1]), kernel(scale(images) * points, weights), "edge"
+        )[0]
     return to_uint8(result)
 
 
-def zoom_blur(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def zoom_blur(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """The mean of the image and of growing enlargements of it, as of a camera that nears fast; the plain image counts twice."""
     count, step = parameters("zoom_blur", severity, images)
     unit = to_unit(images)

@@ -11,15 +11,21 @@ from natra_jax.evaluation.corruptions.filters import to_uint8, to_unit
 from natra_jax.evaluation.corruptions.severities import parameters, scale
 
 
-def contrast(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def contrast(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """Each channel drawn towards its mean over the image."""
     factor = parameters("contrast", severity, images)
     # The sum of integers is exact, so the mean does not depend on the batch.
-    mean = images.sum((1, 2), keepdims=True, dtype=np.int64) / (255 * images.shape[1] * images.shape[2])
+    mean = images.sum((1, 2), keepdims=True, dtype=np.int64) / (
+        255 * images.shape[1] * images.shape[2]
+    )
     return to_uint8(mean + factor * (to_unit(images) - mean))
 
 
-def elastic_transform(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def elastic_transform(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """A random affine map, then smooth random shifts. Severities trade the one for the other: a higher one need not move pixels farther."""
     from scipy import ndimage
 
@@ -27,22 +33,38 @@ def elastic_transform(images: np.ndarray, severity: int, generators: Sequence[np
     size, (height, width) = scale(images), images.shape[1:3]
     middle, arm = np.array([height // 2, width // 2]), min(height, width) // 3
     corners = middle + arm * np.array([[1, 1], [-1, 1], [-1, -1]])
-    grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij")).astype(np.float64)
+    grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij")).astype(
+        np.float64
+    )
     result = np.empty(images.shape, np.float32)
     for i, generator in enumerate(generators):
         moved = corners + generator.uniform(-size * jitter, size * jitter, corners.shape)
-        back = np.linalg.solve(np.column_stack([moved, np.ones(3)]), corners)  # [3, 2]: where a moved point came from
+        back = np.linalg.solve(
+            np.column_stack([moved, np.ones(3)]), corners
+        )  # [3, 2]: where a moved point came from
         affine = np.einsum("khw,kc->chw", grid, back[:2]) + back[2][:, None, None]
         noise = generator.uniform(-1, 1, (2, height, width))
         # Smoothing over fewer pixels leaves 1 / size more of the noise: with size once more the shifts themselves scale as lengths.
-        shifts = size**2 * strength * ndimage.gaussian_filter(noise, size * smoothness, mode="reflect", truncate=3, axes=(1, 2))
+        shifts = (
+            size**2
+            * strength
+            * ndimage.gaussian_filter(
+                noise, size * smoothness, mode="reflect", truncate=3, axes=(1, 2)
+            )
+        )
         for channel in range(images.shape[3]):
-            straight = ndimage.map_coordinates(to_unit(images[i, ..., channel]), affine, order=1, mode="mirror")
-            result[i, ..., channel] = ndimage.map_coordinates(straight, grid + shifts, order=1, mode="reflect")
+            straight = ndimage.map_coordinates(
+                to_unit(images[i, ..., channel]), affine, order=1, mode="mirror"
+            )
+            result[i, ..., channel] = ndimage.map_coordinates(
+                straight, grid + shifts, order=1, mode="reflect"
+            )
     return to_uint8(result)
 
 
-def pixelate(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def pixelate(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """Shrunk to a share of the size by the mean over boxes, and enlarged again."""
     from PIL import Image
 
@@ -52,7 +74,9 @@ def pixelate(images: np.ndarray, severity: int, generators: Sequence[np.random.G
     return _arrays([image.resize((width, height), Image.Resampling.BOX) for image in shrunk])
 
 
-def jpeg_compression(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def jpeg_compression(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """Through a JPEG file of low quality."""
     from PIL import Image
 

@@ -47,7 +47,10 @@ def kernel(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Each weight is shared by the four pixels around its point as in bilinear interpolation. Scaling the points so scales a kernel
     smoothly, also below one pixel, and leaves one on whole pixels as it is.
     """
-    points, weights = points[weights > 1e-6], weights[weights > 1e-6] / weights[weights > 1e-6].sum()
+    points, weights = (
+        points[weights > 1e-6],
+        weights[weights > 1e-6] / weights[weights > 1e-6].sum(),
+    )
     low = np.floor(points).astype(int)
     fraction = points - low
     radius = int(np.abs(low).max()) + 1
@@ -76,6 +79,10 @@ def zoom(images: np.ndarray, factor: float) -> np.ndarray:
         middle = (size - 1) / 2
         positions = middle + (np.arange(size) - middle) / factor
         low = np.minimum(positions.astype(int), size - 2)
-        fraction = np.expand_dims(positions - low, tuple(range(1, images.ndim - axis))).astype(np.float32)
-        images = np.take(images, low, axis) * (1 - fraction) + np.take(images, low + 1, axis) * fraction
+        fraction = np.expand_dims(positions - low, tuple(range(1, images.ndim - axis))).astype(
+            np.float32
+        )
+        images = (
+            np.take(images, low, axis) * (1 - fraction) + np.take(images, low + 1, axis) * fraction
+        )
     return images

@@ -16,11 +16,15 @@ def mean_corruption_error(errors: Errors, baseline: Errors) -> float:
     finite number of times nothing is something. ValueError unless both name the same conditions, with finite errors from 0.
     """
     if not errors or errors.keys() != baseline.keys():
-        raise ValueError(f"mean_corruption_error: conditions {_odd(errors, baseline)}, expected the same in both and at least one")
+        raise ValueError(
+            f"mean_corruption_error: conditions {_odd(errors, baseline)}, expected the same in both and at least one"
+        )
     for of, values in (("errors", errors), ("baseline", baseline)):
         for condition, value in values.items():
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"mean_corruption_error: {of}[{condition!r}] is {value}, expected a finite number from 0")
+                raise ValueError(
+                    f"mean_corruption_error: {of}[{condition!r}] is {value}, expected a finite number from 0"
+                )
     ratios = []
     for name in dict.fromkeys(name for name, _ in errors):
         ours = math.fsum(value for condition, value in errors.items() if condition[0] == name)
@@ -30,4 +34,8 @@ def mean_corruption_error(errors: Errors, baseline: Errors) -> float:
 
 
 def _odd(errors: Errors, baseline: Errors) -> str:
-    return f"in one only: {sorted(errors.keys() ^ baseline.keys())[:3]}" if errors or baseline else "missing"
+    return (
+        f"in one only: {sorted(errors.keys() ^ baseline.keys())[:3]}"
+        if errors or baseline
+        else "missing"
+    )

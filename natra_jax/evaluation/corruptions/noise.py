@@ -10,20 +10,28 @@ from natra_jax.evaluation.corruptions.filters import normal, to_uint8, to_unit
 from natra_jax.evaluation.corruptions.severities import parameters
 
 
-def gaussian_noise(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def gaussian_noise(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """Normal noise of one standard deviation, as in little light."""
     deviation = parameters("gaussian_noise", severity, images)
     return to_uint8(to_unit(images) + deviation * normal(images.shape[1:], generators))
 
 
-def shot_noise(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def shot_noise(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """A Poisson count of photons in proportion to the light."""
     photons = parameters("shot_noise", severity, images)
     pairs = zip(to_unit(images), generators, strict=True)
-    return to_uint8(np.stack([generator.poisson(image * photons) for image, generator in pairs]) / photons)
+    return to_uint8(
+        np.stack([generator.poisson(image * photons) for image, generator in pairs]) / photons
+    )
 
 
-def impulse_noise(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def impulse_noise(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """Salt and pepper: a share of the values, drawn for each channel by itself, becomes 0 or 255."""
     share = parameters("impulse_noise", severity, images)
     draws = np.stack([generator.random(images.shape[1:], np.float32) for generator in generators])

@@ -9,10 +9,28 @@ IMAGENET_C = {  # px at 224 x 224
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation; white is 1
     "shot_noise": (60, 25, 12, 5, 3),  # photons in a white pixel
     "impulse_noise": (0.03, 0.06, 0.09, 0.17, 0.27),  # share of the values
-    "defocus_blur": ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),  # radius px, sigma of its soft edge px
-    "glass_blur": ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),  # sigma px, farthest move px, rounds
+    "defocus_blur": (
+        (3, 0.1),
+        (4, 0.5),
+        (6, 0.5),
+        (8, 0.5),
+        (10, 0.5),
+    ),  # radius px, sigma of its soft edge px
+    "glass_blur": (
+        (0.7, 1, 2),
+        (0.9, 2, 1),
+        (1, 2, 3),
+        (1.1, 3, 2),
+        (1.5, 4, 2),
+    ),  # sigma px, farthest move px, rounds
     "motion_blur": ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),  # radius px, sigma px
-    "zoom_blur": ((12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)),  # number of zooms, step between them; the first is 1
+    "zoom_blur": (
+        (12, 0.01),
+        (16, 0.01),
+        (11, 0.02),
+        (13, 0.02),
+        (11, 0.03),
+    ),  # number of zooms, step between them; the first is 1
     "snow": (  # mean and deviation of the noise, zoom, threshold, radius px and sigma px of the fall, share of the image kept
         (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
         (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
@@ -59,7 +77,13 @@ CIFAR_10_C = {  # px at 32 x 32
     "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
     "brightness": (0.05, 0.1, 0.15, 0.2, 0.3),
     "contrast": (0.75, 0.5, 0.4, 0.3, 0.15),
-    "elastic_transform": ((0, 0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6), (3.2, 0.96, 0.96)),
+    "elastic_transform": (
+        (0, 0, 2.56),
+        (1.6, 6.4, 2.24),
+        (2.56, 1.92, 1.92),
+        (3.2, 1.28, 1.6),
+        (3.2, 0.96, 0.96),
+    ),
     "pixelate": (0.95, 0.9, 0.85, 0.75, 0.65),
     "jpeg_compression": (80, 65, 58, 50, 40),
 }

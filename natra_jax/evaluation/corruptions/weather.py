@@ -9,14 +9,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from natra_jax.evaluation.corruptions.filters import correlate, kernel, line, to_uint8, to_unit, zoom
+from natra_jax.evaluation.corruptions.filters import (
+    correlate,
+    kernel,
+    line,
+    to_uint8,
+    to_unit,
+    zoom,
+)
 from natra_jax.evaluation.corruptions.severities import parameters, scale
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-ICE = np.array([0.89, 1.02, 1.09], np.float32)  # the tint of the original's photographs; the mean is 1
+ICE = np.array(
+    [0.89, 1.02, 1.09], np.float32
+)  # the tint of the original's photographs; the mean is 1
 
 
-def snow(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def snow(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """A whitened image under flakes: noise above a threshold, enlarged and blurred along the fall."""
     mean, deviation, size, threshold, radius, sigma, kept = parameters("snow", severity, images)
 
@@ -24,7 +35,9 @@ def snow(images: np.ndarray, severity: int, generators: Sequence[np.random.Gener
         layer = mean + deviation * generator.standard_normal((1, *shape, 1), np.float32)
         layer = zoom(layer, size)
         layer = np.where(layer < threshold, 0, np.minimum(layer, 1))
-        return correlate(layer, kernel(*line(radius, sigma, generator.uniform(-135, -45))), "edge")[0, ..., 0]
+        return correlate(layer, kernel(*line(radius, sigma, generator.uniform(-135, -45))), "edge")[
+            0, ..., 0
+        ]
 
     unit, layers = to_unit(images), _layers(flakes, images, generators)
     grey = (unit * LUMA).sum(-1, keepdims=True) if unit.shape[-1] == 3 else unit
@@ -32,7 +45,9 @@ def snow(images: np.ndarray, severity: int, generators: Sequence[np.random.Gener
     return to_uint8(whitened + layers + layers[:, ::-1, ::-1])
 
 
-def frost(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def frost(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """Ice over the image. The original adds photographs of frosted windows; this ice is drawn from noise: NOT_COMPARABLE.
 
     Needles grow from random seeds in directions 60 degrees apart, turned by 30 where a fractal veil is thin. The weights of image and
@@ -46,7 +61,9 @@ def frost(images: np.ndarray, severity: int, generators: Sequence[np.random.Gene
         for degrees, grove in ((turn, veil), (turn + 30, 1 - veil)):
             seeds = np.maximum(generator.standard_normal((1, *shape, 1), np.float32) - 2.5, 0)
             for k in range(6):
-                needles = correlate(seeds, kernel(*line(3 * length, 2 * length, degrees + 60 * k)), "wrap")[0, ..., 0]
+                needles = correlate(
+                    seeds, kernel(*line(3 * length, 2 * length, degrees + 60 * k)), "wrap"
+                )[0, ..., 0]
                 crystals = np.maximum(crystals, length * needles * grove)
         return 0.38 + 0.3 * veil + np.minimum(0.4, 2.5 * crystals)
 
@@ -64,7 +81,9 @@ def fog(images: np.ndarray, severity: int, generators: Sequence[np.random.Genera
     return to_uint8((unit + thickness * layers) * brightest / (brightest + thickness))
 
 
-def brightness(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
+def brightness(
+    images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
     """HSV's value raised; hue and saturation stay. A grey image's value is the grey."""
     added = parameters("brightness", severity, images)
     unit = to_unit(images)
@@ -82,7 +101,9 @@ def _layers(draw, images: np.ndarray, generators: Sequence[np.random.Generator])
     shape = (round(height / scale(images)), round(width / scale(images)))
     drawn = (Image.fromarray(draw(shape, generator).astype(np.float32)) for generator in generators)
     # Pillow's bilinear filter widens as it shrinks an image, and so takes means.
-    return np.stack([np.asarray(layer.resize((width, height), Image.Resampling.BILINEAR)) for layer in drawn])[..., None]
+    return np.stack(
+        [np.asarray(layer.resize((width, height), Image.Resampling.BILINEAR)) for layer in drawn]
+    )[..., None]
 
 
 def _fractal(shape: tuple[int, int], decay: float, generator: np.random.Generator) -> np.ndarray:

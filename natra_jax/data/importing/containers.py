@@ -1,0 +1,225 @@
+"""Files and archives as they were published, read without trust: within bounds, and nothing of an archive written to disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.types import UserError
+
+
+class Container(NamedTuple):
+    """A folder, zip or tar, open for reading in any order."""
+
+    path: Path
+    members: Mapping[
+        str, tuple[int, ...]
+    ]  # name with '/' -> (size, checksum if it has one); hidden files are left out
+    read: Callable[[str], bytes]  # raises Corrupt
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Container]:
+    """The files in path. Raises UserError if it cannot be read as a folder, .zip or uncompressed .tar."""
+    with contextlib.ExitStack() as stack:
+        if path.is_dir():
+            yield _folder(path)
+        elif path.suffix.lower() == ".zip":
+            yield _zip(path, stack)
+        else:
+            yield _tar(path, stack)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Says in one line why path cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+        raise UserError(
+            f"{where}: cannot be read ({error.strerror or error}): check what it is, its permissions and its disk"
+        ) from error
+
+
+def whole(path: Path, most: int = MOST_BYTES) -> bytes:
+    """A file's bytes. Raises UserError if there are more than `most`, or if it cannot be read."""
+    with reading(path), path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise UserError(f"{path}: is larger than {most} bytes: it is not what its name says")
+    return data
+
+
+def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number from 1, words) of a table's lines that are not empty."""
+    try:
+        lines = whole(path).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start})"
+        ) from error
+    for number, line in enumerate(lines, start=1):
+        if words := line.split():
+            yield number, words
+
+
+def look(directories: Sequence[Path], names: Sequence[str]) -> Path | None:
+    """The first of the names that is in one of the directories."""
+    for directory in directories:
+        for name in names:
+            with reading(directory / name):
+                if (directory / name).exists():
+                    return directory / name
+    return None
+
+
+def require(source: Path, path: Path | None, what: str, whence: str) -> Path:
+    """path, unless there is none. what: the file and where it was looked for. whence: whom it is had from."""
+    if path is None:
+        verb = "holds no" if source.exists() else "does not exist, and should hold"
+        raise UserError(f"--source={source}: {verb} {what}: had from {whence}")
+    return path
+
+
+def by_basename(container: Container, suffixes: Sequence[str]) -> dict[str, str]:
+    """{file name: its name in the container} of the files with such suffixes. Raises UserError where two have the same."""
+    found: dict[str, str] = {}
+    for name in container.members:
+        base = name.rsplit("/", 1)[-1]
+        if base.lower().endswith(tuple(suffixes)):
+            if base in found:
+                raise UserError(
+                    f"{container.path}: holds {base} twice, as {found[base]} and {name}: remove one"
+                )
+            found[base] = name
+    return found
+
+
+def _visible(name: str) -> bool:
+    """Not a hidden file, nor one of those that macOS adds to archives."""
+    return not any(
+        part.startswith(".") and part not in (".", "..") or part == "__MACOSX"
+        for part in name.split("/")
+    )
+
+
+def _listed(
+    path: Path, members: Iterator[tuple[str, tuple[int, ...]]]
+) -> dict[str, tuple[int, ...]]:
+    listed: dict[str, tuple[int, ...]] = {}
+    for name, stamp in members:
+        if name in listed:
+            raise UserError(f"{path}: holds {name} twice: it is damaged")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{path}: the file name {ascii(name)} is not in UTF-8: rename it"
+            ) from error
+        if _visible(name):
+            listed[name] = stamp
+    return listed
+
+
+def _bounded(file: IO[bytes]) -> bytes:
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise Corrupt(f"more than {MOST_BYTES} bytes")
+    return data
+
+
+def _folder(path: Path) -> Container:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    def files() -> Iterator[tuple[str, tuple[int, ...]]]:
+        seen: set[tuple[int, int]] = set()
+        for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
+            subdirectories[:] = sorted(name for name in subdirectories if _visible(name))
+            facts = os.stat(directory)
+            if (facts.st_dev, facts.st_ino) in seen:
+                raise UserError(
+                    f"{directory}: is a link to a folder that is in {path} too: remove one of them"
+                )
+            seen.add((facts.st_dev, facts.st_ino))
+            for name in names:
+                file = Path(directory, name)
+                if _visible(name) and stat.S_ISREG((facts := file.stat()).st_mode):
+                    yield file.relative_to(path).as_posix(), (facts.st_size,)
+
+    def read(name: str) -> bytes:
+        with reading(path / name), (path / name).open("rb") as file:
+            return _bounded(file)
+
+    with reading(path):
+        return Container(path, _listed(path, files()), read)
+
+
+def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
+    try:
+        with reading(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UserError(f"{path}: is no whole zip archive ({error}): download it again") from error
+    infos = [
+        info
+        for info in archive.infolist()
+        if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
+    ]
+    if locked := next((info for info in infos if info.flag_bits & 1), None):
+        raise UserError(
+            f"{path}: {locked.filename} is encrypted: unpack the archive and name the folder"
+        )
+
+    def read(name: str) -> bytes:
+        try:
+            with archive.open(name) as file:
+                return _bounded(file)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise Corrupt(f"{error or 'ends too early'}") from error
+        except OSError as error:
+            if error.errno is None:  # a decompressor's
+                raise Corrupt(str(error)) from error
+            with reading(path):
+                raise
+
+    return Container(
+        path, _listed(path, ((info.filename, (info.file_size, info.CRC)) for info in infos)), read
+    )
+
+
+def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
+    try:
+        with reading(path):
+            archive = stack.enter_context(tarfile.TarFile(path))
+            # links lead elsewhere, and are not followed
+            infos = {
+                info.name.removeprefix("./"): info
+                for info in archive
+                if info.isreg() and not info.issparse()
+            }
+    except tarfile.TarError as error:
+        raise UserError(
+            f"{path}: is no whole uncompressed tar archive ({error}): download it again, or unpack it and name the folder"
+        ) from error
+
+    def read(name: str) -> bytes:
+        with reading(path):
+            try:
+                with archive.extractfile(infos[name]) as file:
+                    return _bounded(file)
+            except tarfile.TarError as error:
+                raise Corrupt(str(error)) from error
+
+    return Container(
+        path, _listed(path, ((name, (info.size,)) for name, info in infos.items())), read
+    )

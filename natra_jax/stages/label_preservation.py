@@ -1,0 +1,59 @@
+"""Piece evaluate/directions: how often random moves along the chosen directions keep the label, as the independent judge sees it.
+
+For evaluation alone: nothing that training reads depends on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from etils import epath
+
+from natra_jax.evaluation.benchmark import predict
+from natra_jax.evaluation.records import write_records
+from natra_jax.latents.screening import draws
+from natra_jax.stages import data, encode, evaluate, judge, screen
+from natra_jax.stages.context import Context
+
+NAME = "directions"
+
+
+def run(context: Context, directory: epath.Path) -> None:
+    """label_read: the share of validation images that the judge reads as labelled when they are encoded and decoded.
+
+    label_kept: of these the share that it still does once they are moved at random within natra.epsilon_max. image_moved: the root
+    mean square change of the pixels, images in [-1, 1].
+    """
+    config, space = context.config, screen.space(context)
+    judge_fn = evaluate.logits(context, judge.load(context))
+    record, records = evaluate.recorder(context, directory, NAME, 0), []
+    for name in data.info(context).splits:
+        if not name.startswith("val"):
+            continue
+        split = data.varied(context, name)
+        codes, index = encode.encode_images(context, split.image), np.arange(len(split.label))
+        read, still_read, squares = [], [], []
+        settings = {
+            "epsilon": config.natra.epsilon_max,
+            "seed": config.screening.seed,
+            "batch_size": config.eval.batch_size,
+        }
+        for at, still, moved in draws(space, codes, index=index, **settings):
+            read.append(predict(judge_fn, still, len(still)) == split.label[at])
+            still_read.append(predict(judge_fn, moved, len(moved)) == split.label[at])
+            squares.append(np.square(moved - still).mean((1, 2, 3)))
+        right, kept = np.concatenate(read), np.concatenate(still_read)
+        before, change = (
+            record(name, "label_read", right),
+            float(np.sqrt(np.concatenate(squares).mean())),
+        )
+        records += [
+            before,
+            before._replace(metric="image_moved", value=change, low=None, high=None),
+        ]
+        if right.any():
+            after = record(name, "label_kept", kept[right])
+            records.append(after)
+            context.log(
+                f"evaluate: moved at random, {after.value:.1%} of the {after.n} images of {name} that can be read keep their label"
+            )
+    write_records(directory / "records.jsonl", records)

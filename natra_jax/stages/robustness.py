@@ -1,0 +1,150 @@
+"""Stage evaluate, thoroughly (eval.thorough): the figures that take long, beside those of `evaluate`.
+
+latent_worst         still right under every one of several attacks in the training Space (cross entropy, margin, random search)
+latent_other_worst   the same along directions outside of it, where there are any: attacking along the training directions alone would
+                     be circular
+pixel_worst          the same in pixels, by Auto-PGD on the cross entropy, the logits' ratio and the margin
+corruption_NAME      accuracy on the test images under one of 15 common corruptions, mean over its five severities
+*_random_only, *_zero_gradient, *_not_rising   signs of masked gradients, see `natra_jax.evaluation.robustness`
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from natra_jax import attacks
+from natra_jax.data import to_float
+from natra_jax.evaluation import corruptions
+from natra_jax.evaluation.benchmark import LogitsFn, predict
+from natra_jax.evaluation.records import write_records
+from natra_jax.evaluation.robustness import worst_case
+from natra_jax.latents.directions import outside
+from natra_jax.methods import Latent, natra
+from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, train
+from natra_jax.stages.context import Context
+from natra_jax.types import Record
+from natra_jax.weights.generator_config import has_generator
+
+_SPLIT, _SEVERITIES = "test_iid", (1, 2, 3, 4, 5)
+
+
+class _Target(NamedTuple):
+    """Where classifiers are attacked, and how."""
+
+    space: attacks.Space
+    origin: np.ndarray  # [N, ...], codes or images
+    epsilon: float
+    searches: dict[str, attacks.Attack]  # the loss of each
+
+
+def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
+    """Writes the figures of one trained classifier into directory/records.jsonl."""
+    branches = evaluate.branches(context, train.load(context, method, seed), method)
+    recorders = {name: evaluate.recorder(context, directory, name, seed) for name in branches}
+    targets, records = _targets(context), []
+    for name, logits_fn in branches.items():
+        records += _worst_cases(context, targets, logits_fn, recorders[name], seed)
+    records += _corrupted(context, branches, recorders)
+    write_records(directory / "records.jsonl", records)
+    worst = ", ".join(
+        f"{r.metric} {r.value:.3f}"
+        for r in records
+        if r.method == method and r.metric.endswith("_worst")
+    )
+    context.log(f"evaluate: {method} seed {seed}, thoroughly: {worst}")
+
+
+def _targets(context: Context) -> dict[str, _Target]:
+    c = context.config.eval
+    in_pixels = dict.fromkeys(_pixel_losses(context), _pixel(c.worst_steps))
+    images = to_float(data.varied(context, _SPLIT).image[:])
+    targets = _latent_targets(context) if has_generator(context.config.generator) else {}
+    return targets | {"pixel": _Target(attacks.linf(), images, c.pixel_epsilon, in_pixels)}
+
+
+def _latent_targets(context: Context) -> dict[str, _Target]:
+    c = context.config
+    split = data.varied(context, _SPLIT)
+    codes = encode.encode_images(context, split.image)
+    latent = Latent(*shift.load(context), screen.load(context))
+    model, _ = encoder.load(context)
+    left_out = outside(
+        np.asarray(model.single(encode.domain_codes(context))), screen.chosen(context)
+    )
+    others = latent._replace(directions=encoder.lifted(context, left_out))
+    along = dict.fromkeys(
+        ("ce", "margin"), evaluate.latent_search(c.eval.worst_steps, c.eval.worst_restarts)
+    )
+    targets = {"latent": _Target(natra.space(c, latent), codes, c.eval.latent_epsilon, along)}
+    if len(others.directions.sigma):
+        targets["latent_other"] = _Target(
+            natra.space(c, others), codes, c.eval.latent_epsilon, along
+        )
+    return targets
+
+
+def _worst_cases(
+    context: Context, targets: dict[str, _Target], logits_fn: LogitsFn, record, seed: int
+) -> list[Record]:
+    c, labels, records = context.config.eval, np.asarray(data.varied(context, _SPLIT).label), []
+    for name, at in targets.items():
+        found = worst_case(
+            at.searches,
+            _random(c.worst_samples),
+            at.space,
+            logits_fn,
+            at.origin,
+            labels,
+            at.epsilon,
+            seed=seed,
+            batch_size=c.batch_size,
+        )
+        worst = record(_SPLIT, f"{name}_worst", ~found.failed)
+        signs = [
+            worst._replace(metric=f"{name}_{sign}", value=value, low=None, high=None)
+            for sign, value in found.warnings.items()
+        ]
+        records += [worst, *signs]
+    return records
+
+
+def _pixel_losses(context: Context) -> tuple[str, ...]:
+    # the logits' ratio needs three classes
+    return ("ce", "margin", "dlr") if data.info(context).num_classes > 2 else ("ce", "margin")
+
+
+def _corrupted(context: Context, branches: dict[str, LogitsFn], recorders) -> list[Record]:
+    split, records = data.varied(context, _SPLIT), []
+    seed, size, index = (
+        context.config.data.seed,
+        context.config.eval.batch_size,
+        np.arange(len(split.label)),
+    )
+    for corruption in corruptions.CORRUPTIONS:
+        right: dict[str, list[np.ndarray]] = {name: [] for name in branches}
+        for severity in _SEVERITIES:
+            images = corruptions.corrupt(split.image[:], corruption, severity, seed, index)
+            for name, logits_fn in branches.items():
+                right[name].append(predict(logits_fn, images, size) == split.label)
+        records += [
+            recorders[name](_SPLIT, f"corruption_{corruption}", np.concatenate(predictions))
+            for name, predictions in right.items()
+        ]
+    return records
+
+
+# The same objects for every classifier, so that each attack is compiled once.
+
+
+@cache
+def _pixel(num_steps: int) -> attacks.Attack:
+    return attacks.auto_pgd(num_steps)
+
+
+@cache
+def _random(num_samples: int) -> attacks.Attack:
+    return attacks.random_search(num_samples)

@@ -1,0 +1,114 @@
+"""Converted generators on disk: a directory of an orbax checkpoint and, written last, generator.json, which says what it is of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import jax
+import numpy as np
+from etils import epath
+
+from natra_jax import orbax_tree
+from natra_jax.generators import build
+from natra_jax.types import Params, UserError
+from natra_jax.weights.families import FAMILIES, Loaded
+
+_CARD, _PARAMS, _FORMAT = "generator.json", "params", 1
+
+
+def is_saved(path: epath.Path) -> bool:
+    """Whether path is a directory that `save` wrote."""
+    return path.is_dir() and (path / _CARD).exists()
+
+
+def save(destination: epath.Path, loaded: Loaded, source: str) -> None:
+    """Writes the generator into a new directory, or an empty one. source: where it is from, for people to read.
+
+    Raises UserError if something is there already, or if it cannot be written; then nothing is left of it.
+    """
+    if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
+        raise UserError(f"{destination}: is there already: name a new directory")
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{destination}: cannot be made ({error.strerror or error}): name another directory"
+        ) from error
+    try:
+        orbax_tree.require_room(destination, loaded.params, "DEST")
+        _write(destination, loaded, source)
+    except BaseException:
+        destination.rmtree()
+        raise
+
+
+def _write(destination: epath.Path, loaded: Loaded, source: str) -> None:
+    try:
+        with orbax_tree.hushed():
+            orbax_tree.save(destination / _PARAMS, loaded.params)
+    except Exception as error:  # orbax and tensorstore raise many types for a disk that fails them
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{destination}: cannot be written ({type(error).__name__}: {reason}): name another directory"
+        ) from error
+    card = {
+        "format": _FORMAT,
+        "family": loaded.family,
+        "arguments": loaded.arguments,
+        "parameters": count(loaded.params),
+        "checksum": checksum(loaded.params),
+        "source": source,
+        "notes": list(loaded.notes),
+    }
+    # last, so that what was interrupted before is not taken for whole
+    (destination / _CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def load(path: epath.Path) -> Loaded:
+    """What `save` wrote. Raises UserError if it is damaged."""
+    try:
+        card = json.loads((path / _CARD).read_text())
+        family, arguments, notes = (
+            card["family"],
+            dict(card["arguments"]),
+            tuple(map(str, card["notes"])),
+        )
+        known, wanted = card["format"] == _FORMAT and family in FAMILIES, str(card["checksum"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path / _CARD}: cannot be read ({type(error).__name__}): convert the checkpoint again"
+        ) from error
+    if not known:
+        raise UserError(
+            f"{path / _CARD}: is of another version of natra_jax: convert the checkpoint again"
+        )
+    try:
+        generator = build(FAMILIES[family].generator, arguments)
+    except UserError as error:
+        raise UserError(f"{path / _CARD}: {error}") from error
+    like, stored = jax.eval_shape(generator.init, jax.random.key(0)), path / _PARAMS
+    orbax_tree.require_same(stored, orbax_tree.stored(stored), like, "generator")
+    params = orbax_tree.load(stored, like)
+    if checksum(params) != wanted:
+        raise UserError(
+            f"{path}: the parameters are not those that were written (checksum): convert the checkpoint again"
+        )
+    return Loaded(family, generator, arguments, params, notes)
+
+
+def count(params: Params) -> int:
+    """Numbers in the tree."""
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
+
+
+def checksum(params: Params) -> str:
+    """SHA-256 over names, shapes and float32 bytes of the tree, 16 hex digits."""
+    digest = hashlib.sha256()
+    for where, leaf in jax.tree.flatten_with_path(params)[0]:
+        array = np.ascontiguousarray(leaf, "<f4")
+        digest.update(
+            f"{jax.tree_util.keystr(where, simple=True, separator='/')} {array.shape}\n".encode()
+        )
+        digest.update(array)
+    return digest.hexdigest()[:16]

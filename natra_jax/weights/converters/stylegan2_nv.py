@@ -1,0 +1,383 @@
+"""NVIDIA's StyleGAN2 checkpoints: the names of its PyTorch programs, and the variables of its TensorFlow ones.
+
+Both have the same numbers but for these: TensorFlow's kernels of up-sampling convolutions are turned by 180 degrees, its styles lack the 1
+that is added to their bias, and its first program embeds labels in another way (`joint_norm`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from natra_jax.types import UserError
+from natra_jax.weights.converters import progressive
+from natra_jax.weights.converters.checkpoint_config import agree, require, setting, size
+from natra_jax.weights.tensors import Converted, Tensors
+
+_FAMILY = "StyleGAN2"
+_MOST_TAPS = 32
+_LARGEST = 1e30  # of a setting: beyond, float32 overflows
+
+
+def recognises(names: set[str]) -> bool:
+    """Whether a state dict's names are this family's."""
+    return {"synthesis.b4.const", "synthesis.b4.conv1.affine.weight"} <= names or {
+        "synthesis/4x4/Const/const",
+        "synthesis/4x4/Conv/mod_weight",
+    } <= names
+
+
+def convert(tensors: Tensors, config: dict) -> Converted:
+    """config: the generator's init_kwargs (PyTorch) or static_kwargs (TensorFlow). Raises UserError for tensors that do not fit."""
+    network = _Network(tensors)
+    for_mapping, for_synthesis = (
+        config if network.tensorflow else _section(config, name)
+        for name in ("mapping_kwargs", "synthesis_kwargs")
+    )
+    require(
+        for_mapping,
+        {"activation": "lrelu", "mapping_nonlinearity": "lrelu", "normalize_latents": True},
+        _FAMILY,
+    )
+    require(for_synthesis, {"activation": "lrelu", "nonlinearity": "lrelu"}, _FAMILY)
+    mapping, sizes = network.mapping()
+    channels = [
+        tensors.shape(network.layer(layer, "bias"), 1)[0]
+        for layer in range(0, network.num_convs, 2)
+    ]
+    synthesis, buffers, rest = network.synthesis(channels, sizes["code_dim"])
+    taps = _taps(
+        network.filter_taps(), setting(for_synthesis, "resample_filter", "resample_kernel")
+    )
+    tensors.close()
+
+    resolution = 4 * 2 ** (len(channels) - 1)
+    sizes_said = {
+        ("img_resolution", "resolution"): resolution,
+        ("img_channels", "num_channels"): rest["img_channels"],
+        ("z_dim", "latent_size"): sizes["z_dim"],
+        ("w_dim", "dlatent_size"): sizes["code_dim"],
+        ("c_dim", "label_size"): sizes["label_dim"],
+    }
+    agree(config, sizes_said)
+    agree(for_mapping, {("num_layers", "mapping_layers"): sizes["mapping_layers"]})
+    if sizes["mapping_layers"] > 1:
+        agree(for_mapping, {("layer_features", "mapping_fmaps"): sizes["mapping_features"]})
+    if sizes["label_dim"] and not sizes["joint_norm"]:
+        agree(for_mapping, {("embed_features", "label_fmaps"): sizes["embed_features"]})
+    agree(
+        for_synthesis, {("architecture",): rest["architecture"], ("use_noise",): rest["use_noise"]}
+    )
+    _agree_on_channels(for_synthesis, channels, network.tensorflow)
+
+    low = size(for_synthesis, "num_fp16_res") or 0
+    note = f"NVIDIA's program computes its {low} highest resolutions in float16 on a GPU; here dtype says in what, float32 by default"
+    arguments = {
+        "resolution": resolution,
+        "channels": channels,
+        **sizes,
+        **rest,
+        "lr_mul": _positive(for_mapping, "lr_multiplier", "mapping_lrmul") or 0.01,
+        "conv_clamp": _positive(for_synthesis, "conv_clamp"),
+        "resample_filter": taps,
+        **({"low_precision_resolutions": low} if low else {}),
+    }
+    return Converted(
+        arguments,
+        {"mapping": mapping, "synthesis": synthesis, "buffers": buffers},
+        (note,) if low else (),
+    )
+
+
+def factor(kernel: np.ndarray, name: str) -> list[float]:
+    """The taps t of a filter [n, n] that is a multiple of outer(t, t), or [n]; whole numbers where they can be.
+
+    Raises UserError, naming it, for a filter that is not of this form, or of very many taps.
+    """
+    taps = kernel.sum(1) if kernel.ndim == 2 else kernel
+    total = taps.sum()
+    if (
+        taps.ndim != 1
+        or not 1 <= len(taps) <= _MOST_TAPS
+        or not abs(total) > 1e-6
+        or kernel.shape not in (taps.shape, taps.shape * 2)
+    ):
+        raise UserError(
+            f"{name} is {list(kernel.shape)}, expected a filter of at most {_MOST_TAPS} taps along both sides"
+        )
+    taps = taps.astype(np.float64) / total
+    if (
+        kernel.ndim == 2
+        and np.abs(np.outer(taps, taps) - kernel / total).max() > 1e-5 * np.abs(taps).max()
+    ):
+        raise UserError(
+            f"{name} is not the same filter along both sides: a StyleGAN2 with such a filter is not supported"
+        )
+    whole = taps / np.abs(taps[np.abs(taps) > 1e-6]).min()
+    if np.abs(whole).max() < 1000 and np.allclose(whole, whole.round(), rtol=0, atol=1e-4):
+        return [int(tap) for tap in whole.round()]
+    return taps.tolist()
+
+
+def one_filter(tensors: Tensors, names: Sequence[str]) -> list[float] | None:
+    """The taps of the filters of these names; None if there are none. Raises UserError if they differ."""
+    found = {name: factor(tensors.take(name), name) for name in names}
+    for name, taps in found.items():
+        if taps != found[names[0]]:
+            raise UserError(
+                f"{name} is another filter than {names[0]}: a StyleGAN2 of several is not supported"
+            )
+    return found[names[0]] if names else None
+
+
+def _section(config: dict, name: str) -> dict:
+    section = config.get(name)
+    if section is not None and not isinstance(section, dict):
+        raise UserError(
+            f"the checkpoint's setting {name} is of type {type(section).__name__}: the checkpoint is damaged"
+        )
+    return section or {}
+
+
+def _positive(config: dict, *names: str) -> float | None:
+    value = setting(config, *names)
+    if value is not None and (type(value) not in (int, float) or not 0 < value < _LARGEST):
+        raise UserError(
+            f"the checkpoint's setting {names[0]} is {str(value)[:20]}, expected a positive number: it is damaged"
+        )
+    return value
+
+
+def _taps(found: list[float] | None, said: object) -> list[float]:
+    """Of the tensors, or else of the setting, or else NVIDIA's default. Raises UserError if the setting is no filter, or another one."""
+    if said is None:
+        return found or [1, 3, 3, 1]
+    if (
+        not isinstance(said, list)
+        or not 1 <= len(said) <= _MOST_TAPS
+        or not all(abs(tap) < _LARGEST for tap in said)
+        or sum(said) == 0
+    ):
+        raise UserError(
+            f"the checkpoint's resampling filter must be at most {_MOST_TAPS} numbers: it is damaged"
+        )
+    if found and (
+        len(found) != len(said)
+        or not np.allclose(np.divide(found, sum(found)), np.divide(said, sum(said)), atol=1e-4)
+    ):
+        raise UserError(
+            f"the checkpoint's setting resample_filter is {said}, but its tensors say {found}: it is damaged"
+        )
+    return found or said
+
+
+def _agree_on_channels(config: dict, channels: list[int], tensorflow: bool) -> None:
+    """Raises UserError if the channels that the setting tells, proportional to 1 / pixels up to a maximum, are not the tensors'."""
+    names = ("fmap_base", "fmap_max") if tensorflow else ("channel_base", "channel_max")
+    if all(config.get(name) is None for name in names) or setting(config, "fmap_decay") not in (
+        None,
+        1,
+    ):
+        return
+    base, most = size(config, names[0]), size(config, names[1])
+    base = 32768 if base is None else base * (2 if tensorflow else 1)
+    said = [
+        max(1, min(base // (4 * 2**level), 512 if most is None else most))
+        for level in range(len(channels))
+    ]
+    if said != channels:
+        raise UserError(
+            f"the checkpoint's settings {' and '.join(names)} say channels {said}, but its tensors {channels}: it is damaged"
+        )
+
+
+class _Network:
+    """The parts of one checkpoint, in either lineage's names."""
+
+    def __init__(self, tensors: Tensors):
+        self.tensors, self.tensorflow = tensors, "synthesis/4x4/Const/const" in tensors
+        pattern = r"synthesis/(\d{1,5})x\d+/.*" if self.tensorflow else r"synthesis\.b(\d{1,5})\..*"
+        resolution = progressive.highest(tensors.names(), pattern)
+        levels = resolution.bit_length() - 2
+        progressive.require_blocks(levels, _FAMILY)
+        if resolution != 2 * 2**levels:
+            raise UserError(
+                f"the highest resolution among the tensors is {resolution} px, no power of two: the checkpoint is damaged"
+            )
+        self.num_convs = 2 * levels - 1
+
+    def layer(self, layer: int, what: str) -> str:
+        """The name of a tensor of convolution `layer`."""
+        pixels = 4 * 2 ** ((layer + 1) // 2)
+        if self.tensorflow:
+            return self.block(
+                pixels, "Conv" if layer == 0 else ("Conv1", "Conv0_up")[layer % 2], what
+            )
+        return self.block(pixels, f"conv{1 - layer % 2}", what)
+
+    def block(self, pixels: int, part: str, what: str) -> str:
+        if self.tensorflow:
+            renamed = {"affine.weight": "mod_weight", "affine.bias": "mod_bias"}.get(what, what)
+            return f"synthesis/{pixels}x{pixels}/{part}/{renamed}"
+        return f"synthesis.b{pixels}.{part}.{what}"
+
+    def mapping(self) -> tuple[dict, dict]:
+        """(parameters, arguments that they tell)."""
+        tensors = self.tensors
+        prefix, end = ("mapping/Dense", "/") if self.tensorflow else ("mapping.fc", ".")
+        depth = (
+            progressive.highest(
+                tensors.names(), prefix.replace(".", r"\.") + r"(\d{1,4})[./]weight"
+            )
+            + 1
+        )
+        widths = [
+            tensors.shape(f"{prefix}{index}{end}bias", 1)[0] for index in range(max(1, depth))
+        ]
+        first = tensors.shape(f"{prefix}0{end}weight")
+        inputs = first[0 if self.tensorflow else -1] if len(first) == 2 else 0
+        embed, joint = self._embed()
+        label_dim, embed_features = embed["kernel"].shape if embed else (0, 0)
+        if inputs - embed_features < 1 or (embed and 0 in embed["kernel"].shape):
+            raise UserError(
+                f"{prefix}0{end}weight is {list(first)}, too small for a code with its label: the checkpoint is damaged"
+            )
+        layers, hidden = [], [widths[0]] * (depth - 1)
+        for index, (fed, width) in enumerate(
+            zip([inputs, *hidden], [*hidden, widths[-1]], strict=True)
+        ):
+            kernel = progressive.dense(
+                tensors, f"{prefix}{index}{end}weight", fed, width, self.tensorflow
+            )
+            layers.append(
+                {"kernel": kernel, "bias": tensors.take(f"{prefix}{index}{end}bias", width)}
+            )
+        params = {
+            "layers": layers,
+            "mean": tensors.take("dlatent_avg" if self.tensorflow else "mapping.w_avg", widths[-1]),
+        }
+        sizes = {
+            "z_dim": inputs - embed_features,
+            "code_dim": widths[-1],
+            "label_dim": label_dim,
+            "mapping_layers": depth,
+        }
+        sizes |= {
+            "mapping_features": widths[0],
+            "embed_features": embed_features or None,
+            "joint_norm": joint,
+        }
+        return params | ({"embed": embed} if embed else {}), sizes
+
+    def _embed(self) -> tuple[dict | None, bool]:
+        """(the label's embedding, whether it is normalised together with z)."""
+        tensors = self.tensors
+        if self.tensorflow and "mapping/LabelConcat/weight" in tensors:
+            return {"kernel": tensors.take("mapping/LabelConcat/weight", None, None)}, True
+        prefix = "mapping/LabelEmbed/" if self.tensorflow else "mapping.embed."
+        if f"{prefix}weight" not in tensors:
+            return None, False
+        features = tensors.shape(f"{prefix}bias", 1)[0]
+        kernel = tensors.take(
+            f"{prefix}weight", *((None, features) if self.tensorflow else (features, None))
+        )
+        return {
+            "kernel": kernel if self.tensorflow else kernel.T,
+            "bias": tensors.take(f"{prefix}bias", features),
+        }, False
+
+    def synthesis(self, channels: list[int], code_dim: int) -> tuple[dict, dict, dict]:
+        """(parameters, buffers, arguments that they tell)."""
+        tensors, levels = self.tensors, len(channels)
+        rgb, shortcut = ("ToRGB", "Skip") if self.tensorflow else ("torgb", "skip")
+        pixels = [4 * 2**level for level in range(levels)]
+        if self.block(4, rgb, "bias") in tensors:
+            architecture = "skip"
+        else:
+            architecture = "resnet" if self.block(8, shortcut, "weight") in tensors else "orig"
+        use_noise = self.layer(0, "noise_strength") in tensors
+        const = "synthesis/4x4/Const/const" if self.tensorflow else "synthesis.b4.const"
+        const = tensors.take(const, *((1,) if self.tensorflow else ()), channels[0], 4, 4).reshape(
+            channels[0], 4, 4
+        )
+        img_channels = tensors.shape(self.block(pixels[-1], rgb, "bias"), 1)[0]
+        params = {"constant": const.transpose(1, 2, 0), "convs": [], "rgbs": []}
+        noises = []
+        for layer in range(self.num_convs):
+            fed, width, side = (
+                channels[layer // 2],
+                channels[(layer + 1) // 2],
+                pixels[(layer + 1) // 2],
+            )
+            kernel = progressive.kernel(
+                tensors, self.layer(layer, "weight"), 3, fed, width, self.tensorflow
+            )
+            if self.tensorflow and layer % 2:
+                kernel = kernel[::-1, ::-1]
+            conv = {"kernel": kernel, "bias": tensors.take(self.layer(layer, "bias"), width)}
+            conv["affine"] = self._affine(
+                self.layer(layer, "affine.weight"), self.layer(layer, "affine.bias"), code_dim, fed
+            )
+            if use_noise:
+                conv["noise_strength"] = tensors.take(self.layer(layer, "noise_strength")).reshape(
+                    ()
+                )
+                name = (
+                    f"synthesis/noise{layer}"
+                    if self.tensorflow
+                    else self.layer(layer, "noise_const")
+                )
+                noises.append(
+                    tensors.take(name, *((1, 1) if self.tensorflow else ()), side, side).reshape(
+                        side, side
+                    )
+                )
+            params["convs"].append(conv)
+        for side, fed in list(zip(pixels, channels, strict=True))[
+            0 if architecture == "skip" else -1 :
+        ]:
+            kernel = progressive.kernel(
+                tensors, self.block(side, rgb, "weight"), 1, fed, img_channels, self.tensorflow
+            )[0, 0]
+            affine = self._affine(
+                self.block(side, rgb, "affine.weight"),
+                self.block(side, rgb, "affine.bias"),
+                code_dim,
+                fed,
+            )
+            bias = tensors.take(self.block(side, rgb, "bias"), img_channels)
+            params["rgbs"].append({"kernel": kernel, "bias": bias, "affine": affine})
+        if architecture == "resnet":
+            between = zip(pixels[1:], channels[:-1], channels[1:], strict=True)
+            params["shortcuts"] = [
+                {
+                    "kernel": progressive.kernel(
+                        tensors,
+                        self.block(side, shortcut, "weight"),
+                        1,
+                        fed,
+                        width,
+                        self.tensorflow,
+                    )[0, 0]
+                }
+                for side, fed, width in between
+            ]
+        tensors.drop(lambda name: self.tensorflow and name.split("/")[-1] == "lod")
+        found = {"img_channels": img_channels, "architecture": architecture, "use_noise": use_noise}
+        return params, {"noise": noises} if use_noise else {}, found
+
+    def _affine(self, weight: str, bias: str, code_dim: int, width: int) -> dict:
+        kernel = progressive.dense(self.tensors, weight, code_dim, width, self.tensorflow)
+        return {
+            "kernel": kernel,
+            "bias": self.tensors.take(bias, width) + np.float32(self.tensorflow),
+        }
+
+    def filter_taps(self) -> list[float] | None:
+        """Of PyTorch's buffers; None where there are none."""
+        # a convolution that keeps the resolution has a filter too, NVIDIA's default whatever the others are, and no use for it
+        filters = {name for name in self.tensors.names() if name.endswith(".resample_filter")}
+        unused = {name for name in filters if name.endswith(".conv1.resample_filter")}
+        self.tensors.drop(unused.__contains__)
+        return one_filter(self.tensors, sorted(filters - unused))

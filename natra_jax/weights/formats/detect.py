@@ -1,0 +1,165 @@
+"""Reads anybody's checkpoint into plain arrays. What a file is, is told from what it holds and never from its name; nothing in it is run.
+
+checkpoint = read("ffhq.pkl")
+checkpoint.tensors  # {name: array}
+checkpoint.config  # the constructor arguments that the file carries, or None
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+from pathlib import Path
+
+from natra_jax.types import UserError
+from natra_jax.weights.formats import (
+    huggingface,
+    npz,
+    nvidia_tensorflow,
+    nvidia_torch,
+    safetensors,
+    state_dict,
+    torch_save,
+)
+from natra_jax.weights.formats.bounded import Bounded, require_plausible, shown
+from natra_jax.weights.formats.pickle_origin import lineage
+from natra_jax.weights.tensors import Checkpoint
+
+_KNOWN = (
+    "known are PyTorch's .pt and .pth, NVIDIA's .pkl, .npz, .safetensors and Hugging Face folders"
+)
+# What is often found in a checkpoint's place: its first bytes, what it is, what to do.
+_OTHERS = (
+    (
+        rb"version https://git-lfs",
+        "a git-LFS pointer, not the checkpoint itself",
+        "run `git lfs pull` where it lies, or download it again",
+    ),
+    (
+        rb"(?i)\s*<(!doctype|html|head|body|!--)",
+        "a web page",
+        "the download gave a page in place of the file: download the file itself",
+    ),
+    (
+        rb"\s*<",
+        "a text in XML or HTML",
+        "the download gave a message in place of the file: download the file itself",
+    ),
+    (
+        rb"\s*[{\[]",
+        "a JSON text, no weights",
+        "give the file of the weights, or the folder that has both",
+    ),
+    (
+        rb"[\t\n\r\x20-\x7e]+\Z",
+        "a text",
+        "the download may have given a message in place of the file: read it, and download the file itself",
+    ),
+    (rb"\x93NUMPY", "a single NumPy array without a name", "save all arrays by name in an .npz"),
+    (rb"\x89HDF\r\n", "an HDF5 file, as Keras saves", "save its arrays by name in an .npz"),
+    (
+        rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd",
+        "a packed file",
+        "unpack it and give what was in it",
+    ),
+    (rb".{257}ustar", "a tar archive", "unpack it and give what was in it"),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", "an image", "give the checkpoint's file"),
+)
+
+
+def read(path: str | os.PathLike) -> Checkpoint:
+    """The tensors and the configuration in the checkpoint file or Hugging Face folder at path.
+
+    Formats: torch.save's, zipped or from before PyTorch 1.6; NVIDIA's pickles of PyTorch and of TensorFlow networks; .npz;
+    .safetensors; folders of config.json and weights.
+
+    Raises UserError, one line that begins with the path, if nothing can be read there, if it is none of these, or if it is damaged or
+    malicious.
+    """
+    name = os.fspath(path)
+    try:
+        if "://" in name:
+            raise UserError(f"{name}: is not on this machine: copy it here first")
+        path = Path(name).expanduser()
+        return huggingface.read(path, read_file) if path.is_dir() else read_file(path)
+    except UserError as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            said if said.startswith((name, str(path))) else f"{name}: {said}"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"{name}: cannot be read ({error.strerror or error}): check that it is there and that you may read it"
+        ) from error
+    except MemoryError as error:
+        raise UserError(
+            f"{name}: needs more memory than there is: read it on a larger machine"
+        ) from error
+
+
+def read_file(path: Path) -> Checkpoint:
+    """As `read`, of a file alone. Raises OSError, too."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind):
+        raise UserError(f"{path}: is no regular file")
+    with path.open("rb") as opened:
+        checkpoint = _read(Bounded(opened), path)
+    if not checkpoint.tensors:
+        raise UserError(f"{path}: holds no tensors: give a checkpoint with weights")
+    # many tensors can be views of the same few values
+    require_plausible(
+        sum(array.nbytes for array in checkpoint.tensors.values()), path.stat().st_size, path
+    )
+    for name in checkpoint.tensors:
+        if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= 500):
+            raise UserError(
+                f"{path}: names a tensor {shown(name)}, which no network does: it is damaged or was tampered with"
+            )
+    return checkpoint
+
+
+def _read(file: Bounded, path: Path) -> Checkpoint:
+    head = file.read(512)
+    file.seek(0)
+    if not head:
+        raise UserError(f"{path}: is empty: get it again")
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        return _read_zip(file, path)
+    if head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return _read_pickle(file, path)
+    if head[4:9] == b"\0\0\0\0{":  # behind eight bytes of length
+        return safetensors.read(file, path)
+    for magic, what, advice in _OTHERS:
+        if re.match(magic, head.removeprefix(codecs.BOM_UTF8), re.DOTALL):
+            raise UserError(f"{path}: is {what}: {advice}")
+    raise UserError(f"{path}: is of no format known here, or damaged at its start: {_KNOWN}")
+
+
+def _read_zip(file: Bounded, path: Path) -> Checkpoint:
+    archive = npz.open_zip(file, path)
+    names = archive.namelist()
+    if any(re.fullmatch(r"([^/]*/)?data\.pkl", name) for name in names):
+        file.seek(0)
+        return state_dict.select(torch_save.read_zip(file, path), path)
+    if npz.is_npz(archive):
+        return npz.read(file, path)
+    held = f"holds {shown(names[0])}" if names else "holds nothing"
+    raise UserError(
+        f"{path}: is a zip archive of neither PyTorch nor NumPy ({held}): unpack it and give the checkpoint in it"
+    )
+
+
+def _read_pickle(file: Bounded, path: Path) -> Checkpoint:
+    whose, seen = lineage(file)
+    file.seek(0)
+    match whose:
+        case "legacy":
+            return state_dict.select(torch_save.read_legacy(file, path), path)
+        case "pytorch":
+            return nvidia_torch.read(file, path)
+        case "tensorflow":
+            return nvidia_tensorflow.read(file, path)
+    named = f"names {', '.join(map(shown, seen[:3]))}" if seen else "names no class at all"
+    raise UserError(f"{path}: is a pickle of no network known here ({named}), or damaged: {_KNOWN}")

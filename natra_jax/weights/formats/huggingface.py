@@ -1,0 +1,88 @@
+"""Hugging Face folders: config.json beside the weights, in one file or in shards that an index names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from natra_jax.types import UserError
+from natra_jax.weights.formats.bounded import json_object, shown
+from natra_jax.weights.tensors import Checkpoint
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # what both hold is taken from the first
+_MAX_JSON = 2**25  # bytes
+
+
+def read(folder: Path, read_file: Callable[[Path], Checkpoint]) -> Checkpoint:
+    """The folder's tensors, and its config.json as their config. read_file: (path) -> what a weights file holds, in any format.
+
+    Raises UserError if config.json or the weights are missing, if an index does not agree with its shards, or if a file leads out of
+    the folder. A snapshot in Hugging Face's own cache may lead to the cache's blobs.
+    """
+    if not (folder / "config.json").exists():
+        raise UserError(
+            f"{folder}: is a folder without config.json: give a checkpoint file, or a folder as Hugging Face has it"
+        )
+    config = _json(folder, "config.json")
+    for name in _WEIGHTS:
+        if (folder / name).exists():
+            return Checkpoint(read_file(_inside(folder, name)).tensors, config)
+        if (folder / f"{name}.index.json").exists():
+            return Checkpoint(_shards(folder, f"{name}.index.json", read_file), config)
+    raise UserError(f"{folder}: holds neither {' nor '.join(_WEIGHTS)}: get the weights, too")
+
+
+def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -> dict:
+    where = f"{folder / index}"
+    wanted = _json(folder, index).get("weight_map")
+    if (
+        not isinstance(wanted, dict)
+        or not wanted
+        or not all(isinstance(name, str) for name in wanted.values())
+    ):
+        raise UserError(
+            f"{where}: its weight_map has to name a file for each tensor: the index is damaged"
+        )
+    paths = {name: _inside(folder, name) for name in sorted(set(wanted.values()))}
+    tensors = {}
+    for name, path in paths.items():
+        there = read_file(path).tensors
+        expected = {tensor for tensor, shard in wanted.items() if shard == name}
+        if differing := sorted(expected ^ set(there)):
+            what = "lacks" if differing[0] in expected else "holds, unlike the index,"
+            raise UserError(
+                f"{where}: {shown(name)} {what} {shown(differing[0])}: index and shards are of different checkpoints"
+            )
+        tensors |= there
+    return tensors
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file of that name in the folder. Raises UserError if it is not there, or not within the folder."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise UserError(
+            f"{folder}: names a file {shown(name)}, which leads out of the folder: it was tampered with"
+        )
+    root = folder.resolve()
+    within = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
+    path = folder / name
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # a RuntimeError where links go round in a circle
+        raise UserError(f"{folder}: {shown(name)} is missing: get it, too") from error
+    if not any(target.is_relative_to(directory) for directory in within):
+        raise UserError(
+            f"{folder}: {shown(name)} is a link that leads out of the folder: put the file itself there"
+        )
+    if not target.is_file():
+        raise UserError(f"{folder}: {shown(name)} is no file")
+    return path
+
+
+def _json(folder: Path, name: str) -> dict:
+    path = _inside(folder, name)
+    if path.stat().st_size > _MAX_JSON:
+        raise UserError(
+            f"{path}: has over {_MAX_JSON} bytes, more than any such file: get it again"
+        )
+    return json_object(path.read_bytes(), f"{path}: this")

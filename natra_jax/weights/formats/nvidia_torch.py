@@ -1,0 +1,134 @@
+"""NVIDIA's .pkl files of PyTorch networks (stylegan2-ada-pytorch), read without PyTorch and without the source code that they carry.
+
+    checkpoint = read(file, path)
+    checkpoint.tensors  # those of G_ema, under their state-dict names: 'mapping.fc0.weight', 'synthesis.b4.const'
+    checkpoint.config  # what the generator was made with: {"z_dim": 512, "img_resolution": 256, ...}
+
+Such a file is a pickle of {'G', 'D', 'G_ema', 'augment_pipe', 'training_set_kwargs'}. Each network is an object that NVIDIA's
+torch_utils.persistence would make by running the module source that stands beside its state; here the state alone is kept. The values of
+tensors are streams of torch.save within the pickle, which are read by the same rules.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from natra_jax.weights.formats import torch_save
+from natra_jax.weights.formats.bounded import Bounded, shown
+from natra_jax.weights.formats.pickle_globals import (
+    Instance,
+    containers,
+    empty_dict,
+    numpy_arrays,
+    once,
+)
+from natra_jax.weights.formats.restricted_unpickler import (
+    Global,
+    Globals,
+    Unreadable,
+    load,
+    malformed,
+    naming,
+)
+from natra_jax.weights.formats.state_dict import Named, plain
+from natra_jax.weights.tensors import Checkpoint
+
+_CHOSEN = "G_ema"
+_PERSISTENT = "torch_utils.persistence", "_reconstruct_persistent_obj"
+_STORAGE = "torch.storage", "_load_from_bytes"
+
+
+def read(file: BinaryIO, path: PurePath) -> Checkpoint:
+    """The tensors of G_ema and the arguments that it was made with. file: seekable, read from its start. path: for messages alone.
+
+    Raises UserError if the file is damaged or malicious, or has no G_ema.
+    """
+    with naming(path):
+        saved = load(Bounded(file), _globals())
+        if type(saved) is not dict or not isinstance(saved.get(_CHOSEN), Instance):
+            there = type(saved) is dict and _CHOSEN in saved
+            raise Unreadable(
+                f"{'has an empty' if there else 'has no'} {_CHOSEN}, the generator to use: give a network snapshot or its final .pkl"
+            )
+        state = saved[_CHOSEN].state
+        arguments, named = state.get("_init_args", ()), state.get("_init_kwargs", {})
+        if type(named) is not dict or type(arguments) not in (tuple, list):
+            raise malformed(f"what {_CHOSEN} was made with")
+        if arguments:
+            raise Unreadable(
+                f"has arguments without names in {_CHOSEN}: save it as NVIDIA's training does, with all of them named"
+            )
+        return Checkpoint(_tensors(saved[_CHOSEN]), plain(named, f"what {_CHOSEN} was made with"))
+
+
+def _globals() -> Globals:
+    return {
+        **containers(),
+        **numpy_arrays(),
+        **torch_save.tensors(),
+        ("dnnlib.util", "EasyDict"): empty_dict("dnnlib.util.EasyDict"),
+        _PERSISTENT: Global(".".join(_PERSISTENT), _persistent),
+        _STORAGE: Global(".".join(_STORAGE), _storages()),
+    }
+
+
+def _persistent(arguments: tuple) -> Instance:
+    match arguments:
+        case (dict() as meta,):
+            name, state = meta.get("class_name"), meta.get("state")
+            if isinstance(name, str) and type(state) is dict:
+                return Instance(name[:100], state)
+    raise malformed("a network")
+
+
+def _storages():
+    @once
+    def parsed(data: bytes) -> torch_save.Storage:
+        return torch_save.load_legacy(Bounded(io.BytesIO(data)), torch_save.storages())
+
+    def storage(arguments: tuple) -> torch_save.Storage:
+        match arguments:
+            case (bytes() as data,):
+                found = parsed(data)
+                if isinstance(found, torch_save.Storage):
+                    return found
+        raise malformed("a storage")
+
+    return storage
+
+
+def _tensors(network: Instance) -> dict[str, np.ndarray]:
+    """Of the network and the modules in it, by their state-dict names."""
+    found = Named()
+
+    def collect(module: Any, prefix: str) -> None:
+        if not isinstance(module, Instance):
+            raise malformed(f"the network's part {shown(prefix)}")
+        parameters, buffers, modules = (
+            _entries(module, kind) for kind in ("_parameters", "_buffers", "_modules")
+        )
+        found.enter(prefix, len(parameters) + len(buffers) + len(modules))
+        for name, value in (*parameters.items(), *buffers.items()):
+            if isinstance(name, str) and isinstance(value, np.ndarray):
+                found.add(prefix + name, value)
+            elif value is not None:  # None: such as no bias
+                raise malformed(f"a tensor of the network's part {shown(prefix)}")
+        for name, inner in modules.items():
+            if not isinstance(name, str):
+                raise malformed(f"the network's part {shown(prefix)}")
+            if inner is not None:
+                collect(inner, f"{prefix}{name}.")
+
+    collect(network, "")
+    return found.tensors
+
+
+def _entries(module: Instance, kind: str) -> dict:
+    found = module.state.get(kind, {})
+    if type(found) is not dict:
+        raise malformed(f"a network's {kind}")
+    return found

@@ -1,0 +1,194 @@
+"""What stands in for the globals that checkpoints name besides tensors: Python's containers, objects of foreign classes, NumPy's arrays.
+
+Each call of `containers` and the others gives new ones, for one file. None of them does more than to keep what it is given, or to copy
+what it is given once; all check their arguments, which may be anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from natra_jax.weights.formats.bounded import num_bytes
+from natra_jax.weights.formats.restricted_unpickler import Global, Stateful, key, malformed
+
+_DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
+
+
+@dataclass(eq=False)
+class Instance(Stateful):
+    """An object of a foreign class: the class's name, and the attributes that the stream gives it."""
+
+    name: str
+    state: dict | None = None
+
+    def build(self, state: Any) -> None:
+        """state: the attributes as a dict."""
+        if type(state) is not dict:
+            raise malformed(self.name)
+        self.state = state
+
+
+@dataclass(eq=False)
+class PickledDtype(Stateful):
+    """A NumPy type of numbers or truth values."""
+
+    code: str  # 'f4'
+    order: str = "="
+
+    def build(self, state: Any) -> None:
+        """state: as NumPy has written it since 2006; the byte order is what counts in it."""
+        match state:
+            case (int(), str() as order, *_) if order in ("<", ">", "=", "|"):
+                self.order = order
+            case _:
+                raise malformed("a NumPy type")
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.code).newbyteorder(self.order)
+
+
+@dataclass(eq=False)
+class PickledArray(Stateful):
+    """A NumPy array, which comes with its state."""
+
+    array: np.ndarray | None = None
+
+    def build(self, state: Any) -> None:
+        """state: (version, shape, type, whether in Fortran order, the bytes)."""
+        match state:
+            case (
+                int(),
+                tuple() as shape,
+                PickledDtype() as kind,
+                bool() as fortran,
+                bytes() as data,
+            ):
+                self.array = _array(shape, kind.dtype, data, "F" if fortran else "C")
+            case _:
+                raise malformed("a NumPy array")
+
+
+def once(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """make, called once for each object, so that a stream which names a large object many times over does not make many of it."""
+    made: dict[int, tuple[Any, Any]] = {}
+
+    def result(argument: Any) -> Any:
+        if id(argument) not in made:
+            made[id(argument)] = (
+                argument,
+                make(argument),
+            )  # with the argument, so that its id stays its own
+        return made[id(argument)][1]
+
+    return result
+
+
+def containers() -> dict[tuple[str, str], Global]:
+    """OrderedDicts, which become dicts; sets, which become lists; bytes as protocol 2 has them."""
+    as_dict, as_bytes = once(_as_dict), once(_as_bytes)
+
+    def ordered_dict(arguments: tuple) -> dict:
+        match arguments:
+            case ():
+                return {}
+            case (list() as items,):  # Python 2's way
+                return as_dict(items)
+        raise malformed("an OrderedDict")
+
+    def set_(arguments: tuple) -> list:
+        match arguments:
+            case (list() as items,):
+                return items
+        raise malformed("a set")
+
+    def encode(arguments: tuple) -> bytes:
+        match arguments:
+            case (str() as text, str() as encoding) if encoding == "latin1":
+                return as_bytes(text)
+        raise malformed("a string of bytes")
+
+    return {
+        ("collections", "OrderedDict"): Global("collections.OrderedDict", ordered_dict),
+        ("builtins", "set"): Global("builtins.set", set_),
+        ("__builtin__", "set"): Global(
+            "builtins.set", set_
+        ),  # Python 2's name, which protocol 2 keeps
+        ("_codecs", "encode"): Global("_codecs.encode", encode),
+    }
+
+
+def empty_dict(name: str) -> Global:
+    """For a subclass of dict: a dict, which the stream then fills."""
+    return Global(name, _without_arguments(name, dict))
+
+
+def instance(name: str) -> Global:
+    """For a class whose objects a stream makes without arguments and then gives their attributes."""
+    return Global(name, _without_arguments(name, lambda: Instance(name)))
+
+
+def numpy_arrays() -> dict[tuple[str, str], Global]:
+    """NumPy's types, scalars (which become NumPy scalars) and arrays (`PickledArray`s), under the names of NumPy 1 and 2."""
+
+    def dtype(arguments: tuple) -> PickledDtype:
+        match arguments:
+            case (str() as code, *_) if code in _DTYPES:
+                return PickledDtype(code)
+        raise malformed("a NumPy type other than of numbers")
+
+    def scalar(arguments: tuple) -> np.generic:
+        match arguments:
+            case (PickledDtype() as kind, bytes() as data):
+                return _array((), kind.dtype, data, "C")[()]
+        raise malformed("a NumPy number")
+
+    def reconstruct(arguments: tuple) -> PickledArray:
+        match arguments:
+            case (Global(name="numpy.ndarray"), *_):
+                return PickledArray()
+        raise malformed("a NumPy array")
+
+    found = {
+        ("numpy", "dtype"): Global("numpy.dtype", dtype),
+        ("numpy", "ndarray"): Global("numpy.ndarray"),
+    }
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        found[module, "scalar"] = Global(f"{module}.scalar", scalar)
+        found[module, "_reconstruct"] = Global(f"{module}._reconstruct", reconstruct)
+    return found
+
+
+def _without_arguments(name: str, make: Callable[[], Any]) -> Callable[[tuple], Any]:
+    def made(arguments: tuple) -> Any:
+        if arguments:
+            raise malformed(name)
+        return make()
+
+    return made
+
+
+def _as_dict(items: list) -> dict:
+    if not all(type(item) in (list, tuple) and len(item) == 2 for item in items):
+        raise malformed("an OrderedDict")
+    return {key(name): value for name, value in items}
+
+
+def _as_bytes(text: str) -> bytes:
+    try:
+        return text.encode("latin1")
+    except UnicodeEncodeError as error:
+        raise malformed("a string of bytes") from error
+
+
+def _array(shape: tuple, dtype: np.dtype, data: bytes, order: str) -> np.ndarray:
+    """A view of the data."""
+    if not all(type(side) is int for side in shape) or num_bytes(shape, dtype.itemsize) != len(
+        data
+    ):
+        raise malformed("a NumPy array")
+    return np.ndarray(shape, dtype, data, order=order)

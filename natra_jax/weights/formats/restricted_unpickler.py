@@ -1,0 +1,285 @@
+"""An unpickler that can run nothing: checkpoints of PyTorch and of TensorFlow networks are pickles, and a pickle is a program.
+
+    names = {("collections", "OrderedDict"): Global("collections.OrderedDict", make)}
+    with naming(path):
+        found = load(Bounded(file), names)
+
+Python's own unpicklers, in C and in Python, import what a stream names and set attributes on what they find; a subclass can only close
+the doors that it knows of. This one has no doors. It knows the instructions that protocols 2 to 5 use for containers, numbers, texts and
+bytes, and makes lists, dicts, tuples and these. A global is a `Global` out of a table given to `load`, or an error; calling it calls a
+function of ours, which checks its arguments; only what is `Stateful` takes a state. All else (extension codes, INST, OBJ, DUP, the text
+instructions of protocols 0 and 1, buffers out of band) is refused.
+
+What a small file could make large is bounded: a length is read only if so much is left of the file; there are at most MAX_OPCODES
+instructions; whole numbers have at most 128 bits; keys are texts, bytes and whole numbers of 64 bits (a tuple that holds itself over and
+over takes for ever to hash); sets are kept as lists. So the objects take a small multiple of the file and some 100 MB.
+What comes out may still contain itself: walk it with a bound, and neither compare nor print it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from natra_jax.types import UserError
+from natra_jax.weights.formats.bounded import shown
+
+MAX_OPCODES = 2**20  # the checkpoint of a large network with its optimizers has less than a tenth
+_MAX_NAME = 200  # bytes of a global's module, and of its name
+_FIXED = {
+    pickle.PROTO: "<B",
+    pickle.FRAME: "<Q",
+    pickle.BININT: "<i",
+    pickle.BININT1: "<B",
+    pickle.BININT2: "<H",
+    pickle.BINFLOAT: ">d",
+    pickle.BINPUT: "<B",
+    pickle.LONG_BINPUT: "<I",
+    pickle.BINGET: "<B",
+    pickle.LONG_BINGET: "<I",
+}
+_COUNTED = {  # by a number of this form, which stands before the data
+    pickle.SHORT_BINBYTES: "<B",
+    pickle.BINBYTES: "<I",
+    pickle.BINBYTES8: "<Q",
+    pickle.SHORT_BINUNICODE: "<B",
+    pickle.BINUNICODE: "<I",
+    pickle.BINUNICODE8: "<Q",
+    pickle.SHORT_BINSTRING: "<B",
+    pickle.BINSTRING: "<I",
+    pickle.LONG1: "<B",
+}
+_BYTES = {pickle.SHORT_BINBYTES, pickle.BINBYTES, pickle.BINBYTES8}
+_PYTHON_2 = {pickle.SHORT_BINSTRING, pickle.BINSTRING}
+_CONSTANTS = {
+    pickle.NONE: None,
+    pickle.NEWTRUE: True,
+    pickle.NEWFALSE: False,
+    pickle.EMPTY_TUPLE: (),
+}
+_TUPLES = {pickle.TUPLE1: 1, pickle.TUPLE2: 2, pickle.TUPLE3: 3}
+
+
+class Unreadable(Exception):
+    """What is wrong with a stream, in one line; `naming` says of which file."""
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Turns Unreadable into a UserError that begins with the path."""
+    try:
+        yield
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def malformed(what: str) -> Unreadable:
+    """To be raised where a part of a stream is not as its writer would have written it."""
+    return Unreadable(
+        f"{what} in it is not as it should be: it is damaged or was tampered with, get it again"
+    )
+
+
+class Stateful:
+    """A base for stand-ins that a stream may give a state."""
+
+    def build(self, state: Any) -> None:
+        """Takes the state, which may be anything. Raises Unreadable if it is none of such an object."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Global:
+    """What a stream gets for a global that it names."""
+
+    name: str
+    make: Callable[[tuple], Any] | None = (
+        None  # (arguments, of any number and type) -> what calling it gives; None: it is not called
+    )
+    value: Any = None  # what it stands for where it is an argument
+
+
+Globals = Mapping[tuple[str, str], Global]  # by module and name
+
+
+def take(file: BinaryIO, count: int) -> bytes:
+    """The next bytes. Raises Unreadable if there are not so many. file: an untrusted.Bounded, so that no more is allocated than is left."""
+    data = file.read(count)
+    if len(data) != count:
+        raise Unreadable("ends in the middle: it is cut off or damaged, get it again")
+    return data
+
+
+def key(value: Any) -> str | bytes | int | None:
+    """value, if it may be a dict's key. Raises Unreadable for all that could be slow to hash, or cannot be hashed."""
+    if type(value) in (str, bytes, bool, type(None)) or (type(value) is int and abs(value) < 2**63):
+        return value
+    raise malformed("a dict's key")
+
+
+def load(file: BinaryIO, names: Globals, persistent: Callable[[Any], Any] | None = None) -> Any:
+    """The object of the pickle that begins where the file stands, which then stands behind it.
+
+    file: an untrusted.Bounded. persistent: (id, of any type) -> what the stream means by it; None if it is to have no such ids.
+    Raises Unreadable for all that is none of what is described above.
+    """
+    machine = _Machine(file, names, persistent)
+    for _ in range(MAX_OPCODES):
+        code = take(file, 1)
+        if code == pickle.STOP:
+            return machine.pop()
+        machine.step(code)
+    raise Unreadable(
+        f"has more than {MAX_OPCODES} instructions, which no checkpoint needs: it is damaged or was tampered with"
+    )
+
+
+class _Machine:
+    def __init__(self, file: BinaryIO, names: Globals, persistent: Callable[[Any], Any] | None):
+        self._file, self._names, self._persistent = file, names, persistent
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def step(self, code: bytes) -> None:
+        """The instruction with that code; what it takes follows in the file."""
+        operand = self._operand(code)
+        match code:
+            case pickle.PROTO | pickle.FRAME:
+                if code == pickle.PROTO and operand > 5:
+                    raise Unreadable(f"is of pickle protocol {operand}: save it with protocol 4")
+            case pickle.BINPUT | pickle.LONG_BINPUT:
+                self._memo[operand] = self._top()
+            case pickle.MEMOIZE:
+                self._memo[len(self._memo)] = self._top()
+            case pickle.BINGET | pickle.LONG_BINGET:
+                if operand not in self._memo:
+                    raise malformed("a reference in the pickle")
+                self._stack.append(self._memo[operand])
+            case _ if code in _FIXED or code in _COUNTED:
+                self._stack.append(operand)
+            case _ if code in _CONSTANTS:
+                self._stack.append(_CONSTANTS[code])
+            case pickle.EMPTY_LIST | pickle.EMPTY_SET:
+                self._stack.append([])
+            case pickle.EMPTY_DICT:
+                self._stack.append({})
+            case pickle.MARK:
+                self._marks.append(len(self._stack))
+            case pickle.TUPLE:
+                self._stack.append(tuple(self._popped()))
+            case _ if code in _TUPLES:
+                self._stack.append(tuple([self.pop() for _ in range(_TUPLES[code])][::-1]))
+            case pickle.APPEND:
+                self._extend([self.pop()])
+            case pickle.APPENDS | pickle.ADDITEMS:
+                self._extend(self._popped())
+            case pickle.SETITEM:
+                self._update([self.pop(), self.pop()][::-1])
+            case pickle.SETITEMS:
+                self._update(self._popped())
+            case pickle.GLOBAL:
+                self._stack.append(self._global(self._line(), self._line()))
+            case pickle.STACK_GLOBAL:
+                name, module = self.pop(), self.pop()
+                self._stack.append(self._global(module, name))
+            case pickle.REDUCE | pickle.NEWOBJ:
+                self._call()
+            case pickle.BUILD:
+                self._build(self.pop())
+            case pickle.BINPERSID:
+                if self._persistent is None:
+                    raise malformed("a reference out of the pickle")
+                self._stack.append(self._persistent(self.pop()))
+            case _:
+                raise Unreadable(
+                    f"has the instruction {code.hex()} where no checkpoint has it: it is damaged or was tampered with"
+                )
+
+    def pop(self) -> Any:
+        """The last value since the last mark."""
+        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+            raise malformed("the pickle")
+        return self._stack.pop()
+
+    def _top(self) -> Any:
+        value = self.pop()
+        self._stack.append(value)
+        return value
+
+    def _popped(self) -> list:
+        """All values since the last mark, and with them the mark."""
+        if not self._marks:
+            raise malformed("the pickle")
+        mark = self._marks.pop()
+        values = self._stack[mark:]
+        del self._stack[mark:]
+        return values
+
+    def _operand(self, code: bytes) -> Any:
+        if form := _FIXED.get(code):
+            return struct.unpack(form, take(self._file, struct.calcsize(form)))[0]
+        if not (form := _COUNTED.get(code)):
+            return None
+        data = take(self._file, struct.unpack(form, take(self._file, struct.calcsize(form)))[0])
+        if code in _BYTES:
+            return data
+        if code in _PYTHON_2:
+            return data.decode("latin1")
+        if code == pickle.LONG1:
+            if len(data) > 16:
+                raise malformed("a whole number")
+            return int.from_bytes(data, "little", signed=True)
+        try:
+            return data.decode("utf-8", "surrogatepass")  # as pickle writes any str
+        except UnicodeDecodeError as error:
+            raise malformed("a text") from error
+
+    def _line(self) -> str:
+        line = self._file.readline(_MAX_NAME)
+        if not line.endswith(b"\n"):
+            raise malformed("a global's name")
+        return line[:-1].decode("utf-8", "replace")
+
+    def _extend(self, values: list) -> None:
+        found = self._top()
+        if type(found) is not list:
+            raise malformed("a list")
+        found.extend(values)
+
+    def _update(self, values: list) -> None:
+        found = self._top()
+        if type(found) is not dict or len(values) % 2:
+            raise malformed("a dict")
+        found.update(
+            {key(name): value for name, value in zip(values[::2], values[1::2], strict=True)}
+        )
+
+    def _global(self, module: Any, name: Any) -> Global:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise malformed("a global's name")
+        if (module, name) not in self._names:
+            raise Unreadable(
+                f"asks for {shown(module[:99] + '.' + name[:99])}, which a checkpoint of plain tensors does not need and which is not run: "
+                "save the state_dict alone"
+            )
+        return self._names[module, name]
+
+    def _call(self) -> None:
+        arguments, called = self.pop(), self.pop()
+        if not isinstance(called, Global) or called.make is None or type(arguments) is not tuple:
+            raise malformed(f"a call of {called.name}" if isinstance(called, Global) else "a call")
+        self._stack.append(called.make(arguments))
+
+    def _build(self, state: Any) -> None:
+        target = self._top()
+        if isinstance(target, Stateful):
+            target.build(state)
+        elif (
+            type(target) is not dict or type(state) is not dict
+        ):  # an OrderedDict's attributes, of which no tensor depends
+            raise malformed("an object's state")
