@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
                 "test_share": 0.2,
                 "min_per_class": 0,  # images to train on; classes of fewer are left out, 0 takes one without any for a mistake
                 "max_per_class": 0,  # images of a split, drawn by seed, where there are more; 0: all
+                "held_out": 1000,  # images of val_iid that generator, encoder and shift are measured on, drawn by data.seed; 0: all
                 "unlabelled": "",  # folder of images without labels, or of tfds another split: generator and classifiers see them too
                 "covers": (),  # names of the classes whose images the generator makes; () all: others are trained on as they are
                 "decoded_gigabytes": 2.0,  # of a split, up to which images are kept decoded; larger ones are decoded when they are read

@@ -172,7 +172,7 @@ def validate(config: ConfigDict, device_count: int) -> Generator | None:
         "directions.seed", "judge.seed", "natra.kappa", "advmix.epsilon", "advmix.num_steps", "augment.crop", "augment.brightness",
         "augment.contrast", "augment.saturation", "augment.hue", "augment.cutout", "advbn.num_steps", "advbn.step_size", "advbn.epsilon",
         "advbn.momentum", "advbn.weight_decay", "eval.pixel_epsilon", "export.epsilon", "encoder.gamma_adversarial", "shift.steps",
-        "shift.seed", "encode.refine_steps", "encode.gamma_domain", "data.workers", "data.min_per_class", "data.max_per_class",
+        "shift.seed", "encode.refine_steps", "encode.gamma_domain", "data.workers", "data.min_per_class", "data.max_per_class", "data.held_out",
         "data.decoded_gigabytes", "eval.examples", "train.steps",
     ]  # fmt: skip
     for name in counts:
