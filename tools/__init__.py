@@ -1,0 +1,1 @@
+"""Scripts about this repository; natra_jax itself needs none of them."""
