@@ -39,7 +39,8 @@ def require_room(directory: epath.Path, tree: Any, choice: str) -> None:
         if free < needed:
             room = f"{needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
             raise UserError(
-                f"{directory}: a checkpoint needs {room}: free some space, or choose another {choice}"
+                f"{directory}: a checkpoint needs {room}: free some space, or choose another "
+                f"{choice}"
             )
 
 
@@ -122,5 +123,6 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 def _damaged(path: epath.Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:200]
     return UserError(
-        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged or incomplete"
+        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged "
+        "or incomplete"
     )

@@ -31,7 +31,8 @@ def load(path: epath.Path, like: Any) -> Any:
     if set(names) != set(loaded):
         odd = sorted(set(names) ^ set(loaded))[0]
         raise UserError(
-            f"{path}: holds other arrays than expected, {odd} for one: it belongs to another configuration"
+            f"{path}: holds other arrays than expected, {odd} for one: it belongs to another "
+            "configuration"
         )
     for name, (_, leaf) in zip(names, leaves, strict=True):
         if loaded[name].shape != leaf.shape or loaded[name].dtype != leaf.dtype:

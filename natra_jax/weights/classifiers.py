@@ -32,7 +32,8 @@ def load(path: str | os.PathLike, name: str) -> Converted:
         if not family.recognises(names):
             some = ", ".join(sorted(names)[:3]) or "none at all"
             raise UserError(
-                f"its tensors ({some}, ...) are no {family.NAME}'s, with the names that torchvision gives them"
+                f"its tensors ({some}, ...) are no {family.NAME}'s, with the names that "
+                "torchvision gives them"
             )
         return family.convert(Tensors(checkpoint.tensors, family.NAME), checkpoint.config or {})
     except UserError as error:

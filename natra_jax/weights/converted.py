@@ -50,7 +50,8 @@ def _write(destination: epath.Path, loaded: Loaded, source: str) -> None:
     except Exception as error:  # orbax and tensorstore raise many types for a disk that fails them
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{destination}: cannot be written ({type(error).__name__}: {reason}): name another directory"
+            f"{destination}: cannot be written ({type(error).__name__}: {reason}): name another "
+            "directory"
         ) from error
     card = {
         "format": _FORMAT,
@@ -92,7 +93,8 @@ def load(path: epath.Path) -> Loaded:
     params = orbax_tree.load(stored, like)
     if checksum(params) != wanted:
         raise UserError(
-            f"{path}: the parameters are not those that were written (checksum): convert the checkpoint again"
+            f"{path}: the parameters are not those that were written (checksum): convert the "
+            "checkpoint again"
         )
     return Loaded(family, generator, arguments, params, notes)
 

@@ -106,7 +106,8 @@ def _recognise(names: set[str]) -> str:
     for network in CLASSIFIERS.values():
         if network.recognises(names):
             raise UserError(
-                f"the tensors are a {network.NAME}'s, no generator's: config fields train.init_from and encoder.perceptual_weights take it"
+                f"the tensors are a {network.NAME}'s, no generator's: config fields "
+                "train.init_from and encoder.perceptual_weights take it"
             )
     some = ", ".join(sorted(names)[:3]) or "none at all"
     raise UserError(
@@ -127,5 +128,6 @@ def _require_fit(generator: Generator, params: Params) -> None:
     for name in sorted(there.keys() | expected.keys()):
         if there.get(name) != expected.get(name):
             raise UserError(
-                f"the tensors disagree with each other: {name} would be {there.get(name)}, expected {expected.get(name)}"
+                f"the tensors disagree with each other: {name} would be {there.get(name)}, "
+                f"expected {expected.get(name)}"
             )

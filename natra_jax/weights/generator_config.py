@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -23,27 +25,52 @@ FIELDS = (
 
 
 def from_config(c: ConfigDict) -> Loaded:
-    """c: the section generator. Raises UserError, naming the field, if its checkpoint cannot be used or does not go with the others."""
+    """Return what the config's section generator names, read from its checkpoint.
+
+    Raises UserError, naming the field, if the checkpoint cannot be used or does not go with the
+    section's other fields.
+    """
+    loaded = read(c)
+    generator, arguments = with_options(c, loaded.function, loaded.arguments)
+    return loaded._replace(generator=generator, arguments=arguments)
+
+
+def read(c: ConfigDict) -> Loaded:
+    """Read the checkpoint that the config's section generator names.
+
+    Raises UserError, naming the field, if that cannot be done.
+    """
     try:
-        loaded = find(c.weights, c.family)
+        return find(c.weights, c.family)
     except UserError as error:
         raise UserError(f"config field generator.weights: {error}") from error
+
+
+def with_options(
+    c: ConfigDict, function: str, arguments: Mapping[str, Any]
+) -> tuple[Generator, dict[str, Any]]:
+    """Build the generator of a checkpoint with the section's truncation and dtype.
+
+    Returns (generator, the arguments that its function was called with). Raises UserError, naming
+    the field, for an option that the function does not take or that it refuses.
+    """
     wanted = {
         "truncation": c.truncation or None,
         "dtype": c.dtype if c.dtype != "float32" else None,
     }
-    taken = inspect.signature(GENERATORS[loaded.function]).parameters
-    arguments = dict(loaded.arguments)
+    taken = inspect.signature(GENERATORS[function]).parameters
+    chosen = dict(arguments)
     for name, value in wanted.items():
         if value is None:
             continue
         if name not in taken:
             raise UserError(
-                f"config field generator.{name} is {value!r}: a {loaded.function}, which {c.weights} holds, has none: leave it out"
+                f"config field generator.{name} is {value!r}: a {function}, which {c.weights} "
+                "holds, has none: leave it out"
             )
-        arguments[name] = value
+        chosen[name] = value
     try:
-        return loaded._replace(generator=build(loaded.function, arguments), arguments=arguments)
+        return build(function, chosen), chosen
     except UserError as error:
         raise UserError(f"config fields of generator: {error}") from error
 

@@ -46,7 +46,8 @@ class Tensors:
         if rank is not None and (len(shape) != rank or 0 in shape):
             sides = "one side" if rank == 1 else f"{rank} sides"
             raise UserError(
-                f"{name} is {list(shape)}, expected {sides}: this is no {self._family} checkpoint, or a damaged one"
+                f"{name} is {list(shape)}, expected {sides}: this is no {self._family} checkpoint, "
+                "or a damaged one"
             )
         return shape
 
@@ -59,7 +60,8 @@ class Tensors:
         ):
             wanted = ", ".join("any" if side is None else str(side) for side in shape)
             raise UserError(
-                f"{name} is {list(array.shape)}, expected [{wanted}]: this is no {self._family} checkpoint, or a damaged one"
+                f"{name} is {list(array.shape)}, expected [{wanted}]: this is no {self._family} "
+                "checkpoint, or a damaged one"
             )
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise UserError(f"{name} is of type {array.dtype}, expected numbers")

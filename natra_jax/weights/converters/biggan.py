@@ -108,7 +108,8 @@ def _check_z(config: dict, chunk: int, slots: int, hierarchical: bool) -> None:
     if hierarchical and config.get("dim_z") is not None:
         if common.whole(config, "dim_z", 1) // slots != chunk:
             raise UserError(
-                f"config: dim_z does not agree with the tensors, by which it is {chunk * slots} or little more"
+                f"config: dim_z does not agree with the tensors, by which it is {chunk * slots} or "
+                "little more"
             )
     else:
         agree(config, {("dim_z",): chunk})
@@ -166,7 +167,8 @@ class Source:
             asked = {int(part) for part in found.split("_")}
             if {at for at in asked if 4 < at <= resolution} != set(attention):
                 raise UserError(
-                    f"config: G_attn does not agree with the tensors, which have attention at {attention or 'no resolution'}"
+                    "config: G_attn does not agree with the tensors, which have attention at "
+                    f"{attention or 'no resolution'}"
                 )
 
     def weight(self, name: str, *shape: int | None) -> np.ndarray:

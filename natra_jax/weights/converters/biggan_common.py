@@ -41,7 +41,8 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
     """Raises UserError if what was made of the tensor is not."""
     if not np.isfinite(array).all():
         raise UserError(
-            f"{name} cannot be normalised, its spectral norm or count is as good as zero: the checkpoint is damaged"
+            f"{name} cannot be normalised, its spectral norm or count is as good as zero: the "
+            "checkpoint is damaged"
         )
     return array
 
@@ -64,7 +65,8 @@ def require_filled(tensors: Tensors) -> None:
     """Raises UserError for a tensor without a single number."""
     if empty := [name for name in tensors.names() if 0 in tensors.shape(name)]:
         raise UserError(
-            f"{empty[0]} is {list(tensors.shape(empty[0]))}, it holds nothing: the checkpoint is damaged"
+            f"{empty[0]} is {list(tensors.shape(empty[0]))}, it holds nothing: the checkpoint is "
+            "damaged"
         )
 
 

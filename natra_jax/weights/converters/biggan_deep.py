@@ -28,7 +28,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     count = source.count_blocks(common.MAX_DOUBLINGS * min(depth, 64))
     if count % depth:
         raise UserError(
-            f"{count} blocks are not {depth} at each resolution: config must have the G_depth that the network was trained with"
+            f"{count} blocks are not {depth} at each resolution: config must have the G_depth that "
+            "the network was trained with"
         )
     resolution = 4 * 2 ** (count // depth)
     channels = [tensors.shape("blocks.0.0.conv1.weight", 4)[1]]
@@ -37,7 +38,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     code_dim = tensors.shape("linear.weight", 2)[1]
     if code_dim <= embed_dim:
         raise UserError(
-            f"linear.weight takes {code_dim} numbers, of which shared.weight gives {embed_dim}: none are left for z"
+            f"linear.weight takes {code_dim} numbers, of which shared.weight gives {embed_dim}: "
+            "none are left for z"
         )
     attention = [i + 1 for i in range(count) if source.has_attention(i)]
     source.check_common(

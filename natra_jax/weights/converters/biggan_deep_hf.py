@@ -42,7 +42,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     code_dim = tensors.shape(_stored(tensors, "generator.gen_z"), 2)[1]
     if code_dim <= embed_dim:
         raise UserError(
-            f"generator.gen_z takes {code_dim} numbers, of which embeddings.weight gives {embed_dim}: none are left for z"
+            f"generator.gen_z takes {code_dim} numbers, of which embeddings.weight gives "
+            f"{embed_dim}: none are left for z"
         )
     channels = [tensors.shape(_stored(tensors, f"generator.layers.{blocks[0]}.conv_0"), 4)[1]]
     channels += [
@@ -118,7 +119,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     }
     notes = (
         (
-            f"BatchNorm statistics of {n_stats} truncations are there; the generator is made for truncation {truncation}",
+            f"BatchNorm statistics of {n_stats} truncations are there; the generator is made for "
+            f"truncation {truncation}",
         )
         if n_stats > 1
         else ()
@@ -132,7 +134,8 @@ def _truncation(config: dict) -> float:
         return 1.0
     if type(said) not in (int, float) or not 0 < said <= 1:
         raise UserError(
-            f"the checkpoint's setting truncation is {str(said)[:20]}, expected a number above 0 and at most 1"
+            f"the checkpoint's setting truncation is {str(said)[:20]}, expected a number above 0 "
+            "and at most 1"
         )
     return float(said)
 
@@ -141,7 +144,8 @@ def _upsampling(config: dict, blocks: int) -> list[bool]:
     layers = config.get("layers")
     if layers is None:
         raise UserError(
-            "config.json is needed beside the weights: its `layers` says which blocks upsample, which no tensor shows"
+            "config.json is needed beside the weights: its `layers` says which blocks upsample, "
+            "which no tensor shows"
         )
     if not isinstance(layers, list | tuple) or len(layers) != blocks or not layers:
         raise UserError(
@@ -172,7 +176,8 @@ def _check(config: dict, width: int, channels: list[int]) -> None:
     for layer, before, after in zip(config["layers"], channels[:-1], channels[1:], strict=True):
         if (layer[1] * width, layer[2] * width) != (before, after):
             raise UserError(
-                f"config: layers do not agree with the tensors, by which a block has {before} channels, then {after}"
+                f"config: layers do not agree with the tensors, by which a block has {before} "
+                f"channels, then {after}"
             )
         if after not in (before, before // 2):
             raise UserError(

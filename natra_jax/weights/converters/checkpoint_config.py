@@ -25,7 +25,8 @@ def setting(config: Mapping[str, Any], *names: str) -> Any:
             return value
         if value is not None:
             raise UserError(
-                f"the checkpoint's setting {name} is of type {type(value).__name__}: the checkpoint is damaged"
+                f"the checkpoint's setting {name} is of type {type(value).__name__}: the "
+                "checkpoint is damaged"
             )
     return None
 
@@ -36,7 +37,8 @@ def require(config: Mapping[str, Any], wanted: Mapping[str, Any], family: str) -
         found = setting(config, name)
         if found is not None and not _same(found, value):
             raise UserError(
-                f"the checkpoint's setting {name} is {_shown(found)}: {family} is read with {_shown(value)} alone"
+                f"the checkpoint's setting {name} is {_shown(found)}: {family} is read with "
+                f"{_shown(value)} alone"
             )
 
 
@@ -49,7 +51,8 @@ def agree(config: Mapping[str, Any], found: Mapping[tuple[str, ...], Any]) -> No
         ):
             there = next(name for name in names if config.get(name) is not None)
             raise UserError(
-                f"the checkpoint's setting {there} is {_shown(said)}, but its tensors say {_shown(value)}: it is damaged"
+                f"the checkpoint's setting {there} is {_shown(said)}, but its tensors say "
+                f"{_shown(value)}: it is damaged"
             )
 
 
@@ -58,7 +61,8 @@ def size(config: Mapping[str, Any], *names: str) -> int | None:
     said = setting(config, *names)
     if said is not None and (type(said) is not int or said < 0):
         raise UserError(
-            f"the checkpoint's setting {names[0]} is {_shown(said)}, expected a whole number: it is damaged"
+            f"the checkpoint's setting {names[0]} is {_shown(said)}, expected a whole number: it "
+            "is damaged"
         )
     return said
 

@@ -26,7 +26,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     depth = last // 3 + 1
     if last % 3 or not 2 <= depth <= _MOST_LAYERS:
         raise UserError(
-            f"main.{last}.weight is the last one: DCGAN has 2 to {_MOST_LAYERS} convolutions, three places apart"
+            f"main.{last}.weight is the last one: DCGAN has 2 to {_MOST_LAYERS} convolutions, "
+            "three places apart"
         )
     kernels, norms, statistics, fed = [], [], [], None
     for layer in range(depth):

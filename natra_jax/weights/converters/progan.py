@@ -79,7 +79,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     label_dim = size(config, "label_size") or 0
     if label_dim >= code_dim:
         raise UserError(
-            f"{layer_name(0)}weight takes {code_dim} numbers, too few for label_size {label_dim} and z"
+            f"{layer_name(0)}weight takes {code_dim} numbers, too few for label_size {label_dim} "
+            "and z"
         )
     resolution, z_dim = 4 * 2 ** (blocks - 1), code_dim - label_dim
     agree(

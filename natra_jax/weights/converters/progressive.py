@@ -28,7 +28,8 @@ def require_blocks(blocks: int, family: str) -> None:
     """Raises UserError if no network of the family has as many."""
     if not 2 <= blocks <= _MOST_BLOCKS:
         raise UserError(
-            f"the tensors are of {blocks} resolutions, from 4 px on: {family} has 2 to {_MOST_BLOCKS}"
+            f"the tensors are of {blocks} resolutions, from 4 px on: {family} has 2 to "
+            f"{_MOST_BLOCKS}"
         )
 
 
@@ -36,7 +37,8 @@ def growth(tensors: Tensors, name: str, blocks: int) -> tuple[Growth, tuple[str,
     """How far the network had grown, by its tensor of that name, and a note if there is none. Raises UserError for an impossible value."""
     if name not in tensors:
         return Growth(blocks, 0.0), (
-            "there is no level of detail (lod) in the checkpoint: it is taken as trained to the end",
+            "there is no level of detail (lod) in the checkpoint: it is taken as trained to the "
+            "end",
         )
     value = tensors.take(name)
     if value.size != 1 or not 0 <= value.item() <= blocks - 1:

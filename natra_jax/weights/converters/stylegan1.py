@@ -84,7 +84,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     found = set(tensors.names())
     if _is_style_based_gan(found):
         raise UserError(
-            "style-based-gan-pytorch's StyleGAN has other gains, norms and noise than NVIDIA's: it is not supported"
+            "style-based-gan-pytorch's StyleGAN has other gains, norms and noise than NVIDIA's: it "
+            "is not supported"
         )
     require(config, _WANTED, _FAMILY)
     names, blocks = _names(found)
@@ -97,7 +98,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     style_shape = tensors.shape(names.of_layer(0, "style.weight"))
     if len(style_shape) != 2:
         raise UserError(
-            f"{names.of_layer(0, 'style.weight')} is {list(style_shape)}, expected two sides: the checkpoint is damaged"
+            f"{names.of_layer(0, 'style.weight')} is {list(style_shape)}, expected two sides: the "
+            "checkpoint is damaged"
         )
     code_dim = style_shape[0 if names.tensorflow else 1]
 
@@ -145,7 +147,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     fused_scale = "auto" if fused_scale is None else fused_scale
     if type(fused_scale) not in (bool, str) or fused_scale not in _FUSED_FROM:
         raise UserError(
-            f"the checkpoint's setting fused_scale is {str(fused_scale)[:20]}, expected 'auto', True or False"
+            f"the checkpoint's setting fused_scale is {str(fused_scale)[:20]}, expected 'auto', "
+            "True or False"
         )
     arguments = {
         "resolution": 4 * 2 ** (blocks - 1),
@@ -210,7 +213,8 @@ def _mapping(tensors: Tensors, config: dict, names: _Names, code_dim: int) -> tu
     z_dim = inputs - (label_dim if label_features is None else label_features)
     if z_dim < 1 or (label_features is not None and 0 in mapping["label"].shape):
         raise UserError(
-            f"{names.dense(0, 'weight')} takes {inputs} numbers, too few for a code with its label: the checkpoint is damaged"
+            f"{names.dense(0, 'weight')} takes {inputs} numbers, too few for a code with its "
+            "label: the checkpoint is damaged"
         )
     sizes = {"z_dim": z_dim, "label_dim": label_dim, "label_features": label_features}
     return mapping, sizes | {"mapping_layers": depth, "mapping_features": widths[0]}
@@ -240,7 +244,8 @@ def _layer(tensors: Tensors, names: _Names, layer: int, channels: list[int], cod
     blur = names.of_layer(layer, "blur.kernel")
     if blur in tensors and np.abs(tensors.take(blur, width, 1, 3, 3) - _BLUR).max() > 1e-6:
         raise UserError(
-            f"{blur} is not [1, 2, 1] along both sides: a StyleGAN with another filter is not supported"
+            f"{blur} is not [1, 2, 1] along both sides: a StyleGAN with another filter is not "
+            "supported"
         )
     return params
 

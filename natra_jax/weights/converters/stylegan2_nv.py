@@ -104,7 +104,8 @@ def factor(kernel: np.ndarray, name: str) -> list[float]:
         or kernel.shape not in (taps.shape, taps.shape * 2)
     ):
         raise UserError(
-            f"{name} is {list(kernel.shape)}, expected a filter of at most {_MOST_TAPS} taps along both sides"
+            f"{name} is {list(kernel.shape)}, expected a filter of at most {_MOST_TAPS} taps along "
+            "both sides"
         )
     taps = taps.astype(np.float64) / total
     if (
@@ -112,7 +113,8 @@ def factor(kernel: np.ndarray, name: str) -> list[float]:
         and np.abs(np.outer(taps, taps) - kernel / total).max() > 1e-5 * np.abs(taps).max()
     ):
         raise UserError(
-            f"{name} is not the same filter along both sides: a StyleGAN2 with such a filter is not supported"
+            f"{name} is not the same filter along both sides: a StyleGAN2 with such a filter is "
+            "not supported"
         )
     whole = taps / np.abs(taps[np.abs(taps) > 1e-6]).min()
     if np.abs(whole).max() < 1000 and np.allclose(whole, whole.round(), rtol=0, atol=1e-4):
@@ -135,7 +137,8 @@ def _section(config: dict, name: str) -> dict:
     section = config.get(name)
     if section is not None and not isinstance(section, dict):
         raise UserError(
-            f"the checkpoint's setting {name} is of type {type(section).__name__}: the checkpoint is damaged"
+            f"the checkpoint's setting {name} is of type {type(section).__name__}: the checkpoint "
+            "is damaged"
         )
     return section or {}
 
@@ -144,7 +147,8 @@ def _positive(config: dict, *names: str) -> float | None:
     value = setting(config, *names)
     if value is not None and (type(value) not in (int, float) or not 0 < value < _LARGEST):
         raise UserError(
-            f"the checkpoint's setting {names[0]} is {str(value)[:20]}, expected a positive number: it is damaged"
+            f"the checkpoint's setting {names[0]} is {str(value)[:20]}, expected a positive "
+            "number: it is damaged"
         )
     return value
 
@@ -160,14 +164,16 @@ def _taps(found: list[float] | None, said: object) -> list[float]:
         or sum(said) == 0
     ):
         raise UserError(
-            f"the checkpoint's resampling filter must be at most {_MOST_TAPS} numbers: it is damaged"
+            f"the checkpoint's resampling filter must be at most {_MOST_TAPS} numbers: it is "
+            "damaged"
         )
     if found and (
         len(found) != len(said)
         or not np.allclose(np.divide(found, sum(found)), np.divide(said, sum(said)), atol=1e-4)
     ):
         raise UserError(
-            f"the checkpoint's setting resample_filter is {said}, but its tensors say {found}: it is damaged"
+            f"the checkpoint's setting resample_filter is {said}, but its tensors say {found}: it "
+            "is damaged"
         )
     return found or said
 
@@ -188,7 +194,8 @@ def _agree_on_channels(config: dict, channels: list[int], tensorflow: bool) -> N
     ]
     if said != channels:
         raise UserError(
-            f"the checkpoint's settings {' and '.join(names)} say channels {said}, but its tensors {channels}: it is damaged"
+            f"the checkpoint's settings {' and '.join(names)} say channels {said}, but its tensors "
+            f"{channels}: it is damaged"
         )
 
 
@@ -203,7 +210,8 @@ class _Network:
         progressive.require_blocks(levels, _FAMILY)
         if resolution != 2 * 2**levels:
             raise UserError(
-                f"the highest resolution among the tensors is {resolution} px, no power of two: the checkpoint is damaged"
+                f"the highest resolution among the tensors is {resolution} px, no power of two: "
+                "the checkpoint is damaged"
             )
         self.num_convs = 2 * levels - 1
 
@@ -241,7 +249,8 @@ class _Network:
         label_dim, embed_features = embed["kernel"].shape if embed else (0, 0)
         if inputs - embed_features < 1 or (embed and 0 in embed["kernel"].shape):
             raise UserError(
-                f"{prefix}0{end}weight is {list(first)}, too small for a code with its label: the checkpoint is damaged"
+                f"{prefix}0{end}weight is {list(first)}, too small for a code with its label: the "
+                "checkpoint is damaged"
             )
         layers, hidden = [], [widths[0]] * (depth - 1)
         for index, (fed, width) in enumerate(

@@ -64,18 +64,21 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         rng = np.random.default_rng(0)
         noises = [rng.standard_normal((side, side), np.float32) for side in sides]
         notes.append(
-            "the checkpoint has no noise maps, being older than they are: those of constant noise are drawn, with a fixed seed"
+            "the checkpoint has no noise maps, being older than they are: those of constant noise "
+            "are drawn, with a fixed seed"
         )
     if "latent_avg" in tensors:
         mean = tensors.take("latent_avg").reshape(-1)
         if mean.shape != (code_dim,):
             raise UserError(
-                f"latent_avg holds {mean.size} numbers, expected {code_dim}: it is of another network"
+                f"latent_avg holds {mean.size} numbers, expected {code_dim}: it is of another "
+                "network"
             )
     else:
         mean = _mean_code(layers)
         notes.append(
-            f"the checkpoint has no mean code (latent_avg): it is taken over {_SAMPLES:,} draws, with a fixed seed"
+            f"the checkpoint has no mean code (latent_avg): it is taken over {_SAMPLES:,} draws, "
+            "with a fixed seed"
         )
     tensors.close()
     agree(
@@ -145,7 +148,8 @@ def _require_gain(tensors: Tensors, names: list[str]) -> None:
         total = float(tensors.take(name).sum())
         if abs(total - 4) > 1e-3:
             raise UserError(
-                f"{name} sums to {total:.4g}, expected 4, the gain of an up-sampling filter: the checkpoint is damaged"
+                f"{name} sums to {total:.4g}, expected 4, the gain of an up-sampling filter: the "
+                "checkpoint is damaged"
             )
 
 

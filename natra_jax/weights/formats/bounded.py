@@ -63,7 +63,8 @@ def require_plausible(total: int, file_bytes: int, path: PurePath) -> None:
     """Raises UserError if a file of file_bytes comes to a total of bytes that weights do not come to: over 256 MiB and over 32 times it."""
     if total > (most := max(_FLOOR, _RATIO * file_bytes)):
         raise UserError(
-            f"{path}: unpacks to {total} bytes, more than the {most} that are plausible for weights in a file of its size"
+            f"{path}: unpacks to {total} bytes, more than the {most} that are plausible for "
+            "weights in a file of its size"
         )
 
 

@@ -55,7 +55,8 @@ _OTHERS = (
     (
         rb"[\t\n\r\x20-\x7e]+\Z",
         "a text",
-        "the download may have given a message in place of the file: read it, and download the file itself",
+        "the download may have given a message in place of the file: read it, and download the "
+        "file itself",
     ),
     (rb"\x93NUMPY", "a single NumPy array without a name", "save all arrays by name in an .npz"),
     (rb"\x89HDF\r\n", "an HDF5 file, as Keras saves", "save its arrays by name in an .npz"),
@@ -91,7 +92,8 @@ def read(path: str | os.PathLike) -> Checkpoint:
         ) from error
     except OSError as error:
         raise UserError(
-            f"{name}: cannot be read ({error.strerror or error}): check that it is there and that you may read it"
+            f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
+            "you may read it"
         ) from error
     except MemoryError as error:
         raise UserError(
@@ -115,7 +117,8 @@ def read_file(path: Path) -> Checkpoint:
     for name in checkpoint.tensors:
         if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= 500):
             raise UserError(
-                f"{path}: names a tensor {shown(name)}, which no network does: it is damaged or was tampered with"
+                f"{path}: names a tensor {shown(name)}, which no network does: it is damaged or "
+                "was tampered with"
             )
     return checkpoint
 
@@ -147,7 +150,8 @@ def _read_zip(file: Bounded, path: Path) -> Checkpoint:
         return npz.read(file, path)
     held = f"holds {shown(names[0])}" if names else "holds nothing"
     raise UserError(
-        f"{path}: is a zip archive of neither PyTorch nor NumPy ({held}): unpack it and give the checkpoint in it"
+        f"{path}: is a zip archive of neither PyTorch nor NumPy ({held}): unpack it and give the "
+        "checkpoint in it"
     )
 
 

@@ -21,7 +21,8 @@ def read(folder: Path, read_file: Callable[[Path], Checkpoint]) -> Checkpoint:
     """
     if not (folder / "config.json").exists():
         raise UserError(
-            f"{folder}: is a folder without config.json: give a checkpoint file, or a folder as Hugging Face has it"
+            f"{folder}: is a folder without config.json: give a checkpoint file, or a folder as "
+            "Hugging Face has it"
         )
     config = _json(folder, "config.json")
     for name in _WEIGHTS:
@@ -51,7 +52,8 @@ def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -
         if differing := sorted(expected ^ set(there)):
             what = "lacks" if differing[0] in expected else "holds, unlike the index,"
             raise UserError(
-                f"{where}: {shown(name)} {what} {shown(differing[0])}: index and shards are of different checkpoints"
+                f"{where}: {shown(name)} {what} {shown(differing[0])}: index and shards are of "
+                "different checkpoints"
             )
         tensors |= there
     return tensors
@@ -61,7 +63,8 @@ def _inside(folder: Path, name: str) -> Path:
     """The file of that name in the folder. Raises UserError if it is not there, or not within the folder."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise UserError(
-            f"{folder}: names a file {shown(name)}, which leads out of the folder: it was tampered with"
+            f"{folder}: names a file {shown(name)}, which leads out of the folder: it was tampered "
+            "with"
         )
     root = folder.resolve()
     within = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
@@ -72,7 +75,8 @@ def _inside(folder: Path, name: str) -> Path:
         raise UserError(f"{folder}: {shown(name)} is missing: get it, too") from error
     if not any(target.is_relative_to(directory) for directory in within):
         raise UserError(
-            f"{folder}: {shown(name)} is a link that leads out of the folder: put the file itself there"
+            f"{folder}: {shown(name)} is a link that leads out of the folder: put the file itself "
+            "there"
         )
     if not target.is_file():
         raise UserError(f"{folder}: {shown(name)} is no file")

@@ -75,7 +75,8 @@ def open_zip(file: BinaryIO, path: PurePath) -> zipfile.ZipFile:
             member.header_offset + 30 + member.compress_size > end
         ):  # 30: a member's own header, without its name
             raise UserError(
-                f"{path}: {shown(member.filename)} overlaps what follows: the archive is damaged or was tampered with"
+                f"{path}: {shown(member.filename)} overlaps what follows: the archive is damaged "
+                "or was tampered with"
             )
     require_plausible(sum(member.file_size for member in members), file.seek(0, 2), path)
     return archive
@@ -93,7 +94,8 @@ def _require_small_directory(file: BinaryIO, path: PurePath) -> None:
             sizes.append(size if size < 2 ** (8 * width) - 1 else 0)
     if max(sizes) > _DIRECTORY:
         raise UserError(
-            f"{path}: its directory of members takes {max(sizes):,} bytes, as no weights' does: it is damaged or was tampered with"
+            f"{path}: its directory of members takes {max(sizes):,} bytes, as no weights' does: it "
+            "is damaged or was tampered with"
         )
     file.seek(0)
 
@@ -102,18 +104,21 @@ def _check_member(member: zipfile.ZipInfo, path: PurePath) -> None:
     name = member.filename
     if member.header_offset < 0:
         raise UserError(
-            f"{path}: {shown(name)} begins before the archive does: it is damaged or was tampered with"
+            f"{path}: {shown(name)} begins before the archive does: it is damaged or was tampered "
+            "with"
         )
     if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
         raise UserError(
-            f"{path}: holds {shown(name)}, a name that leads out of the archive: it was tampered with"
+            f"{path}: holds {shown(name)}, a name that leads out of the archive: it was tampered "
+            "with"
         )
     if member.flag_bits & 1 or member.compress_type not in (
         zipfile.ZIP_STORED,
         zipfile.ZIP_DEFLATED,
     ):
         raise UserError(
-            f"{path}: {shown(name)} is encrypted or packed in a way that no weights are: save it again without"
+            f"{path}: {shown(name)} is encrypted or packed in a way that no weights are: save it "
+            "again without"
         )
     stored = member.compress_type == zipfile.ZIP_STORED
     if (
@@ -122,7 +127,8 @@ def _check_member(member: zipfile.ZipInfo, path: PurePath) -> None:
         else member.file_size > _DEFLATE * member.compress_size
     ):
         raise UserError(
-            f"{path}: {shown(name)} cannot have the size that it declares: the archive is damaged or was tampered with"
+            f"{path}: {shown(name)} cannot have the size that it declares: the archive is damaged "
+            "or was tampered with"
         )
 
 
@@ -149,7 +155,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
         }
         if len(members) != sum(not info.is_dir() for info in archive.infolist()):
             raise UserError(
-                f"{path}: holds an array twice, with .npy and without: the archive is damaged or was tampered with"
+                f"{path}: holds an array twice, with .npy and without: the archive is damaged or "
+                "was tampered with"
             )
         parameters = [name for name in members if name.startswith("p/")]
         if not ("config" in members and parameters):
@@ -159,7 +166,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
         config = _read_array(archive, members["config"], path)
         if config.dtype.kind not in "US" or config.ndim:
             raise UserError(
-                f"{path}: 'config' has to be one text, JSON, but is {config.dtype} of shape {list(config.shape)}"
+                f"{path}: 'config' has to be one text, JSON, but is {config.dtype} of shape "
+                f"{list(config.shape)}"
             )
         text = (
             config.item()
@@ -181,7 +189,8 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: PurePath)
             size = num_bytes(shape, dtype.itemsize)
             if size is None or offset + size != info.file_size:
                 raise UserError(
-                    f"{where} is {list(shape)} of {dtype}, which is not the size it has: the array is damaged"
+                    f"{where} is {list(shape)} of {dtype}, which is not the size it has: the array "
+                    "is damaged"
                 )
             array = np.empty(size, np.uint8)
             done = 0
@@ -230,11 +239,13 @@ def _read_header(member: BinaryIO, where: str) -> tuple[np.dtype, bool, tuple[in
         or not descr.startswith("'")
     ):
         raise UserError(
-            f"{where} has no header of a plain array ({shown(text[:60])}): structured types cannot be read"
+            f"{where} has no header of a plain array ({shown(text[:60])}): structured types cannot "
+            "be read"
         )
     if not _TYPES.fullmatch(descr.strip("'")):
         raise UserError(
-            f"{where} is of type {descr}: only numbers, truth values and text can be read, and no Python objects"
+            f"{where} is of type {descr}: only numbers, truth values and text can be read, and no "
+            "Python objects"
         )
     sides = tuple(int(side) for side in re.findall(r"\d+", shape))
     return np.dtype(descr.strip("'")), order == "True", sides, 8 + width + length

@@ -55,7 +55,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
             or not isinstance(saved[2], Instance)
         ):
             raise Unreadable(
-                "does not hold the three networks (G, D, Gs): give a network snapshot as training saves it"
+                "does not hold the three networks (G, D, Gs): give a network snapshot as training "
+                "saves it"
             )
         return _checkpoint(saved[2])
 
@@ -63,7 +64,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
 def _globals() -> Globals:
     def theano(arguments: tuple) -> None:
         raise Unreadable(
-            "is of ProGAN's first version, for Theano, which is not read: give the network of its TensorFlow version"
+            "is of ProGAN's first version, for Theano, which is not read: give the network of its "
+            "TensorFlow version"
         )
 
     return {

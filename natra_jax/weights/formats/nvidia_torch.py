@@ -52,7 +52,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
         if type(saved) is not dict or not isinstance(saved.get(_CHOSEN), Instance):
             there = type(saved) is dict and _CHOSEN in saved
             raise Unreadable(
-                f"{'has an empty' if there else 'has no'} {_CHOSEN}, the generator to use: give a network snapshot or its final .pkl"
+                f"{'has an empty' if there else 'has no'} {_CHOSEN}, the generator to use: give a "
+                "network snapshot or its final .pkl"
             )
         state = saved[_CHOSEN].state
         arguments, named = state.get("_init_args", ()), state.get("_init_kwargs", {})
@@ -60,7 +61,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
             raise malformed(f"what {_CHOSEN} was made with")
         if arguments:
             raise Unreadable(
-                f"has arguments without names in {_CHOSEN}: save it as NVIDIA's training does, with all of them named"
+                f"has arguments without names in {_CHOSEN}: save it as NVIDIA's training does, "
+                "with all of them named"
             )
         return Checkpoint(_tensors(saved[_CHOSEN]), plain(named, f"what {_CHOSEN} was made with"))
 

@@ -134,7 +134,8 @@ def load(file: BinaryIO, names: Globals, persistent: Callable[[Any], Any] | None
             return machine.pop()
         machine.step(code)
     raise Unreadable(
-        f"has more than {MAX_OPCODES} instructions, which no checkpoint needs: it is damaged or was tampered with"
+        f"has more than {MAX_OPCODES} instructions, which no checkpoint needs: it is damaged or "
+        "was tampered with"
     )
 
 
@@ -197,7 +198,8 @@ class _Machine:
                 self._stack.append(self._persistent(self.pop()))
             case _:
                 raise Unreadable(
-                    f"has the instruction {code.hex()} where no checkpoint has it: it is damaged or was tampered with"
+                    f"has the instruction {code.hex()} where no checkpoint has it: it is damaged "
+                    "or was tampered with"
                 )
 
     def pop(self) -> Any:
@@ -264,7 +266,8 @@ class _Machine:
             raise malformed("a global's name")
         if (module, name) not in self._names:
             raise Unreadable(
-                f"asks for {shown(module[:99] + '.' + name[:99])}, which a checkpoint of plain tensors does not need and which is not run: "
+                f"asks for {shown(module[:99] + '.' + name[:99])}, which a checkpoint of plain "
+                "tensors does not need and which is not run: "
                 "save the state_dict alone"
             )
         return self._names[module, name]

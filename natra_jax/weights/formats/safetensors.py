@@ -42,7 +42,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(MAX_HEADER, size - 8):
         raise UserError(
-            f"{path}: its header ends past the end of the file or is over {MAX_HEADER} bytes: cut off or damaged, get it again"
+            f"{path}: its header ends past the end of the file or is over {MAX_HEADER} bytes: cut "
+            "off or damaged, get it again"
         )
     header = json_object(file.read(length), f"{path}: the safetensors header")
     header.pop("__metadata__", None)
@@ -57,11 +58,13 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
         at = end
     if start + at > size:
         raise UserError(
-            f"{path}: {start + at - size} bytes are missing at its end: the file is cut off, get it again"
+            f"{path}: {start + at - size} bytes are missing at its end: the file is cut off, get "
+            "it again"
         )
     if start + at < size:
         raise UserError(
-            f"{path}: {size - start - at} bytes follow the last tensor: the file is damaged or was tampered with"
+            f"{path}: {size - start - at} bytes follow the last tensor: the file is damaged or was "
+            "tampered with"
         )
     return Checkpoint(
         {
@@ -75,7 +78,8 @@ def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...], int, int]:
     """(dtype, shape, begin, end), each of the right kind and the size that the shape says."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise UserError(
-            f"{where} needs a dtype, a shape and data_offsets, and nothing else: the file is damaged"
+            f"{where} needs a dtype, a shape and data_offsets, and nothing else: the file is "
+            "damaged"
         )
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _TYPES:
@@ -96,7 +100,8 @@ def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...], int, int]:
     size = num_bytes(tuple(shape), np.dtype(_TYPES[dtype]).itemsize)
     if size is None or begin < 0 or end - begin != size:
         raise UserError(
-            f"{where} is {shown(shape)} of {dtype}, which is not the size of its bytes: the file is damaged"
+            f"{where} is {shown(shape)} of {dtype}, which is not the size of its bytes: the file "
+            "is damaged"
         )
     return dtype, tuple(shape), begin, end
 

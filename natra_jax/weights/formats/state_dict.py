@@ -64,7 +64,8 @@ def plain(value: Any, what: str) -> Any:
         left -= 1
         if left < 0 or depth > _MAX_DEPTH:
             raise Unreadable(
-                f"has more in {what} than any network is made with: it is damaged or was tampered with"
+                f"has more in {what} than any network is made with: it is damaged or was tampered "
+                "with"
             )
         if isinstance(value, np.generic):
             value = value.item()
@@ -97,7 +98,8 @@ class Named:
             or prefix.count("/") + prefix.count(".") > 2 * _MAX_DEPTH
         ):
             raise Unreadable(
-                "has more networks within networks than any generator: it is damaged or was tampered with"
+                "has more networks within networks than any generator: it is damaged or was "
+                "tampered with"
             )
 
     def add(self, name: str, array: np.ndarray) -> None:
@@ -127,12 +129,14 @@ def _tensors(state_dict: Any) -> dict[str, np.ndarray]:
     if not any(isinstance(value, np.ndarray) for value in state_dict.values()):
         there = ", ".join(shown(name) for name in list(state_dict)[:8]) or "nothing"
         raise Unreadable(
-            f"holds no generator's tensors ({there}): save its state_dict(), alone or as 'g_ema' or 'state_dict'"
+            f"holds no generator's tensors ({there}): save its state_dict(), alone or as 'g_ema' "
+            "or 'state_dict'"
         )
     for name, value in state_dict.items():
         if not (isinstance(name, str) and isinstance(value, np.ndarray)):
             raise Unreadable(
-                f"has {_said(value)} as {shown(name)} among its tensors: save the state_dict() alone"
+                f"has {_said(value)} as {shown(name)} among its tensors: save the state_dict() "
+                "alone"
             )
     parallel = all(name.startswith(_PARALLEL) for name in state_dict)
     return {

@@ -132,7 +132,8 @@ def read_zip(file: BinaryIO, path: PurePath) -> Any:
         ]
         if len(roots) != 1:
             raise Unreadable(
-                "is a zip archive without the one data.pkl that torch.save puts there: give a file that torch.save wrote"
+                "is a zip archive without the one data.pkl that torch.save puts there: give a file "
+                "that torch.save wrote"
             )
         (root,) = roots
         if f"{root}constants.pkl" in members or any(
@@ -175,7 +176,8 @@ def load_legacy(file: Bounded, names: Globals) -> Any:
     """As `read_legacy`, with these globals alone. Raises Unreadable."""
     if file.read(262)[257:] == b"ustar":
         raise Unreadable(
-            "is a tar archive, as PyTorch saved before 0.2: load it with that PyTorch and save it again"
+            "is a tar archive, as PyTorch saved before 0.2: load it with that PyTorch and save it "
+            "again"
         )
     file.seek(0)
     if load(file, {}) != LEGACY_TORCH or load(file, {}) != _PROTOCOL:
@@ -283,7 +285,8 @@ def _contents(file: Bounded, info: zipfile.ZipInfo) -> bytes:
     """Of a member. Not by zipfile, which compares checksums: PyTorch can be told to leave these out."""
     if info.compress_type != zipfile.ZIP_STORED:
         raise Unreadable(
-            f"has {shown(info.filename)} compressed, as torch.save does not: unpack it, and pack it again without"
+            f"has {shown(info.filename)} compressed, as torch.save does not: unpack it, and pack "
+            "it again without"
         )
     file.seek(info.header_offset)
     header = take(file, 30)
