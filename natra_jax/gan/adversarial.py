@@ -1,13 +1,14 @@
-"""Adversarial training of a small generator that goes on from the decoder of an autoencoder.
+"""Train a small generator adversarially, going on from the decoder of an autoencoder.
 
-The decoder gives a start that adversarial training from nothing takes hours to reach on a CPU; the discriminator then makes of prior
-samples what the autoencoder was never shown. The autoencoder's own loss may stay beside, so that images can still be inverted. What
-is kept are averaged weights, as in StyleGAN.
+Adversarial training from nothing takes hours on a CPU to reach where the decoder starts. The
+discriminator then judges prior samples, which the autoencoder was never shown. The autoencoder's
+own loss may stay beside, so that images can still be inverted. The weights that are kept are
+averages over the steps, as in StyleGAN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,22 +19,23 @@ from flax import linen as nn
 from natra_jax.gan import autoencoder
 from natra_jax.gan import discriminator as critic
 from natra_jax.gan.augmentation import augment
-from natra_jax.latents.encoder import Encoder
-from natra_jax.types import Generator, Params
+from natra_jax.types import Batch, Generator, Params
 
 
 class Optimizers(NamedTuple):
+    """The optimizers of both networks."""
+
     generator: optax.GradientTransformation
     discriminator: optax.GradientTransformation
 
 
 class State(NamedTuple):
-    """Of both networks; arrays only."""
+    """The state of both networks; arrays only."""
 
-    step: jax.Array
+    step: jax.Array  # [], int32
     params: Params  # {"generator", "network"}, as the autoencoder's
     opt_state: Any
-    average: Params  # of params over the steps: what is kept
+    average: Params  # of params over the steps: the weights that are kept
     discriminator: Params
     discriminator_opt_state: Any
     key: jax.Array
@@ -42,29 +44,34 @@ class State(NamedTuple):
 def init_state(
     params: Params, discriminator: Params, optimizers: Optimizers, key: jax.Array
 ) -> State:
-    """A fresh state at step 0 of a trained autoencoder's params and a discriminator's."""
-    # the step donates its state, and one buffer cannot be given away twice
-    average = jax.tree.map(jnp.array, params)
-    step, (of_generator, of_discriminator) = jnp.zeros((), jnp.int32), optimizers
+    """Return a fresh state at step 0.
+
+    Args:
+      params: of a trained autoencoder, {"generator", "network"}.
+      discriminator: parameters of the discriminator.
+      optimizers: of both.
+      key: of all draws from here on.
+    """
     return State(
-        step,
-        params,
-        of_generator.init(params),
-        average,
-        discriminator,
-        of_discriminator.init(discriminator),
-        key,
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizers.generator.init(params),
+        # the step donates its state, and one buffer cannot be given away twice
+        average=jax.tree.map(jnp.array, params),
+        discriminator=discriminator,
+        discriminator_opt_state=optimizers.discriminator.init(discriminator),
+        key=key,
     )
 
 
 def moving_average(average: Params, params: Params, decay: float) -> Params:
-    """decay * average + (1 - decay) * params"""
+    """Return decay * average + (1 - decay) * params."""
     return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
 
 
 def make_step(
     generator: Generator,
-    network: Encoder,
+    network: nn.Module,
     discriminator: nn.Module,
     optimizers: Optimizers,
     *,
@@ -74,28 +81,43 @@ def make_step(
     r1_every: int,
     decay: float,
     kinds: Sequence[str],
-):
-    """(None, state, batch) -> (state, metrics): one update of the discriminator, then one of the generator against it.
+) -> Callable[[None, State, Batch], tuple[State, dict[str, jax.Array]]]:
+    """Make the training step: update the discriminator, then the generator against it.
 
-    The discriminator sees batch['image'] and as many prior samples, both augmented by kinds. Every r1_every-th step, from the first,
-    adds r1_every times R1 (lazy regularisation, Karras et al. 2020, section 3.1). reconstruction: weight of the autoencoder's loss
-    (`autoencoder.loss`, with kl_weight) in the generator's update; 0 leaves it out, and the autoencoder's network as it was.
+    The discriminator sees batch['image'] and as many prior samples, both augmented.
+
+    Args:
+      generator: the autoencoder's decoder.
+      network: the autoencoder's encoder.
+      discriminator: a module from images [B, H, W, C] to logits [B].
+      optimizers: of generator (with network) and discriminator.
+      kl_weight: as of `autoencoder.loss`.
+      reconstruction: weight of the autoencoder's loss in the generator's update; 0 leaves it out,
+        and network as it was.
+      r1: weight of R1.
+      r1_every: every so many steps, from the first, r1_every times R1 is added (lazy
+        regularisation, Karras et al. 2020, section 3.1).
+      decay: of the average of parameters.
+      kinds: the augmentations, of `natra_jax.gan.augmentation.KINDS`.
+
+    Returns:
+      (None, state, batch) -> (state, metrics).
     """
 
-    def penalty(params, images):
+    def penalty(params: Params, images: jax.Array) -> jax.Array:
         return 0.5 * r1 * r1_every * critic.gradient_penalty(discriminator, params, images)
 
-    def step(_, state: State, batch):
+    def step(_: None, state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), 5)
         z = generator.sample(keys[0], len(batch["image"]))
 
-        def synthesize(params):
+        def synthesize(params: Params) -> jax.Array:
             return generator.synthesize(params, generator.map(params, z))
 
-        fake, to_generator = jax.vjp(synthesize, state.params["generator"])
+        fake, pull_back = jax.vjp(synthesize, state.params["generator"])
         real = augment(keys[1], batch["image"], kinds)
 
-        def discriminator_loss(params):
+        def discriminator_loss(params: Params) -> jax.Array:
             return critic.discriminator_loss(
                 discriminator, params, real, augment(keys[2], fake, kinds)
             )
@@ -113,21 +135,21 @@ def make_step(
         )
         opponent = optax.apply_updates(state.discriminator, updates)
 
-        def generator_loss(fake):
+        def generator_loss(fake: jax.Array) -> jax.Array:
             return critic.generator_loss(discriminator, opponent, augment(keys[3], fake, kinds))
 
-        generator_loss_, to_images = jax.value_and_grad(generator_loss)(fake)
-        metrics = {"discriminator_loss": loss, "generator_loss": generator_loss_}
+        verdict, image_gradients = jax.value_and_grad(generator_loss)(fake)
+        metrics = {"discriminator_loss": loss, "generator_loss": verdict}
         gradients = {
-            "generator": to_generator(to_images)[0],
+            "generator": pull_back(image_gradients)[0],
             "network": jax.tree.map(jnp.zeros_like, state.params["network"]),
         }
         if reconstruction:
-            of_autoencoder, of_loss = jax.grad(autoencoder.loss, argnums=2, has_aux=True)(
+            own_gradients, own_metrics = jax.grad(autoencoder.loss, argnums=2, has_aux=True)(
                 generator, network, state.params, keys[4], batch["image"], kl_weight
             )
-            gradients = jax.tree.map(lambda g, a: g + reconstruction * a, gradients, of_autoencoder)
-            metrics |= of_loss
+            gradients = jax.tree.map(lambda g, a: g + reconstruction * a, gradients, own_gradients)
+            metrics |= own_metrics
         updates, opt_state = optimizers.generator.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = moving_average(state.average, params, decay)

@@ -1,5 +1,8 @@
-"""Differentiable augmentation of what a discriminator sees (Zhao et al. 2020): real and generated images alike, so that it cannot
-learn the real ones by heart, and so that the generator's gradient flows through. An autoencoder of few images is trained on such, too.
+"""Differentiable augmentation of the images that a discriminator sees (Zhao et al. 2020).
+
+Real and generated images are changed alike, so that the discriminator cannot learn the real ones
+by heart, and so that the generator's gradient flows through. An autoencoder of few images is
+trained on augmented images, too.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ import jax.numpy as jnp
 
 
 def color(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Array:
-    """Brightness moved by up to 1/2, saturation scaled by 0..2, contrast by 1/2..3/2; strength times as far from no change."""
+    """Move brightness by up to 1/2, scale saturation by 0..2 and contrast by 1/2..3/2.
+
+    Every change is strength times as far from none.
+    """
     offset, saturation, contrast = strength * jax.random.uniform(
         key, (3, images.shape[0], 1, 1, 1), minval=-0.5, maxval=0.5
     )
@@ -23,10 +29,13 @@ def color(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Array
 
 
 def translation(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Array:
-    """Moved by whole pixels, up to strength/8 of the side each way; what is uncovered is 0."""
+    """Move by whole pixels, up to strength/8 of the side each way; uncovered pixels are 0."""
 
-    def shifts(key, size):
-        """[B, size, size] of 0 and 1: a product of matrices, whose gradient is one as well, where that of indexing is a slow scatter."""
+    def shifts(key: jax.Array, size: int) -> jax.Array:
+        """Return [B, size, size] of 0 and 1, the matrix of each example's shift.
+
+        The gradient of a matrix product is one as well, that of indexing a slow scatter.
+        """
         reach = round(strength * size / 8)
         offsets = jax.random.randint(key, (images.shape[0], 1, 1), -reach, reach + 1)
         pixels = jnp.arange(size)
@@ -38,10 +47,13 @@ def translation(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax
 
 
 def cutout(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Array:
-    """A square of strength/2 of the side is 0, its middle anywhere, so that it may reach over the border."""
+    """Set a square of strength/2 of the side to 0.
 
-    def outside(key, size):
-        """[B, size] bool"""
+    Its middle is anywhere, so that it may reach over the border.
+    """
+
+    def outside(key: jax.Array, size: int) -> jax.Array:
+        """Tell which pixels of an axis the square leaves, [B, size] bool."""
         side = round(strength * size / 2)
         first = jax.random.randint(key, (images.shape[0], 1), 0, size) - side // 2
         pixels = jnp.arange(size)
@@ -56,7 +68,7 @@ def cutout(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Arra
 
 
 def flip(key: jax.Array, images: jax.Array, strength: float = 1.0) -> jax.Array:
-    """Mirrored left to right with probability strength/2."""
+    """Mirror left to right with probability strength/2."""
     mirrored = jax.random.uniform(key, (images.shape[0], 1, 1, 1)) < strength / 2
     return jnp.where(mirrored, images[:, :, ::-1], images)
 
@@ -67,9 +79,19 @@ KINDS = {"color": color, "translation": translation, "cutout": cutout, "flip": f
 def augment(
     key: jax.Array, images: jax.Array, kinds: Sequence[str], strength: float = 1.0
 ) -> jax.Array:
-    """images [B, H, W, C] in [-1, 1], each changed by random numbers of its own; the kinds (of KINDS) one after the other.
+    """Change each image by random numbers of its own, one kind of change after the other.
 
-    strength: 0 changes nothing, 1 is the paper's. Colours may leave [-1, 1]. Raises ValueError for an unknown kind.
+    Args:
+      key: of all random numbers.
+      images: [B, H, W, C] in [-1, 1].
+      kinds: names in KINDS.
+      strength: 0 changes nothing, 1 is the paper's.
+
+    Returns:
+      Images [B, H, W, C]; colours may leave [-1, 1].
+
+    Raises:
+      ValueError: for an unknown kind.
     """
     for kind in kinds:
         if kind not in KINDS:

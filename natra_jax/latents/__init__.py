@@ -23,10 +23,11 @@ measured = latents.screen(
 measured.kept, measured.verdicts, latents.proposal(measured)
 """
 
+from natra_jax.gan.networks import Encoder
 from natra_jax.latents.choose import select
 from natra_jax.latents.directions import activations, concatenate, discover
 from natra_jax.latents.editing import edit
-from natra_jax.latents.encoder import Encoder, InverseEncoder, inverse_encoder
+from natra_jax.latents.encoder import InverseEncoder, inverse_encoder
 from natra_jax.latents.encoding import encode
 from natra_jax.latents.expansion import Expansion, expand, expansion
 from natra_jax.latents.reconstruction import Reconstruction

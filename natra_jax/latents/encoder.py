@@ -6,7 +6,7 @@ image, in pixels and in perceptual features; optionally also in the eyes of a di
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,25 +14,11 @@ import optax
 from flax import linen as nn
 
 from natra_jax.gan import discriminator as critic
-from natra_jax.gan.pyramid import pyramid
+from natra_jax.gan.fit_state import FitState, Opponent
+from natra_jax.gan.networks import Encoder
 from natra_jax.latents.expansion import Expansion
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.types import Generator, Params
-
-
-class Encoder(nn.Module):
-    """Images [B, H, W, C] -> [B, outputs]: convolutions, each but the last followed by halving, then two dense layers."""
-
-    outputs: int
-    widths: tuple[int, ...] = (32, 64, 128)
-    hidden: int = 128
-
-    @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
-        x = pyramid(images, self.widths)
-        x = nn.leaky_relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)), 0.2)
-        # a small last layer starts every answer at the mean code
-        return nn.Dense(self.outputs, kernel_init=nn.initializers.normal(0.01))(x)
 
 
 class InverseEncoder(NamedTuple):
@@ -99,28 +85,6 @@ def inverse_encoder(
         per_layer,
         layout,
     )
-
-
-class Opponent(NamedTuple):
-    """A discriminator that is trained beside."""
-
-    params: Params
-    opt_state: Any
-
-
-class FitState(NamedTuple):
-    """State of a fit that is not a classifier's: arrays only."""
-
-    step: jax.Array
-    params: Params
-    opt_state: Any
-    key: jax.Array
-    opponent: Opponent | None = None
-
-
-def fit_state(params: Params, optimizer: optax.GradientTransformation, key: jax.Array) -> FitState:
-    """A fresh state at step 0."""
-    return FitState(jnp.zeros((), jnp.int32), params, optimizer.init(params), key)
 
 
 def make_step(

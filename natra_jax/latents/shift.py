@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from natra_jax.latents.encoder import FitState, InverseEncoder
+from natra_jax.gan.fit_state import FitState
+from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.types import Generator, Params
 

@@ -1,4 +1,4 @@
-"""One step of adversarial training on a linear generator: who moves, by which gradient, and when R1 counts."""
+"""Adversarial training of a linear generator: who moves, by which gradient, when R1 counts."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 from natra_jax.gan import adversarial, autoencoder
-from natra_jax.latents.encoder import fit_state
+from natra_jax.gan.fit_state import fit_state
 from tests.helpers import linear_generator, linear_images, linear_params
 
 L, D, SIZE, B, RATE = 2, 3, 4, 8, 0.1

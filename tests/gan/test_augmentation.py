@@ -1,4 +1,4 @@
-"""Differentiable augmentation: what each kind may do to an image, to each image its own, and that gradients come back."""
+"""Differentiable augmentation: the reach of each kind, each image by itself, and gradients."""
 
 import jax
 import numpy as np

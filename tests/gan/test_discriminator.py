@@ -1,4 +1,4 @@
-"""The discriminator, its losses and R1: against NumPy and closed forms, and against the gradients of plain convolutions."""
+"""The losses of a discriminator, R1 and a warm start, against NumPy and plain convolutions."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,7 @@ from flax import linen as nn
 from jax import lax
 
 from natra_jax.gan import discriminator as critic
-from natra_jax.gan.discriminator import Discriminator
-from natra_jax.latents.encoder import Encoder
+from natra_jax.gan.networks import Discriminator, Encoder
 
 RNG = np.random.default_rng(0)
 REAL, FAKE = RNG.normal(size=(2, 4, 8, 8, 3)).astype(np.float32)
@@ -82,27 +81,6 @@ def test_the_penalty_can_be_trained_on_through_convolutions(monkeypatch):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), gradients, expected
     )
-
-
-def test_one_logit_an_image_which_knows_no_other_unless_they_form_groups():
-    logits = jax.jit(critic.logits, static_argnums=0)
-    mixed = np.concatenate([REAL[:3], FAKE[:1]])
-    alone = logits(SMALL, PARAMS, REAL)
-    assert alone.shape == (4,) and np.ptp(alone) > 0
-    np.testing.assert_allclose(logits(SMALL, PARAMS, mixed)[:3], alone[:3], rtol=1e-4, atol=1e-5)
-
-    grouped = Discriminator(widths=(4, 6), hidden=8, group=2)
-    params = critic.init_params(grouped, REAL.shape[1:], jax.random.key(1))
-    together, other = logits(grouped, params, REAL), logits(grouped, params, mixed)
-    np.testing.assert_allclose(other[:2], together[:2], rtol=1e-4, atol=1e-5)
-    assert abs(float(other[2] - together[2])) > 1e-4
-    # two of the same have a gradient too
-    slopes = jax.jit(jax.grad(lambda x: critic.logits(grouped, params, x).sum()))(
-        np.repeat(REAL[:1], 2, axis=0)
-    )
-    assert np.isfinite(slopes).all()
-    with pytest.raises(ValueError, match="group must divide the batch of 3 images, got 2"):
-        critic.logits(grouped, params, REAL[:3])
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from natra_jax.gan.fit_state import Opponent, fit_state
 from natra_jax.latents import encoder as inverse
 from natra_jax.latents.expansion import expand, expansion
 from natra_jax.latents.reconstruction import Reconstruction
@@ -126,10 +127,10 @@ def step(
     make = inverse.make_step(
         encoder, generator, optimizer, Reconstruction(*gammas), **{"gamma_codes": 0.0} | settings
     )
-    state = inverse.fit_state(weights(kernel, MEAN), optimizer, KEY)
+    state = fit_state(weights(kernel, MEAN), optimizer, KEY)
     if opponent is not None:
         state = state._replace(
-            opponent=inverse.Opponent(opponent, settings["discriminator_optimizer"].init(opponent))
+            opponent=Opponent(opponent, settings["discriminator_optimizer"].init(opponent))
         )
     return jax.jit(make)((PARAMS, jax.tree_util.Partial(features)), state, {"image": REAL})
 
@@ -254,7 +255,7 @@ def test_either_loss_recovers_the_codes_of_a_linear_generator(term):
     make = inverse.make_step(
         encoder, GENERATOR, optimizer, Reconstruction(gammas[0]), gamma_codes=gammas[1]
     )
-    state, run = inverse.fit_state(encoder.init(KEY, SHAPE, MEAN), optimizer, KEY), jax.jit(make)
+    state, run = fit_state(encoder.init(KEY, SHAPE, MEAN), optimizer, KEY), jax.jit(make)
 
     def draw(count=32):
         codes = rng.normal(size=(count, L, D))

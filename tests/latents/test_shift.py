@@ -6,8 +6,8 @@ import optax
 import pytest
 
 from natra_jax.generators import style_small
+from natra_jax.gan.fit_state import fit_state
 from natra_jax.latents import shift
-from natra_jax.latents.encoder import fit_state
 from natra_jax.latents.expansion import expand, expansion
 from natra_jax.latents.reconstruction import Reconstruction
 from tests.helpers import linear_generator, linear_params
