@@ -15,7 +15,7 @@ from natra_jax import methods
 from natra_jax.attacks.spaces.mixing import SOURCES as MIXING_SOURCES
 from natra_jax.classifiers import CLASSIFIERS, factory
 from natra_jax.classifiers.norm import GroupNorm
-from natra_jax.data import ARRAYS, FITS, PREFIX, SOURCES
+from natra_jax.data import FITS, source_of
 from natra_jax.gan.augmentation import KINDS as AUGMENTATIONS
 from natra_jax.latents import directions
 from natra_jax.latents.choose import is_file
@@ -308,12 +308,7 @@ def _check_generator(c: ConfigDict) -> None:
 
 def _check_data(fields: dict[str, object]) -> None:
     name = fields["data.name"]
-    prefix, colon, prepared = name.partition(":")
-    known = name == ARRAYS or (
-        prefix in SOURCES and bool(colon and prepared) == (f"{prefix}:" == PREFIX)
-    )
-    valid = [f"{PREFIX}NAME" if f"{source}:" == PREFIX else source for source in SOURCES]
-    _require("data.name", name, known, f"one of {', '.join([*valid, ARRAYS])}")
+    source_of(str(name))  # raises UserError if there is none
     shares = {share: fields[f"data.{share}"] for share in ("validation_share", "test_share")}
     for share, value in shares.items():
         _require(f"data.{share}", value, 0 < value < 1, "above 0 and below 1")

@@ -1,11 +1,10 @@
 """Data sets: what is in them, how they are read, how they are batched.
 
 from natra_jax.data import SOURCES
-source = SOURCES["digits"](seed=0, renderings=1, wild_per_image=1)
+source = SOURCES["digits"].load(seed=0, renderings=1, wild_per_image=1)
 images, labels = source.splits["train"]
 """
 
-from natra_jax.data import digits, folder, prepared
 from natra_jax.data.arrays import from_arrays
 from natra_jax.data.decoding import FITS
 from natra_jax.data.encoded_images import Decoded
@@ -14,15 +13,14 @@ from natra_jax.data.prepared import PREFIX
 from natra_jax.data.reopening import reopen
 from natra_jax.data.source import UNLABELLED, Images, Source, Split, to_float, to_uint8
 from natra_jax.data.subset import Concat, Subset
+from natra_jax.data.survey import SOURCES, DataSource, Survey, source_of
 
-SOURCES = {"digits": digits.load, "folder": folder.load, "tfds": prepared.load}
-_SCALED = ("folder", "tfds")  # sources of images of any size
 ARRAYS = "arrays"  # in place of a source's name, where the arrays themselves are handed over
 
 
 def scales(name: str) -> bool:
-    """Whether the source of that name (of config field data.name) brings images of any size to data.resolution, as data.fit says."""
-    return name.partition(":")[0] in _SCALED
+    """Return whether the source that config field data.name names scales to data.resolution."""
+    return source_of(name).scales
 
 
 __all__ = [
@@ -31,16 +29,19 @@ __all__ = [
     "PREFIX",
     "SOURCES",
     "UNLABELLED",
+    "Concat",
+    "DataSource",
     "Decoded",
     "Images",
-    "Concat",
-    "Subset",
     "Source",
     "Split",
+    "Subset",
+    "Survey",
     "batches",
     "from_arrays",
     "reopen",
     "scales",
+    "source_of",
     "to_float",
     "to_uint8",
 ]

@@ -12,6 +12,7 @@ assert {name: len(split.label) for name, split in source.splits.items()} == {"tr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from natra_jax.data.source import Images, Source, Split
 from natra_jax.data.splitting import complete, without_rare
 from natra_jax.types import UserError
 
+NOT_HANDED_OVER = (
+    "config field data.name is 'arrays': hand the arrays to natra_jax.pipeline.run (source=...)"
+)
 Examples = tuple[Images, Sequence[int] | np.ndarray]
 
 
@@ -77,6 +81,11 @@ def from_arrays(
         complete(splits, names, shares, seed, "from_arrays: train"),
         unlabelled=images.get("unlabelled"),
     )
+
+
+def load(**_: Any) -> Source:
+    """Raise UserError: arrays are handed over, not loaded."""
+    raise UserError(NOT_HANDED_OVER)
 
 
 def _split(name: str, examples: Examples) -> Split:

@@ -13,7 +13,8 @@ from natra_jax.data.source import Source, Split
 
 RESOLUTION = 16  # pixels
 CLASSES = tuple(map(str, range(10)))
-_SHARES = {"train": 960, "val": 240, "test": 597}  # of the 1,797 digits, stratified
+_SHARES = {"train": 960, "val": 240, "test": 597}  # stratified
+COUNT = sum(_SHARES.values())
 
 
 def hsv_to_rgb(hue: np.ndarray, saturation: float, value: float) -> np.ndarray:

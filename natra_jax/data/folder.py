@@ -61,7 +61,7 @@ def load(
     any depth, are without labels; '' for none. Raises UserError, naming the folder or the file, if there is nothing, fewer than two
     classes are left, or an image cannot be.
     """
-    root, form = _directory(path, "data.path"), Preprocess(resolution, fit, channels)
+    root, form = directory(path, "data.path"), Preprocess(resolution, fit, channels)
     others = Decoded(unlabelled_files(unlabelled), form) if unlabelled else None
     folders, empty_too = _splits(root, unlabelled), min_per_class > 0
     for folder in folders.values() if unlabelled else ():
@@ -110,7 +110,7 @@ def list_classes(
         names, loose = _scan(root)
         if not names:
             found = (
-                f"image files but no subfolders, such as {printable(loose[0])}"
+                f"image files but no subfolders, such as {printable(loose[0][0])}"
                 if loose
                 else "no subfolders"
             )
@@ -126,7 +126,7 @@ def list_classes(
     files: list[str] = []
     labels: list[int] = []
     for name, folder in folders:
-        images = _images(os.path.join(root, folder))
+        images = _names(os.path.join(root, folder))
         if not images and not empty_too:
             where = printable(os.path.join(root, folder))
             raise UserError(
@@ -142,17 +142,18 @@ def list_classes(
 
 
 def listed(path: str, field: str = "data.path") -> list[tuple[str, int]]:
-    """(name, bytes) of every image below path, in order: by which a changed folder is known. Raises UserError, naming the config field,
-    if path is no folder.
+    """Return (name, bytes) of every image at any depth below path, in the order of the names.
+
+    Each folder is read once, and no file is opened. Raise UserError, naming the config field, if
+    path is no folder.
     """
-    root = _directory(path, field)
-    return [(name, os.stat(os.path.join(root, name)).st_size) for name in _images(root)]
+    return _images(directory(path, field))
 
 
 def side(path: str) -> int:
     """The median of the shorter sides of some images below path, pixels. Raises UserError as `is_grey` does, and where there are none."""
-    root = _directory(path, "data.path")
-    if not (names := _images(root)):
+    root = directory(path, "data.path")
+    if not (names := _names(root)):
         raise UserError(f"{printable(root)}: no images ({', '.join(SUFFIXES)}): add some")
     return typical_side(Files(root, names))
 
@@ -161,17 +162,28 @@ def is_grey(path: str) -> bool:
     """Whether none of the images below path has colour, by their heads; of more than _MOST_LOOKED_AT it is not asked. Raises UserError as
     `listed` does, and for an image that cannot be read.
     """
-    root = _directory(path, "data.path")
-    names = _images(root)
+    root = directory(path, "data.path")
+    names = _names(root)
     return 0 < len(names) <= _MOST_LOOKED_AT and all(
         decoding.is_grey(os.path.join(root, name)) for name in names
     )
 
 
+def directory(path: str, field: str) -> str:
+    if not path or not os.path.isdir(_expanded(path)):
+        wanted = (
+            "a folder with one subfolder of images for each class"
+            if field == "data.path"
+            else "a folder of images"
+        )
+        raise UserError(f"config field {field} is {path!r}: it must be {wanted}")
+    return _expanded(path)
+
+
 def unlabelled_files(path: str) -> Files:
     """The images at any depth below path, which config field data.unlabelled holds. Raises UserError if there are none."""
-    root = _directory(path, "data.unlabelled")
-    if not (names := _images(root)):
+    root = directory(path, "data.unlabelled")
+    if not (names := _names(root)):
         raise UserError(
             f"config field data.unlabelled is {path!r}: no images there ({', '.join(SUFFIXES)})"
         )
@@ -246,10 +258,10 @@ def _class_name(folder: str) -> str:
     return printable(unicodedata.normalize("NFC", folder))
 
 
-def _require_none(root: str, loose: Sequence[str]) -> None:
+def _require_none(root: str, loose: Sequence[tuple[str, int]]) -> None:
     if loose:
         raise UserError(
-            f"{printable(os.path.join(root, loose[0]))}: an image beside the folders: move it into that of its class, or remove it"
+            f"{printable(os.path.join(root, loose[0][0]))}: an image beside the folders: move it into that of its class, or remove it"
         )
 
 
@@ -266,26 +278,23 @@ def _expanded(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def _directory(path: str, field: str) -> str:
-    if not path or not os.path.isdir(_expanded(path)):
-        wanted = (
-            "a folder with one subfolder of images for each class"
-            if field == "data.path"
-            else "a folder of images"
-        )
-        raise UserError(f"config field {field} is {path!r}: it must be {wanted}")
-    return _expanded(path)
+def _names(root: str) -> list[str]:
+    """Return the names of the images at any depth below root, relative to it, in order."""
+    return [name for name, _ in _images(root)]
 
 
-def _images(root: str) -> list[str]:
-    """Relative names of the image files at any depth, in order. Links are followed."""
-    found: list[str] = []
+def _images(root: str) -> list[tuple[str, int]]:
+    """Return (name relative to root, bytes) of the images at any depth, in order of the names.
+
+    Links are followed. Raise UserError for a link to a folder that it lies in.
+    """
+    found: list[tuple[str, int]] = []
     waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while waiting:
         below, above = waiting.pop()
         here = _joined(root, below)
         folders, images = _scan(here)
-        found += [os.path.join(below, name) for name in images]
+        found += [(os.path.join(below, name), size) for name, size in images]
         if folders:
             status = os.stat(here)
             if (same := (status.st_dev, status.st_ino)) in above:
@@ -296,11 +305,13 @@ def _images(root: str) -> list[str]:
     return sorted(found)
 
 
-def _scan(folder: str) -> tuple[list[str], list[str]]:
-    """The names of the folders and of the images in a folder, in order. Raises UserError for what has an image's name and is no file, or of
-    a kind that is not read.
+def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
+    """Return the names of the folders and (name, bytes) of the images in a folder, in order.
+
+    Raise UserError for what has an image's name and is no file, or is of a kind that is not read.
     """
-    folders, images = [], []
+    folders: list[str] = []
+    images: list[tuple[str, int]] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -314,10 +325,11 @@ def _scan(folder: str) -> tuple[list[str], list[str]]:
                         raise UserError(
                             f"{printable(entry.path)}: is a link to nothing, or no file: remove it"
                         )
-                    images.append(name)
+                    images.append((name, entry.stat().st_size))
                 elif name.lower().endswith(_NOT_READ):
                     raise UserError(
-                        f"{printable(entry.path)}: images of its kind are not read: convert it to PNG or JPEG, or remove it"
+                        f"{printable(entry.path)}: images of its kind are not read: "
+                        "convert it to PNG or JPEG, or remove it"
                     )
     except OSError as error:
         advice = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +41,7 @@ def load(
     task = labelling.find(info.features, label)
     names = _splits(list(info.splits), own_splits, unlabelled, where)
     others = _unlabelled(unlabelled, directory, list(info.splits), list(names.values()))
-    _require_images(info.features, where)
+    image_features(info.features, where)
 
     records = {ours: Records(directory, theirs) for ours, theirs in names.items()}
     raw = {split: task.raw(found.numbers(task.features)) for split, found in records.items()}
@@ -104,7 +106,7 @@ def is_grey(path: str, name: str) -> bool:
     """Whether the data set's images have a single channel. Raises UserError as `find` does."""
     directory = find(path, name)
     features = builder(directory).info.features
-    _require_images(features, printable(directory))
+    image_features(features, printable(directory))
     return features[IMAGE].shape[-1] == 1
 
 
@@ -175,10 +177,12 @@ def _unlabelled(
     return Records(directory, unlabelled)
 
 
-def _require_images(features, where: str) -> None:
+def image_features(features: Any, where: str) -> Mapping[str, Any]:
+    """Return the features by name. Raise UserError, naming `where`, if none is of images."""
     import tensorflow_datasets as tfds
 
     if IMAGE not in features or not isinstance(features[IMAGE], tfds.features.Image):
         raise UserError(
             f"{where}: has no feature {IMAGE!r} of images, only {', '.join(sorted(features))}"
         )
+    return features
