@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from natra_jax.data import decoding
+from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
 from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files, printable, typical_side
 from natra_jax.data.source import Source, Split
-from natra_jax.data.splitting import GIVEN, complete, without_rare
+from natra_jax.data.splitting import complete, without_rare
 from natra_jax.types import UserError
 
-_NOT_OURS = (".", "__MACOSX", "@eaDir", "lost+found")  # what systems leave in folders
 _NOT_READ = (
     ".gif",
     ".tif",
@@ -191,30 +191,38 @@ def unlabelled_files(path: str) -> Files:
 
 
 def _splits(root: str, unlabelled: str) -> dict[str, str]:
-    """{split: its folder} below root; root itself is train where it holds nothing but classes."""
+    """Return {split: its folder} below root; {"train": root} where root holds nothing but classes.
+
+    A class may be called train: then it holds images and no folders, as the classes beside it do.
+    Raise UserError for images beside the splits, but for those in the folder `unlabelled`.
+    """
     names, loose = _scan(root)
-    by_name = {name.lower(): name for name in names}
-    given = {
-        split: found
-        for split, those in GIVEN.items()
-        if (found := next((by_name[name] for name in those if name in by_name), None))
-    }
-    beside = [name for name in names if name not in given.values()]
+    given = {split: os.path.join(root, name) for split, name in find_splits(names).items()}
     if not given:
         return {"train": root}
+    folders = [os.path.join(root, name) for name in names]
+    beside = [
+        folder
+        for folder in folders
+        if folder not in given.values()
+        and not (unlabelled and _lies_in(unlabelled, folder))
+        and _images(folder)
+    ]
+    if beside and not any(_scan(folder)[0] for folder in given.values()):
+        return {"train": root}
     if "train" not in given:
+        there = ", ".join(os.path.basename(folder) for folder in given.values())
         raise UserError(
-            f"{printable(root)}: has {', '.join(given.values())} but no folder train: add it, or rename these if they are classes"
+            f"{printable(root)}: has {there} but no folder train: add it, "
+            "or rename these if they are classes"
         )
     _require_none(root, loose)
-    for name in beside:
-        folder = os.path.join(root, name)
-        if not (unlabelled and _lies_in(unlabelled, folder)) and _images(folder):
-            where = printable(folder)
-            raise UserError(
-                f"{where}: has images, but is none of {', '.join(names[0] for names in GIVEN.values())}: rename or remove it"
-            )
-    return {split: os.path.join(root, name) for split, name in given.items()}
+    if beside:
+        usual = ", ".join(names[0] for names in SPLIT_NAMES.values())
+        raise UserError(
+            f"{printable(beside[0])}: has images, but is none of {usual}: rename or remove it"
+        )
+    return given
 
 
 def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
@@ -316,7 +324,7 @@ def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
-                if name.startswith(_NOT_OURS):
+                if is_left_by_systems(name):
                     continue
                 if entry.is_dir():
                     folders.append(name)

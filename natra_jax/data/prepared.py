@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from natra_jax.data import labelling
+from natra_jax.data.conventions import find_splits
 from natra_jax.data.decoding import Preprocess
 from natra_jax.data.encoded_images import Decoded, Encoded, printable, typical_side
 from natra_jax.data.folder import unlabelled_files
 from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
 from natra_jax.data.source import Source, Split
-from natra_jax.data.splitting import GIVEN, complete, without_rare
+from natra_jax.data.splitting import complete, without_rare
 from natra_jax.types import UserError
 
 PREFIX = "tfds:"
@@ -153,11 +154,7 @@ def _splits(there: list[str], own_splits: bool, unlabelled: str, where: str) -> 
     """{our split: theirs}"""
     if not own_splits:
         return {"train": "+".join(name for name in there if name != unlabelled)}
-    given = {
-        ours: found
-        for ours, those in GIVEN.items()
-        if (found := next((name for name in those if name in there), None))
-    }
+    given = find_splits(there)
     if "train" not in given:
         raise UserError(
             f"{where}: has no split train, only {', '.join(there)}: set data.own_splits=False to draw one from these"

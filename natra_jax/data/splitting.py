@@ -11,13 +11,6 @@ from natra_jax.data.source import Images, Split
 from natra_jax.data.subset import Subset
 from natra_jax.types import UserError
 
-GIVEN = {
-    "train": ("train", "training"),
-    "val_iid": ("validation", "valid", "val"),
-    "test_iid": ("test", "testing"),
-}
-"""What others call our splits, the usual name first."""
-
 
 def stratified(
     label: np.ndarray,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
 from natra_jax.types import UserError
 
@@ -104,12 +105,9 @@ def by_basename(container: Container, suffixes: Sequence[str]) -> dict[str, str]
     return found
 
 
-def _visible(name: str) -> bool:
-    """Not a hidden file, nor one of those that macOS adds to archives."""
-    return not any(
-        part.startswith(".") and part not in (".", "..") or part == "__MACOSX"
-        for part in name.split("/")
-    )
+def _is_visible(name: str) -> bool:
+    """Return whether a file lies in no folder that is hidden or a system's, nor is so itself."""
+    return not any(is_left_by_systems(part) for part in name.split("/") if part not in (".", ".."))
 
 
 def _listed(
@@ -125,7 +123,7 @@ def _listed(
             raise UserError(
                 f"{path}: the file name {ascii(name)} is not in UTF-8: rename it"
             ) from error
-        if _visible(name):
+        if _is_visible(name):
             listed[name] = stamp
     return listed
 
@@ -144,7 +142,7 @@ def _folder(path: Path) -> Container:
     def files() -> Iterator[tuple[str, tuple[int, ...]]]:
         seen: set[tuple[int, int]] = set()
         for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
-            subdirectories[:] = sorted(name for name in subdirectories if _visible(name))
+            subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
             facts = os.stat(directory)
             if (facts.st_dev, facts.st_ino) in seen:
                 raise UserError(
@@ -153,7 +151,7 @@ def _folder(path: Path) -> Container:
             seen.add((facts.st_dev, facts.st_ino))
             for name in names:
                 file = Path(directory, name)
-                if _visible(name) and stat.S_ISREG((facts := file.stat()).st_mode):
+                if _is_visible(name) and stat.S_ISREG((facts := file.stat()).st_mode):
                     yield file.relative_to(path).as_posix(), (facts.st_size,)
 
     def read(name: str) -> bytes:

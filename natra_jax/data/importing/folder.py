@@ -9,13 +9,16 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from natra_jax.data.conventions import SPLIT_NAMES, split_of
 from natra_jax.data.decoding import SUFFIXES
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.types import UserError
 
-_WANTED = "put the images of each class into a folder of its name, and these below train, validation and test where there are such"
-_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+_WANTED = (
+    "put the images of each class into a folder of its name, "
+    "and these below train, validation and test where there are such"
+)
 
 
 @contextlib.contextmanager
@@ -30,13 +33,7 @@ def opened(source: Path) -> Iterator[DataSet]:
         }
         others = [name for name in container.members if name not in listed]
         depth = _depth(source, listed)
-        by_split: dict[str, list[str]] = {}
-        for name in sorted(listed):
-            by_split.setdefault(_SPLITS[listed[name][0]] if depth == 3 else "train", []).append(
-                name
-            )
-        if depth == 3 and {"val", "validation"} <= {parts[0] for parts in listed.values()}:
-            raise UserError(f"--source={source}: holds both val and validation: move one away")
+        by_split = _by_split(source, listed, depth)
         held = {split: {listed[name][-2] for name in names} for split, names in by_split.items()}
         labels = {category: i for i, category in enumerate(sorted(set.union(*held.values())))}
         _require_classes(source, held, labels)
@@ -46,18 +43,13 @@ def opened(source: Path) -> Iterator[DataSet]:
                 name, {"label": labels[listed[name][-2]], "filename": name}, container.members[name]
             )
 
-        splits = {
-            split: Entries(by_split[split], entry)
-            for split in ("train", "validation", "test")
-            if split in by_split
-        }
-        notes = (
-            [
-                f"{len(others)} files that are no images by their names are left out, such as {min(others)}"
-            ]
-            if others
-            else []
-        )
+        splits = {split: Entries(names, entry) for split, names in by_split.items()}
+        notes = []
+        if others:
+            notes.append(
+                f"{len(others)} files that are no images by their names are left out, "
+                f"such as {min(others)}"
+            )
         yield DataSet(
             {"label": list(labels), "filename": "text"},
             splits,
@@ -72,13 +64,32 @@ def _depth(source: Path, listed: dict[str, list[str]]) -> int:
         raise UserError(f"--source={source}: holds no images ({', '.join(SUFFIXES)}): {_WANTED}")
 
     def fits(parts: list[str], depth: int) -> bool:
-        return len(parts) == depth and (depth == 2 or parts[0] in _SPLITS)
+        return len(parts) == depth and (depth == 2 or split_of(parts[0]) is not None)
 
     if whole := [depth for depth in (2, 3) if all(fits(parts, depth) for parts in listed.values())]:
         return whole[0]
     depth = 3 if any(fits(parts, 3) for parts in listed.values()) else 2
     odd = min(name for name, parts in listed.items() if not fits(parts, depth))
     raise UserError(f"{source / odd}: is out of place: {_WANTED}")
+
+
+def _by_split(source: Path, listed: dict[str, list[str]], depth: int) -> dict[str, list[str]]:
+    """Return {split: the names of its images, in order}, of train, validation and test.
+
+    Raise UserError where two folders are of one split.
+    """
+    if depth == 2:
+        return {"train": sorted(listed)}
+    by_split: dict[str, list[str]] = {}
+    for split, (usual, *_) in SPLIT_NAMES.items():
+        folders = sorted({parts[0] for parts in listed.values() if split_of(parts[0]) == split})
+        if len(folders) > 1:
+            raise UserError(
+                f"--source={source}: holds both {folders[0]} and {folders[1]}: move one away"
+            )
+        if folders:
+            by_split[usual] = sorted(name for name, parts in listed.items() if parts[0] in folders)
+    return by_split
 
 
 def _require_classes(source: Path, held: dict[str, set[str]], labels: dict[str, int]) -> None:
