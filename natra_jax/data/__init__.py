@@ -9,8 +9,7 @@ from natra_jax.data.arrays import from_arrays
 from natra_jax.data.decoding import FITS
 from natra_jax.data.encoded_images import Decoded
 from natra_jax.data.loader import batches
-from natra_jax.data.prepared import PREFIX
-from natra_jax.data.reopening import reopen
+from natra_jax.data.prepared import PREFIX, reopen
 from natra_jax.data.source import UNLABELLED, Images, Source, Split, to_float, to_uint8
 from natra_jax.data.subset import Concat, Subset
 from natra_jax.data.survey import SOURCES, DataSource, Survey, source_of

@@ -14,7 +14,7 @@ import numpy as np
 from natra_jax.data import labelling
 from natra_jax.data.conventions import find_splits
 from natra_jax.data.decoding import Preprocess
-from natra_jax.data.encoded_images import Decoded, Encoded, printable, typical_side
+from natra_jax.data.encoded_images import Decoded, Encoded, Files, printable, typical_side
 from natra_jax.data.folder import unlabelled_files
 from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
 from natra_jax.data.source import Source, Split
@@ -94,6 +94,25 @@ def find(path: str, name: str) -> Path:
             f"{printable(base)}: has several configurations: set data.name to one of {named}"
         )
     return max(found.get(base) or next(iter(found.values())), key=_number)
+
+
+def reopen(description: dict[str, Any]) -> Decoded:
+    """Return the images that `Decoded.description` described: files, or records of a data set.
+
+    Raise KeyError, TypeError or ValueError for what is no such description.
+    """
+    kinds = {"files": _files, "records": _records}
+    return Decoded(kinds[description["kind"]](description), Preprocess(**description["form"]))
+
+
+def _files(description: dict[str, Any]) -> Files:
+    return Files(description["root"], description["names"])
+
+
+def _records(description: dict[str, Any]) -> Records:
+    rows = description["rows"]
+    index = None if rows is None else np.asarray(rows, np.int64)
+    return Records(description["directory"], description["split"], index)
 
 
 def side(path: str, name: str) -> int:
