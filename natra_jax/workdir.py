@@ -1,8 +1,9 @@
-"""Pieces of work that are done once: each writes into a directory of its own and is finished when its COMMIT file is there.
+"""Tasks that are done once: each writes into a directory of its own, and writes COMMIT last.
 
-COMMIT names every file with its size and SHA-256, and the fingerprint of everything the piece depends on: its config fields and
-the fingerprints of the pieces it reads. While that still holds, the piece is skipped. PENDING carries the same fingerprint from the
-start, so that a killed piece continues from its own leftovers and never from another configuration's.
+COMMIT names every file with its size and SHA-256, and the fingerprint of everything that the task
+depends on: its config fields and the fingerprints of the tasks whose files it reads. While that
+still holds, the task is skipped. PENDING carries the same fingerprint from the start, so that a
+killed task continues from its own leftovers and never from another configuration's.
 
 Directories may lie in a bucket: nothing here relies on renames, memory maps or file locks.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,18 @@ FORMAT = 2  # of the files in a work directory; another one makes all work new
 _COMMIT, _PENDING = "COMMIT", "PENDING"
 
 
-def fingerprint(piece: str, fields: Mapping[str, Any], depends_on: Mapping[str, str]) -> str:
-    """Of a piece's name, its config fields {name: value} and the fingerprints {name: fingerprint} of what it reads; 16 hex digits."""
-    text = json.dumps([FORMAT, piece, dict(fields), dict(depends_on)], sort_keys=True)
+def fingerprint(task: str, fields: Mapping[str, Any], depends_on: Mapping[str, str]) -> str:
+    """Compute a task's fingerprint, 16 hex digits.
+
+    It is of the task's name, its config fields {name: value}, and {name: fingerprint} of the tasks
+    whose files it reads.
+    """
+    text = json.dumps([FORMAT, task, dict(fields), dict(depends_on)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_done(directory: epath.Path, wanted: str) -> bool:
-    """Whether the piece with this fingerprint is there, complete and unaltered."""
+    """Tell whether the task with this fingerprint is there, complete and unaltered."""
     commit = read(directory / _COMMIT)
     try:
         return commit["fingerprint"] == wanted and all(
@@ -45,7 +50,10 @@ def is_done(directory: epath.Path, wanted: str) -> bool:
 
 
 def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
-    """How the fields differ from those the directory was last made with: 'name: old -> new' lines."""
+    """Compare the fields with those the directory was last made with.
+
+    Returns a line 'name: old -> new' for each field that differs.
+    """
     old = read(directory / _COMMIT).get("fields", {})
     new = json.loads(json.dumps(dict(fields)))
     return [
@@ -56,9 +64,11 @@ def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
 
 
 def begin(directory: epath.Path, wanted: str) -> None:
-    """Makes the directory ready: what an interrupted run of this fingerprint left stays, and no COMMIT stands.
+    """Make the directory ready for the task with this fingerprint.
 
-    Everything else is removed: another fingerprint's files, and those of a finished piece that no longer are as its COMMIT says.
+    Files that an interrupted run of the same fingerprint left stay; no COMMIT stands. Everything
+    else is removed: files of another fingerprint, and those of a finished task that no longer are
+    as its COMMIT says.
     """
     interrupted = (
         read(directory / _PENDING).get("fingerprint") == wanted
@@ -72,7 +82,10 @@ def begin(directory: epath.Path, wanted: str) -> None:
 
 
 def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> None:
-    """Declares the piece done. Last of all, so that whatever is interrupted before is not taken for finished."""
+    """Declare the task done.
+
+    COMMIT is written last of all, so that what is interrupted before is not taken for finished.
+    """
     files = {str(path.relative_to(directory)): path for path in _walk(directory)}
     entries = {
         name: {"size": path.stat().length, "sha256": sha256(path)}
@@ -86,7 +99,10 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
 
 
 def claim(workdir: epath.Path, name: str, config_json: str) -> None:
-    """Makes workdir this experiment's, writing config.json. Raises UserError if it belongs to another or cannot be written."""
+    """Make workdir this experiment's, and write config.json.
+
+    Raises UserError if it belongs to another experiment or cannot be written.
+    """
     path = workdir / "config.json"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -94,38 +110,40 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
             owner = read(path).get("name")
             if owner != name:
                 raise UserError(
-                    f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} (config field name): choose another --workdir"
+                    f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} "
+                    "(config field name): choose another --workdir"
                 )
         elif any(other.name != f".{path.name}.new" for other in workdir.iterdir()):
             raise UserError(
-                f"--workdir={workdir} holds files that are not an experiment's (no config.json): choose an empty or new directory"
+                f"--workdir={workdir} holds files that are not an experiment's (no config.json): "
+                "choose an empty or new directory"
             )
         write(path, config_json)
     except OSError as error:
         raise UserError(
-            f"--workdir={workdir} cannot be written ({error.strerror or error}): choose another --workdir"
+            f"--workdir={workdir} cannot be written ({error.strerror or error}): "
+            "choose another --workdir"
         ) from error
 
 
 def write(path: epath.Path, text: str) -> None:
-    """Replaces a file whole: a reader, or a crash, meets the old text or the new one."""
+    """Replace a file whole: a reader, or a crash, meets the old text or the new one."""
     if (on_disk := local(path)) is not None:
         temporary = on_disk.with_name(f".{path.name}.new")
-        temporary.write_text(
-            text, encoding="utf-8"
-        )  # whatever the locale: names of files may be in it
+        # names of files may be in the text, whatever the locale
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(on_disk)
     else:
         path.write_text(text)  # an object of a bucket appears whole when its upload ends
 
 
 def local(path: epath.Path) -> Path | None:
-    """The path as one of this machine's file system, None if it lies in a bucket."""
+    """Return the path as one of this machine's file system; None if it lies in a bucket."""
     return None if "://" in os.fspath(path) else Path(os.fspath(path))
 
 
 def read(path: epath.Path | Path) -> dict[str, Any]:
-    """The dictionary in a JSON file; {} where there is none, or something else."""
+    """Read the dictionary in a JSON file; {} where there is none, or something else."""
     try:
         loaded = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -133,7 +151,7 @@ def read(path: epath.Path | Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _walk(directory: epath.Path):
+def _walk(directory: epath.Path) -> Iterator[epath.Path]:
     for path in directory.iterdir():
         if path.is_dir():
             yield from _walk(path)
@@ -142,6 +160,7 @@ def _walk(directory: epath.Path):
 
 
 def sha256(path: epath.Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Compute the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        # epath's type for an open file says less than file_digest asks for
+        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""What a run found, for people: tables with intervals, figures, report.md and an index.html that needs nothing else.
+"""The results of a run, for people: tables with intervals, figures, report.md and index.html.
 
     from pathlib import Path
     from tempfile import mkdtemp
@@ -7,21 +7,25 @@
     from natra_jax.evaluation.intervals import wilson
     from natra_jax.types import Record
 
-    right = {"original": (60, 63, 58), "natra": (447, 455, 450)}  # of 597 test images, one count for each seed
+    # right answers on 597 test images, one count for each seed
+    right = {"original": (60, 63, 58), "natra": (447, 455, 450)}
     records = [
-        Record(method, seed, "test_shift", "accuracy", count / 597, 597, *wilson(count, 597), fingerprint="")
+        Record(method, seed, "test_shift", "accuracy", count / 597, 597, *wilson(count, 597), "")
         for method, counts in right.items()
         for seed, count in enumerate(counts)
     ]
     table = report.build(records, methods=["original", "natra"])
     print(report.to_text(table))
 
-    dots = report.Picture(report.metric_dots(table), caption="Means and 95 % intervals.", alt="Dot chart: natra far above original.")
+    png = report.metric_dots(table)
+    dots = report.Picture(png, "Means and 95 % intervals.", "Dot chart: natra far above original.")
+    sections = [report.Section("Results", table=table, figures=[dots])]
     answer = report.compare(records, "natra", "original", "test_shift", "accuracy")
     page = Path(mkdtemp()) / "index.html"
-    report.write_html(page, "Colour digits", [report.Section("Results", table=table, figures=[dots])], lead=answer)
+    report.write_html(page, "Colour digits", sections, lead=answer)
 
-Everything is made by pure functions; only write_html and write_markdown touch a disk.
+index.html needs no other file. Everything is made by pure functions; only write_html and
+write_markdown touch a disk.
 """
 
 from natra_jax.report.figures import (
@@ -43,7 +47,7 @@ from natra_jax.report.page import (
     write_markdown,
 )
 from natra_jax.report.printing import CellText, compare, find, plain, texts, to_markdown, to_text
-from natra_jax.report.robustness import is_thorough, thorough_sections
+from natra_jax.report.robustness import is_robustness_metric, robustness_sections
 from natra_jax.report.screening import screening_section
 from natra_jax.report.tables import (
     Cell,
@@ -76,17 +80,17 @@ __all__ = [
     "glossary",
     "histograms",
     "image_grid",
-    "is_thorough",
+    "is_robustness_metric",
     "metric_dots",
     "paired_difference",
     "plain",
     "reconstruction_grid",
     "render_html",
     "render_markdown",
+    "robustness_sections",
     "screening_section",
     "select",
     "texts",
-    "thorough_sections",
     "to_markdown",
     "to_text",
     "write_html",

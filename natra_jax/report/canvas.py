@@ -1,9 +1,10 @@
-"""What all figures share: colours, text, and sheets of images that are placed to the pixel.
+"""Drawing that all figures share: colours, text, and sheets of images placed to the pixel.
 
     png = sheet([TextRow("", ["-2σ", "0", "+2σ"]), ImageRow("hue", images)])  # images [3, H, W, C]
 
-Matplotlib draws text and lines through its object interface only, so nothing global changes and threads do not meet. Figures are
-made at twice the size they are shown at, to be sharp on dense screens; every length below is in pixels of the file.
+Matplotlib draws text and lines through its object interface only, so nothing global changes and
+threads do not meet. Figures are made at twice the size they are shown at, to be sharp on dense
+screens; every length below is in pixels of the file.
 """
 
 from __future__ import annotations
@@ -21,15 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, RULE = "#1f2933", "#667382", "#d9dee4"
-# Okabe and Ito's colours, which people with any colour vision tell apart; the pale ones are left out.
-BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#e69f00",
-    "#cc79a7",
-    "#56b4e9",
-)
+# Okabe and Ito's colours, told apart with any colour vision; the pale ones are left out.
+BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
+ORANGE, PURPLE, SKY = "#e69f00", "#cc79a7", "#56b4e9"
 FONT = "DejaVu Sans"  # comes with matplotlib
 DPI = 200
 SMALL, NORMAL = 8.0, 8.8  # points: 11 and 12 pixels where the page shows them
@@ -37,33 +32,38 @@ SHARPNESS = 2  # pixels of the file to a pixel of the page
 
 _IMAGE = 128  # small images are enlarged to about this size
 _LARGEST = 256  # larger images are shrunk to this
-_LABEL, _WORD = (
-    36,
-    16,
-)  # characters of a row's label and of a text under an image before they are cut
+_LABEL, _WORD = 36, 16  # characters of a row's label and of a text under an image before a cut
 _GAP, _LINE, _MARGIN, _MARK = 8, 34, 4, 8
 
 
 class ImageRow(NamedTuple):
+    """A row of images of a sheet."""
+
     label: str
     images: np.ndarray  # [N, H, W, C] in [-1, 1], C 1 or 3
     marked: np.ndarray | None = None  # [N] bool: a bar under these images
 
 
 class TextRow(NamedTuple):
+    """A row of texts of a sheet, one in each column."""
+
     label: str
     texts: Sequence[str]
     colours: Sequence[str] | None = None
 
 
 class Space(NamedTuple):
+    """Empty space between rows of a sheet."""
+
     height: int
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    """[N, H, W, C] in [-1, 1], C 1 or 3 -> [N, H', W', 3] uint8. Values outside are clipped, what is not finite becomes magenta.
+    """Turn images [N, H, W, C] in [-1, 1], C 1 or 3, into pixels [N, H', W', 3] uint8.
 
-    Small images are enlarged by a whole factor, each pixel a square; large ones are shrunk.
+    Values outside are clipped, what is not finite becomes magenta. Small images are enlarged by a
+    whole factor, each pixel a square; large ones are shrunk. Images of another shape raise
+    ValueError.
     """
     images = np.asarray(images, np.float32)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
@@ -81,20 +81,18 @@ def pixels(images: np.ndarray) -> np.ndarray:
 
 
 def sheet(rows: Sequence[ImageRow | TextRow | Space]) -> bytes:
-    """Rows under each other, their labels on the left, as a PNG. The columns are as wide as the widest image or text."""
+    """Draw rows under each other, their labels on the left, as a PNG.
+
+    The columns are as wide as the widest image or text.
+    """
     drawn = [_prepared(row) for row in rows]
     filled = [row for row in drawn if not isinstance(row, Space)]
     left = math.ceil(max(width(row.label) for row in filled))
     left = _MARGIN + (left and left + 2 * _GAP)
-    step = (
-        math.ceil(
-            max(
-                row.images.shape[2] if isinstance(row, ImageRow) else _widest(row.texts)
-                for row in filled
-            )
-        )
-        + _GAP
+    widths = (
+        row.images.shape[2] if isinstance(row, ImageRow) else _widest(row.texts) for row in filled
     )
+    step = math.ceil(max(widths)) + _GAP
     count = max(len(row.images if isinstance(row, ImageRow) else row.texts) for row in filled)
     centers = [left + i * step + (step - _GAP) / 2 for i in range(count)]
     figure = blank(left + count * step - _GAP + _MARGIN, 2 * _MARGIN + sum(map(_height, drawn)))
@@ -109,17 +107,11 @@ def sheet(rows: Sequence[ImageRow | TextRow | Space]) -> bytes:
                 (image, round(x - across / 2), top)
                 for image, x in zip(row.images, centers, strict=False)
             ]
+            under = top + height + 6
             for x, marked in zip(centers, () if row.marked is None else row.marked, strict=False):
                 if marked:
-                    stroke(
-                        figure,
-                        x - across / 2,
-                        top + height + 6,
-                        x + across / 2,
-                        top + height + 6,
-                        color=GREEN,
-                        solid_capstyle="butt",
-                    )
+                    ends = (x - across / 2, under, x + across / 2, under)
+                    stroke(figure, *ends, color=GREEN, solid_capstyle="butt")
         elif isinstance(row, TextRow):
             write(figure, row.label, left - 2 * _GAP, middle, "right", MUTED, SMALL)
             for text, x, colour in zip(
@@ -131,7 +123,10 @@ def sheet(rows: Sequence[ImageRow | TextRow | Space]) -> bytes:
 
 
 def styles(names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
-    """A colour and a line style for each name, by its place: six colours, then the same dashed, then dotted."""
+    """Return a colour and a line style for each name, by its place among the names.
+
+    There are six colours with solid lines, then the same dashed, then dotted.
+    """
     colours = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
     dashes = ("-", (0, (4, 1.5)), (0, (1, 1)))
     return {
@@ -141,11 +136,12 @@ def styles(names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
 
 
 def blank(across: float, down: float) -> Figure:
-    """An empty white figure of that many pixels."""
+    """Make an empty white figure of that many pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(across / DPI, down / DPI), dpi=DPI, facecolor="white", layout="none")
+    figure = Figure(figsize=(across / DPI, down / DPI), dpi=DPI, facecolor="white", layout=None)
+    figure.set_layout_engine("none")  # whatever the reader's matplotlibrc says
     FigureCanvasAgg(figure)
     return figure
 
@@ -160,9 +156,19 @@ def write(
     size: float = NORMAL,
     **more: Any,
 ) -> None:
-    """Text at pixel (x, y), counted from the top left, centred vertically. Dollar signs are dollar signs, not mathematics."""
+    """Write text, centred vertically. Dollar signs are dollar signs, not mathematics.
+
+    Args:
+        figure: the figure to write on.
+        text: one line; what the font cannot draw is replaced.
+        x: pixels from the left, of the text's left, centre or right, as align says.
+        y: pixels from the top, of the text's middle.
+        align: 'left', 'center' or 'right'.
+        colour: of the text.
+        size: of the font, in points.
+        **more: further properties of matplotlib's Text.
+    """
     down = figure.get_figheight() * DPI - y
-    place = {"transform": None, "ha": align, "va": "center_baseline"}
     figure.text(
         x,
         down,
@@ -171,13 +177,24 @@ def write(
         size=size,
         family=FONT,
         parse_math=False,
-        **place,
+        transform=None,
+        ha=align,
+        va="center_baseline",
         **more,
     )
 
 
 def stroke(figure: Figure, x0: float, y0: float, x1: float, y1: float, **style: Any) -> None:
-    """A line between two pixels, counted from the top left."""
+    """Draw a line between two pixels.
+
+    Args:
+        figure: the figure to draw on.
+        x0: pixels from the left, of one end.
+        y0: pixels from the top, of the same end.
+        x1: pixels from the left, of the other end.
+        y1: pixels from the top, of the other end.
+        **style: properties of matplotlib's Line2D.
+    """
     from matplotlib.lines import Line2D
 
     down = figure.get_figheight() * DPI
@@ -187,7 +204,18 @@ def stroke(figure: Figure, x0: float, y0: float, x1: float, y1: float, **style: 
 
 
 def axes(figure: Figure, left: float, top: float, across: float, down: float) -> Any:
-    """Axes at that place in pixels from the top left, with nothing but a light baseline and ticks."""
+    """Add axes with nothing but a light baseline and ticks.
+
+    Args:
+        figure: the figure to add them to.
+        left: pixels from the figure's left.
+        top: pixels from the figure's top.
+        across: width in pixels.
+        down: height in pixels.
+
+    Returns:
+        The axes (matplotlib's Axes).
+    """
     total = figure.get_figwidth() * DPI, figure.get_figheight() * DPI
     area = figure.add_axes(
         (left / total[0], 1 - (top + down) / total[1], across / total[0], down / total[1]),
@@ -203,11 +231,17 @@ def axes(figure: Figure, left: float, top: float, across: float, down: float) ->
 
 
 def png(figure: Figure, pictures: Sequence[tuple[np.ndarray, int, int]] = ()) -> bytes:
-    """The figure as a PNG file, with pictures (uint8 [H, W, 3], left, top) copied into it pixel for pixel."""
+    """Return the figure as a PNG file.
+
+    Pictures (uint8 [H, W, 3], left, top) are copied into it pixel for pixel.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    figure.canvas.draw()
-    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)  # as `blank` makes it
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     for image, left, top in pictures:
         drawn[top : top + image.shape[0], left : left + image.shape[1]] = image
     stream = io.BytesIO()
@@ -216,42 +250,41 @@ def png(figure: Figure, pictures: Sequence[tuple[np.ndarray, int, int]] = ()) ->
 
 
 def width(text: str, size: float = NORMAL) -> float:
-    """Pixels that the text takes."""
+    """Return the width of the text in pixels."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     if not text:
         return 0.0
-    return (
-        text_to_path.get_text_width_height_descent(
-            printable(text), FontProperties(family=FONT, size=size), False
-        )[0]
-        * DPI
-        / 72
-    )
+    font = FontProperties(family=FONT, size=size)
+    points, _, _ = text_to_path.get_text_width_height_descent(printable(text), font, False)
+    return points * DPI / 72
 
 
 def shorten(text: str, most: int) -> str:
+    """Cut the text to `most` characters, an ellipsis included."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def printable(text: str) -> str:
-    """Text with what the font cannot draw (another script, a line break) replaced, rather than a warning and a box."""
+    """Replace what the font cannot draw (another script, a line break).
+
+    Matplotlib would warn and draw a box.
+    """
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = get_font(findfont(FontProperties(family=FONT))).get_char_index
-    return "".join(
-        c
-        if c.isprintable() and known(ord(c))
-        else " "
-        if c.isspace()
-        else "\N{REPLACEMENT CHARACTER}"
-        for c in text
-    )
+
+    def drawn(character: str) -> str:
+        if character.isprintable() and known(ord(character)):
+            return character
+        return " " if character.isspace() else "\N{REPLACEMENT CHARACTER}"
+
+    return "".join(map(drawn, text))
 
 
 def _prepared(row: ImageRow | TextRow | Space) -> ImageRow | TextRow | Space:
-    """The row with its images in pixels and its words cut to length."""
+    """Turn the row's images into pixels and cut its words to length."""
     if isinstance(row, Space):
         return row
     row = row._replace(label=shorten(row.label, _LABEL))

@@ -1,8 +1,11 @@
-"""The figures of a report, as PNG files in memory. Captions belong to the page, so a figure carries only the words one needs in it.
+"""The figures of a report, as PNG files in memory.
 
-    image_grid([train[:12], test_shift[:12]], ["train", "test_shift"])  # images [N, H, W, C] in [-1, 1], C 1 or 3
+    # images [N, H, W, C] in [-1, 1], C 1 or 3
+    image_grid([train[:12], test_shift[:12]], ["train", "test_shift"])
 
-Images keep their pixels: small ones are enlarged into squares, only large ones are resampled. ValueError on images of another shape.
+Captions belong to the page, so a figure carries only the words one needs in it. Images keep their
+pixels: small ones are enlarged into squares, only large ones are resampled. Images of another shape
+raise ValueError.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ _NAME = 24  # characters of a method's name before it is cut
 
 
 def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str]) -> bytes:
-    """A row of images [N, H, W, C] for each label, such as some examples of each split."""
+    """Draw a row of images [N, H, W, C] for each label, such as some examples of each split."""
     return canvas.sheet(
         [ImageRow(label, images) for images, label in zip(rows, labels, strict=True)]
     )
@@ -42,7 +45,7 @@ def image_grid(rows: Sequence[np.ndarray], labels: Sequence[str]) -> bytes:
 def reconstruction_grid(
     images: np.ndarray, reconstructions: np.ndarray, columns: int = 12
 ) -> bytes:
-    """Images [N, H, W, C] over their reconstructions, `columns` pairs side by side and then the next below."""
+    """Draw images [N, H, W, C] over their reconstructions, `columns` pairs side by side."""
     if images.shape != reconstructions.shape:
         raise ValueError(
             f"images {images.shape} and reconstructions {reconstructions.shape} differ in shape"
@@ -61,10 +64,17 @@ def direction_strip(
     multiples: Sequence[float],
     useful: Sequence[float] | None = None,
 ) -> bytes:
-    """images [K, M, H, W, C]: direction k (a row, with its name) moved by multiples[m] of its sigma (a column).
+    """Draw images moved along directions: a row for each direction, a column for each multiple.
 
-    useful [K] (Directions.useful): a green bar runs under the multiples that are known to keep the label; none where it is inf (not
-    measured).
+    Args:
+        images: [K, M, H, W, C], moved along direction k by multiples[m] of its sigma.
+        names: [K], of the directions.
+        multiples: [M], in units of sigma.
+        useful: [K] (`Directions.useful`); a green bar runs under the multiples that are known to
+            keep the label, and none where it is inf (not measured). None: no bars at all.
+
+    Returns:
+        The PNG file.
     """
     if images.shape[:2] != (len(names), len(multiples)):
         raise ValueError(
@@ -91,10 +101,20 @@ def escaped(
     labels: Sequence[Any],
     predictions: Mapping[str, Sequence[Any]],
 ) -> bytes:
-    """Images, reconstructions and worst natural variations [N, H, W, C], and what each model says about the variation.
+    """Draw images, their worst natural variations, and each model's answer to the variations.
 
-    labels [N]: the truth; predictions: model name -> what it answers [N]. Both are numbers or names, compared as printed. A right
-    answer is blue with a tick, a wrong one vermillion with a cross.
+    A right answer is blue with a tick, a wrong one vermillion with a cross. Labels and answers are
+    numbers or names, compared as printed.
+
+    Args:
+        images: [N, H, W, C].
+        reconstructions: [N, H, W, C], of the images.
+        variations: [N, H, W, C], the worst natural variations of the images.
+        labels: [N], the true ones.
+        predictions: {name of a model: its answers to the variations, [N]}.
+
+    Returns:
+        The PNG file.
     """
     truth = [str(label) for label in labels]
     rows = [
@@ -115,10 +135,11 @@ def escaped(
 
 
 def metric_dots(table: Table, columns: int = 4) -> bytes:
-    """A panel for each column of the table (`columns` side by side), a row for each method: the mean, its 95 % interval as a line.
+    """Draw a panel for each column of the table, in it a row for each method.
 
-    The baseline's value is a dashed line through its panel; it and the table's references are grey. Shares stand between 0 and 100 %,
-    unless all lie close together.
+    `columns` panels stand side by side. A dot is the mean, a line its 95 % interval. The baseline's
+    value is a dashed line through its panel; it and the table's references are grey. Shares stand
+    between 0 and 100 %, unless all lie close together.
     """
     if not table.columns or not table.methods:
         raise ValueError("a table without rows or columns has no figure")
@@ -154,10 +175,20 @@ def curves(
     x_label: str = "training step",
     columns: int = 2,
 ) -> bytes:
-    """Panels (title -> method -> steps [T], values [T] or [seeds, T]) of lines over the steps: the mean strong, each seed faint.
+    """Draw panels of lines over the steps: the mean over seeds strong, each seed faint.
 
-    methods: fixes the colours, so that a method looks alike in every figure. limits: title -> a dashed line at this value (the cap of
-    an adaptive radius, say).
+    Args:
+        panels: {title: {method: (steps [T], values [T] or [seeds, T])}}.
+        methods: fixes the colours, so that a method looks alike in every figure.
+        limits: {title: value of a dashed line}, such as the cap of an adaptive radius.
+        columns: how many panels stand side by side.
+        x_label: of the steps.
+
+    Returns:
+        The PNG file.
+
+    Raises:
+        ValueError: there is no line to draw.
     """
     present = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     if not present:
@@ -194,9 +225,23 @@ def histograms(
     limit: float | None = None,
     bins: int = 40,
 ) -> bytes:
-    """A histogram for each method (values [N]) on common scales, under each other: per cent of its values, the mean as a tick.
+    """Draw a histogram for each method under each other, on common scales.
 
-    limit: a dashed line at this value. Values that are not finite are counted in the panel's label and not drawn.
+    Bars are per cent of a method's values, a line is their mean. Values that are not finite are
+    counted in the panel's label and not drawn.
+
+    Args:
+        values: {method: its values, [N]}.
+        x_label: of the values.
+        methods: fixes the colours, so that a method looks alike in every figure.
+        limit: value of a dashed line; None: no such line.
+        bins: number of bars.
+
+    Returns:
+        The PNG file.
+
+    Raises:
+        ValueError: there are no values to draw.
     """
     if not values:
         raise ValueError("histograms: there are no values to draw")
@@ -251,21 +296,14 @@ def histograms(
 
 
 def _dots(area: Any, table: Table, j: int) -> None:
-    """Column j of the table into the axes: rows from the top, in the order of the methods."""
+    """Draw column j of the table into the axes: rows from the top, in the order of the methods."""
     column, rows = table.columns[j], [row[j] for row in table.cells]
     scale = 100.0 if column.unit else 1.0
-    seen = [
-        scale * n for cell in rows if cell for n in cell[:3] if n is not None and math.isfinite(n)
-    ]
+    numbers = [n for cell in rows if cell for n in (cell.value, cell.low, cell.high)]
+    seen = [scale * n for n in numbers if n is not None and math.isfinite(n)]
     share = column.unit == "%" and not column.signed
     for i, (method, cell) in enumerate(zip(table.methods, rows, strict=True)):
         if cell is None or not math.isfinite(cell.value):
-            middle = {
-                "transform": area.get_yaxis_transform(),
-                "ha": "center",
-                "va": "center_baseline",
-            }
-            middle["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
             area.text(
                 0.5,
                 i,
@@ -273,7 +311,10 @@ def _dots(area: Any, table: Table, j: int) -> None:
                 color=MUTED,
                 size=SMALL,
                 family=FONT,
-                **middle,
+                transform=area.get_yaxis_transform(),
+                ha="center",
+                va="center_baseline",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
             )
             continue
         colour = MUTED if _aside(table, method) else BLUE
@@ -303,7 +344,11 @@ def _aside(table: Table, method: str) -> bool:
 
 
 def _limits(seen: Sequence[float], share: bool) -> tuple[float, float]:
-    """The range of an axis of values: 0 to 100 for shares (in per cent) unless all lie within 25 points, else just around the values."""
+    """Return the range of an axis of the values seen.
+
+    It is 0 to 100 for shares (in per cent) unless all lie within 25 points, else just around the
+    values.
+    """
     if not seen:
         return 0.0, 100.0 if share else 1.0
     low, high = min(seen), max(seen)
@@ -314,7 +359,10 @@ def _limits(seen: Sequence[float], share: bool) -> tuple[float, float]:
 
 
 def _line(area: Any, steps: np.ndarray, values: np.ndarray, style: Mapping[str, Any]) -> None:
-    """values [S, T]: every seed faint if there are several, their mean strong; a lone point as a dot, a gap where one is not finite."""
+    """Draw values [S, T]: their mean strong and, if there are several seeds, each seed faint.
+
+    A lone point is a dot. There is a gap where a value is not finite.
+    """
     values = np.where(np.isfinite(values), values, np.nan)
     marker = "o" if len(steps) == 1 else ""
     if len(values) > 1:

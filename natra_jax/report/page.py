@@ -1,11 +1,13 @@
 """The report as one HTML file that needs nothing else, and as Markdown with its figures beside it.
 
-    sections = [Section("Results", ("What was measured.",), table, (Picture(png, "One dot a method.", "Dot chart of accuracies"),))]
-    write_html(workdir / "report" / "index.html", "Digits", sections, lead="Accuracy on test_shift rose.")
-    write_markdown(workdir / "report" / "report.md", "Digits", sections, lead="Accuracy on test_shift rose.")
+    dots = Picture(png, "One dot a method.", "Dot chart of accuracies")
+    sections = [Section("Results", ("What was measured.",), table, (dots,))]
+    lead = "Accuracy on test_shift rose."
+    write_html(workdir / "report" / "index.html", "Digits", sections, lead)
+    write_markdown(workdir / "report" / "report.md", "Digits", sections, lead)
 
-Rendering makes a string, writing writes it: `write_bytes` of pathlib or etils.epath is all that a path has to know. All text is taken
-as text: names from data sets and configs are escaped.
+Rendering makes a string, writing writes it: `write_bytes` of pathlib or etils.epath is all that a
+path has to know. All text is taken as text: names from data sets and configs are escaped.
 """
 
 from __future__ import annotations
@@ -31,24 +33,31 @@ from natra_jax.report.printing import (
 from natra_jax.report.style import STYLE
 from natra_jax.report.tables import Plain, Table, glossary
 
+# The browser itself refuses whatever is not in this file.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
 
 class Picture(NamedTuple):
+    """A figure of a section, with its words."""
+
     png: bytes
     caption: str
     alt: str  # for those who cannot see it: what it shows, in a sentence
 
 
 class Section(NamedTuple):
+    """A part of the report with a heading."""
+
     heading: str
     paragraphs: Sequence[str] = ()
     table: Table | Plain | None = None
     figures: Sequence[Picture] = ()
-    warnings: Sequence[
-        str
-    ] = ()  # what makes the numbers of this section doubtful; shown before them
+    warnings: Sequence[str] = ()  # why the section's numbers are doubtful; shown before them
 
 
 class Highlight(NamedTuple):
+    """A number of the report that is shown large."""
+
     value: str  # a number a reader takes home, such as "10.0 → 87.3 %"
     label: str  # what it is
 
@@ -61,7 +70,19 @@ def write_html(
     highlights: Sequence[Highlight] = (),
     info: Sequence[tuple[str, str]] = (),
 ) -> list[Any]:
-    """Writes `render_html` of the same arguments to path; its directory has to exist. Returns the paths written."""
+    """Write the report as one HTML file.
+
+    Args:
+        path: the file, of pathlib or etils.epath; its directory has to exist.
+        title: of the page.
+        sections: of the page, in order.
+        lead: the answer in a sentence or two.
+        highlights: the answer's numbers.
+        info: (name, value) of the run, at the end.
+
+    Returns:
+        The paths written.
+    """
     path.write_bytes(render_html(title, sections, lead, highlights, info).encode())
     return [path]
 
@@ -74,7 +95,19 @@ def write_markdown(
     highlights: Sequence[Highlight] = (),
     info: Sequence[tuple[str, str]] = (),
 ) -> list[Any]:
-    """Writes `render_markdown` of the same arguments to path, and the figures it names beside it. Returns the paths written."""
+    """Write the report as a Markdown file, and the figures that it links to beside it.
+
+    Args:
+        path: the file, of pathlib or etils.epath; its directory has to exist.
+        title: of the report.
+        sections: of the report, in order.
+        lead: the answer in a sentence or two.
+        highlights: the answer's numbers.
+        info: (name, value) of the run, at the end.
+
+    Returns:
+        The paths written.
+    """
     path.write_bytes(render_markdown(title, sections, lead, highlights, info).encode())
     figures = [(path.parent / name, figure.png) for name, figure in _named_figures(sections)]
     for place, png in figures:
@@ -89,9 +122,17 @@ def render_html(
     highlights: Sequence[Highlight] = (),
     info: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The whole page: styles and figures inside, no script, nothing to fetch.
+    """Render the report as one HTML page: styles and figures inside, no script, nothing to fetch.
 
-    lead: the answer in a sentence or two; highlights: its numbers, large; facts: (name, value) of the run, at the end.
+    Args:
+        title: of the page.
+        sections: of the page, in order.
+        lead: the answer in a sentence or two.
+        highlights: the answer's numbers, shown large.
+        info: (name, value) of the run, at the end.
+
+    Returns:
+        The page.
     """
     places = [f"section-{i}-{_slug(section.heading)}" for i, section in enumerate(sections, 1)]
     links = "".join(
@@ -112,19 +153,20 @@ def render_html(
         "</header>",
         "<main>",
         *(_section(place, section) for place, section in zip(places, sections, strict=True)),
-        f'<section aria-labelledby="facts"><h2 id="facts">The run</h2><dl class="facts">{rows}</dl></section>'
+        f'<section aria-labelledby="facts"><h2 id="facts">The run</h2>'
+        f'<dl class="facts">{rows}</dl></section>'
         if info
         else "",
         "</main>",
-        "<footer><p>Made by natra_jax. What was measured is in records.jsonl, a line for each number.</p></footer>",
+        "<footer><p>Made by natra_jax. What was measured is in records.jsonl, "
+        "a line for each number.</p></footer>",
     ]
     body = "\n".join(part for part in parts if part)
-    # The policy makes the browser itself refuse whatever is not in this file.
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{_text(title)}</title>
@@ -145,7 +187,20 @@ def render_markdown(
     highlights: Sequence[Highlight] = (),
     info: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The same report in GitHub-flavoured Markdown. Figures are links to files beside it, which `write_markdown` writes."""
+    """Render the report in GitHub-flavoured Markdown.
+
+    Figures are links to files beside it, which `write_markdown` writes.
+
+    Args:
+        title: of the report.
+        sections: of the report, in order.
+        lead: the answer in a sentence or two.
+        highlights: the answer's numbers.
+        info: (name, value) of the run, at the end.
+
+    Returns:
+        The report.
+    """
     names = (name for name, _ in _named_figures(sections))
     blocks = [f"# {escape_markdown(title)}", _paragraph(lead)]
     blocks.append(
@@ -181,7 +236,7 @@ def render_markdown(
 
 
 def _named_figures(sections: Sequence[Section]) -> list[tuple[str, Picture]]:
-    """(file name, figure) in the order of the page."""
+    """Return (file name, figure) in the order of the page."""
     figures = [(section.heading, figure) for section in sections for figure in section.figures]
     return [
         (f"figure-{i:02d}-{_slug(name)}.png", figure) for i, (name, figure) in enumerate(figures, 1)
@@ -193,7 +248,7 @@ def _slug(text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """A Markdown paragraph, even if the text begins like a heading, a list or a rule."""
+    """Return a Markdown paragraph, even if the text begins like a heading, a list or a rule."""
     text = escape_markdown(text).strip()
     text = re.sub(r"^([#+=-])", r"\\\1", text)
     return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
@@ -213,33 +268,37 @@ def _section(place: str, section: Section) -> str:
     )
     shown = "" if section.table is None else _table(section.table, place)
     figures = "".join(map(_figure, section.figures))
-    return f'<section aria-labelledby="{place}"><h2 id="{place}">{_text(section.heading)}</h2>{warnings}{paragraphs}{shown}{figures}</section>'
+    head = f'<section aria-labelledby="{place}"><h2 id="{place}">{_text(section.heading)}</h2>'
+    return f"{head}{warnings}{paragraphs}{shown}{figures}</section>"
 
 
 def _figure(figure: Picture) -> str:
     width, height = _size(figure.png)
     source = f"data:image/png;base64,{base64.b64encode(figure.png).decode()}"
-    image = f'<img src="{source}" alt="{_text(figure.alt)}" width="{width // SHARPNESS}" height="{height // SHARPNESS}">'
+    size = f'width="{width // SHARPNESS}" height="{height // SHARPNESS}"'
+    image = f'<img src="{source}" alt="{_text(figure.alt)}" {size}>'
     caption = f"<figcaption>{_text(figure.caption)}</figcaption>" if figure.caption else ""
     return f'<figure><div class="paper">{image}</div>{caption}</figure>'
 
 
 def _size(png: bytes) -> tuple[int, int]:
-    """Width and height from a PNG's header, which begins the file. ValueError on other bytes."""
+    """Read width and height from a PNG's header. Raise ValueError on other bytes."""
     if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR":
         raise ValueError("a figure is not a PNG file")
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
 def _table(table: Table | Plain, place: str) -> str:
-    """The table, its note and its glossary. place: id of the heading that names it."""
-    inside, known = (
-        (_measured(table), glossary(table)) if isinstance(table, Table) else (_ready(table), ())
-    )
+    """Render the table, its note and its glossary. place: id of the heading that names it."""
+    if isinstance(table, Table):
+        inside, known = _measured(table), glossary(table)
+    else:
+        inside, known = _ready(table), ()
     under = note(table)
     described = f' aria-describedby="{place}-note"' if under else ""
     # A region that scrolls has to be reachable from the keyboard and needs a name.
-    scroll = f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{place}"><table{described}>{inside}</table></div>'
+    region = f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{place}">'
+    scroll = f"{region}<table{described}>{inside}</table></div>"
     explained = f'<p class="note" id="{place}-note">{_text(under)}</p>' if under else ""
     meanings = "".join(
         f"<div><dt>{_breakable(metric)}</dt> <dd>{_text(meaning)}</dd></div>"
@@ -249,7 +308,10 @@ def _table(table: Table | Plain, place: str) -> str:
 
 
 def _measured(table: Table) -> str:
-    """Head and body of a table of records: metrics over their splits, means over their intervals."""
+    """Render head and body of a table of records.
+
+    Metrics stand over their splits, means over their intervals.
+    """
     groups = [
         (name, len(list(group))) for name, group in itertools.groupby(map(heading, table.columns))
     ]
@@ -259,7 +321,8 @@ def _measured(table: Table) -> str:
         for name, size in groups
     )
     low = "".join(
-        f'<th scope="col"{_start(j, starts)}>{_breakable(column.split)}<small>{_text(examples(column))}</small></th>'
+        f'<th scope="col"{_start(j, starts)}>{_breakable(column.split)}'
+        f"<small>{_text(examples(column))}</small></th>"
         for j, column in enumerate(table.columns)
     )
     rows = []
@@ -286,7 +349,7 @@ def _cell(text: CellText | None) -> str:
 
 
 def _ready(table: Plain) -> str:
-    """Head and body of a table of strings; columns of numbers are set to the right."""
+    """Render head and body of a table of strings; columns of numbers are set to the right."""
     columns = list(zip(*table.rows, strict=True)) if table.rows else [()] * len(table.header)
     sides = [
         "" if all(_NUMERIC.fullmatch(cell.strip()) for cell in column) else ' class="words"'
@@ -314,5 +377,5 @@ def _number(text: str) -> str:
 
 
 def _breakable(name: str) -> str:
-    """A name that may wrap after its underscores."""
+    """Let a name wrap after its underscores."""
     return _text(name).replace("_", "_<wbr>")

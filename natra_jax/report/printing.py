@@ -3,7 +3,8 @@
     print(to_text(table, width=120))
     print(compare(records, "natra", "original", "test_shift", "accuracy"))
 
-Shares are printed in per cent with one decimal, other numbers with three significant digits of their column's largest.
+Shares are printed in per cent with one decimal, other numbers with three significant digits of
+their column's largest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from natra_jax.report.tables import (
@@ -26,6 +28,8 @@ from natra_jax.types import Record
 
 
 class CellText(NamedTuple):
+    """A cell of a table as it is printed."""
+
     value: str
     low: str  # "" where there is no interval
     high: str
@@ -34,7 +38,10 @@ class CellText(NamedTuple):
 
 
 def texts(table: Table) -> tuple[tuple[CellText | None, ...], ...]:
-    """The cells as strings, [methods][columns]: a column's numbers share their decimals. Intervals of shares are cut at 0 and 100 %."""
+    """Return the cells as strings, [methods][columns].
+
+    The numbers of a column share their decimals. Intervals of shares are cut at 0 and 100 %.
+    """
     competing = [method not in table.references for method in table.methods]
     columns = [
         _column_texts(column, [row[j] for row in table.cells], competing)
@@ -52,21 +59,36 @@ def texts(table: Table) -> tuple[tuple[CellText | None, ...], ...]:
 
 
 def find(table: Table, method: str, split: str, metric: str) -> CellText | None:
-    """The cell of (method, split, metric) as printed; None where it was not measured or the table has no such row or column."""
-    places = [
-        j
-        for j, column in enumerate(table.columns)
-        if (column.split, column.metric) == (split, metric)
-    ]
-    return (
-        texts(table)[table.methods.index(method)][places[0]]
-        if places and method in table.methods
-        else None
-    )
+    """Return a cell as printed.
+
+    Args:
+        table: the table to look in.
+        method: the cell's row.
+        split: the split of its column.
+        metric: the metric of its column.
+
+    Returns:
+        The cell; None if it was not measured, or the table has no such row or column.
+    """
+    places = [(column.split, column.metric) for column in table.columns]
+    if method not in table.methods or (split, metric) not in places:
+        return None
+    return texts(table)[table.methods.index(method)][places.index((split, metric))]
 
 
 def compare(records: Sequence[Record], method: str, baseline: str, split: str, metric: str) -> str:
-    """Method against baseline over the seeds that both have, as one sentence that claims no more than the numbers carry."""
+    """Compare method and baseline in one sentence that claims no more than the numbers carry.
+
+    Args:
+        records: what was measured.
+        method: the method to compare.
+        baseline: the method to compare it with.
+        split: the split of both.
+        metric: the metric of both.
+
+    Returns:
+        Both means and their difference over the seeds that both have, with its 95 % interval.
+    """
     both = [
         record
         for record in records
@@ -78,35 +100,41 @@ def compare(records: Sequence[Record], method: str, baseline: str, split: str, m
     }
     shared = [record for record in both if record.seed in seeds[method] & seeds[baseline]]
     if not shared:
-        return f"On {split}, {metric} was measured with no seed that {method} and {baseline} share, so they are not compared."
+        return (
+            f"On {split}, {metric} was measured with no seed that {method} and {baseline} share, "
+            "so they are not compared."
+        )
     values = build(shared, (baseline, method), baseline, reductions=())
     (reference,), (own,) = texts(values)
     cell = paired_difference(shared, method, baseline, split, metric)
     (change,) = _column_texts(difference_column(values.columns[0]), [cell], [True])
     assert reference and own and change and cell  # every shared seed has both
     unit, step = (" %", " points") if values.columns[0].unit else ("", "")
-    sentence = f"On {split}, {metric} is {reference.value}{unit} with {baseline} and {own.value}{unit} with {method}: "
-    if cell.low is None or cell.high is None:
-        return f"{sentence}a difference of {change.value}{step}, from one seed, so how much of it is chance is not known."
-    sentence += f"a difference of {change.value}{step} (95 % interval {change.low} to {change.high}, {cell.seeds} seeds)"
-    return (
-        f"{sentence}."
-        if cell.low > 0 or cell.high < 0
-        else f"{sentence}, which is not distinguishable from none."
+    sentence = (
+        f"On {split}, {metric} is {reference.value}{unit} with {baseline} "
+        f"and {own.value}{unit} with {method}: a difference of {change.value}{step}"
     )
+    if cell.low is None or cell.high is None:
+        return f"{sentence}, from one seed, so how much of it is chance is not known."
+    sentence += f" (95 % interval {change.low} to {change.high}, {cell.seeds} seeds)"
+    if cell.low > 0 or cell.high < 0:
+        return f"{sentence}."
+    return f"{sentence}, which is not distinguishable from none."
 
 
 def heading(column: Column) -> str:
+    """Return a column's metric with its unit: "accuracy (%)"."""
     return f"{column.metric} ({column.unit})" if column.unit else column.metric
 
 
 def examples(column: Column) -> str:
+    """Return how many examples a column's records count: "n = 597", or "n = 12 to 597"."""
     fewest, most = column.examples
     return f"n = {fewest}" if fewest == most else f"n = {fewest} to {most}"
 
 
 def plain(table: Table) -> Plain:
-    """The table as strings, the numbers of a column padded so that they line up."""
+    """Return the table as strings, the numbers of a column padded so that they line up."""
     header = ["method"] + [
         "\n".join(map(one_line, (heading(c), c.split, examples(c)))) for c in table.columns
     ]
@@ -118,7 +146,7 @@ def plain(table: Table) -> Plain:
 
 
 def note(table: Table | Plain) -> str:
-    """What a reader needs to know under the table, with the meaning of bold if a cell is bold."""
+    """Return the note under a table, with the meaning of bold if a cell is bold."""
     shown = (
         [text for row in texts(table) for text in row if text] if isinstance(table, Table) else []
     )
@@ -129,7 +157,10 @@ def note(table: Table | Plain) -> str:
 
 
 def to_text(table: Table | Plain, width: int | None = None) -> str:
-    """Aligned columns for a terminal. With `width`, a table wider than this many characters is folded into several under each other."""
+    """Align the table's columns for a terminal.
+
+    With `width`, a table wider than this many characters is folded into several under each other.
+    """
     table = plain(table) if isinstance(table, Table) else table
     rows = [[one_line(cell) for cell in row] for row in table.rows]
     header = [[one_line(line) for line in cell.split("\n")] for cell in table.header]
@@ -153,7 +184,7 @@ def to_text(table: Table | Plain, width: int | None = None) -> str:
 
 
 def to_markdown(table: Table | Plain) -> str:
-    """A GitHub-flavoured Markdown table and its note. Every string is escaped."""
+    """Return the table and its note in GitHub-flavoured Markdown. Every string is escaped."""
     strings = plain(table) if isinstance(table, Table) else table
     bold = (
         [[bool(text and text.best) for text in row] for row in texts(table)]
@@ -179,18 +210,19 @@ def to_markdown(table: Table | Plain) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text on one line that shows as itself in a paragraph or a table cell of (GitHub-flavoured) Markdown."""
-    text = re.sub(
-        r"([\\`*|~$]|\](?=[\[(:]))", r"\\\1", one_line(text)
-    )  # a bracket alone makes no link
-    text = re.sub(
-        r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text
-    )  # inside a word an underscore is literal already
+    """Escape text so that it shows as itself in a paragraph or a table cell of Markdown.
+
+    The Markdown is GitHub's; the answer is one line.
+    """
+    # a bracket alone makes no link
+    text = re.sub(r"([\\`*|~$]|\](?=[\[(:]))", r"\\\1", one_line(text))
+    # inside a word an underscore is literal already
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def one_line(text: str) -> str:
-    """Text without line breaks and control characters: a name from a file must not steer the terminal."""
+    """Drop line breaks and control characters: a name from a file must not steer the terminal."""
     if text.isprintable():
         return text
     return " ".join(
@@ -204,25 +236,30 @@ def _column_texts(
     column: Column, cells: Sequence[Cell | None], competing: Sequence[bool]
 ) -> list[CellText | None]:
     scaled = [cell and _scaled(column, cell) for cell in cells]
-    spec = ("+" if column.signed else "") + (
-        ".1f"
-        if column.unit
-        else _spec([n for cell in scaled if cell for n in cell[:3] if n is not None])
-    )
+    numbers = [n for cell in scaled if cell for n in _numbers(cell) if n is not None]
+    spec = ("+" if column.signed else "") + (".1f" if column.unit else _spec(numbers))
     best = _best(scaled, competing, column.better, spec)
 
     def text(cell: Cell, best: bool) -> CellText:
-        value, low, high = ("" if number is None else _number(number, spec) for number in cell[:3])
+        value, low, high = ("" if n is None else _number(n, spec) for n in _numbers(cell))
         bounded = math.isfinite(cell.value) and cell.low is not None and cell.high is not None
         return CellText(value, low if bounded else "", high if bounded else "", best, False)
 
     return [cell and text(cell, i in best) for i, cell in enumerate(scaled)]
 
 
+def _numbers(cell: Cell) -> tuple[float, float | None, float | None]:
+    return cell.value, cell.low, cell.high
+
+
 def _best(
     cells: Sequence[Cell | None], competing: Sequence[bool], better: int, spec: str
 ) -> set[int]:
-    """The rows of the best mean and of those that print like it or whose interval overlaps its own; none if that is every row."""
+    """Return the rows of the best mean and of those not to be told from it.
+
+    These are rows that print like it, or whose interval overlaps its own; none if that is every
+    row.
+    """
     rows = {
         i: cell
         for i, cell in enumerate(cells)
@@ -233,7 +270,7 @@ def _best(
     top = max(rows.values(), key=lambda cell: better * cell.value)
 
     def rivals(cell: Cell) -> bool:
-        if None in (cell.low, cell.high, top.low, top.high):
+        if cell.low is None or cell.high is None or top.low is None or top.high is None:
             return _number(cell.value, spec) == _number(top.value, spec)
         return cell.low <= top.high and top.low <= cell.high
 
@@ -242,12 +279,18 @@ def _best(
 
 
 def _number(number: float, spec: str) -> str:
-    """Zero, and what differs from it by rounding only, is printed without a sign; -0.04 is "-0.0", which says on which side it is."""
+    """Format a number; zero, and what differs from it by rounding only, has no sign.
+
+    -0.04 is "-0.0", which says on which side it is.
+    """
     return format(0.0, spec.removeprefix("+")) if abs(number) < 1e-12 else format(number, spec)
 
 
 def _scaled(column: Column, cell: Cell) -> Cell:
-    """The cell in the unit it is printed in; the bounds of a share cut at 0 and 100 %, which a t-interval can overstep."""
+    """Return the cell in the unit it is printed in.
+
+    The bounds of a share are cut at 0 and 100 %, which a t-interval can overstep.
+    """
     if not column.unit:
         return cell
     low, high = cell.low, cell.high
@@ -262,7 +305,7 @@ def _scaled(column: Column, cell: Cell) -> Cell:
 
 
 def _spec(numbers: Sequence[float]) -> str:
-    """The format that gives the largest number three significant digits."""
+    """Return the format that gives the largest number three significant digits."""
     largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
     if largest == 0.0:
         return ".1f"
@@ -271,7 +314,10 @@ def _spec(numbers: Sequence[float]) -> str:
 
 
 def _padded(column: Sequence[CellText | None]) -> list[str]:
-    value, low, high = (max((len(text[k]) for text in column if text), default=0) for k in range(3))
+    value, low, high = (
+        max((len(part(text)) for text in column if text), default=0)
+        for part in (attrgetter("value"), attrgetter("low"), attrgetter("high"))
+    )
     bracket = low + high + 5 if low else 0
     mark = any(text and text.single for text in column)
 
@@ -289,7 +335,10 @@ def _padded(column: Sequence[CellText | None]) -> list[str]:
 
 
 def _fold(widths: Sequence[int], width: int | None) -> list[list[int]]:
-    """Columns 1.. in groups that fit, with column 0, into `width` characters; a group holds at least one."""
+    """Group columns 1.. so that each group fits, with column 0, into `width` characters.
+
+    A group holds at least one column.
+    """
     groups: list[list[int]] = [[]]
     for j in range(1, len(widths)):
         used = widths[0] + sum(widths[k] + 2 for k in [*groups[-1], j])

@@ -1,8 +1,9 @@
-"""The sections of a thorough evaluation: the worst of several attacks, signs of masked gradients, common corruptions.
+"""The sections on robustness: several attacks, signs of masked gradients, common corruptions.
 
-    sections = thorough_sections(records, methods=["original", "natra"], baseline="original")
+    sections = robustness_sections(records, methods=["original", "natra"], baseline="original")
 
-Made from records alone; there are none where none was measured.
+They are made from the records of a thorough evaluation (config field eval.thorough). There are no
+sections where there was none.
 """
 
 from __future__ import annotations
@@ -20,18 +21,27 @@ _SIGNS = ("random_only", "zero_gradient", "not_rising")
 _MCE = "mean_corruption_error"
 
 
-def is_thorough(metric: str) -> bool:
-    """Whether a metric belongs to these sections, and not into the table of results."""
+def is_robustness_metric(metric: str) -> bool:
+    """Tell whether a metric belongs to these sections, and not into the table of results."""
     return metric.startswith(_CORRUPTION) or metric.endswith(
         (_WORST, *(f"_{sign}" for sign in _SIGNS))
     )
 
 
-def thorough_sections(
+def robustness_sections(
     records: Sequence[Record], methods: Sequence[str], baseline: str
 ) -> list[Section]:
-    """methods: the rows, in this order, those without records left out. baseline: what mean corruption errors are relative to."""
-    found = [r for r in records if is_thorough(r.metric)]
+    """Build the sections: worst cases, signs of masked gradients, common corruptions.
+
+    Args:
+        records: what was measured; other metrics are not looked at.
+        methods: the rows, in this order; those without records are left out.
+        baseline: the method that mean corruption errors are relative to.
+
+    Returns:
+        The three sections; none if nothing was measured.
+    """
+    found = [r for r in records if is_robustness_metric(r.metric)]
     measured = {r.method for r in found}
     rows = [m for m in methods if m in measured]
     if not rows:
@@ -41,9 +51,10 @@ def thorough_sections(
 
 def _worst(records: Sequence[Record], rows: Sequence[str], baseline: str) -> Section:
     text = [
-        "The share of test images that are still classified correctly under every one of several attacks: in the training directions "
-        "(latent_worst), along directions outside of them (latent_other_worst), and in pixels (pixel_worst). Each is the union of gradient "
-        "attacks on different losses, with restarts, and of random search."
+        "The share of test images that are still classified correctly under every one of several "
+        "attacks: in the training directions (latent_worst), along directions outside of them "
+        "(latent_other_worst), and in pixels (pixel_worst). Each is the union of gradient attacks "
+        "on different losses, with restarts, and of random search."
     ]
     worst = [r for r in records if r.metric.endswith(_WORST)]
     return Section("Worst cases", text, build(worst, rows, baseline, reductions=()))
@@ -58,9 +69,11 @@ def _signs(records: Sequence[Record], rows: Sequence[str]) -> Section:
         "Means over the seeds.",
     )
     text = [
-        "Signs that a figure above should not be trusted, because gradients are masked: examples that random search breaks and the "
-        "gradient attacks do not (random_only, a share), examples with a gradient of exactly zero at the start (zero_gradient, a share), "
-        "and runs in which a larger radius did not raise the mean loss (not_rising). All should be 0, or close to it."
+        "Signs that a figure above should not be trusted, because gradients are masked: examples "
+        "that random search breaks and the gradient attacks do not (random_only, a share), "
+        "examples with a gradient of exactly zero at the start (zero_gradient, a share), and runs "
+        "in which a larger radius did not raise the mean loss (not_rising). All should be 0, or "
+        "close to it."
     ]
     return Section("Can the figures be trusted?", text, table)
 
@@ -89,9 +102,10 @@ def _corruptions(records: Sequence[Record], rows: Sequence[str], baseline: str) 
                 mean_corruption_error({place: own[place] for place in reference}, reference)
             )
     text = [
-        f"Accuracy on the test images under common corruptions, mean over five severities and the seeds, and the mean corruption error "
-        f"relative to {baseline} over the corruptions that it errs under (its own is 100). {', '.join(NOT_COMPARABLE)}: made by a "
-        "procedure of ours, not comparable with published figures."
+        "Accuracy on the test images under common corruptions, mean over five severities and the "
+        f"seeds, and the mean corruption error relative to {baseline} over the corruptions that it "
+        f"errs under (its own is 100). {', '.join(NOT_COMPARABLE)}: made by a procedure of ours, "
+        "not comparable with published figures."
     ]
     body = [
         (name.removeprefix(_CORRUPTION), *(_mean(corrupted, m, name, 100, 1) for m in rows))

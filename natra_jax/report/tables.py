@@ -1,11 +1,12 @@
-"""From records to tables: a row for each method, a column for each (metric, split), in each cell the mean and its 95 % interval.
+"""Tables of records: a row for each method, a column for each (metric, split).
 
     table = build(records, methods=["original", "random", "natra"])
     table.cells[2][0]  # Cell(value=0.754, low=0.704, high=0.804, seeds=3)
 
-One seed: the interval is the record's own (Wilson, over the examples). Several: Student's t over the seeds. Differences and error
-reductions are taken seed by seed before they are averaged, so that what two methods share (data, initialisation) cancels.
-`printing` turns tables into strings.
+A cell holds the mean over the seeds and its 95 % interval. With one seed the interval is the
+record's own (Wilson, over the examples), with several it is Student's t over the seeds. Differences
+and error reductions are taken seed by seed before they are averaged, so that what two methods share
+(data, initialisation) cancels. `printing` turns tables into strings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from natra_jax.types import Record
 
 
 class Cell(NamedTuple):
+    """A mean over seeds, with its interval."""
+
     value: float  # mean over the seeds
     low: float | None  # 95 % interval; None: not known
     high: float | None
@@ -27,6 +30,8 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
+    """A metric on a split, and how its numbers are printed."""
+
     metric: str
     split: str
     unit: str  # "%" or "points" (both print 100 times the value), or "" (prints the value)
@@ -36,6 +41,8 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
+    """Cells by method and column."""
+
     methods: tuple[str, ...]  # rows
     columns: tuple[Column, ...]
     cells: tuple[tuple[Cell | None, ...], ...]  # [methods][columns]; None: not measured
@@ -45,7 +52,10 @@ class Table(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """A table of ready strings. The first column names the rows; a newline in the header starts a second line."""
+    """A table of ready strings.
+
+    The first column names the rows. A newline in the header starts a second line.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -53,18 +63,21 @@ class Plain(NamedTuple):
 
 
 class Metric(NamedTuple):
+    """A metric whose meaning is known."""
+
     proportion: bool
     better: int  # as in Column
     meaning: str
 
 
-# In the order of the columns; an N stands for any number. Metrics that are not here appear after them.
+# In the order of the columns; an N stands for any number. Other metrics appear after these.
 METRICS = {
     "accuracy": Metric(True, 1, "share of the images classified correctly"),
     "worstN": Metric(
         True,
         1,
-        "share of the images classified correctly under all of N random true renderings (no generator involved)",
+        "share of the images classified correctly under all of N random true renderings "
+        "(no generator involved)",
     ),
     "latent_accuracy": Metric(
         True,
@@ -93,14 +106,11 @@ METRICS = {
     ),
 }
 ERROR_REDUCTION = "error_reduction"  # the metric of columns derived from the accuracies
-SPLITS = (
-    "test_iid",
-    "test_shift",
-)  # these come first, then other test splits, then validation, then train
+# These come first, then other test splits, then validation, then train.
+SPLITS = ("test_iid", "test_shift")
 
-_Measured = dict[
-    tuple[str, str, str], dict[int, Record]
-]  # (method, split, metric) -> seed -> record
+# (method, split, metric) -> seed -> record
+_Measured = dict[tuple[str, str, str], dict[int, Record]]
 
 
 def build(
@@ -110,11 +120,23 @@ def build(
     reductions: Sequence[str] | None = None,
     references: Sequence[str] = (),
 ) -> Table:
-    """Every metric of `methods` (rows in this order) on every split: none is left out. Records of other methods are not looked at.
+    """Build the table of every metric of the methods on every split; none is left out.
 
-    reductions: the splits whose relative error reduction, (err_baseline - err) / err_baseline from the accuracy, gets a column of its
-    own; None: the shifted test splits, or every test split where none is shifted. references: rows that bound what
-    is possible and do not compete, such as a judge that was trained on more. ValueError where records contradict each other.
+    Args:
+        records: what was measured; records of other methods are not looked at.
+        methods: the rows, in this order.
+        baseline: the method that error reductions are relative to.
+        reductions: the splits whose relative error reduction gets a column of its own. It is
+            (error of baseline - error) / error of baseline, with error = 1 - accuracy. None: the
+            shifted test splits, or every test split where none is shifted.
+        references: rows that bound what is possible and do not compete, such as a judge that was
+            trained on more.
+
+    Returns:
+        The table, its columns in the order of METRICS and SPLITS.
+
+    Raises:
+        ValueError: records contradict each other.
     """
     measured = _by_seed(records, (*methods, baseline))
     columns = _columns({key: seeds for key, seeds in measured.items() if key[0] in methods})
@@ -132,11 +154,9 @@ def build(
             reduction = _paired(
                 measured, method, baseline, column.split, "accuracy", _error_reduction
             )
-            return (
-                reduction._replace(low=None, high=None)
-                if reduction and method == baseline
-                else reduction
-            )  # 0 by definition
+            if reduction and method == baseline:  # 0 by definition
+                return reduction._replace(low=None, high=None)
+            return reduction
         return _mean(measured.get((method, column.split, column.metric), {}))
 
     cells = tuple(tuple(cell(method, column) for column in columns) for method in methods)
@@ -146,7 +166,11 @@ def build(
 def build_differences(
     records: Iterable[Record], methods: Sequence[str], baseline: str = "original"
 ) -> Table:
-    """As `build`, with each method's difference to the baseline, over the seeds that both have, in place of its value."""
+    """Build the table of each method's difference to the baseline, over the seeds that both have.
+
+    It has the columns of `build` but for the error reductions. Raises ValueError where records
+    contradict each other.
+    """
     measured = _by_seed(records, (*methods, baseline))
     others = tuple(method for method in methods if method != baseline)
     columns = sorted(
@@ -166,18 +190,27 @@ def build_differences(
 
 
 def difference_column(column: Column) -> Column:
-    """The column that holds differences of this column's values."""
-    return column._replace(
-        unit="points" if column.unit == "%" else "", signed=True, better=0
-    )  # a loss can be the smallest of losses
+    """Return the column that holds differences of this column's values."""
+    unit = "points" if column.unit == "%" else ""
+    # no difference is marked as the best: even the best of several methods may have lost
+    return column._replace(unit=unit, signed=True, better=0)
 
 
 def paired_difference(
     records: Iterable[Record], method: str, baseline: str, split: str, metric: str
 ) -> Cell | None:
-    """Mean over the shared seeds of method minus baseline, with its t-interval; None where they share no seed.
+    """Return the mean of method minus baseline over the seeds that both have.
 
-    One shared seed gives a difference without an interval.
+    Args:
+        records: what was measured.
+        method: the method to compare.
+        baseline: the method to compare it with.
+        split: the split of both.
+        metric: the metric of both.
+
+    Returns:
+        The mean difference with its t-interval; without an interval if they share a single seed;
+        None if they share none.
     """
     return _paired(
         _by_seed(records, (method, baseline)), method, baseline, split, metric, _difference
@@ -185,7 +218,10 @@ def paired_difference(
 
 
 def select(table: Table, keep: Callable[[Column], bool]) -> Table:
-    """The table with only the columns for which `keep` is true, for a figure of the ones that matter most, say."""
+    """Return the table with only the columns for which `keep` is true.
+
+    A figure of the columns that matter most is made of such a table, for example.
+    """
     kept = [j for j, column in enumerate(table.columns) if keep(column)]
     return table._replace(
         columns=tuple(table.columns[j] for j in kept),
@@ -194,10 +230,11 @@ def select(table: Table, keep: Callable[[Column], bool]) -> Table:
 
 
 def glossary(table: Table) -> tuple[tuple[str, str], ...]:
-    """(metric, its meaning) for the table's metrics whose meaning is known."""
+    """Return (metric, its meaning) for the table's metrics whose meaning is known."""
     meanings = {name: metric.meaning for name, metric in METRICS.items()}
     meanings[ERROR_REDUCTION] = (
-        f"(error of {table.baseline} - error) / error of {table.baseline}, with error = 1 - accuracy"
+        f"(error of {table.baseline} - error) / error of {table.baseline}, "
+        "with error = 1 - accuracy"
     )
     found = dict.fromkeys(_family(column.metric) for column in table.columns)
     return tuple((name, meanings[name]) for name in found if name in meanings)
@@ -225,7 +262,8 @@ def _by_seed(records: Iterable[Record], methods: Sequence[str]) -> _Measured:
 def _columns(measured: _Measured) -> list[Column]:
     columns = []
     for split, metric in dict.fromkeys((split, metric) for _, split, metric in measured):
-        # A Wilson interval belongs to a proportion, so a metric not known here that carries one is printed in per cent.
+        # A Wilson interval belongs to a proportion, so a metric not known here that carries one is
+        # printed in per cent.
         all_bounded = all(record.low is not None for record in _group(measured, split, metric))
         known = METRICS.get(_family(metric), Metric(all_bounded, 0, ""))
         columns.append(
@@ -256,12 +294,16 @@ def _examples(measured: _Measured, split: str, metric: str) -> tuple[int, int]:
 
 
 def _family(metric: str) -> str:
-    """worst16 -> worstN; a metric that is listed under its own name keeps it."""
+    """Return the name in METRICS: worst16 -> worstN; one listed under its own name keeps it."""
     return metric if metric in METRICS else re.sub(r"\d+$", "N", metric)
 
 
 def _place(column: Column) -> tuple[int, int, str, int, str]:
-    """Sort key: tested metrics, then error reductions, then the same on validation and training data, then metrics not known here."""
+    """Return a column's key for sorting.
+
+    Tested metrics come first, then error reductions, then the same metrics on validation and
+    training data, then metrics that are not known here.
+    """
     names = (*METRICS, ERROR_REDUCTION)
     family = _family(column.metric)
     if family not in names:
@@ -303,11 +345,12 @@ def _paired(
     metric: str,
     change: Callable[[float, float], float | None],
 ) -> Cell | None:
-    """Mean of change(value, baseline's value) over the shared seeds; None without one, or where a change is None (undefined)."""
-    own, reference = (
-        measured.get((method, split, metric), {}),
-        measured.get((baseline, split, metric), {}),
-    )
+    """Return the mean of change(value, baseline's value) over the shared seeds.
+
+    None without a shared seed, or where a change is None (undefined).
+    """
+    own = measured.get((method, split, metric), {})
+    reference = measured.get((baseline, split, metric), {})
     changes = [change(own[seed].value, reference[seed].value) for seed in own if seed in reference]
     defined = [value for value in changes if value is not None]
     return _over_seeds(defined) if len(defined) == len(changes) else None
@@ -340,5 +383,8 @@ def _note(cells: Sequence[Sequence[Cell | None]]) -> str:
     if not several:
         return f"One seed{wilson}." if single else ""
     counts = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
-    note = f"Mean over {counts} seeds, with the 95 % interval over the seeds (Student's t), which speaks of other runs, not of other images."
+    note = (
+        f"Mean over {counts} seeds, with the 95 % interval over the seeds (Student's t), "
+        "which speaks of other runs, not of other images."
+    )
     return f"{note} † One seed{wilson}." if single else note

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from etils import epath
@@ -15,9 +17,10 @@ from natra_jax.latents.editing import edit
 from natra_jax.report import Picture, Section
 from natra_jax.stages import data, encode, evaluate, judge, screen, shift, train
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Record
-from natra_jax.weights.generator_config import has_generator
 
+NAME = "report"
 _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, shown for each direction
 
 _CANDIDATES = 100  # test images, of which one shows what directions do
@@ -28,15 +31,23 @@ _FOUND = {  # by directions.codes
 }
 
 
+def tasks(plan: Plan, before: Sequence[Task]) -> list[Task]:
+    """Declare the task report, which reads whatever comes before it and measures something."""
+    depends_on = tuple(task.name for task in before if task.stage not in (data.NAME, judge.NAME))
+    fields = plan.fields(NAME, "name", "methods", "seeds")
+    return [Task(NAME, NAME, run, fields, depends_on)]
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Write index.html and report.md into directory."""
     records = read_records(context.workdir / "records.jsonl")
     rows = [*evaluate.rows(context.config.methods), judge.name(context.config)]
     table = _table(context, records)
-    varied = has_generator(context.config.generator)
+    varied = context.generator is not None
     sections = [
         _results(context, records, table),
         *_differences(context, records),
-        *report.thorough_sections(
+        *report.robustness_sections(
             records, evaluate.rows(context.config.methods), evaluate.baseline(context.config)
         ),
         _data(context),
@@ -79,7 +90,7 @@ def _table(context: Context, records: list[Record]) -> report.Table:
     measured = {r.method for r in records}
     references = [name for name in (judge.name(context.config),) if name in measured]
     rows = [name for name in evaluate.rows(context.config.methods) if name in measured] + references
-    shown = [r for r in records if r.method in rows and not report.is_thorough(r.metric)]
+    shown = [r for r in records if r.method in rows and not report.is_robustness_metric(r.metric)]
     return report.build(
         shown, rows, baseline=evaluate.baseline(context.config), references=references
     )
@@ -120,7 +131,7 @@ def _results(context: Context, records: list[Record], table: report.Table) -> Se
             "latent_accuracy is measured along the very directions that natra trains on, so it flatters natra; read it as a check that "
             "training did what it was meant to do."
         )
-    if has_generator(context.config.generator):
+    if context.generator is not None:
         text.append(judge.describe(context.config))
     methods = [m for m in context.config.methods if m != evaluate.baseline(context.config)]
     if "random" in methods and "natra" in methods:
@@ -145,7 +156,7 @@ def _differences(context: Context, records: list[Record]) -> list[Section]:
         for r in records
         if r.split.startswith("test")
         and "kept" not in r.metric
-        and not report.is_thorough(r.metric)
+        and not report.is_robustness_metric(r.metric)
     ]
     rows = [name for name in evaluate.rows(methods) if any(r.method == name for r in on_test)]
     text = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from natra_jax.report import is_thorough, thorough_sections
+from natra_jax.report import is_robustness_metric, robustness_sections
 from natra_jax.types import Record
 
 
@@ -31,14 +31,14 @@ def test_records_of_a_usual_evaluation_make_no_section():
         record("natra", metric, 0.5)
         for metric in ("accuracy", "worst16", "latent_accuracy", "latent_label_kept")
     ]
-    assert not any(is_thorough(r.metric) for r in usual)
-    assert thorough_sections(usual, ["natra"], "natra") == []
+    assert not any(is_robustness_metric(r.metric) for r in usual)
+    assert robustness_sections(usual, ["natra"], "natra") == []
 
 
 def test_every_record_of_a_thorough_one_is_shown_and_methods_without_are_not():
     made = records({("plain", 0): (0.8, 0.5), ("natra", 0): (0.9, 0.9)})
-    assert all(is_thorough(r.metric) for r in made)
-    worst, signs, corruptions = thorough_sections(made, ["plain", "missing", "natra"], "plain")
+    assert all(is_robustness_metric(r.metric) for r in made)
+    worst, signs, corruptions = robustness_sections(made, ["plain", "missing", "natra"], "plain")
     assert worst.table.methods == ("plain", "natra")
     assert [cells[0].value for cells in worst.table.cells] == [0.4, 0.45]
     assert [row[0] for row in signs.table.rows] == ["plain", "natra"]
@@ -61,5 +61,5 @@ def test_corruption_errors_are_relative_to_the_baselines_seed_by_seed(plain, nat
         {("plain", i): a for i, a in enumerate(plain)}
         | {("natra", i): a for i, a in enumerate(natra)}
     )
-    last = thorough_sections(made, ["plain", "natra"], "plain")[2].table.rows[-1]
+    last = robustness_sections(made, ["plain", "natra"], "plain")[2].table.rows[-1]
     assert last == ("mean_corruption_error", "-" if expected == "-" else "100.0", expected)
