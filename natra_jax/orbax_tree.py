@@ -1,4 +1,9 @@
-"""Trees of arrays in directories that orbax wrote."""
+"""Trees of arrays in directories that orbax wrote.
+
+save(directory, params)
+require_same(directory, stored(directory), like, "generator")
+params = load(directory, like)
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from natra_jax.trees import shapes
 from natra_jax.types import UserError
 from natra_jax.workdir import local
 
@@ -24,18 +30,20 @@ _OVERHEAD = 1_000_000  # bytes of metadata beside a checkpoint's arrays, generou
 
 
 def save(directory: epath.Path, tree: Any) -> None:
-    """Writes the arrays of tree into the directory, which must not be there yet."""
+    """Write the arrays of tree into the directory, which must not exist yet."""
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(directory, jax.tree.map(np.asarray, tree))
 
 
 def require_room(directory: epath.Path, tree: Any, choice: str) -> None:
-    """Raises UserError if the disk has no room for tree's arrays in the directory, which is there. choice: what names another place."""
+    """Raise UserError if the directory's disk has no room for tree's arrays.
+
+    The directory must exist. Remote directories are not checked. choice: the option by which the
+    user names another place, such as "DEST".
+    """
     if (on_disk := local(directory)) is not None:
-        free, needed = (
-            shutil.disk_usage(on_disk).free,
-            2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD,
-        )
+        free = shutil.disk_usage(on_disk).free
+        needed = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD
         if free < needed:
             room = f"{needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
             raise UserError(
@@ -45,7 +53,10 @@ def require_room(directory: epath.Path, tree: Any, choice: str) -> None:
 
 
 def stored(path: epath.Path) -> Any:
-    """The tree at path with each array's shape in its place. Raises UserError if it is damaged."""
+    """Return the tree at path with each array's metadata (shape, type) in the array's place.
+
+    Raises UserError if it is damaged.
+    """
     try:
         with hushed():
             return ocp.PyTreeCheckpointHandler().metadata(path).tree
@@ -54,9 +65,10 @@ def stored(path: epath.Path) -> Any:
 
 
 def load(path: epath.Path, target: Any) -> Any:
-    """The arrays at path, or those of them that target has, as NumPy arrays of target's types. Shapes have to agree already.
+    """Read the arrays that target has from path, as NumPy arrays of target's types.
 
-    Raises UserError if it is damaged.
+    The shapes must agree already: see `require_same`. Raises UserError if the checkpoint is
+    damaged.
     """
     as_numpy = jax.tree.map(
         lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target
@@ -70,11 +82,15 @@ def load(path: epath.Path, target: Any) -> Any:
 
 
 def require_same(path: epath.Path, found: Any, target: Any, owner: str) -> None:
-    """Raises UserError, naming the first leaf, where the stored tree found differs from target in names or shapes.
+    """Raise UserError, naming the first leaf, where found differs from target in names or shapes.
 
-    owner: whose arrays target has, such as 'classifier'.
+    Args:
+        path: of the checkpoint, for the message.
+        found: the stored tree, as `stored` gives it.
+        target: the tree that is needed.
+        owner: the network that target's arrays belong to, such as 'classifier'; for the message.
     """
-    there, wanted = _shapes(found), _shapes(target)
+    there, wanted = shapes(found), shapes(target)
     for name in sorted(there.keys() | wanted.keys()):
         if there.get(name) != wanted.get(name):
             has = f"{name} is {list(there[name])}" if name in there else f"{name} is missing"
@@ -88,11 +104,15 @@ def require_same(path: epath.Path, found: Any, target: Any, owner: str) -> None:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Where a read fails, keeps quiet what orbax's and tensorstore's other threads go on to say of it, also after the failure."""
+    """Silence what orbax's and tensorstore's other threads print about a read that fails.
+
+    They go on printing after the failure; so where the body raises, the hook that keeps their
+    unraisable exceptions quiet stays in place.
+    """
     log = logging.getLogger("asyncio")
     level, report = log.level, sys.unraisablehook
 
-    def report_others(unraisable) -> None:
+    def report_others(unraisable: sys.UnraisableHookArgs) -> None:
         frames = traceback.extract_tb(unraisable.exc_traceback)
         if not any("orbax" in frame.filename or "asyncio" in frame.filename for frame in frames):
             report(unraisable)
@@ -110,14 +130,6 @@ def hushed() -> Iterator[None]:
             sys.unraisablehook = report
         finally:
             log.setLevel(level)
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    return {
-        jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape)
-        for where, leaf in leaves
-    }
 
 
 def _damaged(path: epath.Path, error: Exception) -> UserError:

@@ -1,4 +1,8 @@
-"""Pytrees of arrays as .npz files: plain arrays under their paths, nothing that could run when read."""
+"""Pytrees of arrays as .npz files: plain arrays under their paths, nothing that could run.
+
+trees.save(path, {"layers": [{"kernel": kernel}]})  # the array 'layers/0/kernel'
+params = trees.load(path, like=jax.eval_shape(init, key))
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,33 @@ from etils import epath
 from natra_jax.types import UserError
 
 
-def save(path: epath.Path, tree: Any) -> None:
-    """Writes every leaf under its path, as 'layers/0/kernel'."""
+def leaf_name(path: tuple) -> str:
+    """Return the name, such as 'layers/0/kernel', of a path from jax.tree.flatten_with_path."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Return {name: shape} of the tree's leaves, which are arrays or ShapeDtypeStructs."""
     leaves, _ = jax.tree.flatten_with_path(tree)
+    return {leaf_name(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def save(path: epath.Path, tree: Any) -> None:
+    """Write every leaf under its name, such as 'layers/0/kernel'."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    arrays: dict[str, Any] = {leaf_name(where): np.asarray(leaf) for where, leaf in leaves}
     with path.open("wb") as file:
-        np.savez(file, **{_name(where): np.asarray(leaf) for where, leaf in leaves})
+        np.savez(file, **arrays)
 
 
 def load(path: epath.Path, like: Any) -> Any:
-    """Reads a tree of the structure, shapes and types of like (arrays or ShapeDtypeStructs).
+    """Read a tree of the structure, shapes and types of like (arrays or ShapeDtypeStructs).
 
     Raises UserError if the file is missing or damaged, or holds other arrays than like has.
     """
     leaves, structure = jax.tree.flatten_with_path(like)
     loaded = read(path)
-    names = [_name(where) for where, _ in leaves]
+    names = [leaf_name(where) for where, _ in leaves]
     if set(names) != set(loaded):
         odd = sorted(set(names) ^ set(loaded))[0]
         raise UserError(
@@ -35,19 +51,21 @@ def load(path: epath.Path, like: Any) -> Any:
             "configuration"
         )
     for name, (_, leaf) in zip(names, leaves, strict=True):
-        if loaded[name].shape != leaf.shape or loaded[name].dtype != leaf.dtype:
-            found, wanted = (
-                f"{loaded[name].shape} {loaded[name].dtype}",
-                f"{leaf.shape} {leaf.dtype}",
-            )
+        array = loaded[name]
+        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+            found, expected = f"{array.shape} {array.dtype}", f"{leaf.shape} {leaf.dtype}"
             raise UserError(
-                f"{path}: {name} is {found}, expected {wanted}: it belongs to another configuration"
+                f"{path}: {name} is {found}, expected {expected}: it belongs to another "
+                "configuration"
             )
     return jax.tree.unflatten(structure, [loaded[name] for name in names])
 
 
 def read(path: epath.Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name. Raises UserError if it is missing, damaged, or holds anything but plain arrays."""
+    """Return the arrays of an .npz file by name.
+
+    Raises UserError if the file is missing, damaged, or holds anything but plain arrays.
+    """
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
@@ -60,7 +78,3 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
     return loaded
-
-
-def _name(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")

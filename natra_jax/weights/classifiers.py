@@ -14,17 +14,17 @@ from natra_jax.weights.converters import resnet18, resnet50, vgg16
 from natra_jax.weights.formats.detect import read
 from natra_jax.weights.tensors import Converted, Tensors
 
-CLASSIFIERS = {
-    "vgg16": vgg16,
-    "resnet18": resnet18,
-    "resnet50": resnet50,
-}  # by their names among natra_jax.classifiers.CLASSIFIERS
+# by their names in natra_jax.classifiers.CLASSIFIERS
+CLASSIFIERS = {"vgg16": vgg16, "resnet18": resnet18, "resnet50": resnet50}
 
 
 def load(path: str | os.PathLike, name: str) -> Converted:
-    """The options of the named classifier, with num_classes among them, and its variables {"params", "batch_stats"}, as path has them.
+    """Read the named classifier's options and variables {"params", "batch_stats"} from path.
 
-    Raises UserError, beginning with the path, if there is nothing, if it is damaged or malicious, or if it is of another network.
+    name: a key of `CLASSIFIERS`. num_classes is among the options.
+
+    Raises UserError, beginning with the path, if there is nothing, if it is damaged or malicious,
+    or if it is of another network.
     """
     checkpoint, family = read(path), CLASSIFIERS[name]
     names = set(checkpoint.tensors)

@@ -1,4 +1,8 @@
-"""Converted generators on disk: a directory of an orbax checkpoint and, written last, generator.json, which says what it is of."""
+"""Converted generators on disk.
+
+A directory holds an orbax checkpoint and, written last, generator.json: the family, the arguments
+of the generator's function, a checksum of the parameters, and what the conversion had to note.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import orbax_tree
+from natra_jax import orbax_tree, trees
 from natra_jax.generators import build
 from natra_jax.types import Params, UserError
 from natra_jax.weights.families import FAMILIES, Loaded
@@ -18,14 +22,15 @@ _CARD, _PARAMS, _FORMAT = "generator.json", "params", 1
 
 
 def is_saved(path: epath.Path) -> bool:
-    """Whether path is a directory that `save` wrote."""
+    """Tell whether path is a directory that `save` wrote."""
     return path.is_dir() and (path / _CARD).exists()
 
 
 def save(destination: epath.Path, loaded: Loaded, source: str) -> None:
-    """Writes the generator into a new directory, or an empty one. source: where it is from, for people to read.
+    """Write the generator into a new directory, or an empty one.
 
-    Raises UserError if something is there already, or if it cannot be written; then nothing is left of it.
+    source: where it is from, for people to read. Raises UserError if something is there already, or
+    if it cannot be written; then nothing is left of it.
     """
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise UserError(f"{destination}: is there already: name a new directory")
@@ -67,15 +72,12 @@ def _write(destination: epath.Path, loaded: Loaded, source: str) -> None:
 
 
 def load(path: epath.Path) -> Loaded:
-    """What `save` wrote. Raises UserError if it is damaged."""
+    """Read what `save` wrote. Raises UserError if it is damaged."""
     try:
         card = json.loads((path / _CARD).read_text())
-        family, arguments, notes = (
-            card["family"],
-            dict(card["arguments"]),
-            tuple(map(str, card["notes"])),
-        )
-        known, wanted = card["format"] == _FORMAT and family in FAMILIES, str(card["checksum"])
+        family, arguments = card["family"], dict(card["arguments"])
+        notes, expected = tuple(map(str, card["notes"])), str(card["checksum"])
+        known = card["format"] == _FORMAT and family in FAMILIES
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path / _CARD}: cannot be read ({type(error).__name__}): convert the checkpoint again"
@@ -91,7 +93,7 @@ def load(path: epath.Path) -> Loaded:
     like, stored = jax.eval_shape(generator.init, jax.random.key(0)), path / _PARAMS
     orbax_tree.require_same(stored, orbax_tree.stored(stored), like, "generator")
     params = orbax_tree.load(stored, like)
-    if checksum(params) != wanted:
+    if checksum(params) != expected:
         raise UserError(
             f"{path}: the parameters are not those that were written (checksum): convert the "
             "checkpoint again"
@@ -100,17 +102,15 @@ def load(path: epath.Path) -> Loaded:
 
 
 def count(params: Params) -> int:
-    """Numbers in the tree."""
+    """Return the number of numbers in the tree."""
     return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params))
 
 
 def checksum(params: Params) -> str:
-    """SHA-256 over names, shapes and float32 bytes of the tree, 16 hex digits."""
+    """Return SHA-256 over names, shapes and float32 bytes of the tree, 16 hex digits."""
     digest = hashlib.sha256()
-    for where, leaf in jax.tree.flatten_with_path(params)[0]:
+    for path, leaf in jax.tree.flatten_with_path(params)[0]:
         array = np.ascontiguousarray(leaf, "<f4")
-        digest.update(
-            f"{jax.tree_util.keystr(where, simple=True, separator='/')} {array.shape}\n".encode()
-        )
-        digest.update(array)
+        digest.update(f"{trees.leaf_name(path)} {array.shape}\n".encode())
+        digest.update(array.data)
     return digest.hexdigest()[:16]

@@ -1,4 +1,8 @@
-"""The families of foreign generators: how each is recognised from the names of its tensors, and what converts it."""
+"""The families of foreign generators: how each is recognised by its tensors' names, and converted.
+
+To add one: a module in `converters` with `recognises(names)` and `convert(tensors, config)`, and a
+line in `FAMILIES`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from natra_jax import trees
 from natra_jax.generators import build
 from natra_jax.types import Generator, Params, UserError
 from natra_jax.weights.classifiers import CLASSIFIERS
@@ -27,9 +32,11 @@ AUTO = "auto"
 
 
 class Family(NamedTuple):
-    generator: str  # of natra_jax.generators.GENERATORS
-    recognises: Callable[[set[str]], bool]
-    convert: Callable[[Tensors, dict], Converted]
+    """A family of foreign generators."""
+
+    generator: str  # a key of natra_jax.generators.GENERATORS
+    recognises: Callable[[set[str]], bool]  # (names of the tensors) -> whether they are of it
+    convert: Callable[[Tensors, dict[str, Any]], Converted]  # (tensors, config)
 
 
 FAMILIES = {
@@ -49,22 +56,23 @@ FAMILIES = {
 class Loaded(NamedTuple):
     """A generator with its parameters, as a file described it."""
 
-    family: str  # of FAMILIES
+    family: str  # a key of FAMILIES
     generator: Generator
-    arguments: dict[str, Any]  # that the generator's function was called with
+    arguments: dict[str, Any]  # of the generator's function
     params: Params
     notes: tuple[str, ...] = ()  # what the user should know of the conversion
 
     @property
     def function(self) -> str:
-        """The generator's function, of natra_jax.generators.GENERATORS."""
+        """The generator's function, a key of natra_jax.generators.GENERATORS."""
         return FAMILIES[self.family].generator
 
 
 def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
-    """The generator that the tensors belong to, and its parameters.
+    """Return the generator that the tensors belong to, with its parameters.
 
-    Raises UserError for an unknown family, tensors that no family has, or tensors that do not fit.
+    family: a key of `FAMILIES`, or 'auto' to recognise it by the names. Raises UserError for an
+    unknown family, tensors that no family has, or tensors that do not fit.
     """
     names = set(checkpoint.tensors)
     if family == AUTO:
@@ -84,16 +92,16 @@ def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
 
 
 def from_state_dict(
-    state_dict: Mapping[str, Any], config: dict | None = None, family: str = AUTO
+    state_dict: Mapping[str, Any], config: dict[str, Any] | None = None, family: str = AUTO
 ) -> tuple[Generator, Params]:
-    """(generator, params) of a state dict {name: array}, with the names and layouts that the family's checkpoints have.
+    """Return (generator, params) of a state dict {name: array}.
 
-    config: the constructor arguments that the checkpoint carries, where it carries any; what can be read off the shapes is. family: of
-    `FAMILIES`, or 'auto' to recognise it from the names. Raises UserError as `convert` does.
+    Names and layouts are those of the family's checkpoints. config: the constructor arguments that
+    the checkpoint carries, where it carries any; what can be read off the shapes is. family: a key
+    of `FAMILIES`, or 'auto' to recognise it by the names. Raises UserError as `convert` does.
     """
-    loaded = convert(
-        Checkpoint({name: np.asarray(array) for name, array in state_dict.items()}, config), family
-    )
+    tensors = {name: np.asarray(array) for name, array in state_dict.items()}
+    loaded = convert(Checkpoint(tensors, config), family)
     return loaded.generator, loaded.params
 
 
@@ -116,15 +124,9 @@ def _recognise(names: set[str]) -> str:
 
 
 def _require_fit(generator: Generator, params: Params) -> None:
-    """Raises UserError, naming the first parameter, if params are not what the generator has."""
-    wanted = jax.eval_shape(generator.init, jax.random.key(0))
-    there, expected = (
-        {
-            jax.tree_util.keystr(where, simple=True, separator="/"): tuple(leaf.shape)
-            for where, leaf in jax.tree.flatten_with_path(tree)[0]
-        }
-        for tree in (params, wanted)
-    )
+    """Raise UserError, naming the first parameter, if params are not what the generator has."""
+    there = trees.shapes(params)
+    expected = trees.shapes(jax.eval_shape(generator.init, jax.random.key(0)))
     for name in sorted(there.keys() | expected.keys()):
         if there.get(name) != expected.get(name):
             raise UserError(

@@ -1,4 +1,8 @@
-"""The generator that an experiment's config describes: by a checkpoint, or by the numbers of the one that is trained here."""
+"""The generator that an experiment's config describes.
+
+The config's section `generator` names a checkpoint, or has the numbers of the generator that is
+trained here.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ from natra_jax.types import Generator, UserError
 from natra_jax.weights.families import Loaded
 from natra_jax.weights.loading import find
 
-OWN = "style_small"  # what is trained here
-NONE = "none"  # the family of an experiment that does without
+OWN = "style_small"  # the family that is trained here
+NONE = "none"  # the family of an experiment without a generator
 PACKAGE = "package:"  # before the name of weights that come with natra_jax
 FIELDS = (
     "weights",
@@ -76,23 +80,21 @@ def with_options(
 
 
 def is_file(c: ConfigDict) -> bool:
-    """Whether the section names a checkpoint of its user's."""
+    """Tell whether the section names a checkpoint of its user's."""
     return bool(c.weights) and not c.weights.startswith(PACKAGE)
 
 
 def has_generator(c: ConfigDict) -> bool:
-    """Whether the experiment has one."""
+    """Tell whether the experiment has a generator."""
     return c.family != NONE
 
 
 def own_arguments(c: ConfigDict) -> dict[str, int]:
-    """Of the generator that is trained here."""
-    return {
-        name: c[name]
-        for name in ("resolution", "channels_out", "code_dim", "base_channels", "max_channels")
-    }
+    """Return the arguments of the generator that is trained here."""
+    names = ("resolution", "channels_out", "code_dim", "base_channels", "max_channels")
+    return {name: c[name] for name in names}
 
 
 def describe(c: ConfigDict) -> Generator:
-    """The section's generator, without its parameters. Raises UserError as `from_config` does."""
+    """Return the section's generator, without its parameters. Raises UserError as `from_config`."""
     return from_config(c).generator if is_file(c) else build(OWN, own_arguments(c))

@@ -1,4 +1,7 @@
-"""From a path to a generator: a directory that was converted before, or a foreign checkpoint in any format that is known here."""
+"""From a path to a generator: a directory that was converted before, or a foreign checkpoint.
+
+A foreign checkpoint may be of any format in `formats` and any family in `families`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from natra_jax.weights.formats.detect import read
 
 
 def find(path: str | os.PathLike, family: str = AUTO) -> Loaded:
-    """What path holds, with its description. Raises UserError, beginning with the path, for what `load` does."""
+    """Read the generator at path, with its description.
+
+    Raises UserError, beginning with the path, wherever `load` does.
+    """
     path = epath.Path(path).expanduser()
     if converted.is_saved(path):
         loaded = converted.load(path.resolve())
@@ -28,11 +34,14 @@ def find(path: str | os.PathLike, family: str = AUTO) -> Loaded:
 
 
 def load(path: str | os.PathLike, family: str = AUTO) -> tuple[Generator, Params]:
-    """(generator, params) of a checkpoint file, a Hugging Face folder, or a directory that `python -m natra_jax.weights` wrote.
+    """Read (generator, params) from path. Nothing that a file says is run.
 
-    family: of `natra_jax.weights.FAMILIES`, or 'auto' to recognise it from the names of the tensors. Nothing that a file says is run.
+    path: a checkpoint file, a Hugging Face folder, or a directory that
+    `python -m natra_jax.weights` wrote. family: a key of `natra_jax.weights.FAMILIES`, or 'auto' to
+    recognise it by the names of the tensors.
 
-    Raises UserError if there is nothing at path, if it is damaged or malicious, or if it is of no family or another one.
+    Raises UserError if there is nothing at path, if it is damaged or malicious, or if it is of no
+    family or another one.
     """
     loaded = find(path, family)
     return loaded.generator, loaded.params

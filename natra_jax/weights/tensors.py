@@ -1,9 +1,14 @@
-"""A foreign checkpoint's tensors, each of which a converter takes once: what is missing, left over or of another shape is said by name."""
+"""A foreign checkpoint's tensors: what readers hand over and converters take one by one.
+
+Shared by `formats`, which makes a `Checkpoint` of a file, and `converters`, which make a
+`Converted` of its `Tensors`. Each tensor is taken once; an error names the one that is missing,
+left over or of another shape.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,34 +19,50 @@ class Checkpoint(NamedTuple):
     """What a reader makes of a file: plain arrays under the names they have there."""
 
     tensors: dict[str, np.ndarray]
-    config: dict | None = (
-        None  # the constructor arguments that the file carries: plain values, lists and dicts
-    )
+    # the constructor arguments that the file carries: plain values, lists and dicts
+    config: dict[str, Any] | None = None
 
 
 class Converted(NamedTuple):
     """What a converter makes of a checkpoint."""
 
-    arguments: dict  # of the generator's function: plain values and lists, so that they can be written as JSON
+    # of the generator's function: plain values and lists, so that they can be written as JSON
+    arguments: dict[str, Any]
     params: Params  # NumPy float32, of the shapes that the generator's init gives
     notes: tuple[str, ...] = ()  # what the user should know of the conversion, a line each
 
 
-class Tensors:
-    """Names and arrays of a state dict. Raises UserError, naming the tensor, for everything that does not fit."""
+def shown(value: object, width: int = 80) -> str:
+    """Return a value from a stranger's file as one short line, whatever it holds, for a message.
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], family: str):
+    width: the most characters of it, at least 3.
+    """
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+class Tensors:
+    """The names and arrays of a state dict, each of which a converter takes once.
+
+    Its methods raise UserError, naming the tensor, for everything that does not fit.
+    """
+
+    def __init__(self, tensors: Mapping[str, np.ndarray], family: str) -> None:
+        """Keep the tensors. family: the name of the network, for messages."""
         self._left, self._all, self._family = dict(tensors), dict(tensors), family
 
     def __contains__(self, name: str) -> bool:
         return name in self._all
 
     def names(self) -> list[str]:
-        """All names, taken or not."""
+        """Return all names, taken or not."""
         return list(self._all)
 
     def shape(self, name: str, rank: int | None = None) -> tuple[int, ...]:
-        """Of the tensor, without taking it. rank: how many sides it has to have, none of them empty."""
+        """Return the tensor's shape, without taking the tensor.
+
+        rank: the number of sides that it must have, none of them empty; None: any shape will do.
+        """
         shape = self._get(name).shape
         if rank is not None and (len(shape) != rank or 0 in shape):
             sides = "one side" if rank == 1 else f"{rank} sides"
@@ -52,15 +73,18 @@ class Tensors:
         return shape
 
     def take(self, name: str, *shape: int | None) -> np.ndarray:
-        """The tensor as float32. shape: what it has to be, None for a side of any length; left out, any shape will do."""
+        """Return the tensor as float32, and count it as taken. Its values must be finite.
+
+        shape: the shape that it must have, None for a side of any length; left out, any will do.
+        """
         array = self._get(name)
         if shape and (
             len(shape) != array.ndim
             or any(s not in (None, n) for s, n in zip(shape, array.shape, strict=True))
         ):
-            wanted = ", ".join("any" if side is None else str(side) for side in shape)
+            expected = ", ".join("any" if side is None else str(side) for side in shape)
             raise UserError(
-                f"{name} is {list(array.shape)}, expected [{wanted}]: this is no {self._family} "
+                f"{name} is {list(array.shape)}, expected [{expected}]: this is no {self._family} "
                 "checkpoint, or a damaged one"
             )
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
@@ -71,12 +95,12 @@ class Tensors:
             raise UserError(f"{name} holds values that are not finite: the checkpoint is damaged")
         return array
 
-    def drop(self, matches: Callable[[str], bool]) -> None:
-        """Tensors that are known and not needed."""
+    def drop(self, matches: Callable[[str], object]) -> None:
+        """Count the tensors whose names match as taken: they are known and not needed."""
         self._left = {name: array for name, array in self._left.items() if not matches(name)}
 
     def close(self) -> None:
-        """Raises UserError if any tensor was not taken: what it does would be missing."""
+        """Raise UserError if any tensor was not taken: what it does would be missing."""
         if left := sorted(self._left):
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
             raise UserError(f"tensors that {self._family} has no place for: {left[0]}{more}")

@@ -1,4 +1,7 @@
-"""What every reader of a stranger's file needs: reads that never reach past its end, sizes that cannot overflow, JSON, names to print."""
+"""Reads that never reach past a stranger's file's end, sizes that cannot overflow, JSON, bfloat16.
+
+What every reader of a format needs, whatever the format.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,26 @@ import json
 import math
 from collections import Counter
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import Any
+
+import numpy as np
 
 from natra_jax.types import UserError
+from natra_jax.weights.tensors import shown
 
-MAX_BYTES = (
-    2**48
-)  # of one array: more than any machine has, and far from where whole numbers of 64 bits end
+# bytes of one array: more than any machine has, and far from where whole numbers of 64 bits end
+MAX_BYTES = 2**48
 _FLOOR, _RATIO = 2**28, 32  # weights hardly compress
 
 
 class Bounded(io.BufferedIOBase):
-    """A seekable file, of which a read asks for no more than is left. Python's own readers of zip archives and pickles take lengths
-    from the file and would allocate them at once.
+    """A seekable file, of which a read asks for no more than is left.
+
+    Python's own readers of zip archives and pickles take lengths from the file and would allocate
+    them at once.
     """
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: io.BufferedIOBase) -> None:
         self._file = file
         self.size = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -53,14 +60,11 @@ class Bounded(io.BufferedIOBase):
         return True
 
 
-def shown(text: object) -> str:
-    """A name from the file as one short line, whatever it holds."""
-    text = repr(text)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def require_plausible(total: int, file_bytes: int, path: PurePath) -> None:
-    """Raises UserError if a file of file_bytes comes to a total of bytes that weights do not come to: over 256 MiB and over 32 times it."""
+    """Raise UserError if a file of file_bytes unpacks to more bytes than weights do.
+
+    That is a total over 256 MiB and over 32 times file_bytes. path: for the message.
+    """
     if total > (most := max(_FLOOR, _RATIO * file_bytes)):
         raise UserError(
             f"{path}: unpacks to {total} bytes, more than the {most} that are plausible for "
@@ -69,7 +73,11 @@ def require_plausible(total: int, file_bytes: int, path: PurePath) -> None:
 
 
 def num_bytes(shape: tuple[int, ...], itemsize: int) -> int | None:
-    """Of an array; None if it has a negative side, more than 32 sides, or more bytes than any machine, its empty sides left out."""
+    """Return the number of bytes of an array, or None if there can be no such array.
+
+    That is one of a negative side, of more than 32 sides, or, its empty sides left out, of more
+    bytes than any machine has.
+    """
     if (
         len(shape) > 32
         or any(side < 0 for side in shape)
@@ -79,8 +87,20 @@ def num_bytes(shape: tuple[int, ...], itemsize: int) -> int | None:
     return math.prod(shape) * itemsize
 
 
-def json_object(data: bytes, what: str) -> dict:
-    """The JSON object in the data. Raises UserError, beginning with what the data is, for anything else and for names given twice."""
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """Return the bfloat16 values with these bits [...] (uint16) as float32 [...], which holds each.
+
+    Their bits are the upper half of a float32's.
+    """
+    return np.asarray(bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in the data.
+
+    Raises UserError, beginning with `what` the data is, for anything else and for a name that an
+    object gives twice.
+    """
     try:
         found = json.loads(data.decode(), object_pairs_hook=_each_once)
     except UserError as error:
@@ -94,7 +114,8 @@ def json_object(data: bytes, what: str) -> dict:
     return found
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict:
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs as a dict. Raises UserError if a name is given twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)

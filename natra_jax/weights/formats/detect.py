@@ -1,8 +1,10 @@
-"""Reads anybody's checkpoint into plain arrays. What a file is, is told from what it holds and never from its name; nothing in it is run.
+"""Anybody's checkpoint as plain arrays, whatever its format.
 
-checkpoint = read("ffhq.pkl")
-checkpoint.tensors  # {name: array}
-checkpoint.config  # the constructor arguments that the file carries, or None
+    checkpoint = read("ffhq.pkl")
+    checkpoint.tensors  # {name: array}
+    checkpoint.config  # the constructor arguments that the file carries, or None
+
+The format is told from what a file holds and never from its name. Nothing in a file is run.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ from natra_jax.weights.formats import (
     state_dict,
     torch_save,
 )
-from natra_jax.weights.formats.bounded import Bounded, require_plausible, shown
-from natra_jax.weights.formats.pickle_origin import lineage
-from natra_jax.weights.tensors import Checkpoint
+from natra_jax.weights.formats.bounded import Bounded, require_plausible
+from natra_jax.weights.formats.pickle_origin import origin
+from natra_jax.weights.tensors import Checkpoint, shown
 
 _KNOWN = (
     "known are PyTorch's .pt and .pth, NVIDIA's .pkl, .npz, .safetensors and Hugging Face folders"
 )
-# What is often found in a checkpoint's place: its first bytes, what it is, what to do.
+# What is often found in a checkpoint's place: a pattern of its first bytes, what it is, what to do.
 _OTHERS = (
     (
         rb"version https://git-lfs",
@@ -71,13 +73,14 @@ _OTHERS = (
 
 
 def read(path: str | os.PathLike) -> Checkpoint:
-    """The tensors and the configuration in the checkpoint file or Hugging Face folder at path.
+    """Read the tensors and the configuration of the checkpoint at path.
 
-    Formats: torch.save's, zipped or from before PyTorch 1.6; NVIDIA's pickles of PyTorch and of TensorFlow networks; .npz;
-    .safetensors; folders of config.json and weights.
+    path: a file, or a Hugging Face folder. Formats: torch.save's, zipped or from before PyTorch
+    1.6; NVIDIA's pickles of PyTorch and of TensorFlow networks; .npz; .safetensors; folders of
+    config.json and weights.
 
-    Raises UserError, one line that begins with the path, if nothing can be read there, if it is none of these, or if it is damaged or
-    malicious.
+    Raises UserError, one line that begins with the path, if nothing can be read there, if it is
+    none of these, or if it is damaged or malicious.
     """
     name = os.fspath(path)
     try:
@@ -86,10 +89,10 @@ def read(path: str | os.PathLike) -> Checkpoint:
         path = Path(name).expanduser()
         return huggingface.read(path, read_file) if path.is_dir() else read_file(path)
     except UserError as error:
-        said = " ".join(str(error).split())
-        raise UserError(
-            said if said.startswith((name, str(path))) else f"{name}: {said}"
-        ) from error
+        message = " ".join(str(error).split())
+        if not message.startswith((name, str(path))):
+            message = f"{name}: {message}"
+        raise UserError(message) from error
     except OSError as error:
         raise UserError(
             f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
@@ -102,9 +105,8 @@ def read(path: str | os.PathLike) -> Checkpoint:
 
 
 def read_file(path: Path) -> Checkpoint:
-    """As `read`, of a file alone. Raises OSError, too."""
-    kind = path.stat().st_mode
-    if not stat.S_ISREG(kind):
+    """Read a file as `read` does, but no folder. Raises OSError, too."""
+    if not stat.S_ISREG(path.stat().st_mode):
         raise UserError(f"{path}: is no regular file")
     with path.open("rb") as opened:
         checkpoint = _read(Bounded(opened), path)
@@ -124,6 +126,7 @@ def read_file(path: Path) -> Checkpoint:
 
 
 def _read(file: Bounded, path: Path) -> Checkpoint:
+    """Read a file by the reader that its first bytes call for."""
     head = file.read(512)
     file.seek(0)
     if not head:
@@ -132,7 +135,7 @@ def _read(file: Bounded, path: Path) -> Checkpoint:
         return _read_zip(file, path)
     if head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return _read_pickle(file, path)
-    if head[4:9] == b"\0\0\0\0{":  # behind eight bytes of length
+    if head[4:9] == b"\0\0\0\0{":  # the header, behind eight bytes of its length
         return safetensors.read(file, path)
     for magic, what, advice in _OTHERS:
         if re.match(magic, head.removeprefix(codecs.BOM_UTF8), re.DOTALL):
@@ -156,14 +159,14 @@ def _read_zip(file: Bounded, path: Path) -> Checkpoint:
 
 
 def _read_pickle(file: Bounded, path: Path) -> Checkpoint:
-    whose, seen = lineage(file)
+    found, names = origin(file)
     file.seek(0)
-    match whose:
+    match found:
         case "legacy":
             return state_dict.select(torch_save.read_legacy(file, path), path)
         case "pytorch":
             return nvidia_torch.read(file, path)
         case "tensorflow":
             return nvidia_tensorflow.read(file, path)
-    named = f"names {', '.join(map(shown, seen[:3]))}" if seen else "names no class at all"
+    named = f"names {', '.join(map(shown, names[:3]))}" if names else "names no class at all"
     raise UserError(f"{path}: is a pickle of no network known here ({named}), or damaged: {_KNOWN}")

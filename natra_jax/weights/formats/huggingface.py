@@ -1,23 +1,25 @@
-"""Hugging Face folders: config.json beside the weights, in one file or in shards that an index names."""
+"""Hugging Face folders: config.json beside the weights, one file or shards that an index names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from natra_jax.types import UserError
-from natra_jax.weights.formats.bounded import json_object, shown
-from natra_jax.weights.tensors import Checkpoint
+from natra_jax.weights.formats.bounded import json_object
+from natra_jax.weights.tensors import Checkpoint, shown
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # what both hold is taken from the first
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # where both are there, the first is read
 _MAX_JSON = 2**25  # bytes
 
 
 def read(folder: Path, read_file: Callable[[Path], Checkpoint]) -> Checkpoint:
-    """The folder's tensors, and its config.json as their config. read_file: (path) -> what a weights file holds, in any format.
+    """Read the folder's tensors, and its config.json as their config.
 
-    Raises UserError if config.json or the weights are missing, if an index does not agree with its shards, or if a file leads out of
-    the folder. A snapshot in Hugging Face's own cache may lead to the cache's blobs.
+    read_file: (path) -> what a weights file holds, in any format. Raises UserError if config.json
+    or the weights are missing, if an index does not agree with its shards, or if a file leads out
+    of the folder. A snapshot in Hugging Face's own cache may lead to the cache's blobs.
     """
     if not (folder / "config.json").exists():
         raise UserError(
@@ -33,22 +35,23 @@ def read(folder: Path, read_file: Callable[[Path], Checkpoint]) -> Checkpoint:
     raise UserError(f"{folder}: holds neither {' nor '.join(_WEIGHTS)}: get the weights, too")
 
 
-def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -> dict:
+def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -> dict[str, Any]:
+    """Read the tensors of all shards that the index names."""
     where = f"{folder / index}"
-    wanted = _json(folder, index).get("weight_map")
+    shard_of = _json(folder, index).get("weight_map")
     if (
-        not isinstance(wanted, dict)
-        or not wanted
-        or not all(isinstance(name, str) for name in wanted.values())
+        not isinstance(shard_of, dict)
+        or not shard_of
+        or not all(isinstance(name, str) for name in shard_of.values())
     ):
         raise UserError(
             f"{where}: its weight_map has to name a file for each tensor: the index is damaged"
         )
-    paths = {name: _inside(folder, name) for name in sorted(set(wanted.values()))}
+    paths = {name: _inside(folder, name) for name in sorted(set(shard_of.values()))}
     tensors = {}
     for name, path in paths.items():
         there = read_file(path).tensors
-        expected = {tensor for tensor, shard in wanted.items() if shard == name}
+        expected = {tensor for tensor, shard in shard_of.items() if shard == name}
         if differing := sorted(expected ^ set(there)):
             what = "lacks" if differing[0] in expected else "holds, unlike the index,"
             raise UserError(
@@ -60,20 +63,23 @@ def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The file of that name in the folder. Raises UserError if it is not there, or not within the folder."""
+    """Return the path of the file of that name in the folder.
+
+    Raises UserError if it is not there, or if the name or a link leads out of the folder.
+    """
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
         raise UserError(
             f"{folder}: names a file {shown(name)}, which leads out of the folder: it was tampered "
             "with"
         )
     root = folder.resolve()
-    within = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
+    allowed = [root, root.parents[1] / "blobs"] if root.parent.name == "snapshots" else [root]
     path = folder / name
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # a RuntimeError where links go round in a circle
         raise UserError(f"{folder}: {shown(name)} is missing: get it, too") from error
-    if not any(target.is_relative_to(directory) for directory in within):
+    if not any(target.is_relative_to(directory) for directory in allowed):
         raise UserError(
             f"{folder}: {shown(name)} is a link that leads out of the folder: put the file itself "
             "there"
@@ -83,7 +89,8 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _json(folder: Path, name: str) -> dict:
+def _json(folder: Path, name: str) -> dict[str, Any]:
+    """Read the JSON object in the file of that name in the folder."""
     path = _inside(folder, name)
     if path.stat().st_size > _MAX_JSON:
         raise UserError(

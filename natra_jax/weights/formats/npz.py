@@ -1,32 +1,38 @@
-"""NumPy archives (.npz): plain arrays. They are zip archives of .npy members; no pickle in them is ever read.
+"""NumPy archives (.npz): plain arrays.
 
-    checkpoint = archives.read(file, path)
+    checkpoint = npz.read(file, path)
 
-An archive that has a 'config' and names that start with 'p/' is a state dict with its network's configuration: each 'p/NAME' gives the
-tensor NAME, 'config' is a JSON object, and whatever else is there is not looked at. Any other archive gives all of its arrays.
+They are zip archives of .npy members; no pickle in them is ever read. An archive that has a
+'config' and names that start with 'p/' is a state dict with its network's configuration: each
+'p/NAME' gives the tensor NAME, 'config' is a JSON object, and whatever else is there is not looked
+at. Any other archive gives all of its arrays.
 
-What is refused, so that a small file cannot fill the memory:
-- members that are neither stored nor deflated, or encrypted; that overlap; that are there twice; whose names are absolute or climb out;
-- a stored member whose two sizes differ, a deflated one of more than 1032 times its compressed size (deflate cannot do that);
+Refused, so that a small file cannot fill the memory:
+- members that are neither stored nor deflated, or encrypted; that overlap; that are there twice;
+  whose
+  names are absolute or climb out;
+- a stored member whose two sizes differ, a deflated one of more than 1032 times its compressed size
+  (deflate cannot do that);
 - members that unpack to more than 256 MiB and to more than 32 times the file;
 - an array whose shape and type do not come to exactly the size that its member declares.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zipfile
 import zlib
 from collections import Counter
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
 from natra_jax.types import UserError
-from natra_jax.weights.formats.bounded import json_object, num_bytes, require_plausible, shown
-from natra_jax.weights.tensors import Checkpoint
+from natra_jax.weights.formats.bounded import json_object, num_bytes, require_plausible
+from natra_jax.weights.tensors import Checkpoint, shown
 
 DAMAGED = (  # what zipfile raises for damaged archives, of many kinds
     zipfile.BadZipFile,
@@ -39,19 +45,22 @@ DAMAGED = (  # what zipfile raises for damaged archives, of many kinds
     OverflowError,
     OSError,
 )
-_DEFLATE = 1032  # the most that deflate packs into a byte
-_CHUNK = 2**20
+_DEFLATE = 1032  # the most bytes that deflate packs into one
+_CHUNK = 2**20  # bytes read at once
 _DIRECTORY = 2**25  # bytes of directory, some 500,000 members
 _MAGIC = b"\x93NUMPY"
 _TYPES = re.compile(
     r"(\|b1|[|<>=][iu]1|[<>=](?:[iu][248]|f[248]|c(?:8|16))|[|<>=]S[1-9]\d{0,8}|[<>=]U[1-9]\d{0,8})"
 )
-_ITEM = r"'(descr|fortran_order|shape)': *('[^'\\]{1,20}'|True|False|\((?:\d{1,19}L?(?:, *\d{1,19}L?)*,? *)?\))"
+_ITEM = (
+    r"'(descr|fortran_order|shape)': *"
+    r"('[^'\\]{1,20}'|True|False|\((?:\d{1,19}L?(?:, *\d{1,19}L?)*,? *)?\))"
+)
 _HEADER = re.compile(rf"\{{ *{_ITEM}, *{_ITEM}, *{_ITEM} *,? *\}} *\n?")
 
 
-def open_zip(file: BinaryIO, path: PurePath) -> zipfile.ZipFile:
-    """The archive, after the checks above that need no member's content. Raises UserError."""
+def open_zip(file: io.BufferedIOBase, path: PurePath) -> zipfile.ZipFile:
+    """Open the archive, after the checks above that need no member's content. Raises UserError."""
     _require_small_directory(file, path)
     try:
         archive = zipfile.ZipFile(file)
@@ -71,9 +80,8 @@ def open_zip(file: BinaryIO, path: PurePath) -> zipfile.ZipFile:
     ordered = sorted(members, key=lambda member: member.header_offset)
     starts = [member.header_offset for member in ordered] + [archive.start_dir]
     for member, end in zip(ordered, starts[1:], strict=True):
-        if (
-            member.header_offset + 30 + member.compress_size > end
-        ):  # 30: a member's own header, without its name
+        # 30: a member's own header, without its name
+        if member.header_offset + 30 + member.compress_size > end:
             raise UserError(
                 f"{path}: {shown(member.filename)} overlaps what follows: the archive is damaged "
                 "or was tampered with"
@@ -82,11 +90,13 @@ def open_zip(file: BinaryIO, path: PurePath) -> zipfile.ZipFile:
     return archive
 
 
-def _require_small_directory(file: BinaryIO, path: PurePath) -> None:
-    """zipfile makes an object of a kilobyte of every entry before anything can be asked: their number is read off the end of the file."""
-    file.seek(
-        max(0, file.seek(0, 2) - 2**16 - 100)
-    )  # where the end record may begin, behind a comment and before its 64-bit twin
+def _require_small_directory(file: io.BufferedIOBase, path: PurePath) -> None:
+    """Raise UserError if the archive's directory, whose size its last bytes tell, is too large.
+
+    zipfile makes an object of a kilobyte of every entry before anything can be asked.
+    """
+    # where the end record, its 64-bit version and a comment may begin
+    file.seek(max(0, file.seek(0, 2) - 2**16 - 100))
     tail, sizes = file.read(), [0]
     for signature, at, width in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
         if (found := tail.rfind(signature)) >= 0:
@@ -101,6 +111,7 @@ def _require_small_directory(file: BinaryIO, path: PurePath) -> None:
 
 
 def _check_member(member: zipfile.ZipInfo, path: PurePath) -> None:
+    """Raise UserError if the member breaks a rule above that its directory entry tells of."""
     name = member.filename
     if member.header_offset < 0:
         raise UserError(
@@ -133,7 +144,7 @@ def _check_member(member: zipfile.ZipInfo, path: PurePath) -> None:
 
 
 def is_npz(archive: zipfile.ZipFile) -> bool:
-    """Whether a member is a NumPy array, by its first bytes."""
+    """Tell whether a member is a NumPy array, by its first bytes."""
     try:
         return any(
             archive.open(member).read(len(_MAGIC)) == _MAGIC for member in archive.infolist()[:100]
@@ -142,10 +153,11 @@ def is_npz(archive: zipfile.ZipFile) -> bool:
         return False
 
 
-def read(file: BinaryIO, path: PurePath) -> Checkpoint:
-    """The arrays in native byte order. path: for messages alone.
+def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
+    """Read the arrays, in native byte order. path: for messages alone.
 
-    Raises UserError if the archive is damaged, breaks a rule above, or holds arrays of anything but numbers, truth values and text.
+    Raises UserError if the archive is damaged, breaks a rule above, or holds arrays of anything but
+    numbers, truth values and text.
     """
     with open_zip(file, path) as archive:
         members = {
@@ -182,6 +194,7 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
 
 
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: PurePath) -> np.ndarray:
+    """Read a member as an array of its shape and type, in native byte order."""
     where = f"{path}: {shown(info.filename)}"
     try:
         with archive.open(info) as member:
@@ -199,14 +212,10 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: PurePath)
                 done += len(chunk)
             if done != size:
                 raise UserError(f"{where} is cut off: get the archive again")
-            if (
-                dtype.kind == "U"
-                and array.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder)).max(initial=0)
-                > 0x10FFFF
-            ):
-                raise UserError(
-                    f"{where} is no Unicode text: the array is damaged"
-                )  # Python itself would stop at such letters
+            if dtype.kind == "U":
+                letters = array.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+                if letters.max(initial=0) > 0x10FFFF:  # Python itself would stop at such letters
+                    raise UserError(f"{where} is no Unicode text: the array is damaged")
             array = array.view(dtype).reshape(shape, order="F" if fortran else "C")
             return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
     except DAMAGED as error:
@@ -215,8 +224,11 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: PurePath)
         ) from error
 
 
-def _read_header(member: BinaryIO, where: str) -> tuple[np.dtype, bool, tuple[int, ...], int]:
-    """(type, whether in Fortran order, shape, where the values begin). Read by a pattern: it is a Python expression."""
+def _read_header(member: IO[bytes], where: str) -> tuple[np.dtype, bool, tuple[int, ...], int]:
+    """Read (type, whether in Fortran order, shape, offset of the values).
+
+    A header is a Python expression; it is read by a pattern. where: begins the messages.
+    """
     start = member.read(8)
     if start[:6] != _MAGIC or len(start) < 8 or start[6] not in (1, 2, 3):
         raise UserError(

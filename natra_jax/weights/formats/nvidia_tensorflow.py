@@ -1,23 +1,27 @@
-"""NVIDIA's .pkl files of TensorFlow networks: ProGAN, StyleGAN, StyleGAN2. Read without TensorFlow; the source in them is never run.
+"""NVIDIA's .pkl files of TensorFlow networks: ProGAN, StyleGAN, StyleGAN2.
 
     checkpoint = read(file, path)
-    checkpoint.tensors  # variables of Gs: '4x4/Dense/weight' (ProGAN); 'mapping/Dense0/weight', 'synthesis/4x4/Conv/weight', 'dlatent_avg'
+    checkpoint.tensors  # variables of Gs: '4x4/Dense/weight' (ProGAN);
+    #   'mapping/Dense0/weight', 'synthesis/4x4/Conv/weight', 'dlatent_avg' (StyleGAN)
     checkpoint.config  # {"resolution": 1024, "latent_size": 512, ...}
 
-Such a file is a pickle of the three networks (G, D, Gs), Gs being the generator of averaged weights. A network's state has its variables
-as (name, array), the keyword arguments that it was built with, and its components by name: those of StyleGAN are 'mapping' and
-'synthesis'. A variable's name here is the one it has there, behind the names of the components it is in, with a '/' after each. Layouts
-are TensorFlow's. The arguments of a network stand above those of its components where both have one.
+They are read without TensorFlow; the source in them is never run. Such a file is a pickle of the
+three networks (G, D, Gs), Gs being the generator of averaged weights. A network's state has its
+variables as (name, array), the keyword arguments that it was built with, and its components by
+name: those of StyleGAN are 'mapping' and 'synthesis'. A variable's name here is the one it has
+there, behind the names of the components it is in, with a '/' after each. Layouts are TensorFlow's.
+The arguments of a network stand above those of its components where both have one.
 """
 
 from __future__ import annotations
 
+import io
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from natra_jax.weights.formats.bounded import Bounded, shown
+from natra_jax.weights.formats.bounded import Bounded
 from natra_jax.weights.formats.pickle_globals import (
     Instance,
     PickledArray,
@@ -34,18 +38,19 @@ from natra_jax.weights.formats.restricted_unpickler import (
     malformed,
     naming,
 )
-from natra_jax.weights.formats.state_dict import Named, plain
-from natra_jax.weights.tensors import Checkpoint
+from natra_jax.weights.formats.state_dict import NamedTensors, plain
+from natra_jax.weights.tensors import Checkpoint, shown
 
 _NETWORK = "Network"
 _MODULES = "tfutil", "dnnlib.tflib.network"
 _THEANO = "network"
 
 
-def read(file: BinaryIO, path: PurePath) -> Checkpoint:
-    """The variables of Gs and the arguments that it was built with. file: seekable, read from its start. path: for messages alone.
+def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
+    """Read the variables of Gs and the arguments that it was built with.
 
-    Raises UserError if the file is damaged or malicious, or is none of the three networks.
+    file: seekable, read from its start. path: for messages alone. Raises UserError if the file is
+    damaged or malicious, or is none of the three networks.
     """
     with naming(path):
         saved = load(Bounded(file), _globals())
@@ -62,6 +67,8 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
 
 
 def _globals() -> Globals:
+    """Return new globals, for one file."""
+
     def theano(arguments: tuple) -> None:
         raise Unreadable(
             "is of ProGAN's first version, for Theano, which is not read: give the network of its "
@@ -78,16 +85,16 @@ def _globals() -> Globals:
 
 
 def _checkpoint(network: Instance) -> Checkpoint:
-    found = Named()
+    """Collect the variables and arguments of the network and its components."""
+    found = NamedTensors()
 
-    def collect(network: Any, prefix: str) -> dict:
-        """Finds the network's variables, and gives the arguments that it was built with."""
+    def collect(network: Any, prefix: str) -> dict[Any, Any]:
+        """Add the network's variables to found, and return the arguments that it was built with."""
         if not isinstance(network, Instance) or network.state is None:
             raise malformed(f"the network {shown(prefix)}")
-        variables = network.state.get("variables")
-        components, arguments = (
-            network.state.get(kind, {}) for kind in ("components", "static_kwargs")
-        )
+        variables: Any = network.state.get("variables")
+        components: Any = network.state.get("components", {})
+        arguments: Any = network.state.get("static_kwargs", {})
         if (
             type(variables) not in (list, tuple)
             or type(components) is not dict
@@ -110,6 +117,7 @@ def _checkpoint(network: Instance) -> Checkpoint:
 
 
 def _variable(variable: Any) -> tuple[str, np.ndarray]:
+    """Return a variable's (name, array). Raises Unreadable if it is none."""
     match variable:
         case (str() as name, PickledArray(array=np.ndarray() as array)):
             return name, array

@@ -1,24 +1,27 @@
-"""NVIDIA's .pkl files of PyTorch networks (stylegan2-ada-pytorch), read without PyTorch and without the source code that they carry.
+"""NVIDIA's .pkl files of PyTorch networks (stylegan2-ada-pytorch).
 
     checkpoint = read(file, path)
-    checkpoint.tensors  # those of G_ema, under their state-dict names: 'mapping.fc0.weight', 'synthesis.b4.const'
-    checkpoint.config  # what the generator was made with: {"z_dim": 512, "img_resolution": 256, ...}
+    checkpoint.tensors  # of G_ema, by state-dict names: 'mapping.fc0.weight', 'synthesis.b4.const'
+    checkpoint.config  # what it was made with: {"z_dim": 512, "img_resolution": 256, ...}
 
-Such a file is a pickle of {'G', 'D', 'G_ema', 'augment_pipe', 'training_set_kwargs'}. Each network is an object that NVIDIA's
-torch_utils.persistence would make by running the module source that stands beside its state; here the state alone is kept. The values of
-tensors are streams of torch.save within the pickle, which are read by the same rules.
+They are read without PyTorch and without the source code that they carry. Such a file is a pickle
+of {'G', 'D', 'G_ema', 'augment_pipe', 'training_set_kwargs'}. Each network is an object that
+NVIDIA's torch_utils.persistence would make by running the module source that stands beside its
+state; here the state alone is kept. The values of tensors are streams of torch.save within the
+pickle, which are read by the same rules.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from natra_jax.weights.formats import torch_save
-from natra_jax.weights.formats.bounded import Bounded, shown
+from natra_jax.weights.formats.bounded import Bounded
 from natra_jax.weights.formats.pickle_globals import (
     Instance,
     containers,
@@ -34,18 +37,19 @@ from natra_jax.weights.formats.restricted_unpickler import (
     malformed,
     naming,
 )
-from natra_jax.weights.formats.state_dict import Named, plain
-from natra_jax.weights.tensors import Checkpoint
+from natra_jax.weights.formats.state_dict import NamedTensors, plain
+from natra_jax.weights.tensors import Checkpoint, shown
 
 _CHOSEN = "G_ema"
 _PERSISTENT = "torch_utils.persistence", "_reconstruct_persistent_obj"
 _STORAGE = "torch.storage", "_load_from_bytes"
 
 
-def read(file: BinaryIO, path: PurePath) -> Checkpoint:
-    """The tensors of G_ema and the arguments that it was made with. file: seekable, read from its start. path: for messages alone.
+def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
+    """Read the tensors of G_ema and the arguments that it was made with.
 
-    Raises UserError if the file is damaged or malicious, or has no G_ema.
+    file: seekable, read from its start. path: for messages alone. Raises UserError if the file is
+    damaged or malicious, or has no G_ema.
     """
     with naming(path):
         saved = load(Bounded(file), _globals())
@@ -68,6 +72,7 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
 
 
 def _globals() -> Globals:
+    """Return new globals, for one file."""
     return {
         **containers(),
         **numpy_arrays(),
@@ -79,6 +84,7 @@ def _globals() -> Globals:
 
 
 def _persistent(arguments: tuple) -> Instance:
+    """Keep the state of a network that NVIDIA's code would make by running its source."""
     match arguments:
         case (dict() as meta,):
             name, state = meta.get("class_name"), meta.get("state")
@@ -87,7 +93,9 @@ def _persistent(arguments: tuple) -> Instance:
     raise malformed("a network")
 
 
-def _storages():
+def _storages() -> Callable[[tuple], torch_save.Storage]:
+    """Return the function that reads a storage's values out of a stream within the pickle."""
+
     @once
     def parsed(data: bytes) -> torch_save.Storage:
         return torch_save.load_legacy(Bounded(io.BytesIO(data)), torch_save.storages())
@@ -104,8 +112,8 @@ def _storages():
 
 
 def _tensors(network: Instance) -> dict[str, np.ndarray]:
-    """Of the network and the modules in it, by their state-dict names."""
-    found = Named()
+    """Return the tensors of the network and the modules in it, by their state-dict names."""
+    found = NamedTensors()
 
     def collect(module: Any, prefix: str) -> None:
         if not isinstance(module, Instance):
@@ -129,8 +137,9 @@ def _tensors(network: Instance) -> dict[str, np.ndarray]:
     return found.tensors
 
 
-def _entries(module: Instance, kind: str) -> dict:
-    found = module.state.get(kind, {})
+def _entries(module: Instance, kind: str) -> dict[Any, Any]:
+    """Return a module's entries of the kind: '_parameters', '_buffers' or '_modules'."""
+    found = (module.state or {}).get(kind, {})
     if type(found) is not dict:
         raise malformed(f"a network's {kind}")
     return found

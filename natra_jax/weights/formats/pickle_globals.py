@@ -1,14 +1,15 @@
-"""What stands in for the globals that checkpoints name besides tensors: Python's containers, objects of foreign classes, NumPy's arrays.
+"""The globals that checkpoints name besides tensors, and the objects of ours that they make.
 
-Each call of `containers` and the others gives new ones, for one file. None of them does more than to keep what it is given, or to copy
-what it is given once; all check their arguments, which may be anything.
+They are Python's containers, objects of foreign classes, and NumPy's arrays. Each call of
+`containers` and the others returns new globals, for one file. None of them does more than keep what
+it is given, or copy it once; all check their arguments, which may be anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,13 +21,13 @@ _DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1
 
 @dataclass(eq=False)
 class Instance(Stateful):
-    """An object of a foreign class: the class's name, and the attributes that the stream gives it."""
+    """An object of a foreign class: its class's name, and the attributes that the stream gives."""
 
     name: str
-    state: dict | None = None
+    state: dict[Any, Any] | None = None
 
     def build(self, state: Any) -> None:
-        """state: the attributes as a dict."""
+        """Take the attributes, a dict."""
         if type(state) is not dict:
             raise malformed(self.name)
         self.state = state
@@ -37,18 +38,19 @@ class PickledDtype(Stateful):
     """A NumPy type of numbers or truth values."""
 
     code: str  # 'f4'
-    order: str = "="
+    order: Literal["<", ">", "=", "|"] = "="
 
     def build(self, state: Any) -> None:
-        """state: as NumPy has written it since 2006; the byte order is what counts in it."""
+        """Take the byte order out of the state, which is as NumPy has written it since 2006."""
         match state:
-            case (int(), str() as order, *_) if order in ("<", ">", "=", "|"):
+            case (int(), ("<" | ">" | "=" | "|") as order, *_):
                 self.order = order
             case _:
                 raise malformed("a NumPy type")
 
     @property
     def dtype(self) -> np.dtype:
+        """The type in the byte order that it was stored in."""
         return np.dtype(self.code).newbyteorder(self.order)
 
 
@@ -59,7 +61,7 @@ class PickledArray(Stateful):
     array: np.ndarray | None = None
 
     def build(self, state: Any) -> None:
-        """state: (version, shape, type, whether in Fortran order, the bytes)."""
+        """Take the state: (version, shape, type, whether in Fortran order, the bytes)."""
         match state:
             case (
                 int(),
@@ -74,22 +76,26 @@ class PickledArray(Stateful):
 
 
 def once(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """make, called once for each object, so that a stream which names a large object many times over does not make many of it."""
+    """Return make as a function that is called once for each object and remembers its result.
+
+    A stream that names a large object many times over does not make many of it.
+    """
     made: dict[int, tuple[Any, Any]] = {}
 
     def result(argument: Any) -> Any:
         if id(argument) not in made:
-            made[id(argument)] = (
-                argument,
-                make(argument),
-            )  # with the argument, so that its id stays its own
+            # with the argument, so that its id stays its own
+            made[id(argument)] = argument, make(argument)
         return made[id(argument)][1]
 
     return result
 
 
 def containers() -> dict[tuple[str, str], Global]:
-    """OrderedDicts, which become dicts; sets, which become lists; bytes as protocol 2 has them."""
+    """Return the globals of OrderedDicts, which become dicts, sets, which become lists, and bytes.
+
+    The bytes are those of protocol 2, which has no instruction for them.
+    """
     as_dict, as_bytes = once(_as_dict), once(_as_bytes)
 
     def ordered_dict(arguments: tuple) -> dict:
@@ -115,25 +121,30 @@ def containers() -> dict[tuple[str, str], Global]:
     return {
         ("collections", "OrderedDict"): Global("collections.OrderedDict", ordered_dict),
         ("builtins", "set"): Global("builtins.set", set_),
-        ("__builtin__", "set"): Global(
-            "builtins.set", set_
-        ),  # Python 2's name, which protocol 2 keeps
+        # Python 2's name, which protocol 2 keeps
+        ("__builtin__", "set"): Global("builtins.set", set_),
         ("_codecs", "encode"): Global("_codecs.encode", encode),
     }
 
 
 def empty_dict(name: str) -> Global:
-    """For a subclass of dict: a dict, which the stream then fills."""
+    """Return the global of a subclass of dict: it makes a dict, which the stream then fills."""
     return Global(name, _without_arguments(name, dict))
 
 
 def instance(name: str) -> Global:
-    """For a class whose objects a stream makes without arguments and then gives their attributes."""
+    """Return the global of a class: it makes an `Instance`, without arguments.
+
+    The stream then gives the attributes.
+    """
     return Global(name, _without_arguments(name, lambda: Instance(name)))
 
 
 def numpy_arrays() -> dict[tuple[str, str], Global]:
-    """NumPy's types, scalars (which become NumPy scalars) and arrays (`PickledArray`s), under the names of NumPy 1 and 2."""
+    """Return the globals of NumPy's types, scalars and arrays, under the names of NumPy 1 and 2.
+
+    They make `PickledDtype`s, NumPy's own scalars and `PickledArray`s.
+    """
 
     def dtype(arguments: tuple) -> PickledDtype:
         match arguments:
@@ -141,7 +152,7 @@ def numpy_arrays() -> dict[tuple[str, str], Global]:
                 return PickledDtype(code)
         raise malformed("a NumPy type other than of numbers")
 
-    def scalar(arguments: tuple) -> np.generic:
+    def scalar(arguments: tuple) -> Any:
         match arguments:
             case (PickledDtype() as kind, bytes() as data):
                 return _array((), kind.dtype, data, "C")[()]
@@ -164,6 +175,8 @@ def numpy_arrays() -> dict[tuple[str, str], Global]:
 
 
 def _without_arguments(name: str, make: Callable[[], Any]) -> Callable[[tuple], Any]:
+    """Return make as a `Global` calls it, refusing arguments."""
+
     def made(arguments: tuple) -> Any:
         if arguments:
             raise malformed(name)
@@ -172,23 +185,24 @@ def _without_arguments(name: str, make: Callable[[], Any]) -> Callable[[tuple], 
     return made
 
 
-def _as_dict(items: list) -> dict:
+def _as_dict(items: list) -> dict[Any, Any]:
+    """Return a list of (key, value) as a dict."""
     if not all(type(item) in (list, tuple) and len(item) == 2 for item in items):
         raise malformed("an OrderedDict")
     return {key(name): value for name, value in items}
 
 
 def _as_bytes(text: str) -> bytes:
+    """Return the bytes that protocol 2 wrote as a text of latin1."""
     try:
         return text.encode("latin1")
     except UnicodeEncodeError as error:
         raise malformed("a string of bytes") from error
 
 
-def _array(shape: tuple, dtype: np.dtype, data: bytes, order: str) -> np.ndarray:
-    """A view of the data."""
-    if not all(type(side) is int for side in shape) or num_bytes(shape, dtype.itemsize) != len(
-        data
-    ):
+def _array(shape: tuple, dtype: np.dtype, data: bytes, order: Literal["C", "F"]) -> np.ndarray:
+    """Return a view of the data as an array [*shape]. shape: of a stranger's, of any types."""
+    whole = all(type(side) is int for side in shape)
+    if not whole or num_bytes(shape, dtype.itemsize) != len(data):
         raise malformed("a NumPy array")
     return np.ndarray(shape, dtype, data, order=order)

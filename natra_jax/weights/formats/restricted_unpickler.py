@@ -1,19 +1,23 @@
-"""An unpickler that can run nothing: checkpoints of PyTorch and of TensorFlow networks are pickles, and a pickle is a program.
+"""An unpickler that can run nothing.
 
     names = {("collections", "OrderedDict"): Global("collections.OrderedDict", make)}
     with naming(path):
         found = load(Bounded(file), names)
 
-Python's own unpicklers, in C and in Python, import what a stream names and set attributes on what they find; a subclass can only close
-the doors that it knows of. This one has no doors. It knows the instructions that protocols 2 to 5 use for containers, numbers, texts and
-bytes, and makes lists, dicts, tuples and these. A global is a `Global` out of a table given to `load`, or an error; calling it calls a
-function of ours, which checks its arguments; only what is `Stateful` takes a state. All else (extension codes, INST, OBJ, DUP, the text
-instructions of protocols 0 and 1, buffers out of band) is refused.
+Checkpoints of PyTorch and of TensorFlow networks are pickles, and a pickle is a program. Python's
+own unpicklers, in C and in Python, import what a stream names and set attributes on what they find;
+a subclass can only close the doors that it knows of. This one has no doors. It knows the
+instructions that protocols 2 to 5 use for containers, numbers, texts and bytes, and makes lists,
+dicts, tuples and these. A global is a `Global` out of a table given to `load`, or an error; calling
+it calls a function of ours, which checks its arguments; only what is `Stateful` takes a state. All
+else (extension codes, INST, OBJ, DUP, the text instructions of protocols 0 and 1, buffers out of
+band) is refused.
 
-What a small file could make large is bounded: a length is read only if so much is left of the file; there are at most MAX_OPCODES
-instructions; whole numbers have at most 128 bits; keys are texts, bytes and whole numbers of 64 bits (a tuple that holds itself over and
-over takes for ever to hash); sets are kept as lists. So the objects take a small multiple of the file and some 100 MB.
-What comes out may still contain itself: walk it with a bound, and neither compare nor print it.
+What a small file could make large is bounded: a length is read only if so much is left of the file;
+there are at most MAX_OPCODES instructions; whole numbers have at most 128 bits; keys are texts,
+bytes and whole numbers of 64 bits (a tuple that holds itself over and over takes for ever to hash);
+sets are kept as lists. So the objects take a small multiple of the file and some 100 MB. What comes
+out may still contain itself: walk it with a bound, and neither compare nor print it.
 """
 
 from __future__ import annotations
@@ -23,14 +27,15 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from natra_jax.types import UserError
-from natra_jax.weights.formats.bounded import shown
+from natra_jax.weights.formats.bounded import Bounded
+from natra_jax.weights.tensors import shown
 
 MAX_OPCODES = 2**20  # the checkpoint of a large network with its optimizers has less than a tenth
 _MAX_NAME = 200  # bytes of a global's module, and of its name
-_FIXED = {
+_FIXED = {  # instructions with a number of this form
     pickle.PROTO: "<B",
     pickle.FRAME: "<Q",
     pickle.BININT: "<i",
@@ -42,7 +47,7 @@ _FIXED = {
     pickle.BINGET: "<B",
     pickle.LONG_BINGET: "<I",
 }
-_COUNTED = {  # by a number of this form, which stands before the data
+_COUNTED = {  # instructions with data, whose length stands before it as a number of this form
     pickle.SHORT_BINBYTES: "<B",
     pickle.BINBYTES: "<I",
     pickle.BINBYTES8: "<Q",
@@ -65,12 +70,12 @@ _TUPLES = {pickle.TUPLE1: 1, pickle.TUPLE2: 2, pickle.TUPLE3: 3}
 
 
 class Unreadable(Exception):
-    """What is wrong with a stream, in one line; `naming` says of which file."""
+    """A stream is refused: what is wrong with it, in one line; `naming` says of which file."""
 
 
 @contextmanager
 def naming(path: object) -> Iterator[None]:
-    """Turns Unreadable into a UserError that begins with the path."""
+    """Turn Unreadable into a UserError that begins with the path."""
     try:
         yield
     except Unreadable as error:
@@ -78,17 +83,17 @@ def naming(path: object) -> Iterator[None]:
 
 
 def malformed(what: str) -> Unreadable:
-    """To be raised where a part of a stream is not as its writer would have written it."""
+    """Return the error for a part of a stream that its writer would not have written so."""
     return Unreadable(
         f"{what} in it is not as it should be: it is damaged or was tampered with, get it again"
     )
 
 
 class Stateful:
-    """A base for stand-ins that a stream may give a state."""
+    """A base for objects of ours that a stream may give a state."""
 
     def build(self, state: Any) -> None:
-        """Takes the state, which may be anything. Raises Unreadable if it is none of such an object."""
+        """Take the state, which may be anything. Raises Unreadable if it is not as it should be."""
         raise NotImplementedError
 
 
@@ -97,17 +102,19 @@ class Global:
     """What a stream gets for a global that it names."""
 
     name: str
-    make: Callable[[tuple], Any] | None = (
-        None  # (arguments, of any number and type) -> what calling it gives; None: it is not called
-    )
+    # (arguments, of any number and type) -> what calling it gives; None: it must not be called
+    make: Callable[[tuple], Any] | None = None
     value: Any = None  # what it stands for where it is an argument
 
 
 Globals = Mapping[tuple[str, str], Global]  # by module and name
 
 
-def take(file: BinaryIO, count: int) -> bytes:
-    """The next bytes. Raises Unreadable if there are not so many. file: an untrusted.Bounded, so that no more is allocated than is left."""
+def take(file: Bounded, count: int) -> bytes:
+    """Read the next `count` bytes. Raises Unreadable if there are not so many.
+
+    A Bounded file allocates no more than is left of it, whatever count is.
+    """
     data = file.read(count)
     if len(data) != count:
         raise Unreadable("ends in the middle: it is cut off or damaged, get it again")
@@ -115,17 +122,21 @@ def take(file: BinaryIO, count: int) -> bytes:
 
 
 def key(value: Any) -> str | bytes | int | None:
-    """value, if it may be a dict's key. Raises Unreadable for all that could be slow to hash, or cannot be hashed."""
+    """Return value, if it may be a dict's key.
+
+    Raises Unreadable for all that could be slow to hash, or cannot be hashed.
+    """
     if type(value) in (str, bytes, bool, type(None)) or (type(value) is int and abs(value) < 2**63):
         return value
     raise malformed("a dict's key")
 
 
-def load(file: BinaryIO, names: Globals, persistent: Callable[[Any], Any] | None = None) -> Any:
-    """The object of the pickle that begins where the file stands, which then stands behind it.
+def load(file: Bounded, names: Globals, persistent: Callable[[Any], Any] | None = None) -> Any:
+    """Load the object of the pickle that begins at the file's position, and stop behind the pickle.
 
-    file: an untrusted.Bounded. persistent: (id, of any type) -> what the stream means by it; None if it is to have no such ids.
-    Raises Unreadable for all that is none of what is described above.
+    names: the globals that the stream may name. persistent: (id, of any type) -> what the stream
+    means by it; None if it must have no such ids. Raises Unreadable for all that is none of what is
+    described above.
     """
     machine = _Machine(file, names, persistent)
     for _ in range(MAX_OPCODES):
@@ -140,14 +151,18 @@ def load(file: BinaryIO, names: Globals, persistent: Callable[[Any], Any] | None
 
 
 class _Machine:
-    def __init__(self, file: BinaryIO, names: Globals, persistent: Callable[[Any], Any] | None):
+    """The stack, the marks and the memo that a pickle's instructions work on."""
+
+    def __init__(
+        self, file: Bounded, names: Globals, persistent: Callable[[Any], Any] | None
+    ) -> None:
         self._file, self._names, self._persistent = file, names, persistent
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
 
     def step(self, code: bytes) -> None:
-        """The instruction with that code; what it takes follows in the file."""
+        """Carry out the instruction with that code; its operand follows in the file."""
         operand = self._operand(code)
         match code:
             case pickle.PROTO | pickle.FRAME:
@@ -203,18 +218,19 @@ class _Machine:
                 )
 
     def pop(self) -> Any:
-        """The last value since the last mark."""
+        """Take the last value since the last mark off the stack, and return it."""
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
             raise malformed("the pickle")
         return self._stack.pop()
 
     def _top(self) -> Any:
+        """Return the last value since the last mark, and leave it on the stack."""
         value = self.pop()
         self._stack.append(value)
         return value
 
     def _popped(self) -> list:
-        """All values since the last mark, and with them the mark."""
+        """Take all values since the last mark off the stack, and the mark, and return them."""
         if not self._marks:
             raise malformed("the pickle")
         mark = self._marks.pop()
@@ -223,6 +239,7 @@ class _Machine:
         return values
 
     def _operand(self, code: bytes) -> Any:
+        """Read what follows the instruction in the file; None for one that nothing follows."""
         if form := _FIXED.get(code):
             return struct.unpack(form, take(self._file, struct.calcsize(form)))[0]
         if not (form := _COUNTED.get(code)):
@@ -282,7 +299,6 @@ class _Machine:
         target = self._top()
         if isinstance(target, Stateful):
             target.build(state)
-        elif (
-            type(target) is not dict or type(state) is not dict
-        ):  # an OrderedDict's attributes, of which no tensor depends
+        elif type(target) is not dict or type(state) is not dict:
+            # two dicts: an OrderedDict's attributes, on which no tensor depends, are left out
             raise malformed("an object's state")

@@ -1,18 +1,22 @@
-"""Safetensors files, the format of github.com/huggingface/safetensors: the header's length (8 bytes, little endian), the header as JSON,
-{name: {"dtype": .., "shape": [..], "data_offsets": [begin, end]}}, then the values. The format's own rules hold: the values lie one
-after another without overlap or gap from the header to the end of the file, and no name is given twice.
+"""Safetensors files, the format of github.com/huggingface/safetensors.
+
+A file has the header's length (8 bytes, little endian), the header as JSON, {name: {"dtype": ..,
+"shape": [..], "data_offsets": [begin, end]}}, then the values. The format's own rules hold: the
+values lie one after another without overlap or gap from the header to the end of the file, and no
+name is given twice.
 """
 
 from __future__ import annotations
 
+import io
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from natra_jax.types import UserError
-from natra_jax.weights.formats.bounded import json_object, num_bytes, shown
-from natra_jax.weights.tensors import Checkpoint
+from natra_jax.weights.formats.bounded import from_bfloat16, json_object, num_bytes
+from natra_jax.weights.tensors import Checkpoint, shown
 
 MAX_HEADER = 100_000_000  # bytes, the format's own bound
 _TYPES = {
@@ -32,10 +36,11 @@ _TYPES = {
 }
 
 
-def read(file: BinaryIO, path: PurePath) -> Checkpoint:
-    """The tensors; bfloat16 comes as float32, which holds each of its values. path: for messages alone.
+def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
+    """Read the tensors; bfloat16 comes as float32, which holds each of its values.
 
-    Raises UserError if the file breaks one of the format's rules, or holds a type other than numbers of 8 to 64 bits and truth values.
+    path: for messages alone. Raises UserError if the file breaks one of the format's rules, or
+    holds a type other than numbers of 8 to 64 bits and truth values.
     """
     size = file.seek(0, 2)
     file.seek(0)
@@ -75,7 +80,11 @@ def read(file: BinaryIO, path: PurePath) -> Checkpoint:
 
 
 def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...], int, int]:
-    """(dtype, shape, begin, end), each of the right kind and the size that the shape says."""
+    """Check a header's entry and return its (dtype, shape, begin, end).
+
+    Raises UserError if one is of the wrong kind, or if begin and end are not the shape's size
+    apart.
+    """
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise UserError(
             f"{where} needs a dtype, a shape and data_offsets, and nothing else: the file is "
@@ -106,12 +115,11 @@ def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...], int, int]:
     return dtype, tuple(shape), begin, end
 
 
-def _values(file: BinaryIO, at: int, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+def _values(file: io.BufferedIOBase, at: int, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Read the tensor whose values begin at the offset `at`."""
     values = np.empty(shape, _TYPES[dtype])
     file.seek(at)
-    file.readinto(values.reshape(-1).view(np.uint8))
+    file.readinto(values.reshape(-1).view(np.uint8).data)
     if dtype == "BF16":
-        return np.asarray(values.astype(np.uint32) << 16).view(
-            np.float32
-        )  # its bits are the upper half of a float32's
+        return from_bfloat16(values)
     return values.astype(bool if dtype == "BOOL" else values.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,7 @@
-"""From what a file holds to a flat state dict: which of its networks is meant, and the names and values that a checkpoint may have."""
+"""A flat state dict out of what a file holds.
+
+Choose the network that is meant, and check the names and values that a checkpoint may have.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from natra_jax.weights.formats.bounded import shown
 from natra_jax.weights.formats.pickle_globals import Instance
 from natra_jax.weights.formats.restricted_unpickler import Unreadable, malformed, naming
-from natra_jax.weights.tensors import Checkpoint
+from natra_jax.weights.tensors import Checkpoint, shown
 
-# Under which a training script keeps the generator to use, the one of averaged weights before the one in training.
+# The names under which training scripts keep the generator, that of averaged weights first.
 _NETWORKS = (
     "g_ema",
     "G_ema",
@@ -27,16 +29,18 @@ _NETWORKS = (
 _WRAPPINGS = ("models", "state_dict", "model_state_dict", "model", "params")
 _MEAN = "latent_avg"  # beside g_ema, in what rosinality/stylegan2-pytorch converts
 _PARALLEL = "module."  # before every name that torch.nn.DataParallel saves
-_MAX_VALUES, _MAX_DEPTH = 10_000, 16  # of a configuration
+_MAX_VALUES, _MAX_DEPTH = 10_000, 16  # in a configuration
 _MAX_TENSORS, _MAX_NAME = 100_000, 500
 
 
 def select(found: Any, path: PurePath) -> Checkpoint:
-    """The generator's tensors in what `torch_files` read: a state dict, or a training script's dict with one in it.
+    """Return the generator's tensors in what `torch_save` read.
 
-    A dict of several networks gives the generator, the one of averaged weights if there is one. A mean code beside it is kept as
-    'latent_avg', and the 'module.' that torch.nn.DataParallel puts before every name is left out. There is no config: what such files
-    say of their training (such as argparse's arguments) is not what a network was made with.
+    That is a state dict, or a training script's dict with one in it. A dict of several networks
+    gives the generator, the one of averaged weights if there is one. A mean code beside it is kept
+    as 'latent_avg', and the 'module.' that torch.nn.DataParallel puts before every name is left
+    out. There is no config: what such files say of their training (such as argparse's arguments) is
+    not what a network was made with.
 
     path: for messages alone. Raises UserError, naming what is there, if no generator is found.
     """
@@ -53,9 +57,11 @@ def select(found: Any, path: PurePath) -> Checkpoint:
 
 
 def plain(value: Any, what: str) -> Any:
-    """value, of any type, as a copy of plain values: numbers, texts, truth values, None, lists (for tuples, too) and dicts by texts.
+    """Return a copy of value, which may be of any type, as plain values.
 
-    Raises Unreadable, naming what it is of, if there is anything else in it, or if it is far larger than what a network is made with.
+    These are numbers, texts, truth values, None, lists (for tuples, too) and dicts by texts. Raises
+    Unreadable, naming `what` the value is, if there is anything else in it, or if it is far larger
+    than what a network is made with.
     """
     left = _MAX_VALUES
 
@@ -82,15 +88,22 @@ def plain(value: Any, what: str) -> Any:
     return copied(value, 0)
 
 
-class Named:
-    """Tensors by name, as networks within networks are gone through, which may be one another's parts without end."""
+class NamedTensors:
+    """Tensors by name, collected from networks within networks.
 
-    def __init__(self):
+    A stranger's networks may be one another's parts without end, so how many are entered is
+    bounded.
+    """
+
+    def __init__(self) -> None:
         self.tensors: dict[str, np.ndarray] = {}
         self._left = _MAX_TENSORS
 
     def enter(self, prefix: str, entries: int) -> None:
-        """To be called before a network with so many tensors and parts is looked at. Raises Unreadable if there were too many."""
+        """Count a network with so many entries (tensors and parts), before it is looked at.
+
+        prefix: the names that lead to it. Raises Unreadable if there were too many.
+        """
         self._left -= 1 + entries
         if (
             self._left < 0
@@ -103,14 +116,14 @@ class Named:
             )
 
     def add(self, name: str, array: np.ndarray) -> None:
-        """Raises Unreadable if the name is there already or is no network's."""
+        """Add a tensor. Raises Unreadable if the name is there already or is no network's."""
         if name in self.tensors or len(name) > 2 * _MAX_NAME:
             raise malformed(f"the tensor {shown(name)}")
         self.tensors[name] = array
 
 
 def _chosen(found: Any) -> Any:
-    """The dict of tensors within found."""
+    """Return the dict of tensors within found, or found itself."""
     for _ in range(len(_WRAPPINGS)):
         if type(found) is not dict:
             return found
@@ -122,6 +135,10 @@ def _chosen(found: Any) -> Any:
 
 
 def _tensors(state_dict: Any) -> dict[str, np.ndarray]:
+    """Return a state dict's tensors, without DataParallel's prefix.
+
+    Raises Unreadable, saying what is there, for anything but a dict of tensors by texts.
+    """
     if type(state_dict) is not dict:
         raise Unreadable(
             f"holds {_said(state_dict)}, no state dict: save the state_dict() of the generator"
@@ -146,9 +163,7 @@ def _tensors(state_dict: Any) -> dict[str, np.ndarray]:
 
 
 def _said(value: Any) -> str:
-    """A value's type, in words: the value itself may be endless."""
-    return (
-        f"an object of {value.name}"
-        if isinstance(value, Instance)
-        else f"a value of type {type(value).__name__}"
-    )
+    """Return a value's type, in words: the value itself may be endless."""
+    if isinstance(value, Instance):
+        return f"an object of {value.name}"
+    return f"a value of type {type(value).__name__}"

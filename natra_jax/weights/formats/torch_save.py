@@ -1,11 +1,13 @@
-"""Files of torch.save, read without PyTorch: the zip archives since 1.6 and the streams before (.pt, .pth, .bin).
+"""Files of torch.save (.pt, .pth, .bin), read without PyTorch.
 
     found = read_zip(file, path)  # the saved object, with NumPy arrays in the place of tensors
 
-An archive has one folder of any name: data.pkl, the object; data/KEY, the values of a storage; byteorder, where it is not little-endian.
-A stream has five pickles, which are a magic number, the protocol, the machine, the object and a list of keys; then each key's storage as
-a number of values (int64) and the values, little-endian. In both a tensor is a view of a storage: offset, size and strides. bfloat16 comes
-as float32, which holds each of its values. Devices, gradients and hooks are not looked at.
+Since PyTorch 1.6 they are zip archives, before that streams. An archive has one folder of any name:
+data.pkl, the object; data/KEY, the values of a storage; byteorder, where it is not little-endian. A
+stream has five pickles, which are a magic number, the protocol, the machine, the object and a list
+of keys; then each key's storage as a number of values (int64) and the values, little-endian. In
+both a tensor is a view of a storage: offset, size and strides. bfloat16 comes as float32, which
+holds each of its values. Devices, gradients and hooks are not looked at.
 
 The layout is that of torch.serialization in PyTorch's source.
 """
@@ -16,11 +18,11 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from natra_jax.weights.formats.bounded import Bounded, num_bytes, shown
+from natra_jax.weights.formats.bounded import Bounded, from_bfloat16, num_bytes
 from natra_jax.weights.formats.npz import open_zip
 from natra_jax.weights.formats.pickle_globals import containers, instance
 from natra_jax.weights.formats.pickle_origin import LEGACY_TORCH
@@ -33,6 +35,7 @@ from natra_jax.weights.formats.restricted_unpickler import (
     naming,
     take,
 )
+from natra_jax.weights.tensors import shown
 
 _PROTOCOL = 1001
 _BFLOAT16 = "bfloat16"
@@ -42,24 +45,24 @@ _SCRIPTED = (
 
 
 class _Kind(NamedTuple):
-    """How a storage's values are stored."""
+    """The type of a storage's values."""
 
     code: str  # NumPy's, without byte order, or _BFLOAT16
 
     @property
     def itemsize(self) -> int:
+        """Bytes of a value in the file."""
         return 2 if self.code == _BFLOAT16 else np.dtype(self.code).itemsize
 
     @property
     def dtype(self) -> np.dtype:
+        """The type of a value in memory."""
         return np.dtype(np.float32 if self.code == _BFLOAT16 else self.code)
 
-    def values(self, data: bytes, order: str) -> np.ndarray:
-        """[numel] of `dtype`. order: of the data's bytes, '<' or '>'."""
+    def values(self, data: bytes, order: Literal["<", ">"]) -> np.ndarray:
+        """Return the values [numel] of type `dtype`. order: of the data's bytes."""
         if self.code == _BFLOAT16:
-            return (np.frombuffer(data, f"{order}u2").astype(np.uint32) << 16).view(
-                np.float32
-            )  # its bits are a float32's upper half
+            return from_bfloat16(np.frombuffer(data, f"{order}u2"))
         if self.code == "?":
             return np.frombuffer(data, np.uint8) != 0
         return np.frombuffer(data, f"{order}{self.code}").astype(self.dtype, copy=False)
@@ -88,7 +91,7 @@ class Storage:
 
 
 def storages() -> dict[tuple[str, str], Global]:
-    """Globals for the types of storages."""
+    """Return the globals of the types of storages."""
     return {
         ("torch", f"{name}Storage"): Global(f"torch.{name}Storage", value=_Kind(code))
         for name, code in _KINDS.items()
@@ -96,7 +99,7 @@ def storages() -> dict[tuple[str, str], Global]:
 
 
 def tensors() -> dict[tuple[str, str], Global]:
-    """Globals for what makes tensors of `Storage`s, and parameters of tensors."""
+    """Return the globals that make tensors of `Storage`s, and parameters of tensors."""
     made = {
         "_rebuild_tensor": _tensor,
         "_rebuild_tensor_v2": _tensor,
@@ -108,6 +111,7 @@ def tensors() -> dict[tuple[str, str], Global]:
 
 
 def _saved() -> Globals:
+    """Return the globals of a file of torch.save, new ones for each file."""
     return {
         **containers(),
         **storages(),
@@ -116,13 +120,14 @@ def _saved() -> Globals:
     }
 
 
-def read_zip(file: BinaryIO, path: PurePath) -> Any:
-    """The object saved in the archive. file: seekable. path: for messages alone.
+def read_zip(stream: io.BufferedIOBase, path: PurePath) -> Any:
+    """Read the object saved in the archive. stream: seekable. path: for messages alone.
 
-    Raises UserError if the archive is damaged or malicious, is TorchScript's, or holds anything but plain containers and tensors.
+    Raises UserError if the archive is damaged or malicious, is TorchScript's, or holds anything but
+    plain containers and tensors.
     """
     with naming(path):
-        file = Bounded(file)
+        file = Bounded(stream)
         archive = open_zip(file, path)
         members = {info.filename: info for info in archive.infolist()}
         roots = [
@@ -163,17 +168,18 @@ def read_zip(file: BinaryIO, path: PurePath) -> Any:
         return load(Bounded(io.BytesIO(contents("data.pkl"))), _saved(), storage)
 
 
-def read_legacy(file: BinaryIO, path: PurePath) -> Any:
-    """The object saved in the stream. file: seekable, read from its start. path: for messages alone.
+def read_legacy(stream: io.BufferedIOBase, path: PurePath) -> Any:
+    """Read the object saved in the stream. stream: seekable. path: for messages alone.
 
-    Raises UserError if the stream is damaged or malicious, or holds anything but plain containers and tensors.
+    Raises UserError if the stream is damaged or malicious, or holds anything but plain containers
+    and tensors.
     """
     with naming(path):
-        return load_legacy(Bounded(file), _saved())
+        return load_legacy(Bounded(stream), _saved())
 
 
 def load_legacy(file: Bounded, names: Globals) -> Any:
-    """As `read_legacy`, with these globals alone. Raises Unreadable."""
+    """Read a stream as `read_legacy` does, with these globals alone. Raises Unreadable."""
     if file.read(262)[257:] == b"ustar":
         raise Unreadable(
             "is a tar archive, as PyTorch saved before 0.2: load it with that PyTorch and save it "
@@ -182,9 +188,7 @@ def load_legacy(file: Bounded, names: Globals) -> Any:
     file.seek(0)
     if load(file, {}) != LEGACY_TORCH or load(file, {}) != _PROTOCOL:
         raise Unreadable("is no file that torch.save wrote, or one damaged at its start")
-    load(
-        file, {}
-    )  # byte order and sizes of the machine that wrote, which the values do not depend on
+    load(file, {})  # the machine's byte order and sizes, on which the values do not depend
     found: dict[str, Storage] = {}
     left = file.size
 
@@ -197,9 +201,8 @@ def load_legacy(file: Bounded, names: Globals) -> Any:
                 raise Unreadable(
                     "has fewer bytes than its storages need: it is cut off or damaged, get it again"
                 )
-            found[key] = Storage(
-                kind, np.empty(numel, kind.dtype)
-            )  # tensors are made of it before its values come
+            # tensors are made of it before its values come
+            found[key] = Storage(kind, np.empty(numel, kind.dtype))
         whole = _same(found[key], kind, numel)
         match view:
             case None:
@@ -224,7 +227,10 @@ def load_legacy(file: Bounded, names: Globals) -> Any:
 
 
 def _identity(identity: Any) -> tuple[_Kind, str, int, Any]:
-    """(kind, key, number of values, view) of a storage's persistent id; view: (key, offset, size) in very old files, or None."""
+    """Return (kind, key, number of values, view) of a storage's persistent id.
+
+    view: (key, offset, size) in very old files, or None.
+    """
     match identity:
         case (str(), Global(value=_Kind() as kind), str() as key, _, int() as numel, *rest) if (
             numel >= 0 and len(rest) <= 1
@@ -234,12 +240,14 @@ def _identity(identity: Any) -> tuple[_Kind, str, int, Any]:
 
 
 def _same(storage: Storage, kind: _Kind, numel: int) -> Storage:
+    """Return the storage, if a second mention of it agrees with the first."""
     if storage.kind != kind or len(storage.array) != numel:
         raise malformed("a storage that is named twice")
     return storage
 
 
 def _tensor(arguments: tuple) -> np.ndarray:
+    """Make a tensor of (storage, offset, size, stride, ..), as torch._utils._rebuild_tensor."""
     match arguments:
         case (Storage() as storage, int() as offset, tuple() as size, tuple() as stride, *_) if (
             len(size) == len(stride) <= 32
@@ -252,6 +260,10 @@ def _tensor(arguments: tuple) -> np.ndarray:
 def _view(
     array: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
 ) -> np.ndarray:
+    """Return the view [*size] of a storage's values. offset, stride: in values, from any file.
+
+    Raises Unreadable if it reaches past the storage, or if two of its values share memory.
+    """
     if 0 in size:
         if num_bytes(size, array.itemsize) is None:
             raise malformed("an empty tensor")
@@ -275,6 +287,7 @@ def _view(
 
 
 def _parameter(arguments: tuple) -> np.ndarray:
+    """Return a parameter's tensor, as torch._utils._rebuild_parameter does: of (tensor, ..)."""
     match arguments:
         case (np.ndarray() as data, *_):
             return data
@@ -282,7 +295,10 @@ def _parameter(arguments: tuple) -> np.ndarray:
 
 
 def _contents(file: Bounded, info: zipfile.ZipInfo) -> bytes:
-    """Of a member. Not by zipfile, which compares checksums: PyTorch can be told to leave these out."""
+    """Read a member's bytes.
+
+    Not by zipfile, which compares checksums: PyTorch can be told to leave these out.
+    """
     if info.compress_type != zipfile.ZIP_STORED:
         raise Unreadable(
             f"has {shown(info.filename)} compressed, as torch.save does not: unpack it, and pack "
