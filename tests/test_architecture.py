@@ -37,6 +37,7 @@ BESIDE = {
     ("stages", "inputs"),
     ("trees", "types"),
     ("workdir", "types"),
+    ("orbax_tree", "trees"),
     ("orbax_tree", "types"),
     ("orbax_tree", "workdir"),
     ("report", "evaluation"),
@@ -46,8 +47,9 @@ ONLY = {
     "attacks": {"types", "losses", "feature_statistics"},
     "classifiers": {"types", "losses", "convolution", "feature_statistics"},
     "generators": {"types", "convolution", "trees"},
+    "gan": {"types", "convolution"},
     "gan": {"types", "losses", "convolution", "trees"},
-    "weights": {"types", "orbax_tree", "workdir", "generators", "classifiers"},
+    "weights": {"types", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
     "data": {"types", "workdir"},
     "methods": {"types", "losses", "attacks"},
     "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
@@ -157,3 +159,30 @@ def test_no_random_seed_is_a_silent_default():
                 assert not any(
                     "random.key" in d or "PRNGKey" in d or "default_rng" in d for d in defaults
                 ), f"{path}: {node.name}"
+
+
+# The two rooms within weights: formats knows nothing of networks, converters nothing of files.
+WITHIN_WEIGHTS = {
+    "formats": ("natra_jax.types", "natra_jax.weights.tensors"),
+    "converters": (
+        "natra_jax.types",
+        "natra_jax.weights.tensors",
+        "natra_jax.generators",
+        "natra_jax.classifiers",
+    ),
+}
+
+
+@pytest.mark.parametrize("room", WITHIN_WEIGHTS)
+def test_neither_room_of_weights_imports_the_other_and_nobody_outside_imports_its_inside(room):
+    inside = f"natra_jax.weights.{room}"
+    allowed = (inside, *WITHIN_WEIGHTS[room])
+    users = set()
+    for path in files():
+        modules = {module for module, _ in imports(path) if module.startswith("natra_jax")}
+        if path.is_relative_to(PACKAGE / "weights" / room):
+            wrong = {m for m in modules if not f"{m}.".startswith(tuple(f"{a}." for a in allowed))}
+            assert not wrong, f"{path}: {wrong}"
+        elif any(f"{module}.".startswith(f"{inside}.") for module in modules):
+            users.add(path.relative_to(PACKAGE).parts[0])
+    assert users == {"weights"}
