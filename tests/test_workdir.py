@@ -1,4 +1,4 @@
-"""Pieces of work: what a fingerprint depends on, when a piece counts as done, what a crash leaves, and whose a directory is."""
+"""Tasks: their fingerprints, when one counts as done, what a crash leaves, whose a directory is."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from natra_jax import workdir
 from natra_jax.types import UserError
 from tests.helpers import few_examples
 
-MADE = workdir.fingerprint("piece", {"steps": 3}, {"data": "0" * 16})
-OTHER = workdir.fingerprint("piece", {"steps": 4}, {"data": "0" * 16})
+MADE = workdir.fingerprint("task", {"steps": 3}, {"data": "0" * 16})
+OTHER = workdir.fingerprint("task", {"steps": 4}, {"data": "0" * 16})
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def piece(root):
-    """A finished piece with a file at its top and one below."""
+def task(root):
+    """A finished task with a file at its top and one below."""
     directory = root / "train" / "natra-0"
     workdir.begin(directory, MADE)
     (directory / "history.json").write_text("[1, 2]")
@@ -50,39 +50,39 @@ values = st.one_of(
     depends_on=st.dictionaries(names, st.text("0123456789abcdef", min_size=16, max_size=16)),
 )
 def test_a_fingerprint_depends_on_every_part_and_on_no_order(fields, depends_on):
-    made = workdir.fingerprint("piece", fields, depends_on)
+    made = workdir.fingerprint("task", fields, depends_on)
     assert len(made) == 16 and int(made, 16) >= 0
     backwards = workdir.fingerprint(
-        "piece", dict(reversed(fields.items())), dict(reversed(depends_on.items()))
+        "task", dict(reversed(fields.items())), dict(reversed(depends_on.items()))
     )
     assert backwards == made
     others = [
         ("other", fields, depends_on),
-        ("piece", fields | {"new": 0}, depends_on),
-        ("piece", fields, depends_on | {"new": "0" * 16}),
+        ("task", fields | {"new": 0}, depends_on),
+        ("task", fields, depends_on | {"new": "0" * 16}),
     ]
-    others += [("piece", fields | {name: [value, 0]}, depends_on) for name, value in fields.items()]
-    others += [("piece", fields, depends_on | {name: "f" * 15 + "g"}) for name in depends_on]
+    others += [("task", fields | {name: [value, 0]}, depends_on) for name, value in fields.items()]
+    others += [("task", fields, depends_on | {name: "f" * 15 + "g"}) for name in depends_on]
     others += [
-        ("piece", {k: v for k, v in fields.items() if k != name}, depends_on) for name in fields
+        ("task", {k: v for k, v in fields.items() if k != name}, depends_on) for name in fields
     ]
     assert len({made, *(workdir.fingerprint(*other) for other in others)}) == 1 + len(others)
 
 
 def test_a_fingerprint_does_not_mix_up_fields_and_needs():
-    assert workdir.fingerprint("piece", {"a": "b"}, {}) != workdir.fingerprint(
-        "piece", {}, {"a": "b"}
+    assert workdir.fingerprint("task", {"a": "b"}, {}) != workdir.fingerprint(
+        "task", {}, {"a": "b"}
     )
 
 
-def test_a_committed_piece_is_done_for_its_fingerprint_alone(piece):
-    assert workdir.is_done(piece, MADE)
-    assert not workdir.is_done(piece, OTHER)
-    assert not workdir.is_done(piece.parent / "natra-1", MADE)
+def test_a_committed_task_is_done_for_its_fingerprint_alone(task):
+    assert workdir.is_done(task, MADE)
+    assert not workdir.is_done(task, OTHER)
+    assert not workdir.is_done(task.parent / "natra-1", MADE)
 
 
-def test_commit_tells_sizes_sums_and_fields(piece):
-    told = json.loads((piece / "COMMIT").read_text())
+def test_commit_tells_sizes_sums_and_fields(task):
+    told = json.loads((task / "COMMIT").read_text())
     assert told["fingerprint"] == MADE and told["fields"] == {"steps": 3, "widths": [8, 16]}
     assert set(told["files"]) == {"history.json", "checkpoints/weights"}
     digits = "1be2e452b46d7a0d9656bbb1f768e8248eba1b75baed65f5d99eafa948899a6a"  # sha256sum of 0123
@@ -90,47 +90,47 @@ def test_commit_tells_sizes_sums_and_fields(piece):
 
 
 @pytest.mark.parametrize("name", ["history.json", "checkpoints/weights", "COMMIT"])
-def test_a_piece_with_a_missing_file_is_not_done(piece, name):
-    (piece / name).unlink()
-    assert not workdir.is_done(piece, MADE)
+def test_a_task_with_a_missing_file_is_not_done(task, name):
+    (task / name).unlink()
+    assert not workdir.is_done(task, MADE)
 
 
 @pytest.mark.parametrize("content", [b"0124", b"01234", b"012", b""])
-def test_a_piece_with_an_altered_file_is_not_done(piece, content):
-    (piece / "checkpoints" / "weights").write_bytes(content)
-    assert not workdir.is_done(piece, MADE)
+def test_a_task_with_an_altered_file_is_not_done(task, content):
+    (task / "checkpoints" / "weights").write_bytes(content)
+    assert not workdir.is_done(task, MADE)
 
 
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", '"done"', json.dumps({"fingerprint": MADE}), "\x00\x01"]
 )
-def test_a_piece_with_a_damaged_commit_is_not_done(piece, content):
-    (piece / "COMMIT").write_text(content)
-    assert not workdir.is_done(piece, MADE)
+def test_a_task_with_a_damaged_commit_is_not_done(task, content):
+    (task / "COMMIT").write_text(content)
+    assert not workdir.is_done(task, MADE)
 
 
-def test_a_piece_whose_commit_is_no_text_is_not_done(piece):
-    (piece / "COMMIT").write_bytes(b"\xff\xfe\xfd")
-    assert not workdir.is_done(piece, MADE)
+def test_a_task_whose_commit_is_no_text_is_not_done(task):
+    (task / "COMMIT").write_bytes(b"\xff\xfe\xfd")
+    assert not workdir.is_done(task, MADE)
 
 
-def test_begin_clears_a_finished_piece_whose_files_were_altered_since(piece):
-    (piece / "checkpoints" / "weights").write_bytes(b"01234")
-    workdir.begin(piece, MADE)
-    assert not (piece / "history.json").exists() and not (piece / "checkpoints").exists()
-    assert not (piece / "COMMIT").exists() and not workdir.is_done(piece, MADE)
-    workdir.commit(piece, MADE, {})
-    assert workdir.is_done(piece, MADE)
+def test_begin_clears_a_finished_task_whose_files_were_altered_since(task):
+    (task / "checkpoints" / "weights").write_bytes(b"01234")
+    workdir.begin(task, MADE)
+    assert not (task / "history.json").exists() and not (task / "checkpoints").exists()
+    assert not (task / "COMMIT").exists() and not workdir.is_done(task, MADE)
+    workdir.commit(task, MADE, {})
+    assert workdir.is_done(task, MADE)
 
 
-def test_begin_for_another_fingerprint_clears_everything(piece):
-    workdir.begin(piece, OTHER)
+def test_begin_for_another_fingerprint_clears_everything(task):
+    workdir.begin(task, OTHER)
     assert (
-        not (piece / "history.json").exists()
-        and not (piece / "checkpoints").exists()
-        and not (piece / "COMMIT").exists()
+        not (task / "history.json").exists()
+        and not (task / "checkpoints").exists()
+        and not (task / "COMMIT").exists()
     )
-    assert not workdir.is_done(piece, MADE) and not workdir.is_done(piece, OTHER)
+    assert not workdir.is_done(task, MADE) and not workdir.is_done(task, OTHER)
 
 
 def test_begin_clears_what_nobody_signed(root):
@@ -141,7 +141,7 @@ def test_begin_clears_what_nobody_signed(root):
     assert not (directory / "leftover").exists()
 
 
-def test_leftovers_of_a_killed_piece_are_there_for_the_next_run(root):
+def test_leftovers_of_a_killed_task_are_there_for_the_next_run(root):
     workdir.begin(root / "data", MADE)
     (root / "data" / "half").write_text("h")
     assert not workdir.is_done(root / "data", MADE)
@@ -149,13 +149,13 @@ def test_leftovers_of_a_killed_piece_are_there_for_the_next_run(root):
     assert (root / "data" / "half").read_text() == "h"
 
 
-def test_changes_are_told_by_name_with_old_and_new(piece):
-    assert workdir.changes(piece, {"steps": 3, "widths": (8, 16)}) == []
-    assert workdir.changes(piece, {"steps": 4, "widths": (8, 32)}) == [
+def test_changes_are_told_by_name_with_old_and_new(task):
+    assert workdir.changes(task, {"steps": 3, "widths": (8, 16)}) == []
+    assert workdir.changes(task, {"steps": 4, "widths": (8, 32)}) == [
         "steps: 3 -> 4",
         "widths: [8, 16] -> [8, 32]",
     ]
-    assert workdir.changes(piece / "nowhere", {"steps": 4}) == []
+    assert workdir.changes(task / "nowhere", {"steps": 4}) == []
 
 
 class Killed(BaseException):
@@ -188,7 +188,7 @@ def test_write_replaces_a_file_whole_or_not_at_all(root):
     assert path.read_text() == "new\n" and [p.name for p in root.iterdir()] == ["records.jsonl"]
 
 
-def test_a_piece_killed_in_its_commit_is_finished_by_the_next_run(root):
+def test_a_task_killed_in_its_commit_is_finished_by_the_next_run(root):
     workdir.begin(root / "data", MADE)
     (root / "data" / "array").write_text("a")
     with killed_while_replacing():

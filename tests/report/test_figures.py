@@ -1,4 +1,4 @@
-"""Figures, decoded again with Pillow: sizes, exact pixels of the images, and what must not happen to hostile or odd input."""
+"""Figures, decoded again with Pillow: sizes, exact pixels of images, hostile or odd input."""
 
 import io
 import math
@@ -115,7 +115,8 @@ class TestSheets:
         )
         assert red_left == left and red_bottom < top and red_bottom - red_top == 128
         assert red_right - red_left == 5 * 128 + 4 * 8
-        # Nothing but margins beyond the images: 4 pixels at the right and the top, 4 and a gap at the bottom.
+        # Nothing but margins beyond the images: 4 pixels at the right and the top, 4 and a gap at
+        # the bottom.
         assert picture.shape[:2] == (4 + 2 * (128 + 8) + 4, red_right + 4)
         assert (red_top, picture[red_top - 1].min()) == (4, 255)
 
@@ -300,7 +301,8 @@ def test_no_global_state_and_no_matplotlib_until_a_figure_is_made():
         "import sys, natra_jax.report as report, numpy as np\n"
         "assert 'matplotlib' not in sys.modules and 'PIL' not in sys.modules\n"
         "import matplotlib\n"
-        "state = lambda: dict(dict.items(matplotlib.rcParams))  # reading rcParams itself may choose a backend\n"
+        # reading rcParams itself may choose a backend
+        "state = lambda: dict(dict.items(matplotlib.rcParams))\n"
         "before = state()\n"
         "report.image_grid([np.zeros((1, 4, 4, 1))], ['x'])\n"
         "assert 'matplotlib.pyplot' not in sys.modules and state() == before\n"

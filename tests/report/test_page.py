@@ -1,4 +1,4 @@
-"""The page, read by html.parser as a browser would: whole, self-contained, accessible, and deaf to hostile names."""
+"""The page, read as a browser would: whole, self-contained, accessible, deaf to hostile names."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ VOID = {"meta", "link", "img", "wbr", "br", "hr"}
 
 
 class Page(HTMLParser):
-    """Elements as (tag, attributes), their text, and whether every element that opens also closes, in order."""
+    """Elements as (tag, attributes), their text, and those that do not close in order."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)

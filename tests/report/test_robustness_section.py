@@ -1,4 +1,4 @@
-"""The sections of a thorough evaluation: what is shown of which records, and mean corruption errors by hand."""
+"""The sections on robustness: the records that they show, and mean corruption errors by hand."""
 
 import pytest
 

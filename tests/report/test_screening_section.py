@@ -1,4 +1,4 @@
-"""The section on screening: every direction is shown, with what was measured of it and nothing that was not."""
+"""The section on screening: every direction is shown, with its measurements and no others."""
 
 from natra_jax.report import render_html, render_markdown, screening_section
 

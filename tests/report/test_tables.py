@@ -73,7 +73,8 @@ class TestIntervals:
             wilson(successes, n)
 
     def test_t_interval_by_hand(self):
-        # Mean 2, standard deviation 1, t(0.975; 2 degrees of freedom) = 4.303 in any table: 2 ± 4.303 / sqrt(3).
+        # Mean 2, standard deviation 1, t(0.975; 2 degrees of freedom) = 4.303 in any table:
+        # 2 ± 4.303 / sqrt(3).
         assert t_interval([1.0, 2.0, 3.0]) == pytest.approx((-0.484, 4.484), abs=1e-3)
 
     @given(st.lists(st.floats(-100, 100), min_size=2, max_size=9), st.floats(0.5, 0.99))
@@ -105,16 +106,24 @@ class TestBuild:
     def test_several_seeds_have_a_t_interval(self):
         table = build(runs("natra", 0.74, 0.76, 0.77, low=0.1, high=0.9), ["natra"])
         ((cell,),) = table.cells
-        # Mean 0.756667, standard deviation 0.0152753, half width 4.302653 * 0.0152753 / sqrt(3) = 0.0379459.
+        # Mean 0.756667, standard deviation 0.0152753, half width
+        # 4.302653 * 0.0152753 / sqrt(3) = 0.0379459.
         assert cell == pytest.approx((0.756667, 0.718721, 0.794613, 3), abs=1e-6)
         assert "Student" in table.note and "3 seeds" in table.note
 
     def test_rows_keep_the_given_order_and_columns_the_sensible_one(self):
         places = [
-            ("val_shift", "accuracy"), ("zebra", "stripes"), ("test_shift", "latent_accuracy"), ("train", "accuracy"),
-            ("val_iid", "accuracy"), ("test_shift", "worst16"), ("extra", "accuracy"), ("test_shift", "accuracy"),
-            ("val_iid", "worst16"), ("test_iid", "accuracy"),
-        ]  # fmt: skip
+            ("val_shift", "accuracy"),
+            ("zebra", "stripes"),
+            ("test_shift", "latent_accuracy"),
+            ("train", "accuracy"),
+            ("val_iid", "accuracy"),
+            ("test_shift", "worst16"),
+            ("extra", "accuracy"),
+            ("test_shift", "accuracy"),
+            ("val_iid", "worst16"),
+            ("test_iid", "accuracy"),
+        ]
         records = [
             record(m, 0, 0.5, split=split, metric=metric)
             for m in ("b", "a", "original")
@@ -123,10 +132,18 @@ class TestBuild:
         table = build(records, ["a", "original", "b"], reductions=["test_shift"])
         assert table.methods == ("a", "original", "b")
         assert [(column.metric, column.split) for column in table.columns] == [
-            ("accuracy", "test_iid"), ("accuracy", "test_shift"), ("accuracy", "extra"), ("worst16", "test_shift"),
-            ("latent_accuracy", "test_shift"), ("error_reduction", "test_shift"), ("accuracy", "val_iid"), ("accuracy", "val_shift"),
-            ("accuracy", "train"), ("worst16", "val_iid"), ("stripes", "zebra"),
-        ]  # fmt: skip
+            ("accuracy", "test_iid"),
+            ("accuracy", "test_shift"),
+            ("accuracy", "extra"),
+            ("worst16", "test_shift"),
+            ("latent_accuracy", "test_shift"),
+            ("error_reduction", "test_shift"),
+            ("accuracy", "val_iid"),
+            ("accuracy", "val_shift"),
+            ("accuracy", "train"),
+            ("worst16", "val_iid"),
+            ("stripes", "zebra"),
+        ]
 
     name = st.sampled_from(
         ["accuracy", "worst16", "test_iid", "val_iid", "train", "natra", "x", "y_1"]
@@ -268,7 +285,8 @@ class TestDifferences:
         lone = runs("original", 0.10) + runs("natra", 0.75, 0.05)
         place = ("natra", "original", "test_shift", "accuracy")
         assert compare(clear, *place).startswith(
-            "On test_shift, accuracy is 10.0 % with original and 76.0 % with natra: a difference of +66.0"
+            "On test_shift, accuracy is 10.0 % with original and 76.0 % with natra: "
+            "a difference of +66.0"
         )
         assert compare(clear, *place).endswith("3 seeds).")
         assert "not distinguishable from none" in compare(unclear, *place)
