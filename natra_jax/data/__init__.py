@@ -1,7 +1,7 @@
 """Data sets: what is in them, how they are read, how they are batched.
 
-from natra_jax.data import SOURCES
-source = SOURCES["digits"].load(seed=0, renderings=1, wild_per_image=1)
+from natra_jax.data import source_of
+source = source_of("digits").load(seed=0, renderings=1, wild_per_image=1)
 images, labels = source.splits["train"]
 """
 

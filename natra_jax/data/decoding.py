@@ -1,4 +1,4 @@
-"""An image file of any common kind and size -> [resolution, resolution, channels] uint8."""
+"""Image files of any common kind and size, decoded to [resolution, resolution, channels] uint8."""
 
 from __future__ import annotations
 
@@ -17,55 +17,81 @@ if TYPE_CHECKING:
 FITS = ("crop", "pad", "stretch")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".pgm", ".ppm", ".bmp")
 MOST_PIXELS = 89_478_485  # Pillow's own bound: what is larger is refused before it is decoded
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "PPM",
-    "BMP",
-)  # no others are tried, whatever a file's name is: fewer readers for strangers' bytes
+# no others are tried, whatever a file's name is: fewer readers for strangers' bytes
+FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")
 _WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112  # the EXIF tag
+_EXIF_ERRORS = (  # that Pillow raises for damaged EXIF data
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    OverflowError,
+    IndexError,
+    struct.error,
+)
 
 
 class Preprocess(NamedTuple):
-    """What every image of a data set is made into."""
+    """The size and the colours that every image of a data set is brought to."""
 
     resolution: int  # pixels, H = W
-    fit: str = "crop"  # crop: the middle square | pad: a square around it, black outside | stretch: both sides scaled
+    # crop: the middle square | pad: a square around it, black outside | stretch: both sides scaled
+    fit: str = "crop"
     channels: int = 3  # 3: RGB | 1: grey
 
 
-def decode(encoded: bytes | Path | str, form: Preprocess, where: str = "") -> np.ndarray:
-    """The image in a file, or in its content, turned as its EXIF data say -> [resolution, resolution, channels] uint8.
+def decode(encoded: bytes | Path | str, preprocess: Preprocess, location: str = "") -> np.ndarray:
+    """Decode the image in a file, or in its content, turned as its EXIF data say.
 
-    Of RGB, grey becomes three equal channels; of grey, colour becomes its luma (ITU-R 601-2). 16 bits become the higher 8, what is
-    transparent shows white, and of a moving image it is the first one. It is scaled with Pillow's Lanczos filter. EXIF data that cannot
-    be read turn nothing. Raises UserError that begins with `where` (by default the path) if it is no image, damaged, or of more than
-    MOST_PIXELS.
+    For RGB, grey becomes three equal channels; for grey, colour becomes its luma (ITU-R 601-2).
+    16 bits become the higher 8, what is transparent shows white, and of a moving image the first
+    one is taken. It is scaled with Pillow's Lanczos filter. EXIF data that cannot be read turn
+    nothing.
+
+    Args:
+        encoded: the path of the file, or its content.
+        preprocess: the size and the colours to bring the image to.
+        location: the file as error messages name it; by default its path.
+
+    Returns:
+        [resolution, resolution, channels] uint8.
+
+    Raises:
+        UserError: it is no image, damaged, or has more than MOST_PIXELS. The message begins with
+            the location.
     """
-    image = _read(encoded, where or str(encoded), whole=True)
-    if form.channels == 1:
-        return np.asarray(_fitted(image.convert("L"), form))[..., None]
-    return np.asarray(_fitted(image, form))
+    image = _read(encoded, location or str(encoded), whole=True)
+    if preprocess.channels == 1:
+        return np.asarray(_fitted(image.convert("L"), preprocess))[..., None]
+    return np.asarray(_fitted(image, preprocess))
 
 
-def check(encoded: bytes | Path | str, where: str = "") -> tuple[int, int]:
-    """(width, height) as the file's head has them, before any turning. Raises UserError as `decode` does for what the head tells."""
-    return _read(encoded, where or str(encoded), whole=False).size
+def check(encoded: bytes | Path | str, location: str = "") -> tuple[int, int]:
+    """Return (width, height) as the file's head has them, before any turning.
+
+    Raise UserError as `decode` does for what the head tells.
+    """
+    return _read(encoded, location or str(encoded), whole=False).size
 
 
-def size(encoded: bytes | Path | str, where: str = "") -> tuple[int, int]:
-    """(width, height) once it is turned as its EXIF data say. Raises UserError as `decode` does."""
-    return _read(encoded, where or str(encoded), whole=True).size
+def size(encoded: bytes | Path | str, location: str = "") -> tuple[int, int]:
+    """Return (width, height) once the image is turned as its EXIF data say.
+
+    Raise UserError as `decode` does.
+    """
+    return _read(encoded, location or str(encoded), whole=True).size
 
 
-def is_grey(encoded: bytes | Path | str, where: str = "") -> bool:
-    """Whether the file's head says that it has no colour. Raises UserError as `check` does."""
-    return _read(encoded, where or str(encoded), whole=False).mode.startswith(("1", "L", "I"))
+def is_grey(encoded: bytes | Path | str, location: str = "") -> bool:
+    """Return whether the file's head says that it has no colour. Raise UserError as `check` does."""
+    mode = _read(encoded, location or str(encoded), whole=False).mode
+    return mode.startswith(("1", "L", "I"))
 
 
-def _read(encoded: bytes | Path | str, where: str, *, whole: bool) -> Image.Image:
+def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.Image:
+    """Open an image, and if wanted whole decode it, upright and in RGB."""
     from PIL import Image
 
     try:
@@ -84,27 +110,28 @@ def _read(encoded: bytes | Path | str, where: str, *, whole: bool) -> Image.Imag
                 return _rgb(_upright(image))
             return image
     except Image.UnidentifiedImageError as error:
-        raise UserError(f"{where}: is no image that can be read: repair or remove it") from error
+        raise UserError(f"{location}: is no image that can be read: repair or remove it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(
-            f"{where}: has more than {MOST_PIXELS:,} pixels: scale it down, or remove it"
+            f"{location}: has more than {MOST_PIXELS:,} pixels: scale it down, or remove it"
         ) from error
     except FileNotFoundError as error:
         raise UserError(
-            f"{where}: is not there, or a link to nothing: bring it back, or remove it"
+            f"{location}: is not there, or a link to nothing: bring it back, or remove it"
         ) from error
     except PermissionError as error:
         raise UserError(
-            f"{where}: may not be read ({error.strerror}): change its permissions"
+            f"{location}: may not be read ({error.strerror}): change its permissions"
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise of all kinds for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{where}: is damaged ({reason}): repair or remove it") from error
+        raise UserError(f"{location}: is damaged ({reason}): repair or remove it") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF data say, if they can be read."""
     from PIL import Image
 
     turns = Image.Transpose
@@ -119,21 +146,13 @@ def _upright(image: Image.Image) -> Image.Image:
     }
     try:
         turn = by_orientation.get(image.getexif().get(_ORIENTATION, 1))
-    except (
-        SyntaxError,
-        ValueError,
-        TypeError,
-        KeyError,
-        OSError,
-        OverflowError,
-        IndexError,
-        struct.error,
-    ):  # what damaged EXIF data make of it
+    except _EXIF_ERRORS:
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB: 16 bits to the higher 8, transparent pixels to white."""
     from PIL import Image
 
     if image.mode == "RGB" and "transparency" not in image.info:
@@ -149,20 +168,23 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fitted(image: Image.Image, form: Preprocess) -> Image.Image:
+def _fitted(image: Image.Image, preprocess: Preprocess) -> Image.Image:
+    """Bring an image to the resolution, cropped, padded or stretched to a square."""
     from PIL import Image
 
-    side, (width, height) = form.resolution, image.size
-    if width != height and form.fit == "crop":
+    side, (width, height) = preprocess.resolution, image.size
+    if width != height and preprocess.fit == "crop":
         short = min(width, height)
         left, top = (width - short) // 2, (height - short) // 2
         image = image.crop((left, top, left + short, top + short))
-    if width != height and form.fit == "pad":
-        inner = tuple(max(1, round(side * length / max(width, height))) for length in image.size)
+    if width != height and preprocess.fit == "pad":
+        inner_width, inner_height = (
+            max(1, round(side * length / max(width, height))) for length in image.size
+        )
         ground = Image.new(image.mode, (side, side))
         ground.paste(
-            image.resize(inner, Image.Resampling.LANCZOS),
-            tuple((side - length) // 2 for length in inner),
+            image.resize((inner_width, inner_height), Image.Resampling.LANCZOS),
+            ((side - inner_width) // 2, (side - inner_height) // 2),
         )
         return ground
     return (

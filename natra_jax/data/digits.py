@@ -1,11 +1,14 @@
-"""Colour digits: the 1,797 handwritten digits of scikit-learn, painted in colour and put under a light.
+"""Colour digits: the 1,797 handwritten digits of scikit-learn, painted and put under a light.
 
-The label is the digit. Four factors vary in nature without changing it: the hue of the strokes, the hue of the ground, the angle
-and the strength of the light. In the biased splits (train, *_iid) they are tied to the digit; in the shifted splits they are
-independent of it, so a classifier that reads colour instead of shape fails there.
+The label is the digit. Four factors vary in nature without changing it: the hue of the strokes, the
+hue of the ground, the angle and the strength of the light. In the biased splits (train, *_iid) they
+are tied to the digit; in the shifted splits they are independent of it, so a classifier that reads
+colour instead of shape fails there.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -18,26 +21,32 @@ COUNT = sum(_SHARES.values())
 
 
 def hsv_to_rgb(hue: np.ndarray, saturation: float, value: float) -> np.ndarray:
-    """Hue in turns [...] -> RGB [..., 3] in [0, 1]."""
+    """Convert hue in turns, of any shape, to RGB [..., 3] in [0, 1]."""
     k = (np.array([5.0, 3.0, 1.0]) + 6.0 * hue[..., None]) % 6.0
     return value - value * saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0)
 
 
 def paint(gray: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Ink coverage [N, H, W] in [0, 1] and factors [N, 4] -> images [N, H, W, 3] uint8.
+    """Paint grey digits in colour, under a light.
 
-    Factors, each in [0, 1): hue of the strokes (turns), hue of the ground (turns), angle of the light (turns), its strength
-    (1 = the far side receives 40 % of the near side's light).
+    Args:
+        gray: the ink's coverage [N, H, W] in [0, 1].
+        factors: [N, 4], each in [0, 1): hue of the strokes (turns), hue of the ground (turns),
+            angle of the light (turns), its strength (1 = the far side receives 40 % of the near
+            side's light).
+
+    Returns:
+        Images [N, H, W, 3] uint8.
     """
     size = gray.shape[1]
     ink = hsv_to_rgb(factors[:, 0], 0.85, 0.95)[:, None, None, :]
     ground = hsv_to_rgb(factors[:, 1], 0.85, 0.40)[:, None, None, :]
     position = np.linspace(-1.0, 1.0, size)
     angle = 2 * np.pi * factors[:, 2, None, None]
-    along = (
+    distance = (
         position[None, None, :] * np.cos(angle) + position[None, :, None] * np.sin(angle)
     ) / np.sqrt(2.0)
-    light = 1.0 - 0.6 * factors[:, 3, None, None] * (0.5 - 0.5 * along)
+    light = 1.0 - 0.6 * factors[:, 3, None, None] * (0.5 - 0.5 * distance)
     coverage = gray[..., None]
     return np.rint(255.0 * (coverage * ink + (1.0 - coverage) * ground) * light[..., None]).astype(
         np.uint8
@@ -45,30 +54,36 @@ def paint(gray: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def biased_factors(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
-    """Factors [N, 4] tied to the label: hues and angle each within 0.05 turns of a value given by the digit."""
+    """Draw factors [N, 4] that are tied to the label [N].
+
+    Hues and angle are each within 0.05 turns of a value given by the digit.
+    """
     centres = np.stack([label / 10, 3 * label / 10 + 0.05, 7 * label / 10], axis=1)
     turns = (centres + rng.uniform(-0.05, 0.05, centres.shape)) % 1.0
     return np.concatenate([turns, rng.uniform(0.25, 0.75, (len(label), 1))], axis=1)
 
 
 def uniform_factors(rng: np.random.Generator, label: np.ndarray) -> np.ndarray:
-    """Factors [N, 4] independent of the label."""
+    """Draw factors [N, 4] that are independent of the label [N]."""
     return rng.uniform(0.0, 1.0, (len(label), 4))
 
 
-def load(*, seed: int, renderings: int, wild_per_image: int, **_) -> Source:
-    """The five splits, `renderings` true repaintings of every held-out digit, and the wild set that generators see.
+def load(*, seed: int, renderings: int, wild_per_image: int, **_: Any) -> Source:
+    """Return the five splits, repaintings of the held-out digits, and the generator's domain.
 
-    seed: of the split and of the painting. wild_per_image: uniform repaintings of every train digit.
+    Args:
+        seed: of the splits and of the painting.
+        renderings: the number of true repaintings of every held-out digit.
+        wild_per_image: the number of uniform repaintings of every train digit, which generators
+            see.
     """
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    digits = load_digits()
-    gray = np.clip(
-        zoom(digits.images / 16.0, (1, 2, 2), order=3, grid_mode=True, mode="nearest"), 0.0, 1.0
-    )
+    digits: Any = load_digits()  # its declared type leaves out the attributes
+    ink: Any = zoom(digits.images / 16.0, (1, 2, 2), order=3, grid_mode=True, mode="nearest")
+    gray = np.clip(ink, 0.0, 1.0)
     label = digits.target.astype(np.int32)
     rest, test = train_test_split(
         np.arange(len(label)), test_size=_SHARES["test"], stratify=label, random_state=seed

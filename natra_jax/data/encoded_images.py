@@ -15,30 +15,35 @@ _SOME = 100  # images
 
 
 class Encoded(Protocol):
-    """Encoded images by their place in a data set. They can be pickled: reading processes open their files anew."""
+    """Encoded images by their place in a data set.
+
+    They can be pickled: processes that read open the files anew.
+    """
 
     def __len__(self) -> int: ...
 
     def read(self, i: int) -> bytes | str:
-        """The content of image i, or the path of its file."""
+        """Return the content of image i, or the path of its file."""
         ...
 
-    def where(self, i: int) -> str:
-        """Where image i lies, in one line."""
+    def location(self, i: int) -> str:
+        """Name the place of image i in one line, for people."""
         ...
 
-    def select(self, index: np.ndarray) -> Encoded: ...
+    def select(self, index: np.ndarray) -> Encoded:
+        """Return the images at index [n]."""
+        ...
 
     def description(self) -> dict[str, Any]:
-        """JSON values."""
+        """Return JSON values from which `natra_jax.data.reopen` makes the images again."""
         ...
 
 
 class Files:
     """Image files below a directory."""
 
-    def __init__(self, root: str, names: Sequence[str]):
-        """names: of the files, relative to root."""
+    def __init__(self, root: str, names: Sequence[str]) -> None:
+        """Take the files of these names, relative to root."""
         self.root, self.names = root, names
 
     def __len__(self) -> int:
@@ -47,7 +52,7 @@ class Files:
     def read(self, i: int) -> str:
         return os.path.join(self.root, self.names[i])
 
-    def where(self, i: int) -> str:
+    def location(self, i: int) -> str:
         return printable(self.read(i))
 
     def select(self, index: np.ndarray) -> Files:
@@ -58,13 +63,18 @@ class Files:
 
 
 class Decoded:
-    """Encoded images as an array [N, resolution, resolution, channels] of uint8 that is decoded row by row."""
+    """Encoded images as an array [N, resolution, resolution, channels] of uint8.
+
+    Rows are decoded where they are asked for.
+    """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, encoded: Encoded, form: Preprocess):
-        self.encoded, self.form = encoded, form
-        self.shape = (len(encoded), form.resolution, form.resolution, form.channels)
+    def __init__(self, encoded: Encoded, preprocess: Preprocess) -> None:
+        """Take N encoded images, each of which is brought to one size and one kind of colours."""
+        self.encoded, self.preprocess = encoded, preprocess
+        side = preprocess.resolution
+        self.shape = (len(encoded), side, side, preprocess.channels)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -75,36 +85,43 @@ class Decoded:
         index = _indices(rows, len(self))
         images = np.empty((len(index), *self.shape[1:]), np.uint8)
         for place, i in enumerate(index.tolist()):
-            images[place] = decode(self.encoded.read(i), self.form, self.encoded.where(i))
+            location = self.encoded.location(i)
+            images[place] = decode(self.encoded.read(i), self.preprocess, location)
         return images
 
     def select(self, index: np.ndarray) -> Decoded:
-        return Decoded(self.encoded.select(index), self.form)
+        """Return the images at index [n], not decoded yet."""
+        return Decoded(self.encoded.select(index), self.preprocess)
 
     def check(self) -> None:
-        """Raises UserError for the first image whose head tells that it cannot be decoded. About 30,000 images a second."""
+        """Raise UserError for the first image whose head tells that it cannot be decoded.
+
+        About 30,000 images are checked in a second.
+        """
         from PIL import Image
 
-        with (
-            warnings.catch_warnings()
-        ):  # here and not in decode, which several threads run at a time
+        # here and not in decode, which several threads run at a time
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # check raises for them
             for i in range(len(self)):
-                check(self.encoded.read(i), self.encoded.where(i))
+                check(self.encoded.read(i), self.encoded.location(i))
 
     def description(self) -> dict[str, Any]:
-        """What `reopen` makes it again from: JSON values."""
-        return {"form": self.form._asdict(), **self.encoded.description()}
+        """Return JSON values from which `natra_jax.data.reopen` makes the images again."""
+        return {"form": self.preprocess._asdict(), **self.encoded.description()}
 
 
 def typical_side(encoded: Encoded) -> int:
-    """The median of the images' shorter sides in pixels, by the heads of some of them. Raises UserError for one that cannot be read."""
+    """Return the median of the images' shorter sides in pixels, by the heads of some of them.
+
+    Raise UserError for one that cannot be read.
+    """
     some = np.linspace(0, len(encoded) - 1, min(len(encoded), _SOME)).astype(int).tolist()
-    return int(np.median([min(check(encoded.read(i), encoded.where(i))) for i in some]))
+    return int(np.median([min(check(encoded.read(i), encoded.location(i))) for i in some]))
 
 
 def _indices(rows: slice | np.ndarray, count: int) -> np.ndarray:
-    """What rows of an array of count are meant, as NumPy reads them."""
+    """Return the indices of rows of an array of so many, as NumPy reads them."""
     if isinstance(rows, slice):
         return np.arange(*rows.indices(count))
     index = np.asarray(rows)
@@ -112,7 +129,8 @@ def _indices(rows: slice | np.ndarray, count: int) -> np.ndarray:
         return np.arange(count)[index]
     if index.ndim != 1 or (index.size and not np.issubdtype(index.dtype, np.integer)):
         raise TypeError(
-            f"images are taken by a slice or an array [n] of their indices, not by {index.dtype} {index.shape}"
+            "images are taken by a slice or an array [n] of their indices, "
+            f"not by {index.dtype} {index.shape}"
         )
     if index.size and not -count <= index.min() <= index.max() < count:
         raise IndexError(
@@ -122,10 +140,11 @@ def _indices(rows: slice | np.ndarray, count: int) -> np.ndarray:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """A path in one line that every terminal and file can take: line breaks and bytes that are no UTF-8 written as escapes."""
+    """Write a path in one line that every terminal and file can take.
+
+    Line breaks and bytes that are no UTF-8 become escapes.
+    """
     text = str(path)
-    return (
-        text
-        if text.isprintable()
-        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    )
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

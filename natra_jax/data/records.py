@@ -42,7 +42,7 @@ class Records:
         with self._reading(i, "encoded image"):
             return self._values(i)[IMAGE].bytes_list.value[0]
 
-    def where(self, i: int) -> str:
+    def location(self, i: int) -> str:
         return f"{printable(self._directory)}: record {self._row(i)} of {self._split}"
 
     def select(self, index: np.ndarray) -> Records:
@@ -81,10 +81,10 @@ class Records:
             raise
         except IndexError as error:
             raise UserError(
-                f"{self.where(i)}: has no {what}: prepare the data set again"
+                f"{self.location(i)}: has no {what}: prepare the data set again"
             ) from error
         except Exception as error:  # what the readers of ArrayRecord and of protocol buffers raise for damaged files is not documented
-            raise damaged(self.where(i), error) from error
+            raise damaged(self.location(i), error) from error
 
     def _row(self, i: int) -> int:
         return int(i if self._rows is None else self._rows[i])

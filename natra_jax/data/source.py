@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, overload
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import jax
 
 UNLABELLED = -1  # in place of a label
 
 
 class Images(Protocol):
-    """Images [N, H, W, C] uint8 that are read where they are asked for: an array, a memory-mapped one, or files that are decoded."""
+    """Images [N, H, W, C] uint8 that are read where they are asked for.
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    An array, a memory-mapped one, or files that are decoded.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray: ...
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
 
 
 class Split(NamedTuple):
-    """Examples of one split. An example's index is its place here, fixed before any shuffling."""
+    """The examples of one split.
+
+    An example's index is its place here, fixed before any shuffling.
+    """
 
     image: Images  # [N, H, W, C] uint8
     label: np.ndarray  # [N] int32
 
 
 class Source(NamedTuple):
-    """A data set with the splits train, val_iid and test_iid, and perhaps val_shift and test_shift."""
+    """A data set with the splits train, val_iid and test_iid, and perhaps their shifted twins.
+
+    Those are val_shift and test_shift.
+    """
 
     classes: tuple[str, ...]  # the names of the labels 0, 1, ...
     splits: dict[str, Split]
-    renderings: dict[
-        str, np.ndarray
-    ] = {}  # split -> [N, V, H, W, C] uint8, true variations of each example; empty if none can be made
-    domain: Split | None = (
-        None  # of what generator and encoder see, where that is not train; its labels are for the independent judge alone
-    )
+    # split -> [N, V, H, W, C] uint8, true variations of each example; empty if none can be made
+    renderings: dict[str, np.ndarray] = {}
+    # what generator and encoder see, where that is not train; its labels are for the judge alone
+    domain: Split | None = None
     unlabelled: Images | None = None  # images of the same domain that nobody has labelled
 
     @property
@@ -45,8 +58,16 @@ class Source(NamedTuple):
         return len(self.classes)
 
 
-def to_float(image: np.ndarray) -> np.ndarray:
-    """uint8 [0, 255] -> float32 [-1, 1]; in JAX too."""
+@overload
+def to_float(image: np.ndarray) -> np.ndarray: ...
+
+
+@overload
+def to_float(image: jax.Array) -> jax.Array: ...
+
+
+def to_float(image: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    """Convert uint8 in [0, 255] to float32 in [-1, 1], of any shape."""
     if not isinstance(image, np.ndarray):
         return image.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
     # the same in one array's memory: fresh pages cost more than the arithmetic
@@ -56,5 +77,5 @@ def to_float(image: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Float [-1, 1], clipped -> uint8 [0, 255]."""
+    """Convert float in [-1, 1], clipped, to uint8 in [0, 255], of any shape."""
     return np.rint((np.clip(image, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)

@@ -1,4 +1,7 @@
-"""Parts of arrays, and several as one, read only where they are asked for: nothing here holds examples in memory."""
+"""Parts of arrays, and several as one, read only where they are asked for.
+
+Nothing here holds examples in memory.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from natra_jax.data.source import Images
 class Subset:
     """Some rows of an array that may be memory-mapped or decoded on demand."""
 
-    def __init__(self, array: Images, index: np.ndarray):
+    def __init__(self, array: Images, index: np.ndarray) -> None:
+        """Take the rows of array at index [n]."""
         self.shape, self.dtype = (len(index), *array.shape[1:]), array.dtype
         self._array, self._index = array, np.asarray(index)
 
@@ -26,7 +30,8 @@ class Subset:
 class Concat:
     """Arrays of one shape but for their lengths, one behind the other."""
 
-    def __init__(self, arrays: Sequence[Images]):
+    def __init__(self, arrays: Sequence[Images]) -> None:
+        """Join the arrays. Raise ValueError if their shapes or types differ."""
         first, *others = arrays
         if any(
             other.shape[1:] != first.shape[1:] or other.dtype != first.dtype for other in others
@@ -43,8 +48,8 @@ class Concat:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         index = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
         taken = np.empty((len(index), *self.shape[1:]), self.dtype)
-        within = np.searchsorted(self._ends, index, side="right")
+        part = np.searchsorted(self._ends, index, side="right")
         for i, array in enumerate(self._arrays):
-            if len(here := np.flatnonzero(within == i)):
-                taken[here] = array[index[here] - (self._ends[i] - len(array))]
+            if len(places := np.flatnonzero(part == i)):
+                taken[places] = array[index[places] - (self._ends[i] - len(array))]
         return taken

@@ -219,7 +219,7 @@ def test_what_is_read_of_a_folder_survives_pickling_and_json(tmp_path):
         reopen(json.loads(json.dumps(image.description()))),
     ):
         np.testing.assert_array_equal(again[:], image[:])
-        assert again.form == image.form == Preprocess(4, "crop")
+        assert again.preprocess == image.preprocess == Preprocess(4, "crop")
 
 
 def test_rows_are_taken_as_of_an_array(tmp_path):
