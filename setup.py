@@ -1,19 +1,23 @@
 """natra_jax: adversarial training against natural variation, in JAX."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ROOT = Path(__file__).parent
+INIT = (ROOT / "natra_jax" / "__init__.py").read_text(encoding="utf-8")
+
 BASE = [
     "absl-py>=2.5",
     "array-record>=0.8",
-    "chex>=0.1.92",
     "cloudpickle>=3",
     "etils[epath]>=1.15",
     "flax>=0.12.8,<0.13",
     "grain>=0.2.18,<0.3",
     "importlib_resources",  # tensorflow-datasets needs it and does not declare it
     "jax>=0.10,<0.11",
+    "jaxtyping>=0.3.11",
     "matplotlib>=3.10",
     "ml-collections>=1.1",
     "numpy>=2",
@@ -29,31 +33,41 @@ BASE = [
 
 setup(
     name="natra_jax",
-    version="0.1.0",
-    description="Adversarial training against natural variation found in a generative model's latent space, in JAX",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    version=re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1],
+    description=(
+        "Adversarial training against natural variation found in a generative model's latent "
+        "space, in JAX"
+    ),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    # natra_jax/experiments is a link to experiments/, so that installed and cloned code find the same files
-    packages=find_packages(include=["natra_jax", "natra_jax.*"]),
+    # experiments/ lies beside natra_jax/ where people look for it, and is imported from within
+    packages=[*find_packages(include=["natra_jax", "natra_jax.*"]), "natra_jax.experiments"],
+    package_dir={"natra_jax.experiments": "experiments"},
     package_data={"natra_jax.generators": ["weights/*.npz", "weights/*.json"]},
+    entry_points={
+        "console_scripts": [
+            "natra = natra_jax.main:run",
+            "natra-data = natra_jax.data.__main__:run",
+            "natra-predict = natra_jax.predict:run",
+            "natra-weights = natra_jax.weights.__main__:run",
+        ]
+    },
     install_requires=BASE,
     extras_require={
         "test": [
             "beartype>=0.22",
             "foolbox>=3.3.4",
             "hypothesis>=6.150",
-            "jaxtyping>=0.3.11",
             "lmdb>=3",
+            "pyright[nodejs]>=1.1",
             "pytest>=9",
             "pytest-xdist>=3.8",
             "ruff>=0.17",
         ],
         "lsun": ["lmdb>=3"],
-        "ui": ["gradio>=6.31,<7"],
-        "tensorboard": ["tensorboardX>=2.6.5"],
         "cuda": ["jax[cuda13]>=0.10,<0.11"],
         "tpu": ["jax[tpu]>=0.10,<0.11"],
     },
