@@ -20,7 +20,7 @@ from natra_jax.data import importing
 from natra_jax.experiments import base
 from natra_jax.generators.stylegan import stylegan
 from natra_jax.generators.stylegan2 import stylegan2
-from natra_jax.resolve import settle
+from natra_jax.resolve import resolve
 from natra_jax.weights import generator_config
 from tests.data import photos, prepared_sets
 
@@ -81,12 +81,12 @@ def there(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_what_it_sets_is_valid_once_data_and_weights_are_there(there, name):
-    config = settle(there(name))
+    config = resolve(there(name))
     generator = validate(config, 1)
-    work = pipeline.pieces(config)
-    assert f"train/{config.methods[-1]}-0" in {piece.name for piece in work}
+    work = pipeline.tasks(config)
+    assert f"train/{config.methods[-1]}-0" in {task.name for task in work}
     if generator is None:
-        assert {piece.stage for piece in work} == {"data", "train", "evaluate", "report"}
+        assert {task.stage for task in work} == {"data", "train", "evaluate", "report"}
         return
     assert config.data.resolution == generator.resolution
     # the images reach the encoder's dense layer as 4x4 pixels
@@ -96,7 +96,7 @@ def test_what_it_sets_is_valid_once_data_and_weights_are_there(there, name):
 
 @pytest.mark.parametrize("name", ["celeba", "lsun_cat", "lsun_car"])
 def test_those_of_the_papers_tables_compare_its_methods_and_move_its_layers(there, name):
-    config = settle(there(name))
+    config = resolve(there(name))
     assert config.methods == TABLE_1
     # layer 10 is the first of 128 pixels
     assert (
@@ -267,7 +267,7 @@ def test_a_directory_of_other_data_sets_is_not_taken_for_one_of_these(refused, t
 def test_weights_named_by_a_method_are_not_looked_for_on_the_disk(there):
     config = there("imagenet_advbn")
     config.methods, config.train.init_from = ("original", "augment"), "original"
-    assert settle(config).train.init_from == "original"
+    assert resolve(config).train.init_from == "original"
 
 
 def test_every_experiment_is_found_by_its_name(tmp_path, monkeypatch):

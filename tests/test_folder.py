@@ -15,7 +15,8 @@ from natra_jax.data import to_float
 from natra_jax.evaluation.records import read_records
 from natra_jax.experiments import folder
 from natra_jax.latents.editing import edit
-from natra_jax.resolve import settle
+from natra_jax.inputs import Inputs
+from natra_jax.resolve import resolve
 from natra_jax.stages import data, encode, screen, shift
 from natra_jax.stages.context import Context
 from tests import faces
@@ -47,12 +48,12 @@ def config(photos, whole):
     ids=["quick", "whole"],
 )
 def finished(tmp_path_factory, request):
-    """(work directory, settled config, the photos' folder, whether it is the experiment as it is)."""
+    """(work directory, resolved config, the photos' folder, whether it is the experiment as it is)."""
     place = tmp_path_factory.mktemp("folder")
     photos = faces.write(place / "photos", *((40, 10) if request.param else (4, 6)))
     c = config(photos, request.param)
     pipeline.run(c, str(place / "work"), devices=jax.devices()[:1], log=lambda line: None)
-    return place / "work", settle(c), photos, request.param
+    return place / "work", resolve(c), photos, request.param
 
 
 def context(work, c):
@@ -66,6 +67,7 @@ def context(work, c):
         jax.devices()[:1],
         lambda line: None,
         fingerprints,
+        Inputs(),
     )
 
 

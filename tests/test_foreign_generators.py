@@ -76,7 +76,7 @@ def check(config, workdir):
         if line.endswith(": up to date")
     ]
     assert again == [
-        piece.name for piece in pipeline.pieces(config) if piece.stage in pipeline.STAGES
+        task.name for task in pipeline.tasks(config) if task.stage in pipeline.STAGES
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from natra_jax import methods, pipeline
 from natra_jax.classifiers import CLASSIFIERS
+from natra_jax.config import flatten
 from natra_jax.experiments import smoke
 from natra_jax.pipeline import Task
 from natra_jax.types import Record, UserError
@@ -27,11 +28,11 @@ def config(**fields):
 
 
 def work_of(**fields):
-    return {piece.name: piece for piece in pipeline.pieces(config(**fields))}
+    return {task.name: task for task in pipeline.tasks(config(**fields))}
 
 
 def everything_read_by(work, name):
-    """The names of all pieces that the named one reads, and those read, ..."""
+    """The names of all tasks that the named one reads, and those read, ..."""
     return {name}.union(*(everything_read_by(work, need) for need in work[name].depends_on))
 
 
@@ -54,13 +55,13 @@ VARIANTS = [
 
 @pytest.mark.parametrize("fields", VARIANTS)
 def test_every_piece_comes_after_all_that_it_reads_and_belongs_to_a_stage(fields):
-    work = pipeline.pieces(config(**fields))
-    names = [piece.name for piece in work]
+    work = pipeline.tasks(config(**fields))
+    names = [task.name for task in work]
     assert len(set(names)) == len(names)
-    for i, piece in enumerate(work):
-        assert set(piece.depends_on) <= set(names[:i])
-        assert piece.stage in (*pipeline.STAGES, *pipeline.ON_REQUEST)
-    stages = list(dict.fromkeys(piece.stage for piece in work))
+    for i, task in enumerate(work):
+        assert set(task.depends_on) <= set(names[:i])
+        assert task.stage in (*pipeline.STAGES, *pipeline.ON_REQUEST)
+    stages = list(dict.fromkeys(task.stage for task in work))
     assert stages == [*pipeline.STAGES, *pipeline.ON_REQUEST]
 
 
@@ -71,13 +72,11 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
     assert trained
     for name in [*trained, "generator", "encoder", "shift", "encode", "directions", "screen"]:
         read = everything_read_by(work, name)
-        assert not any(
-            piece.startswith(("judge", "evaluate", "report", "export")) for piece in read
-        )
+        assert not any(task.startswith(("judge", "evaluate", "report", "export")) for task in read)
         assert not any(
             field.startswith(("judge.", "eval.", "report.", "export."))
-            for piece in read
-            for field in work[piece].fields
+            for task in read
+            for field in work[task].fields
         )
 
 
@@ -93,9 +92,9 @@ def test_every_field_that_shapes_a_result_belongs_to_a_piece(tmp_path):
         {"eval__extra_splits": (f"more={tmp_path}",)},
     ]
     works = [work_of(encoder__gamma2=0.1, eval__thorough=True, **variant) for variant in variants]
-    used = {field for work in works for piece in work.values() for field in piece.fields}
-    unused = set(pipeline.flatten(config())) - used
-    of_checkpoints = {f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")}
+    used = {field for work in works for task in work.values() for field in task.fields}
+    unused = set(flatten(config())) - used
+    of_checkpoints = {f"generator.{name}" for name in ("family", "truncation", "dtype")}
     on_what_it_runs = {"parallel", *pipeline.data.READING}
     said = {f"obtain.{what}" for what in ("data", "weights", "classifier")}
     assert unused == on_what_it_runs | said | of_checkpoints
@@ -103,25 +102,26 @@ def test_every_field_that_shapes_a_result_belongs_to_a_piece(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """run(fields) -> names of the pieces that ran; each does nothing but write its name."""
+    """run(fields) -> names of the tasks that ran; each does nothing but write its name."""
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context, described: None)
+    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
     monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
-    real = pipeline.pieces
+    real = pipeline.tasks
 
-    def stubs(ran, experiment, source=None):
+    def stubs(ran, experiment, found=None, inputs=None):
         def work(context, directory, name):
             ran.append(name)
             (directory / "made").write_text(context.fingerprints[name])
 
         return [
-            piece._replace(run=partial(work, name=piece.name)) for piece in real(experiment, source)
+            task._replace(run=partial(work, name=task.name))
+            for task in real(experiment, found, inputs)
         ]
 
     def run(stages=pipeline.STAGES, said=None, **fields):
         ran = []
-        monkeypatch.setattr(pipeline, "pieces", partial(stubs, ran))
+        monkeypatch.setattr(pipeline, "tasks", partial(stubs, ran))
         log = (lambda line: None) if said is None else said.append
         pipeline.run(
             config(**fields),
@@ -202,13 +202,13 @@ def test_a_changed_field_runs_again_what_depends_on_it_and_nothing_else(run, fie
     value, patterns = CHANGES[field]
     again = run(**{field: value})
     names = [
-        piece.name
-        for piece in pipeline.pieces(config(**{field: value}))
-        if piece.stage in pipeline.STAGES
+        task.name
+        for task in pipeline.tasks(config(**{field: value}))
+        if task.stage in pipeline.STAGES
     ]
     assert again == [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
     assert run(**{field: value}) == []
-    assert set(first) == {piece.name for piece in pipeline.pieces(config())} - {"export"}
+    assert set(first) == {task.name for task in pipeline.tasks(config())} - {"export"}
 
 
 def test_thorough_evaluation_is_added_to_what_is_done_and_depends_on_fields_of_its_own(run):
@@ -343,11 +343,11 @@ def test_given_weights_depend_on_their_file_and_on_nothing_that_made_them(run):
 
 
 def test_a_checkpoint_counts_by_its_content_and_by_how_it_is_read(tmp_path):
-    def piece(content, **fields):
+    def task(content, **fields):
         (tmp_path / "file.pkl").write_bytes(content)
         return work_of(generator__weights=str(tmp_path / "file.pkl"), **fields)["generator"]
 
-    made = piece(b"one")
+    made = task(b"one")
     assert made.depends_on == () and set(made.fields) == {
         f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")
     }
@@ -357,9 +357,9 @@ def test_a_checkpoint_counts_by_its_content_and_by_how_it_is_read(tmp_path):
     )["generator"]
     assert same.fields == made.fields
     for other in (
-        piece(b"two"),
-        piece(b"one", generator__dtype="bfloat16"),
-        piece(b"one", generator__truncation=0.5),
+        task(b"two"),
+        task(b"one", generator__dtype="bfloat16"),
+        task(b"one", generator__truncation=0.5),
     ):
         assert other.fields != made.fields
 
@@ -426,19 +426,25 @@ def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path)
     assert run() == ["encode"]
 
 
-@pytest.mark.parametrize("stage", ["generator", "train", "perceptual", "screening_judge"])
-def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(run, monkeypatch, stage):
-    tried = []
+@pytest.mark.parametrize("stage", ["generator", "train", "perceptual", "folds"])
+def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
+    run, monkeypatch, stage, tmp_path
+):
+    (tmp_path / "vgg16.pth").write_text("weights")
+    fields, tried = {}, []
+    if stage == "perceptual":
+        fields = {"encoder__gamma2": 0.1, "encoder__perceptual": "vgg16"}
+        fields["encoder__perceptual_weights"] = str(tmp_path / "vgg16.pth")
     monkeypatch.setattr(
         getattr(pipeline, stage),
         "check",
         lambda context, *_: tried.append(sorted(p.name for p in context.workdir.iterdir())),
     )
-    run(stages=["data"])
+    run(stages=["data"], **fields)
     assert tried == []
-    run()
+    run(**fields)
     assert tried == [["config.json", "data"]]
-    run()
+    run(**fields)
     assert len(tried) == 1
 
 
@@ -476,7 +482,7 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context, described: None)
+    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
     ran, seen = [], []
 
     def whole(context, directory):
@@ -492,11 +498,13 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
 
     def run(dies, steps=1):
         work = [
-            Task("data", whole, {}, ()),
-            Task("generator", partial(halting, dies=dies), {"steps": steps}, ("data",)),
-            Task("encode", whole, {}, ("generator",)),
+            Task("data", "data", whole, {}),
+            Task(
+                "generator", "generator", partial(halting, dies=dies), {"steps": steps}, ("data",)
+            ),
+            Task("encode", "encode", whole, {}, ("generator",)),
         ]
-        monkeypatch.setattr(pipeline, "pieces", lambda *_: work)
+        monkeypatch.setattr(pipeline, "tasks", lambda *_: work)
         ran.clear()
         pipeline.run(
             config(), str(tmp_path / "work"), devices=jax.devices()[:1], log=lambda line: None
@@ -523,7 +531,7 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
 
 @pytest.fixture
 def evaluated(tmp_path, monkeypatch):
-    """Runs two pieces that write a record each; (run, the lines of records.jsonl at the top)."""
+    """Runs two tasks that write a record each; (run, the lines of records.jsonl at the top)."""
 
     def work(context, directory, name):
         record = Record(
@@ -542,8 +550,10 @@ def evaluated(tmp_path, monkeypatch):
     def run(names=("a", "b")):
         monkeypatch.setattr(
             pipeline,
-            "pieces",
-            lambda *_: [Task(f"evaluate/{n}", partial(work, name=n), {}, ()) for n in names],
+            "tasks",
+            lambda *_: [
+                Task(f"evaluate/{n}", "evaluate", partial(work, name=n), {}) for n in names
+            ],
         )
         pipeline.run(
             config(), str(tmp_path / "work"), devices=jax.devices()[:1], log=lambda line: None

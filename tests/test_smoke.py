@@ -77,7 +77,7 @@ def check_record(record, commits):
 def test_smoke(tmp_path):
     workdir = tmp_path / "smoke"
     config = smoke.get_config()
-    work = [piece.name for piece in pipeline.pieces(config) if piece.stage in pipeline.STAGES]
+    work = [task.name for task in pipeline.tasks(config) if task.stage in pipeline.STAGES]
     lines = command(workdir)
     assert not skipped(lines)
 

@@ -10,7 +10,7 @@ from natra_jax import pipeline
 from natra_jax.config import validate
 from natra_jax.evaluation.records import read_records
 from natra_jax.experiments import folder
-from natra_jax.resolve import settle
+from natra_jax.resolve import resolve
 from natra_jax.types import UserError
 from tests.data import photos
 
@@ -132,4 +132,4 @@ REFUSED = {
 def test_what_cannot_be_without_is_refused(place, case):
     fields, said = REFUSED[case]
     with pytest.raises(UserError, match=said):
-        validate(settle(config(place, **fields)), 1)
+        validate(resolve(config(place, **fields)), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -12,8 +12,12 @@ from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax.data import Source
-from natra_jax.types import UserError
+from natra_jax.inputs import Inputs
+from natra_jax.types import Generator, UserError
 from natra_jax.workdir import local
+
+# The variant of encoder, shift, encode, directions and screen for natra_ol
+SINGLE, SINGLE_CODE = "-ol", {"encoder.codes": "w", "encoder.num_codes": 1}
 
 
 class Context(NamedTuple):
@@ -24,38 +28,43 @@ class Context(NamedTuple):
     scratch: Path  # for memory-mapped copies of files in a bucket
     devices: Sequence[Any]
     log: Callable[[str], None]
-    fingerprints: dict[str, str]  # piece -> fingerprint
-    source: Source | None = (
-        None  # of data that were handed over in Python; None: as config.data says
-    )
-    variant: str = ""  # behind the names of the pieces from encoder to screen: '' the experiment's own, or SINGLE
+    fingerprints: Mapping[str, str]  # task -> fingerprint
+    inputs: Inputs
+    source: Source | None = None  # data handed over in Python; None: as config.data says
+    variant: str = ""  # behind the names of the tasks from encoder to screen: '', or SINGLE
+    generator: Generator | None = None  # that the config describes; None: the experiment has none
+    single_code: FrozenConfigDict | None = None  # the config of the variant SINGLE, if it is used
 
-    def task_name(self, task: str) -> str:
-        """The name of the piece, which is that of its directory, in this variant."""
-        return task + self.variant
-
-
-SINGLE = (
-    "-ol"  # encoder, shift, encode, directions and screen with a single code an image, for natra_ol
-)
+    def task_name(self, stage: str) -> str:
+        """Return the name of the stage's task, which is that of its directory, in this variant."""
+        return stage + self.variant
 
 
 def is_single(config: ConfigDict | FrozenConfigDict) -> bool:
-    """Whether the experiment itself has a single code an image, without any expansion."""
+    """Return whether the experiment itself has a single code an image, without any expansion."""
     return config.encoder.codes == "w" and config.encoder.num_codes == 1
 
 
+def with_single_code(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
+    """Return the config with latent codes expansion off (NaTra-OL)."""
+    single_code = ConfigDict(config.to_dict())
+    single_code.update_from_flattened_dict(SINGLE_CODE)
+    return FrozenConfigDict(single_code)
+
+
 def single(context: Context) -> Context:
-    """The variant of the pieces from encoder to screen in which latent codes expansion is off."""
-    if is_single(context.config):
+    """Return the context of the variant in which latent codes expansion is off (NaTra-OL)."""
+    if context.variant == SINGLE or is_single(context.config):
         return context
-    config = ConfigDict(context.config.to_dict())
-    config.encoder.update(codes="w", num_codes=1)
-    return context._replace(config=FrozenConfigDict(config), variant=SINGLE)
+    config = context.single_code or with_single_code(context.config)
+    return context._replace(config=config, variant=SINGLE)
 
 
 def open_array(context: Context, name: str) -> np.ndarray:
-    """The array in workdir/name (.npy), memory-mapped; from a bucket, through a copy in scratch. Raises UserError if it cannot be read."""
+    """Open the array in workdir/name (.npy), memory-mapped; from a bucket, a copy in scratch.
+
+    Raises UserError if it cannot be read.
+    """
     path = context.workdir / name
     try:
         if (on_disk := local(path)) is not None:
@@ -72,7 +81,7 @@ def open_array(context: Context, name: str) -> np.ndarray:
 
 
 def save_array(path: epath.Path, array: np.ndarray) -> None:
-    """Writes one .npy file."""
+    """Write one .npy file."""
     with path.open("wb") as file:
         # handed a real file, NumPy writes past Python's file object, and a full disk loses its errno
         np.lib.format.write_array(

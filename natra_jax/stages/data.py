@@ -1,19 +1,20 @@
-"""Stage data: the source's splits on disk, every example at its index: as arrays, or as a list of files where these would be too large."""
+"""Stage data: the source's splits on disk, every example at its index.
+
+Images are kept as arrays, or as a list of files where the arrays would be too large.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax.data import (
-    ARRAYS,
-    SOURCES,
     UNLABELLED,
     Concat,
     Decoded,
@@ -22,161 +23,185 @@ from natra_jax.data import (
     Split,
     Subset,
     batches,
-    folder,
-    prepared,
     reopen,
+    source_of,
 )
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
 from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Batch, Record, UserError
 from natra_jax.workdir import local
 
-READING = (
-    "data.threads",
-    "data.workers",
-    "data.decoded_gigabytes",
-)  # fields that say how data are read, not what they are
+NAME = "data"
+# fields that say how data are read, not what they are
+READING = ("data.threads", "data.workers", "data.decoded_gigabytes")
 _CHUNK = 512  # images that are decoded before they are written
+_INFO, _DOMAIN, _DOMAIN_LABEL, _UNLABELLED = (
+    "facts.json",
+    "wild_image",
+    "judge_label",
+    "unlabelled_image",
+)
 
 
 class DatasetInfo(NamedTuple):
-    """What the later stages need to know of the data without reading it."""
+    """What the later stages need to know of the data without reading them."""
 
     classes: tuple[str, ...]  # names of the labels
     image_shape: tuple[int, int, int]  # [H, W, C]
     splits: tuple[str, ...]
     rendered: tuple[str, ...]  # the splits whose true variations are there
-    covered: tuple[int, ...] | None  # the labels of what the generator makes; None for all
+    covered: tuple[int, ...] | None  # labels of what the generator makes; None for all
     counts: dict[str, list[int]]  # split -> images of each label
     unlabelled: int  # images
 
     @property
     def num_classes(self) -> int:
+        """The number of labels."""
         return len(self.classes)
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task data."""
+    fields = plan.fields_without(NAME, *READING) | dict(plan.identity)
+    return [Task(NAME, NAME, run, fields)]
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Write the source's splits, and what later stages need to know of them, into directory."""
     source = context.source or _load(context.config.data)
-    covered = _covered(context.config.data.covers, source.classes)
+    labels = _generated_labels(context.config.data.covers, source.classes)
     for name, split in source.splits.items():
         keep_split(context, directory, name, split)
     for name, views in source.renderings.items():
         save_array(directory / f"{name}_renderings.npy", views)
     if source.unlabelled is not None:
-        keep_images(context, directory, "unlabelled_image", source.unlabelled)
+        keep_images(context, directory, _UNLABELLED, source.unlabelled)
     if source.domain is not None:
-        keep_images(context, directory, "wild_image", source.domain.image)
+        keep_images(context, directory, _DOMAIN, source.domain.image)
         # a file apart: nothing but the judge may know the labels of the generator's domain
-        save_array(directory / "judge_label.npy", source.domain.label)
+        save_array(directory / f"{_DOMAIN_LABEL}.npy", source.domain.label)
     counts = {
         name: np.bincount(split.label, minlength=source.num_classes).tolist()
         for name, split in source.splits.items()
     }
-    unlabelled = 0 if source.unlabelled is None else len(source.unlabelled)
-    image_shape = tuple(source.splits["train"].image.shape[1:])
+    _, height, width, channels = source.splits["train"].image.shape
     found = DatasetInfo(
         source.classes,
-        image_shape,
+        (height, width, channels),
         tuple(source.splits),
         tuple(source.renderings),
-        covered,
+        labels,
         counts,
-        unlabelled,
+        0 if source.unlabelled is None else len(source.unlabelled),
     )
-    (directory / "facts.json").write_text(json.dumps(found._asdict(), indent=1))
-    _say(context, found)
-    fingerprint = context.fingerprints[directory.name]
-    shares = {
-        name: (max(of_split) / sum(of_split), sum(of_split)) for name, of_split in counts.items()
-    }
-    records = [
-        Record("data", 0, name, "majority_share", share, count, None, None, fingerprint)
-        for name, (share, count) in shares.items()
-    ]
-    write_records(directory / "records.jsonl", records)
-
-
-def identity(c, source: Source | None = None) -> dict[str, str]:
-    """By which data are known again, beside their config section: files by their names and sizes, arrays by what is in them."""
-    if source is not None:
-        return {"arrays": _digest(source)}
-    prefix, _, name = c.name.partition(":")
-    if prefix == "folder":
-        unlabelled = folder.listed(c.unlabelled, "data.unlabelled") if c.unlabelled else []
-        return {
-            "files": hashlib.sha256(
-                json.dumps([folder.listed(c.path), unlabelled]).encode()
-            ).hexdigest()
-        }
-    return {"card": prepared.card(c.path, name)} if name else {}
+    (directory / _INFO).write_text(json.dumps(found._asdict(), indent=1))
+    _log(context, found)
+    write_records(
+        directory / "records.jsonl", _records(found, context.fingerprints[directory.name])
+    )
 
 
 def info(context: Context) -> DatasetInfo:
-    read = json.loads((context.workdir / "data" / "facts.json").read_text())
-    tuples = {name: tuple(read[name]) for name in ("classes", "image_shape", "splits", "rendered")}
-    covered = None if read["covered"] is None else tuple(read["covered"])
+    """Read what is known of the data."""
+    read = json.loads((context.workdir / NAME / _INFO).read_text())
+    height, width, channels = read["image_shape"]
     return DatasetInfo(
-        **tuples, covered=covered, counts=read["counts"], unlabelled=read["unlabelled"]
+        tuple(read["classes"]),
+        (height, width, channels),
+        tuple(read["splits"]),
+        tuple(read["rendered"]),
+        None if read["covered"] is None else tuple(read["covered"]),
+        read["counts"],
+        read["unlabelled"],
     )
 
 
-def split(context: Context, name: str, piece: str = "data") -> Split:
-    """The named split of the piece's, its images memory-mapped, or decoded where they are asked for."""
+def split(context: Context, name: str, task: str = NAME) -> Split:
+    """Open a split that a task kept, its images memory-mapped or decoded as they are asked for."""
     return Split(
-        _open(context, f"{name}_image", piece), open_array(context, f"{piece}/{name}_label.npy")
+        _open(context, f"{name}_image", task), open_array(context, f"{task}/{name}_label.npy")
     )
 
 
 def renderings(context: Context, name: str) -> np.ndarray:
-    """True variations of the named split's examples, [N, V, H, W, C] uint8."""
-    return open_array(context, f"data/{name}_renderings.npy")
+    """Open the true variations of a split's examples, [N, V, H, W, C] uint8."""
+    return open_array(context, f"{NAME}/{name}_renderings.npy")
 
 
 def training(context: Context) -> Split:
-    """What classifiers are trained on: the train split and, behind it, the images without labels, labelled UNLABELLED."""
+    """Open what classifiers are trained on: the train split and the images without labels.
+
+    The latter come behind and have the label UNLABELLED.
+    """
     train = split(context, "train")
     if not (count := info(context).unlabelled):
         return train
     label = np.concatenate([train.label, np.full(count, UNLABELLED, np.int32)])
-    return Split(Concat([train.image, _open(context, "unlabelled_image")]), label)
+    return Split(Concat([train.image, _open(context, _UNLABELLED)]), label)
 
 
 def varied(context: Context, name: str) -> Split:
-    """The examples of a split that the generator covers, at most eval.examples of them, drawn by data.seed, in order."""
+    """Open the examples of a split that are attacked and corrupted, in order.
+
+    These are of classes that the generator makes, at most eval.examples, drawn by data.seed.
+    """
+    return _some(context, name, context.config.eval.examples)
+
+
+def held_out(context: Context) -> Split:
+    """Open the examples of val_iid that generator, encoder and shift are measured on, in order.
+
+    These are of classes that the generator makes, at most data.held_out, drawn by data.seed.
+    """
+    return _some(context, "val_iid", context.config.data.held_out)
+
+
+def _some(context: Context, name: str, most: int) -> Split:
+    """Open at most `most` (0: all) examples of the split of classes that the generator makes."""
     whole = split(context, name)
     index = covered(context, whole.label)
-    if 0 < context.config.eval.examples < len(index):
+    if 0 < most < len(index):
         drawn = np.random.default_rng(context.config.data.seed).permutation(index)
-        index = np.sort(drawn[: context.config.eval.examples])
-    return (
-        whole
-        if len(index) == len(whole.label)
-        else Split(Subset(whole.image, index), np.asarray(whole.label[index]))
-    )
+        index = np.sort(drawn[:most])
+    if len(index) == len(whole.label):
+        return whole
+    return Split(Subset(whole.image, index), np.asarray(whole.label[index]))
 
 
 def covered(context: Context, label: np.ndarray) -> np.ndarray:
-    """Indices of the labels of what the generator makes."""
+    """Return the indices of the labels [N] of classes that the generator makes."""
     classes = info(context).covered
     return np.arange(len(label)) if classes is None else np.flatnonzero(np.isin(label, classes))
 
 
 def domain_images(context: Context) -> Images:
-    """Unlabelled images of the generator's domain, [N, H, W, C] uint8: where the source has none of its own, all that are trained on."""
-    if _is_kept(context, "wild_image"):
-        return _open(context, "wild_image")
+    """Open images of the generator's domain, [N, H, W, C] uint8, without labels.
+
+    Where the source has none of its own, these are all images that classifiers are trained on.
+    """
+    if _is_kept(context, _DOMAIN):
+        return _open(context, _DOMAIN)
     target, unlabelled = _target(context), info(context).unlabelled
-    return Concat([target, _open(context, "unlabelled_image")]) if unlabelled else target
+    return Concat([target, _open(context, _UNLABELLED)]) if unlabelled else target
 
 
 def domain_batches(
     context: Context, domain: str, batch_size: int, seed: int, field: str
 ) -> Callable[[int], Batch]:
-    """(step) -> {"image": [batch_size, H, W, C]} for what is fitted without labels.
+    """Return (step) -> {"image": [batch_size, H, W, C]} for what is fitted without labels.
 
-    domain: 'marginal', the generator's; 'target', the train split; 'both', half of each batch from either, the odd one from the former.
-    Raises UserError, naming the config field of batch_size, if there are fewer images.
+    Args:
+      context: the run.
+      domain: 'marginal', the generator's; 'target', the train split; 'both', half of each batch
+        from either, the odd one from the former.
+      batch_size: images.
+      seed: of their order.
+      field: the config field of batch_size.
+
+    Raises:
+      UserError: naming the field, if there are fewer images.
     """
     images = {"marginal": domain_images(context), "target": _target(context)}
     if domain != "both":
@@ -184,7 +209,8 @@ def domain_batches(
     half, least = batch_size // 2, min(map(len, images.values()))
     if not 0 < half <= batch_size - half <= least:
         raise UserError(
-            f"config field {field} is {batch_size}, of which half are drawn from {least} images: it must be in 2..{2 * least}"
+            f"config field {field} is {batch_size}, of which half are drawn from {least} images: "
+            f"it must be in 2..{2 * least}"
         )
     shares = {"marginal": batch_size - half, "target": half}
     parts = [batches({"image": images[name]}, share, seed, field) for name, share in shares.items()]
@@ -192,68 +218,24 @@ def domain_batches(
 
 
 def judge_split(context: Context) -> Split:
-    """What the judge alone is trained on: images of the generator's domain with labels where the source has such, else the train split."""
-    if not _is_kept(context, "wild_image"):
+    """Open what the judge alone is trained on.
+
+    These are images of the generator's domain with labels where the source has such, else the
+    train split.
+    """
+    if not _is_kept(context, _DOMAIN):
         return split(context, "train")
-    return Split(domain_images(context), open_array(context, "data/judge_label.npy"))
-
-
-def _load(c) -> Source:
-    settings = c.to_dict()
-    name = settings.pop("name")
-    if name == ARRAYS:
-        raise UserError(
-            f"config field data.name is {ARRAYS!r}: hand the arrays to natra_jax.pipeline.run (source=...)"
-        )
-    prefix, _, name = name.partition(":")
-    source = SOURCES[prefix](name=name, **settings)
-    if not c.max_per_class:
-        return source
-    return source._replace(
-        splits={
-            split: at_most(whole, c.max_per_class, c.seed) for split, whole in source.splits.items()
-        }
-    )
-
-
-def _digest(source: Source) -> str:
-    digest = hashlib.sha256(json.dumps(source.classes).encode())
-    images = {name: split.image for name, split in source.splits.items()}
-    images |= {} if source.unlabelled is None else {"unlabelled": source.unlabelled}
-    for name, split in source.splits.items():
-        digest.update(name.encode() + np.ascontiguousarray(split.label).tobytes())
-    for name, array in images.items():
-        digest.update(f"{name} {tuple(array.shape)}".encode())
-        for i in range(0, len(array), _CHUNK):
-            digest.update(np.ascontiguousarray(array[i : i + _CHUNK]).tobytes())
-    return digest.hexdigest()
-
-
-def _covered(names: tuple[str, ...], classes: tuple[str, ...]) -> tuple[int, ...] | None:
-    for name in names:
-        if name not in classes:
-            some = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
-            raise UserError(
-                f"config field data.covers names {name!r}, which is no class of the data ({some})"
-            )
-    return tuple(classes.index(name) for name in names) or None
-
-
-def _target(context: Context) -> Images:
-    """The training images that the generator covers."""
-    train = split(context, "train")
-    index = covered(context, train.label)
-    return train.image if len(index) == len(train.label) else Subset(train.image, index)
+    return Split(domain_images(context), open_array(context, f"{NAME}/{_DOMAIN_LABEL}.npy"))
 
 
 def keep_split(context: Context, directory: epath.Path, name: str, split: Split) -> None:
-    """Writes what `split` reads."""
+    """Write what `split` opens."""
     keep_images(context, directory, f"{name}_image", split.image)
     save_array(directory / f"{name}_label.npy", np.asarray(split.label, np.int32))
 
 
 def keep_images(context: Context, directory: epath.Path, name: str, images: Images) -> None:
-    """Writes an array, or the description of files too many to be decoded all at once."""
+    """Write an array, or the description of files too many to be decoded all at once."""
     size = int(np.prod(images.shape))
     if isinstance(images, Decoded) and size > context.config.data.decoded_gigabytes * 1e9:
         (directory / f"{name}.json").write_text(json.dumps(images.description()))
@@ -278,29 +260,71 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
     kept.flush()
 
 
+def _load(c: ConfigDict | FrozenConfigDict) -> Source:
+    """Load the source that the config's section data names."""
+    settings = c.to_dict()
+    _, _, data_set = settings.pop("name").partition(":")
+    source = source_of(c.name).load(name=data_set, **settings)
+    if not c.max_per_class:
+        return source
+    fewer = {name: at_most(whole, c.max_per_class, c.seed) for name, whole in source.splits.items()}
+    return source._replace(splits=fewer)
+
+
+def _generated_labels(names: Sequence[str], classes: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Return the labels of the classes that data.covers names; None where it names none."""
+    for name in names:
+        if name not in classes:
+            some = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
+            raise UserError(
+                f"config field data.covers names {name!r}, which is no class of the data ({some})"
+            )
+    return tuple(classes.index(name) for name in names) or None
+
+
+def _target(context: Context) -> Images:
+    """Open the training images of classes that the generator makes."""
+    train = split(context, "train")
+    index = covered(context, train.label)
+    return train.image if len(index) == len(train.label) else Subset(train.image, index)
+
+
 def _is_kept(context: Context, name: str) -> bool:
-    return any(
-        (context.workdir / "data" / f"{name}.{suffix}").exists() for suffix in ("npy", "json")
-    )
+    directory = context.workdir / NAME
+    return any((directory / f"{name}.{suffix}").exists() for suffix in ("npy", "json"))
 
 
-def _open(context: Context, name: str, piece: str = "data") -> Images:
-    path = context.workdir / piece / f"{name}.json"
+def _open(context: Context, name: str, task: str = NAME) -> Images:
+    """Open what `keep_images` wrote."""
+    path = context.workdir / task / f"{name}.json"
     if not path.exists():
-        return open_array(context, f"{piece}/{name}.npy")
+        return open_array(context, f"{task}/{name}.npy")
     try:
         return reopen(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: cannot be read as a list of images ({error}): delete {path.parent} and run again"
+            f"{path}: cannot be read as a list of images ({error}): delete {path.parent} and run "
+            "again"
         ) from error
 
 
-def _say(context: Context, found: DatasetInfo) -> None:
-    for name, of_split in found.counts.items():
-        total, most = sum(of_split), int(np.argmax(of_split))
-        each = f"{min(of_split)} to {max(of_split)} each"
-        answer = f"always {found.classes[most]!r} would be right on {of_split[most] / total:.1%}"
+def _records(found: DatasetInfo, fingerprint: str) -> list[Record]:
+    """Return the share of each split's largest class, as records."""
+    records = []
+    for name, count in found.counts.items():
+        total = sum(count)
+        share = max(count) / total
+        records.append(
+            Record(NAME, 0, name, "majority_share", share, total, None, None, fingerprint)
+        )
+    return records
+
+
+def _log(context: Context, found: DatasetInfo) -> None:
+    for name, count in found.counts.items():
+        total, most = sum(count), int(np.argmax(count))
+        each = f"{min(count)} to {max(count)} each"
+        answer = f"always {found.classes[most]!r} would be right on {count[most] / total:.1%}"
         context.log(
             f"data: {name} {total} images of {found.num_classes} classes ({each}; {answer})"
         )

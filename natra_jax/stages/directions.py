@@ -10,12 +10,19 @@ from natra_jax.latents import directions, saved
 from natra_jax.latents.sefa import sefa
 from natra_jax.stages import data, encode, encoder, generator, shift
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Directions, Generator, Params, UserError
 
 NAME = "directions"
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task directions, in each variant."""
+    return plan.in_variants(NAME, run, plan.fields(NAME), (shift.NAME, encode.NAME))
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Write the directions that are found without labels (NaTra eq. 11) into directory."""
     c = context.config.directions
     generator_ = generator.build(context)
     _, params = shift.load(context)

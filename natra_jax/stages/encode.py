@@ -5,99 +5,113 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 
+import jax
 import numpy as np
 from etils import epath
 from jax.tree_util import Partial
 
-from natra_jax.data import to_float
+from natra_jax.data import Images, to_float
+from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.latents.encoding import EncodeFn, in_batches
+from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
 from natra_jax.latents.refinement import refine
 from natra_jax.stages import data, encoder, perceptual, shift
 from natra_jax.stages.context import Context, open_array, save_array
-from natra_jax.types import Bound
+from natra_jax.stages.task import Plan, Task
+from natra_jax.types import Generator, Params
 from natra_jax.workdir import local
 
 NAME = "encode"
 _PART = 10_000  # images whose codes are kept together until all are there
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task encode, in each variant."""
+    fields = plan.fields(NAME, "directions.num_codes", "directions.seed")
+    seen = (task.name for task in perceptual.tasks(plan))
+    return plan.in_variants(NAME, run, fields, (data.NAME, shift.NAME, encoder.NAME, *seen))
+
+
 def run(context: Context, directory: epath.Path) -> None:
-    wild = data.domain_images(context)
-    count = min(len(wild), context.config.directions.num_codes)
+    """Write the codes of the training images and of a sample of the domain into directory."""
+    c, domain = context.config.directions, data.domain_images(context)
+    count = min(len(domain), c.num_codes)
     train = data.training(context).image
-    sample = np.sort(
-        np.random.default_rng(context.config.directions.seed).choice(
-            len(wild), count, replace=False
-        )
-    )
+    sample = np.sort(np.random.default_rng(c.seed).choice(len(domain), count, replace=False))
     _encode(context, train, np.arange(len(train)), directory, "train")
-    _encode(context, wild, sample, directory, "wild")
+    _encode(context, domain, sample, directory, "wild")
 
 
 def train_codes(context: Context) -> np.ndarray:
-    """[N_examples, L, D] (or expanded), by the index of the training example; behind them those of images without labels."""
+    """Open the codes [N_examples, L, D] (or expanded), by the index of the training example.
+
+    Behind them are those of images without labels.
+    """
     return open_array(context, f"{context.task_name(NAME)}/train.npy")
 
 
 def domain_codes(context: Context) -> np.ndarray:
-    """[K, L, D] (or expanded), a sample of the generator's domain."""
+    """Open the codes [K, L, D] (or expanded) of a sample of the generator's domain."""
     return open_array(context, f"{context.task_name(NAME)}/wild.npy")
 
 
-def encode_images(context: Context, images: np.ndarray) -> np.ndarray:
-    """images [N, H, W, C] uint8 -> codes [N, L, D] (or expanded)."""
-    return np.concatenate(
-        list(in_batches(_encoder(context), images, context.config.encode.batch_size))
-    )
+def encode_images(context: Context, images: Images) -> np.ndarray:
+    """Encode images [N, H, W, C] uint8 as codes [N, L, D] (or expanded)."""
+    batches = in_batches(_encoder(context), images, context.config.encode.batch_size)
+    return np.concatenate(list(batches))
 
 
 def _encoder(context: Context) -> EncodeFn:
-    """uint8 images -> codes: the encoder's answer, refined where the config says so."""
+    """Return uint8 images -> codes: the encoder's answer, refined where the config says so."""
     model, params = encoder.load(context)
     c = context.config.encode
     if not c.refine_steps:
-        return Partial(Bound(_plain, model), params)
-    generator_, generator_params = shift.load(context)
-    settings = (
-        c.refine_steps,
-        c.refine_learning_rate,
-        encoder.reconstruction(context),
-        c.gamma_domain,
+        return Partial(_encoded(model), params)
+    generator, generator_params = shift.load(context)
+    loss = encoder.reconstruction(context)
+    refined = _refined(
+        model, generator, c.refine_steps, c.refine_learning_rate, loss, c.gamma_domain
     )
-    return Partial(
-        Bound(_refined, model, generator_, *settings),
-        params,
-        generator_params,
-        perceptual.load(context),
-    )
+    return Partial(refined, params, generator_params, perceptual.load(context))
 
 
-def _plain(model, params, images):
-    return model.encode(params, to_float(images))
+@cache
+def _encoded(model: InverseEncoder) -> Callable[[Params, jax.Array], jax.Array]:
+    return lambda params, images: model.encode(params, to_float(images))
 
 
+@cache
 def _refined(
-    model,
-    generator_,
-    steps,
-    learning_rate,
-    reconstruction,
-    gamma_domain,
-    params,
-    generator_params,
-    features_fn,
-    images,
-):
-    settings = {
-        "steps": steps,
-        "learning_rate": learning_rate,
-        "reconstruction": reconstruction,
-        "gamma_domain": gamma_domain,
-    }
-    return refine(
-        model, params, generator_, generator_params, features_fn, to_float(images), **settings
-    )
+    model: InverseEncoder,
+    generator: Generator,
+    steps: int,
+    learning_rate: float,
+    reconstruction: Reconstruction,
+    gamma_domain: float,
+) -> Callable[[Params, Params, FeaturesFn | None, jax.Array], jax.Array]:
+    def encode(
+        params: Params,
+        generator_params: Params,
+        features_fn: FeaturesFn | None,
+        images: jax.Array,
+    ) -> jax.Array:
+        return refine(
+            model,
+            params,
+            generator,
+            generator_params,
+            features_fn,
+            to_float(images),
+            steps=steps,
+            learning_rate=learning_rate,
+            reconstruction=reconstruction,
+            gamma_domain=gamma_domain,
+        )
+
+    return encode
 
 
 def _encode(

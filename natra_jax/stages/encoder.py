@@ -11,13 +11,16 @@ from etils import epath
 from natra_jax import trees
 from natra_jax.data import to_float
 from natra_jax.evaluation.records import write_records
-from natra_jax.gan.discriminator import Discriminator, init_params
+from natra_jax.gan.discriminator import init_params
+from natra_jax.gan.fit_state import Opponent, fit_state
+from natra_jax.gan.networks import Discriminator
 from natra_jax.latents import encoder as inverse
 from natra_jax.latents.expansion import expand, expansion
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.stages import data, generator, perceptual
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
+from natra_jax.stages.task import Plan, Task
 from natra_jax.training.fit import adamw
 from natra_jax.types import Directions, Generator, Params, Record
 
@@ -25,7 +28,16 @@ NAME = "encoder"
 _MEAN_OF = 10_000  # prior samples behind the mean code
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task encoder, in each variant."""
+    depends_on = (data.NAME, generator.NAME, *(task.name for task in perceptual.tasks(plan)))
+    # the content of perceptual_weights counts, by the task perceptual
+    fields = plan.fields_without(NAME, "encoder.perceptual_weights")
+    return plan.in_variants(NAME, run, fields, depends_on)
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Train the encoder (NaTra eq. 8 and 9) and write its parameters into directory."""
     c = context.config.encoder
     info = data.info(context)
     base, generator_params = generator.load(context)
@@ -50,10 +62,10 @@ def run(context: Context, directory: epath.Path) -> None:
     key_mean, key_init, key_train = jax.random.split(jax.random.key(c.seed), 3)
     mean = base.draw(generator_params, key_mean, _MEAN_OF).mean(0)
     params = encoder.init(key_init, info.image_shape, mean)
-    state = inverse.fit_state(params, optimizer, key_train)
+    state = fit_state(params, optimizer, key_train)
     if discriminator is not None:
         opposed = init_params(discriminator, info.image_shape, jax.random.fold_in(key_init, 1))
-        state = state._replace(opponent=inverse.Opponent(opposed, against.init(opposed)))
+        state = state._replace(opponent=Opponent(opposed, against.init(opposed)))
     batch_at = data.domain_batches(context, c.domain, c.batch_size, c.seed, "encoder.batch_size")
     frozen = (generator_params, perceptual.load(context))
     params = jax.device_get(
@@ -71,7 +83,7 @@ def run(context: Context, directory: epath.Path) -> None:
     trees.save(directory / "params.npz", params)
     records = measure(context, directory, (encoder, params), (generator_, generator_params))
     write_records(directory / "records.jsonl", records)
-    error, variance = records[0].value, to_float(data.varied(context, "val_iid").image[:]).var()
+    error, variance = records[0].value, to_float(data.held_out(context).image[:]).var()
     explained = 1 - error / variance
     context.log(
         f"{directory.name}: squared error of reconstruction on val_iid {error:.5f}: {explained:.1%} of the variance explained"
@@ -121,9 +133,9 @@ def measure(
     """reconstruction_error, mean square, and perceptual_error on val_iid, which nothing is fitted to, as records of the piece."""
     (encoder_, encoder_params), (generator_, generator_params) = encoder, decoder
     images, features_fn, size = (
-        data.varied(context, "val_iid").image,
+        data.held_out(context).image,
         perceptual.load(context),
-        context.config.encode.batch_size,
+        context.config.encoder.batch_size,
     )
     parts = [to_float(images[i : i + size]) for i in range(0, len(images), size)]
     measured = [

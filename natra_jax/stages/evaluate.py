@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -13,13 +14,22 @@ from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.evaluation.benchmark import LogitsFn, attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
-from natra_jax.stages import classifier, data, encode, extra_splits, judge, screen, train
+from natra_jax.stages import (
+    classifier,
+    data,
+    encode,
+    extra_splits,
+    judge,
+    screen,
+    shift,
+    train,
+)
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Record
-from natra_jax.weights.generator_config import has_generator
 
-# what the figures here depend on
-FIELDS = (
+NAME = "evaluate"
+_FIELDS = (
     "eval.batch_size",
     "eval.examples",
     "eval.latent_steps",
@@ -30,6 +40,35 @@ LATENT_SPLITS = ("val_iid", "test_iid")
 _ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier with the adversarial twins of its BatchNorm
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare a task for each method and seed, and one for the judge."""
+    found, before = [], depends_on(plan)
+    for method in plan.config.methods:
+        for seed in plan.config.seeds:
+            bound = partial(run, method=method, seed=seed)
+            of_classifier = (*before, f"{train.NAME}/{method}-{seed}")
+            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields(plan), of_classifier))
+    if plan.has_generator:
+        name = judge.name(plan.config)
+        bound = partial(run, method=name, seed=0)
+        extra = tuple(task.name for task in extra_splits.tasks(plan))
+        of_judge = (data.NAME, *extra, judge.NAME)
+        found.append(Task(f"{NAME}/{name}-0", NAME, bound, fields(plan), of_judge))
+    return found
+
+
+def fields(plan: Plan) -> dict[str, Any]:
+    """Return the config fields, with their values, that the figures here depend on."""
+    return plan.fields(*_FIELDS, *(screen.SPACE_FIELDS if plan.has_generator else ()))
+
+
+def depends_on(plan: Plan) -> tuple[str, ...]:
+    """Return the tasks that an evaluation reads beside that of its classifier."""
+    extra = tuple(task.name for task in extra_splits.tasks(plan))
+    latent = (shift.NAME, encode.NAME, screen.NAME, judge.NAME) if plan.has_generator else ()
+    return (data.NAME, *extra, *latent)
+
+
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
     """Evaluates one trained classifier, or the judge for the method of its name, into directory/records.jsonl."""
     is_judge = method == judge.name(context.config)
@@ -38,7 +77,7 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     for name, logits_fn in branches(context, trained, method).items():
         record = recorder(context, directory, name, seed)
         records += _on_images(context, logits_fn, record)
-        if not is_judge and has_generator(context.config.generator):
+        if not is_judge and context.generator is not None:
             records += _on_variations(context, logits_fn, record, seed)
     write_records(directory / "records.jsonl", records)
     shown = {(r.split, r.metric): r.value for r in records if r.method == method}

@@ -16,15 +16,28 @@ from etils import epath
 from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
-from natra_jax.stages import classifier, data, encode, evaluate, screen, train
+from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, train
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 
-TABLE = "table.csv"
+NAME, TABLE = "export", "table.csv"
 _PART = 1000  # images that are searched for together
 _COLUMNS = ("file", "index", "label", "direction", "r", "failed")
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task export, where there are variations to write."""
+    if not plan.has_generator:
+        return []
+    search = ("natra.num_steps", "natra.restarts", "natra.random_start")
+    fields = plan.fields(NAME, *screen.SPACE_FIELDS, *search, "directions.seed", "eval.batch_size")
+    latent = (shift.NAME, encode.NAME, screen.NAME)
+    trained = f"{train.NAME}/{method(plan.config)}-{plan.config.seeds[0]}"
+    return [Task(NAME, NAME, run, fields, (data.NAME, *latent, trained))]
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Write the variations as image files, and table.csv, into directory."""
     c = context.config
     name, seed = method(c), c.seeds[0]
     trained = train.load(context, name, seed)

@@ -13,10 +13,19 @@ from natra_jax.data import Decoded, Split, folder
 from natra_jax.data.decoding import Preprocess
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import UserError
 
 NAME = "extra_splits"
 _FIELD = "eval.extra_splits"
+
+
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task extra_splits, where the experiment has such."""
+    folders = plan.config.eval.extra_splits
+    if not folders:
+        return []
+    return [Task(NAME, data.NAME, run, plan.fields(_FIELD) | identity(folders), (data.NAME,))]
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -15,13 +15,24 @@ from natra_jax.evaluation.benchmark import predict
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE, Judge
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import UserError
 
-NAME = "folds"
+NAME, _STAGE = "folds", "screen"
 _FOLDS = "fold.npy"
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task folds, where the judge of screening is cross-fitted."""
+    if not (plan.has_generator and is_needed(plan.config)):
+        return []
+    fields = plan.fields("screening.judge", "screening.folds", "screening.seed")
+    fields |= classifier.fields(plan) | classifier.schedule_fields(plan)
+    return [Task(NAME, _STAGE, run, fields, (data.NAME,))]
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Train a classifier on all folds but one, for each fold, and write them into directory."""
     config, info = context.config, data.info(context)
     train = data.split(context, "train")
     fold = split(np.asarray(train.label), config.screening.folds, config.screening.seed)
@@ -73,7 +84,9 @@ def load(context: Context) -> Judge | None:
         return _users_own(named)
     info = data.info(context)
     logits_fn = classifier.logits_fn(
-        context.config, info.num_classes, classifier.read_weights(context.config, info, named)
+        context.config,
+        info.num_classes,
+        classifier.read_weights(context.config, info, named, context.inputs),
     )
     return lambda images, index: predict(logits_fn, images, len(images))
 

@@ -18,22 +18,34 @@ from natra_jax import generators, trees
 from natra_jax.data import batches, to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.gan import adversarial, autoencoder
-from natra_jax.gan.discriminator import Discriminator, init_params, warm_started
-from natra_jax.latents.encoder import Encoder, fit_state
+from natra_jax.gan.discriminator import init_params, warm_started
+from natra_jax.gan.fit_state import fit_state
+from natra_jax.gan.networks import Discriminator, Encoder
+from natra_jax.generators.pretrained import weights_path
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
+from natra_jax.stages.task import Plan, Task
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
-from natra_jax.weights.generator_config import OWN, PACKAGE, from_config, is_file, own_arguments
+from natra_jax.weights.generator_config import (
+    FIELDS,
+    OWN,
+    PACKAGE,
+    is_file,
+    own_arguments,
+    with_options,
+)
 
 NAME = "generator"
 _PARAMS, _CARD = "params.npz", "generator.json"
+_OF_CHECKPOINT = tuple(f"{NAME}.{name}" for name in FIELDS)
 
 
-def check(context: Context, generator: Generator) -> None:
-    """Raises UserError, before any time is spent on what comes before it, if the config's generator makes no images of the data's size."""
-    config, info = context.config, data.info(context)
+def check(context: Context) -> None:
+    """Raise UserError if the config's generator makes no images of the data's size."""
+    config, info, generator = context.config, data.info(context), context.generator
+    assert generator is not None, "an experiment with this task has one"
     made = jax.eval_shape(
         lambda key: generator.synthesize(
             params := generator.init(key), generator.draw(params, key, 1)
@@ -52,12 +64,37 @@ def check(context: Context, generator: Generator) -> None:
         )
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task generator, where the experiment has one.
+
+    Weights that are given depend on no training and on no data, and on nothing that would describe
+    a generator that is trained here.
+    """
+    if not plan.has_generator:
+        return []
+    c, own = (
+        plan.config.generator,
+        [f"{NAME}.{name}" for name in own_arguments(plan.config.generator)],
+    )
+    if is_file(c):
+        fields = plan.fields(*_OF_CHECKPOINT) | plan.content("generator.weights")
+        return [Task(NAME, NAME, run, fields, check=check)]
+    if c.weights:
+        file = weights_path(c.weights.removeprefix(PACKAGE))
+        fields = plan.fields(*own, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
+        return [Task(NAME, NAME, run, fields, check=check)]
+    fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | plan.fields("generator.weights")
+    return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Write the generator's parameters and generator.json into directory."""
     c = context.config.generator
     named = c.weights
     if is_file(c):
-        loaded = from_config(c)
-        function, arguments, params = loaded.function, loaded.arguments, loaded.params
+        loaded = context.inputs.checkpoint(c)
+        function, params = loaded.function, loaded.params
+        _, arguments = with_options(c, function, loaded.arguments)
         for note in loaded.notes:
             context.log(f"generator: {note}")
         context.log(
@@ -73,6 +110,7 @@ def run(context: Context, directory: epath.Path) -> None:
         else:
             params = _train(context, directory, generators.build(function, arguments))
     save(directory, function, arguments, params)
+    context.inputs.forget_checkpoint(c)
 
 
 def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
@@ -221,10 +259,10 @@ def _reconstruction_error(
     context: Context, generator: Generator, network: Encoder, params: Params
 ) -> tuple[float, np.ndarray]:
     """The mean squared error of the images of val_iid through the autoencoder, and those images."""
-    images = to_float(data.varied(context, "val_iid").image[:])
+    images = to_float(data.held_out(context).image[:])
     reconstruct, size = (
         jax.jit(autoencoder.reconstruct, static_argnums=(0, 1)),
-        context.config.encode.batch_size,
+        context.config.generator.batch_size,
     )
     parts = [
         np.asarray(reconstruct(generator, network, params, images[i : i + size]))

@@ -11,6 +11,9 @@ from etils import epath
 
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
+
+NAME = "judge"
 
 
 def name(config) -> str:
@@ -28,7 +31,16 @@ def describe(config) -> str:
     return "judge is an independent classifier of the same training images, from another seed: it says whether variations keep the label."
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task judge: without variations there is nothing for it to judge."""
+    if not plan.has_generator:
+        return []
+    fields = classifier.fields(plan) | classifier.schedule_fields(plan) | plan.fields(NAME)
+    return [Task(NAME, NAME, run, fields, (data.NAME,))]
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Train the judge and write it into directory."""
     config, info = context.config, data.info(context)
     build, schedule = (
         classifier.builder(config, info.num_classes),

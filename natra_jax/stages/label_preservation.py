@@ -13,8 +13,19 @@ from natra_jax.evaluation.records import write_records
 from natra_jax.latents.screening import draws
 from natra_jax.stages import data, encode, evaluate, judge, screen
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 
 NAME = "directions"
+
+
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task evaluate/directions-0, where there are directions."""
+    if not plan.has_generator:
+        return []
+    more = plan.fields("natra.epsilon_max", "screening.seed")
+    fields = evaluate.fields(plan) | more
+    name = f"{evaluate.NAME}/{NAME}-0"
+    return [Task(name, evaluate.NAME, run, fields, evaluate.depends_on(plan))]
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -10,7 +10,7 @@ corruption_NAME      accuracy on the test images under one of 15 common corrupti
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +26,8 @@ from natra_jax.latents.directions import outside
 from natra_jax.methods import Latent, natra
 from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, train
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Record
-from natra_jax.weights.generator_config import has_generator
 
 _SPLIT, _SEVERITIES = "test_iid", (1, 2, 3, 4, 5)
 
@@ -39,6 +39,21 @@ class _Target(NamedTuple):
     origin: np.ndarray  # [N, ...], codes or images
     epsilon: float
     searches: dict[str, attacks.Attack]  # the loss of each
+
+
+def tasks(plan: Plan) -> list[Task]:
+    """Declare a task for each method and seed, where eval.thorough asks for them."""
+    if not plan.config.eval.thorough:
+        return []
+    fields = evaluate.fields(plan) | plan.fields("eval")
+    found, before = [], evaluate.depends_on(plan)
+    for method in plan.config.methods:
+        for seed in plan.config.seeds:
+            name = f"{evaluate.NAME}/{method}-{seed}-thorough"
+            bound = partial(run, method=method, seed=seed)
+            depends_on = (*before, f"{train.NAME}/{method}-{seed}")
+            found.append(Task(name, evaluate.NAME, bound, fields, depends_on))
+    return found
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
@@ -62,7 +77,7 @@ def _targets(context: Context) -> dict[str, _Target]:
     c = context.config.eval
     in_pixels = dict.fromkeys(_pixel_losses(context), _pixel(c.worst_steps))
     images = to_float(data.varied(context, _SPLIT).image[:])
-    targets = _latent_targets(context) if has_generator(context.config.generator) else {}
+    targets = _latent_targets(context) if context.generator is not None else {}
     return targets | {"pixel": _Target(attacks.linf(), images, c.pixel_epsilon, in_pixels)}
 
 

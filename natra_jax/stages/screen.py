@@ -16,19 +16,34 @@ from natra_jax import attacks
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
 from natra_jax.latents import saved, screening
-from natra_jax.latents.choose import select
+from natra_jax.latents.choose import is_file, select
 from natra_jax.latents.screening import Screening
 from natra_jax.methods import Latent, natra
-from natra_jax.stages import data, directions, encode, encoder, folds, shift
+from natra_jax.stages import classifier, data, directions, encode, encoder, folds, shift
 from natra_jax.stages.context import Context
+from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Directions, Record, UserError
 
 NAME, METHOD = "screen", "screening"  # of the piece, and in records
 TABLE = "screening.json"  # what was measured of every direction, for people and the report
+SPACE_FIELDS = ("natra.truncation", "natra.norm", "natra.units")  # that `space` reads
 _SHOWN = 8  # names in a line
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task screen, in each variant."""
+    fields = plan.fields("screening", "encode.batch_size", *SPACE_FIELDS, "natra.epsilon_max")
+    if folds.is_file(plan.config):
+        fields |= classifier.fields(plan) | plan.content("screening.judge")
+    if is_file(plan.config.screening.choose):
+        fields |= plan.content("screening.choose")
+    judges = (task.name for task in folds.tasks(plan))
+    depends_on = (data.NAME, shift.NAME, encode.NAME, directions.NAME, *judges)
+    return plan.in_variants(NAME, run, fields, depends_on, folds.check)
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Write the chosen directions, and what was measured of all, into directory."""
     c, name = context.config.screening, directory.name
     found, codes, labels = (
         directions.load(context),

@@ -9,11 +9,12 @@ from etils import epath
 
 from natra_jax import trees
 from natra_jax.evaluation.records import write_records
+from natra_jax.gan.fit_state import fit_state
 from natra_jax.latents import shift
-from natra_jax.latents.encoder import fit_state
 from natra_jax.stages import data, encoder, generator, perceptual
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
+from natra_jax.stages.task import Plan, Task
 from natra_jax.training.fit import adamw
 from natra_jax.types import Generator, Params
 
@@ -21,7 +22,15 @@ NAME = "shift"
 _PARAMS, _ANSWER = "params.npz", "shift.json"
 
 
+def tasks(plan: Plan) -> list[Task]:
+    """Declare the task shift, in each variant."""
+    seen = (task.name for task in perceptual.tasks(plan))
+    depends_on = (data.NAME, generator.NAME, encoder.NAME, *seen)
+    return plan.in_variants(NAME, run, plan.fields(NAME), depends_on)
+
+
 def run(context: Context, directory: epath.Path) -> None:
+    """Move the synthesis network (NaTra eq. 10) and write its parameters into directory."""
     if not context.config.shift.steps:
         (directory / _ANSWER).write_text(json.dumps({"shifted": False}))
         return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
 from natra_jax import classifiers, methods
 from natra_jax.classifiers import auxiliary_batch_norm
@@ -15,14 +17,42 @@ from natra_jax.methods import Latent
 from natra_jax.stages import classifier, data, encode, screen, shift
 from natra_jax.stages.context import Context, open_array, save_array, single
 from natra_jax.stages.fit import prefetch_options
+from natra_jax.stages.task import Plan, Task
 from natra_jax.training.checkpoint import History
 from natra_jax.training.fit import Schedule, fit_classifier, with_auxiliary
 from natra_jax.types import Method
 
+NAME = "train"
 _EPSILON = "epsilon.npy"
+_LATENT = {  # what MethodSpec.latent asks for -> the stages that it is read from
+    "": (),
+    "codes": (shift.NAME, encode.NAME),
+    "directions": (shift.NAME, encode.NAME, screen.NAME),
+}
+
+
+def tasks(plan: Plan) -> list[Task]:
+    """Declare a task for each method and seed, and for those that their methods start from."""
+    of_all = classifier.fields(plan) | classifier.schedule_fields(plan)
+    found = []
+    for method in _sources_first(plan.config):
+        spec, source = methods.find(method), start(plan.config, method)
+        first_weights = {"train.init_from": source}
+        if source and not is_method(source):
+            first_weights = plan.content("train.init_from")
+        fields = of_all | first_weights | plan.fields(*spec.fields)
+        variant = plan.variant_of(method)
+        latent = tuple(stage + variant for stage in _LATENT[spec.latent])
+        for seed in plan.config.seeds:
+            before = (f"{NAME}/{source}-{seed}",) if is_method(source) else ()
+            bound = partial(run, method=method, seed=seed)
+            depends_on = (data.NAME, *latent, *before)
+            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields, depends_on, check))
+    return found
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
+    """Train the classifier of a method from a seed and write it into directory."""
     config, info = context.config, data.info(context)
     arrays = data.training(context)._asdict()
     if methods.find(method).latent:
@@ -45,6 +75,25 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))
     classifier.save(directory, config, info, state)
+
+
+def _sources_first(config: ConfigDict) -> list[str]:
+    """Return the methods in order, each behind the one whose classifier it starts from.
+
+    Such a one is trained too, be it among the experiment's methods or not.
+    """
+    ordered: list[str] = []
+
+    def add(method: str) -> None:
+        source = start(config, method)
+        if is_method(source) and source not in ordered:
+            add(source)
+        if method not in ordered:
+            ordered.append(method)
+
+    for method in config.methods:
+        add(method)
+    return ordered
 
 
 def start(config, method: str) -> str:
@@ -74,7 +123,7 @@ def check(context: Context) -> None:
         jax.eval_shape(lambda variables: with_auxiliary(network, variables, info.image_shape), like)
     for source in {start(config, method) for method in config.methods} - {""}:
         if not is_method(source):
-            classifier.first_weights(config, info, source, seed=0)
+            classifier.first_weights(config, info, source, 0, context.inputs)
 
 
 def load(context: Context, method: str, seed: int) -> classifier.Trained:
@@ -95,7 +144,9 @@ def _initial(context: Context, method: str, seed: int) -> dict[str, Any] | None:
         return None
     if is_method(source):
         return auxiliary_batch_norm.clean(load(context, source, seed).variables)
-    variables, notes = classifier.first_weights(context.config, data.info(context), source, seed)
+    variables, notes = classifier.first_weights(
+        context.config, data.info(context), source, seed, context.inputs
+    )
     for note in notes:
         context.log(f"train/{method}-{seed}: {source}: {note}")
     return variables if methods.find(method).perturbs else auxiliary_batch_norm.clean(variables)

@@ -12,6 +12,7 @@ from ml_collections import FrozenConfigDict
 
 from natra_jax import config as experiment
 from natra_jax.experiments import smoke
+from natra_jax.inputs import Inputs
 from natra_jax.stages.context import Context
 
 NUM_EXAMPLES, CLASSES, SHAPE = 12, 3, (8, 8, 3)
@@ -49,4 +50,5 @@ def context(workdir: Path, c) -> Context:
     info["counts"] = {"train": [NUM_EXAMPLES // CLASSES] * CLASSES}
     (root / "data" / "facts.json").write_text(json.dumps(info))
     (root / "config.json").write_text(experiment.to_json(c))
-    return Context(FrozenConfigDict(c), root, workdir, jax.devices()[:1], lambda line: None, {})
+    frozen, devices = FrozenConfigDict(c), jax.devices()[:1]
+    return Context(frozen, root, workdir, devices, lambda line: None, {}, Inputs())

@@ -10,7 +10,9 @@ from ml_collections import FrozenConfigDict
 from PIL import Image
 
 from natra_jax.data import UNLABELLED, from_arrays
-from natra_jax.resolve import settle
+from natra_jax.data.survey import survey
+from natra_jax.inputs import Inputs
+from natra_jax.resolve import resolve
 from natra_jax.stages import data, train
 from natra_jax.stages.context import Context
 from natra_jax.types import UserError
@@ -44,7 +46,7 @@ def config(photos, **fields):
         judge__seed=9,
         **fields,
     )
-    return settle(made)
+    return resolve(made)
 
 
 def run(workdir, c, source=None, said=None):
@@ -52,7 +54,14 @@ def run(workdir, c, source=None, said=None):
     (root / "data").mkdir(parents=True)
     log = (said if said is not None else []).append
     context = Context(
-        FrozenConfigDict(c), root, workdir, jax.devices()[:1], log, {"data": "of data"}, source
+        FrozenConfigDict(c),
+        root,
+        workdir,
+        jax.devices()[:1],
+        log,
+        {"data": "of data"},
+        Inputs(),
+        source,
     )
     data.run(context, root / "data")
     return context
@@ -136,12 +145,12 @@ def test_attacks_are_measured_on_some_examples_the_same_every_time(photos):
 
 def test_a_folder_that_changes_is_another(photos):
     c = config(photos)
-    before = data.identity(c.data)
-    assert data.identity(c.data) == before
+    before = survey(c.data).identity
+    assert survey(c.data).identity == before
     Image.new("RGB", (9, 9)).save(photos / "photos" / "cat" / "new.png")
-    after = data.identity(c.data)
+    after = survey(c.data).identity
     (photos / "photos" / "cat" / "new.png").unlink()
-    assert after != before == data.identity(c.data)
+    assert after != before == survey(c.data).identity
 
 
 def test_arrays_that_are_handed_over_are_known_by_what_is_in_them(photos):
@@ -151,11 +160,13 @@ def test_arrays_that_are_handed_over_are_known_by_what_is_in_them(photos):
     changed = image.copy()
     changed[3, 2, 1, 0] ^= 1
     c = config(photos)
-    assert data.identity(c.data, source) == data.identity(
-        c.data, from_arrays(train=(image.copy(), label))
+    assert (
+        survey(c.data, source).identity
+        == survey(c.data, from_arrays(train=(image.copy(), label))).identity
     )
-    assert data.identity(c.data, source) != data.identity(
-        c.data, from_arrays(train=(changed, label))
+    assert (
+        survey(c.data, source).identity
+        != survey(c.data, from_arrays(train=(changed, label))).identity
     )
     context = run(photos / "a", c, source)
     index = {

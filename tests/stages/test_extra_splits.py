@@ -107,4 +107,4 @@ def test_the_folders_are_known_again_by_their_files(tmp_path):
 
 def test_a_folder_that_is_not_there_is_a_mistake_in_that_field(tmp_path):
     with pytest.raises(UserError, match=r"config field eval\.extra_splits is .*nowhere"):
-        extra_splits.identity([f"sketch={tmp_path / 'worst_candidate'}"])
+        extra_splits.identity([f"sketch={tmp_path / 'nowhere'}"])

@@ -112,6 +112,10 @@ def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_wher
         np.testing.assert_array_equal(again[name], moved[name])
 
 
+def described(context):
+    return context._replace(generator=generator_config.describe(context.config.generator))
+
+
 def test_a_checkpoint_of_another_size_is_refused_before_anything_is_trained(tmp_path):
     file = made.file("dcgan", tmp_path)
     context = small.context(tmp_path, small.config(**SIZE, generator__weights=str(file)))
@@ -119,7 +123,7 @@ def test_a_checkpoint_of_another_size_is_refused_before_anything_is_trained(tmp_
         UserError,
         match="generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits 8x8",
     ):
-        generator.check(context, generator_config.describe(context.config.generator))
+        generator.check(described(context))
 
 
 def test_images_of_another_size_are_refused(workdir):
@@ -130,4 +134,4 @@ def test_images_of_another_size_are_refused(workdir):
         UserError,
         match="generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16",
     ):
-        generator.check(context, generator_config.describe(context.config.generator))
+        generator.check(described(context))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from natra_jax.evaluation.records import read_records
+from natra_jax.inputs import Inputs
 from natra_jax.stages import encoder, perceptual
 from natra_jax.types import UserError
 from tests.classifiers import torchvision_nets as theirs
@@ -59,17 +60,20 @@ def test_its_features_are_the_first_four_taps_and_an_encoder_is_fitted_and_measu
 
 
 def test_what_is_not_there_or_no_vgg16_is_refused_before_anything_is_trained(context, tmp_path):
+    def again():
+        return context._replace(inputs=Inputs())  # of another start
+
     with pytest.raises(UserError, match="vgg16.npz: "):
-        perceptual.check(context)
+        perceptual.check(again())
     np.savez(tmp_path / "vgg16.npz", **theirs.resnet_state())
     with pytest.raises(UserError, match="are no VGG-16's"):
-        perceptual.check(context)
+        perceptual.check(again())
     np.savez(tmp_path / "vgg16.npz", **theirs.vgg_state())
     with pytest.raises(
         UserError,
         match="vgg16.npz: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes",
     ):
-        perceptual.check(context)
+        perceptual.check(again())
     damaged = context.workdir / perceptual.NAME / "vgg16.json"
     for text in ("{", "[]", json.dumps({"widths": 3})):
         damaged.write_text(text)

@@ -1,0 +1,104 @@
+"""Files that a config names: known again by size and time of change, and read once a start.
+
+A work directory remembers, in inputs.json, the SHA-256 of each such file and what generator a
+checkpoint holds, so that a start that finds all work done opens none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from natra_jax import workdir
+from natra_jax.types import Generator
+from natra_jax.weights import generator_config
+from natra_jax.weights.families import Loaded
+
+T = TypeVar("T")
+_FILE = "inputs.json"
+_SETTLED = 2_000_000_000  # ns
+
+
+class Inputs:
+    """The files that a config names, as one start sees them.
+
+    Args:
+      root: the work directory; None remembers nothing from one start to the next.
+    """
+
+    def __init__(self, root: epath.Path | None = None):
+        self._path = None if root is None else root / _FILE
+        self._known = {} if self._path is None else workdir.read(self._path)
+        self._seen: dict[str, Any] = {}
+        self._read: dict[Any, Any] = {}
+
+    def sha256(self, path: str | epath.Path) -> str:
+        """Return the SHA-256 of a file's content; of a directory, that of all names and contents."""
+        path = epath.Path(path).expanduser()
+        if path.is_dir():
+            held = sorted((child.name, self.sha256(child)) for child in path.iterdir())
+            return hashlib.sha256(json.dumps(held).encode()).hexdigest()
+        return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path))
+
+    def generator(self, c: ConfigDict) -> Generator:
+        """Return the generator that the config's section describes, without its parameters.
+
+        Raises UserError, naming the field, if its checkpoint cannot be read or used.
+        """
+        if not generator_config.is_file(c):
+            return generator_config.describe(c)
+        path = epath.Path(c.weights).expanduser()
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        key = f"generator {path} {c.family}"
+
+        def described() -> dict[str, Any]:
+            loaded = self.checkpoint(c)
+            return {"function": loaded.function, "arguments": dict(loaded.arguments)}
+
+        found = self._remembered(key, files, described)
+        return generator_config.with_options(c, found["function"], found["arguments"])[0]
+
+    def checkpoint(self, c: ConfigDict) -> Loaded:
+        """Return what the checkpoint of the config's section generator holds, read once a start."""
+        return self.once(("generator", c.weights, c.family), lambda: generator_config.read(c))
+
+    def forget_checkpoint(self, c: ConfigDict) -> None:
+        """Drop what `checkpoint` read: its parameters may be most of the memory."""
+        self._read.pop(("generator", c.weights, c.family), None)
+
+    def once(self, key: Any, read: Callable[[], T]) -> T:
+        """Return what `read` returned when it was first called for this key at this start."""
+        if key not in self._read:
+            self._read[key] = read()
+        return self._read[key]
+
+    def save(self) -> None:
+        """Remember in the work directory what this start saw."""
+        if self._path is not None and self._seen != self._known:
+            workdir.write(self._path, json.dumps(self._seen, indent=1) + "\n")
+
+    def _remembered(self, key: str, files: list[epath.Path], find: Callable[[], Any]) -> Any:
+        """Return the value of key if all files have the size and time that they had, else find it."""
+        stamps = [[str(file), *_stamp(file)] for file in files if not file.is_dir()]
+        entry = self._seen.get(key) or self._known.get(key)
+        if not (isinstance(entry, dict) and entry.get("files") == stamps and "value" in entry):
+            entry = {"files": stamps, "value": find()}
+            if any(time.time_ns() - changed < _SETTLED for _, _, changed in stamps):
+                return entry["value"]  # a change so soon after would have the same time
+        self._seen[key] = entry
+        return entry["value"]
+
+
+def _stamp(file: epath.Path) -> tuple[int, int]:
+    """Return (bytes, time of change) of a file."""
+    if (on_disk := workdir.local(file)) is not None:
+        status = on_disk.stat()
+        return status.st_size, status.st_mtime_ns
+    status = file.stat()
+    return status.length, int(status.mtime) * 1_000_000_000

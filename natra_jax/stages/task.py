@@ -1,0 +1,91 @@
+"""Tasks: what every stage declares of its work, so that the pipeline can order, skip and run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from natra_jax import methods
+from natra_jax.config import flatten
+from natra_jax.inputs import Inputs
+from natra_jax.stages.context import SINGLE, SINGLE_CODE, Context, is_single, single
+
+_IN_VARIANTS = {"encoder", "shift", "encode", "directions", "screen"}
+Run = Callable[[Context, epath.Path], None]
+
+
+class Task(NamedTuple):
+    """A piece of work with a directory of its own in the work directory."""
+
+    name: str  # of the directory: 'directions', 'train/natra-0'
+    stage: str  # that it is run with: 'directions', 'train'
+    run: Run
+    fields: Mapping[str, Any]
+    """{config field: value} of every field that run reads, unless a task that it depends on
+    declares it; where a field names a file, the file's SHA-256 is the value"""
+    depends_on: tuple[str, ...] = ()  # names of the tasks whose files it reads
+    check: Callable[[Context], None] | None = None
+    """Raises UserError for what run would fail on; called once the data are there, before anything
+    else is computed"""
+
+
+class Plan(NamedTuple):
+    """What stages declare their tasks from."""
+
+    config: ConfigDict
+    identity: Mapping[str, str]  # by which the data are known: `Survey.identity`
+    inputs: Inputs
+    has_generator: bool
+
+    def fields(self, *names: str) -> dict[str, Any]:
+        """Return {field: value} of the named fields, and of all fields in the named sections."""
+        return {
+            field: value
+            for field, value in flatten(self.config).items()
+            if any(field == name or field.startswith(f"{name}.") for name in names)
+        }
+
+    def fields_without(self, section: str, *names: str) -> dict[str, Any]:
+        """Return {field: value} of the section's fields but for those of the full names."""
+        fields = self.fields(section)
+        return {field: value for field, value in fields.items() if field not in names}
+
+    def content(self, field: str) -> dict[str, str]:
+        """Return {field: SHA-256} of the file or directory that a config field names."""
+        named = flatten(self.config)[field]
+        return {field: self.inputs.sha256(str(named).strip())}
+
+    def variant_of(self, method: str) -> str:
+        """Return the variant of encoder, codes and directions that a method is trained on."""
+        single_code = methods.find(method).single_code and not is_single(self.config)
+        return SINGLE if single_code else ""
+
+    def in_variants(
+        self,
+        stage: str,
+        run: Run,
+        fields: Mapping[str, Any],
+        depends_on: tuple[str, ...],
+        check: Callable[[Context], None] | None = None,
+    ) -> list[Task]:
+        """Declare a task of a stage from encoder to screen, in each variant that methods ask for.
+
+        Returns no task for an experiment without a generator.
+        """
+        variants = {"": None} | {self.variant_of(method): None for method in self.config.methods}
+        tasks = []
+        for variant in variants if self.has_generator else ():
+            same_variant = (name + variant * (name in _IN_VARIANTS) for name in depends_on)
+            own, bound = dict(fields), run
+            if variant:
+                own |= {name: value for name, value in SINGLE_CODE.items() if name in fields}
+                bound = _with_single_code(run)
+            tasks.append(Task(stage + variant, stage, bound, own, tuple(same_variant), check))
+        return tasks
+
+
+def _with_single_code(run: Run) -> Run:
+    return lambda context, directory: run(single(context), directory)
