@@ -47,7 +47,6 @@ ROLES = {
     "trees": "trees of arrays",
     "orbax_tree": "saved trees",
     "workdir": "work done once",
-    "experiments": "every field",
     "feature_statistics": "AdvBN's mean, std",
     "command": "exit codes",
     "inputs": "what a config names, opened",
@@ -63,13 +62,10 @@ def edges() -> list[Edge]:
 
 
 def ground(found: Iterable[Edge]) -> set[str]:
-    """Return the rooms of the ground floor: single files that import only each other.
-
-    The experiments, which are configurations, belong to them.
-    """
+    """Return the rooms of the ground floor: single files that import only each other."""
     found = set(found)
     names = {name for edge in found for name in edge}
-    floor = {name for name in names if not (PACKAGE / name).is_dir() or name == "experiments"}
+    floor = {name for name in names if not (PACKAGE / name).is_dir()}
     while outside := {a for a, b in found if a in floor and b not in floor}:
         floor -= outside
     return floor
@@ -122,7 +118,8 @@ def _imported(found: Iterable[Edge]) -> dict[str, set[str]]:
 Node = str | tuple[str, str, int]  # a room, or (room, imported room, floor passed)
 
 WIDTH, MARGIN = 960.0, 14.0  # of the picture, in CSS pixels
-ROOM_HEIGHT, STEP = 46.0, 96.0
+ROOM_HEIGHT, STEP = 46.0, 106.0
+NUMBERS = 26.0  # for the numbers of the floors, on the left
 GAP, LANE = 22.0, 12.0  # between rooms; for an arrow that passes
 
 
@@ -198,10 +195,16 @@ def _places(order: Sequence[Sequence[Node]], links: Sequence[tuple[Node, Node]])
         for level in order if sweep % 2 else reversed(order):
             wanted = []
             for node in level:
-                places = [x[other] for other in near.get(node, ())]
-                wanted.append(sum(places) / len(places) if places else x[node])
+                pulls = [(x[other], _stiffness(node, other)) for other in near.get(node, ())]
+                total = sum(weight for _, weight in pulls)
+                wanted.append(sum(p * w for p, w in pulls) / total if pulls else x[node])
             x.update(zip(level, _spread(wanted, [_width(node) for node in level]), strict=True))
     return x
+
+
+def _stiffness(*ends: Node) -> int:
+    """Return how much a link wants to be upright: the more, the more floors its arrow passes."""
+    return 1 + 3 * sum(not isinstance(end, str) for end in ends)
 
 
 def _spread(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
@@ -216,7 +219,7 @@ def _spread(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
             total, count = blocks.pop()
             blocks[-1][0] += total
             blocks[-1][1] += count
-    low = MARGIN + widths[0] / 2
+    low = MARGIN + NUMBERS + widths[0] / 2
     high = max(WIDTH - MARGIN - widths[-1] / 2 - offsets[-1], low)
     shifts = [total / count for total, count in blocks for _ in range(int(count))]
     return [
@@ -265,19 +268,21 @@ def draw(path: Path) -> None:
     shown = reduced(edge for edge in found if not set(edge) & set(below))
     layout = arrange(levels, shown)
 
-    slab = 138.0
-    height = MARGIN * 2 + slab + 34 + STEP * (len(levels) - 1) + ROOM_HEIGHT
-    figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor=PAPER, layout="none")
+    slab, above = 128.0, 38.0
+    height = MARGIN * 2 + slab + above + STEP * (len(levels) - 1) + ROOM_HEIGHT
+    figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor=PAPER, layout=None)
     FigureCanvasAgg(figure)
     area = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height))
     area.set_axis_off()
 
-    bottom = {i: MARGIN + slab + 34 + i * STEP for i in range(len(levels))}
+    bottom = {i: MARGIN + slab + above + i * STEP for i in range(len(levels))}
     _draw_arrows(area, layout, bottom)
     for i, level in enumerate(layout.order):
+        colour = COLOURS[i % len(COLOURS)]
+        _text(area, MARGIN + 10, bottom[i] + ROOM_HEIGHT / 2, str(i + 1), 10.0, colour)
         for node in level:
             if isinstance(node, str):
-                _draw_room(area, node, layout.x[node], bottom[i], COLOURS[i % len(COLOURS)])
+                _draw_room(area, node, layout.x[node], bottom[i], colour)
     _draw_ground(area, below, slab)
 
     listed = "\n".join(f"{a} -> {b}" for a, b in found)
@@ -315,11 +320,12 @@ def _draw_arrows(area, layout: Layout, bottom: Mapping[int, float]) -> None:
 
     floor = {node: i for i, level in enumerate(layout.order) for node in level}
     ports = _ports(layout)
+    shades = _shades(layout)
     following = {a: b for a, b in layout.links if not isinstance(a, str)}
     for a, b in layout.links:
         if not isinstance(a, str):
             continue
-        colour = COLOURS[floor[a] % len(COLOURS)]
+        colour = shades[a]
         x, y = ports[a, b, "out"], bottom[floor[a]]
         points, codes = [(x, y)], [Curve.MOVETO]
         previous, node = a, b
@@ -349,6 +355,19 @@ def _draw_arrows(area, layout: Layout, bottom: Mapping[int, float]) -> None:
                 **style,
             )
         )
+
+
+def _shades(layout: Layout) -> dict[Node, str]:
+    """Return the colour of each room's arrows: its floor's, a dark and a light shade in turn."""
+    shades: dict[Node, str] = {}
+    for i, level in enumerate(layout.order):
+        colour = COLOURS[i % len(COLOURS)]
+        named = [node for node in level if isinstance(node, str)]
+        for k, node in enumerate(named):
+            share = 0.62 if k % 2 and len(named) > 1 else 1.0
+            parts = [int(int(colour[j : j + 2], 16) * share) for j in (1, 3, 5)]
+            shades[node] = "#" + "".join(f"{part:02x}" for part in parts)
+    return shades
 
 
 def _ports(layout: Layout) -> dict[tuple[Node, Node, str], float]:
@@ -383,10 +402,11 @@ def _draw_ground(area, names: Sequence[str], slab: float) -> None:
     )
     title = "The ground floor: files that import only each other. Arrows to them are not drawn."
     _text(area, WIDTH / 2, MARGIN + slab - 16, title, 8.2, MUTED)
+    _text(area, MARGIN + 10, MARGIN + slab / 2, "0", 10.0, MUTED)
     columns = (len(names) + 1) // 2
     for k, name in enumerate(names):
-        x = MARGIN + (k % columns + 0.5) * (WIDTH - 2 * MARGIN) / columns
-        y = MARGIN + slab - 64 - 48 * (k // columns)
+        x = MARGIN + NUMBERS + (k % columns + 0.5) * (WIDTH - 2 * MARGIN - NUMBERS) / columns
+        y = MARGIN + slab - 62 - 46 * (k // columns)
         _text(area, x, y + 20, name, 10.0, INK, weight="bold")
         _text(area, x, y + 5, ROLES[name], 7.8, MUTED)
 
