@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +13,13 @@ from absl import app
 from absl.testing import flagsaver
 
 from natra_jax import config as experiment
-from natra_jax import main, pipeline
+from natra_jax import generators, main, pipeline
 from natra_jax.config import flatten, validate
 from natra_jax.data import importing
 from natra_jax.experiments import base
-from natra_jax.generators.stylegan import stylegan
-from natra_jax.generators.stylegan2 import stylegan2
 from natra_jax.resolve import resolve
-from natra_jax.weights import generator_config
+from natra_jax.weights import FAMILIES, generator_config
+from natra_jax.weights.families import Loaded
 from tests.data import photos, prepared_sets
 
 # ml_collections' own, on reading a config file
@@ -29,12 +27,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 ROOT = Path(__file__).parents[1]
 NARROW = {"z_dim": 4, "code_dim": 4, "mapping_layers": 1}
-# the generator that each is made for, but narrow
+STYLEGAN = {"resolution": 256, "channels": (4,) * 7, "mapping_features": 4, **NARROW}
+STYLEGAN2 = {"resolution": 256, "channels": (4,) * 7, **NARROW}
+# family and arguments of the generator that each is made for, but narrow
 GENERATORS = {
-    "celeba": lambda: stylegan(resolution=256, channels=(4,) * 7, mapping_features=4, **NARROW),
-    "lsun_cat": lambda: stylegan2(resolution=256, channels=(4,) * 7, **NARROW),
-    "lsun_car": lambda: stylegan2(resolution=512, channels=(4,) * 8, **NARROW),
-    "face_fewshot": lambda: stylegan2(resolution=256, channels=(4,) * 7, **NARROW),
+    "celeba": ("stylegan1", STYLEGAN),
+    "lsun_cat": ("stylegan2_nv", STYLEGAN2),
+    "lsun_car": ("stylegan2_nv", STYLEGAN2 | {"resolution": 512, "channels": (4,) * 8}),
+    "face_fewshot": ("stylegan2_nv", STYLEGAN2),
     "imagenet_advbn": None,
 }
 TABLE_1 = ("original", "adv", "mixi", "mixl", "random", "natra_ol", "natra_oa", "natra")
@@ -70,10 +70,10 @@ def there(tmp_path, monkeypatch):
                 c[section][field] = str(tmp_path / "weights")
                 (tmp_path / "weights").write_bytes(b"")
         if GENERATORS[name]:
-            made = GENERATORS[name]()
-            monkeypatch.setattr(
-                generator_config, "from_config", lambda c: SimpleNamespace(generator=made)
-            )
+            family, arguments = GENERATORS[name]
+            generator = generators.build(FAMILIES[family].generator, arguments)
+            loaded = Loaded(family, generator, arguments, params=None)
+            monkeypatch.setattr(generator_config, "read", lambda c: loaded)
         return c
 
     return there
