@@ -85,7 +85,10 @@ def size(encoded: bytes | Path | str, location: str = "") -> tuple[int, int]:
 
 
 def is_grey(encoded: bytes | Path | str, location: str = "") -> bool:
-    """Return whether the file's head says that it has no colour. Raise UserError as `check` does."""
+    """Return whether the file's head says that it has no colour.
+
+    Raise UserError as `check` does.
+    """
     mode = _read(encoded, location or str(encoded), whole=False).mode
     return mode.startswith(("1", "L", "I"))
 

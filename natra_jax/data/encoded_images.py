@@ -56,7 +56,7 @@ class Files:
         return printable(self.read(i))
 
     def select(self, index: np.ndarray) -> Files:
-        return Files(self.root, [self.names[i] for i in index])
+        return Files(self.root, [self.names[int(i)] for i in index])
 
     def description(self) -> dict[str, Any]:
         return {"kind": "files", "root": self.root, "names": list(self.names)}

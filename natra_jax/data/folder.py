@@ -1,8 +1,10 @@
 """A folder of photos: one subfolder a class, or such folders below train, validation and test.
 
-    PATH/cat/1.jpg, PATH/cat/more/2.png, PATH/dog/1.webp, ...         or         PATH/train/cat/1.jpg, ..., PATH/test/cat/1.jpg, ...
+    PATH/cat/1.jpg, PATH/cat/more/2.png, PATH/dog/1.webp, ...
+or  PATH/train/cat/1.jpg, ..., PATH/test/cat/1.jpg, ...
 
-Of train, validation (valid, val) and test, in any case of letters, one that is missing is drawn from train.
+Splits may be named as `conventions.SPLIT_NAMES` has it. Of validation and test, one that is missing
+is drawn from train.
 """
 
 from __future__ import annotations
@@ -11,35 +13,21 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from natra_jax.data import decoding
 from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
 from natra_jax.data.decoding import SUFFIXES, Preprocess
-from natra_jax.data.encoded_images import Decoded, Files, printable, typical_side
+from natra_jax.data.encoded_images import Decoded, Files, printable
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
 from natra_jax.types import UserError
 
 _NOT_READ = (
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".heic",
-    ".heif",
-    ".avif",
-    ".jxl",
-    ".jp2",
-    ".psd",
-    ".pbm",
-    ".pnm",
-    ".jfif",
-    ".dng",
+    *(".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl"),
+    *(".jp2", ".psd", ".pbm", ".pnm", ".jfif", ".dng"),
 )  # images too
-
-_MOST_LOOKED_AT = 20_000
 
 
 class Listing(NamedTuple):
@@ -51,59 +39,87 @@ class Listing(NamedTuple):
 
 
 def load(
-    *, path: str, seed: int, resolution: int, channels: int, fit: str, validation_share: float, test_share: float, own_splits: bool,
-    min_per_class: int, unlabelled: str, **_,
-) -> Source:  # fmt: skip
-    """The splits of the folder at path where it has them, else stratified ones drawn from seed.
+    *,
+    path: str,
+    seed: int,
+    resolution: int,
+    channels: int,
+    fit: str,
+    validation_share: float,
+    test_share: float,
+    own_splits: bool,
+    min_per_class: int,
+    unlabelled: str,
+    **_: Any,
+) -> Source:
+    """Return the splits of a folder where it has them, else stratified ones.
 
-    own_splits: False draws all of them anew from all images. min_per_class: classes of fewer images to train on (of fewer at all, where the
-    splits are drawn) are left out; 0 keeps every class and takes one without images for a mistake. unlabelled: a folder whose images, at
-    any depth, are without labels; '' for none. Raises UserError, naming the folder or the file, if there is nothing, fewer than two
-    classes are left, or an image cannot be.
+    Args:
+        path: the folder.
+        seed: of the splits that are drawn.
+        resolution: pixels, H = W, that images are scaled to.
+        channels: 3 for RGB, 1 for grey.
+        fit: how an image is made square, as `decoding.Preprocess` has it.
+        validation_share: the share of train that is drawn for val_iid, where that is missing.
+        test_share: the share of train that is drawn for test_iid, where that is missing.
+        own_splits: False draws all splits anew from all images.
+        min_per_class: classes of fewer images to train on (of fewer at all, where the splits are
+            drawn) are left out; 0 keeps every class and takes one without images for a mistake.
+        unlabelled: a folder whose images, at any depth, are without labels; '' for none.
+
+    Raises:
+        UserError: there is nothing, fewer than two classes are left, or an image cannot be read.
+            The message names the folder or the file.
     """
-    root, form = directory(path, "data.path"), Preprocess(resolution, fit, channels)
-    others = Decoded(unlabelled_files(unlabelled), form) if unlabelled else None
+    root, preprocess = directory(path, "data.path"), Preprocess(resolution, fit, channels)
+    others = Decoded(unlabelled_files(unlabelled), preprocess) if unlabelled else None
     folders, empty_too = _splits(root, unlabelled), min_per_class > 0
     for folder in folders.values() if unlabelled else ():
         if _lies_in(folder, unlabelled) or _lies_in(unlabelled, folder):
             raise UserError(
-                f"config field data.unlabelled is {unlabelled!r}: it overlaps with the labelled images in {printable(folder)}"
+                f"config field data.unlabelled is {unlabelled!r}: "
+                f"it overlaps with the labelled images in {printable(folder)}"
             )
     if own_splits:
         listings = {"train": list_classes(folders["train"], empty_too=empty_too)}
-        known = listings["train"].classes
+        classes = listings["train"].classes
         listings |= {
-            name: list_classes(where, known, empty_too=empty_too)
-            for name, where in folders.items()
+            name: list_classes(folder, classes, empty_too=empty_too)
+            for name, folder in folders.items()
             if name != "train"
         }
     else:
-        listings = {
-            "train": _pooled(
-                root, [list_classes(where, empty_too=empty_too) for where in folders.values()]
-            )
-        }
-    splits = {
-        name: Split(Decoded(listing.files, form), listing.label)
-        for name, listing in listings.items()
-    }
-    where = printable(folders["train"] if own_splits else root)
-    splits, classes = without_rare(splits, listings["train"].classes, min_per_class, where)
-    splits = complete(
-        splits, classes, {"val_iid": validation_share, "test_iid": test_share}, seed, where
-    )
-    for images in (*(split.image for split in splits.values()), *([others] if others else [])):
-        images.check()
+        every = [list_classes(folder, empty_too=empty_too) for folder in folders.values()]
+        listings = {"train": _pooled(root, every)}
+    images = {name: Decoded(listing.files, preprocess) for name, listing in listings.items()}
+    splits = {name: Split(images[name], listing.label) for name, listing in listings.items()}
+    location = printable(folders["train"] if own_splits else root)
+    splits, classes = without_rare(splits, listings["train"].classes, min_per_class, location)
+    shares = {"val_iid": validation_share, "test_iid": test_share}
+    splits = complete(splits, classes, shares, seed, location)
+    for split in splits.values():
+        if isinstance(split.image, Decoded):
+            split.image.check()
+    if others is not None:
+        others.check()
     return Source(classes, splits, unlabelled=others)
 
 
 def list_classes(
     root: Path | str, classes: Sequence[str] | None = None, *, empty_too: bool = False
 ) -> Listing:
-    """The images below root by class, in the order of their names. A class is a folder below root with images at any depth.
+    """List the images below root by class, in the order of their names.
 
-    classes: those that there may be, where they are known; then a folder at any depth that is named so begins a class. empty_too: a class
-    may be without images. Raises UserError, naming the folder, if one has none, or is none of the classes.
+    A class is a folder below root with images at any depth.
+
+    Args:
+        root: the folder of all classes.
+        classes: those that there may be, where they are known; then a folder at any depth that is
+            named so begins a class.
+        empty_too: a class may be without images.
+
+    Raises:
+        UserError: a folder has no images, or is none of the classes. The message names it.
     """
     root = str(root)
     if classes is None:
@@ -115,7 +131,8 @@ def list_classes(
                 else "no subfolders"
             )
             raise UserError(
-                f"{printable(root)}: has {found}: put the images of each class into a folder of its own"
+                f"{printable(root)}: has {found}: "
+                "put the images of each class into a folder of its own"
             )
         _require_none(root, loose)
         folders = [(_class_name(name), name) for name in names]
@@ -128,17 +145,30 @@ def list_classes(
     for name, folder in folders:
         images = _names(os.path.join(root, folder))
         if not images and not empty_too:
-            where = printable(os.path.join(root, folder))
             raise UserError(
-                f"{where}: no images ({', '.join(SUFFIXES)}) of class {name!r}: add some, or remove the folder"
+                f"{printable(os.path.join(root, folder))}: no images ({', '.join(SUFFIXES)}) "
+                f"of class {name!r}: add some, or remove the folder"
             )
         files += [os.path.join(folder, image) for image in images]
         labels += [number[name]] * len(images)
     if not files:
         raise UserError(
-            f"{printable(root)}: no images ({', '.join(SUFFIXES)}) in folders of the classes: add some, or remove it"
+            f"{printable(root)}: no images ({', '.join(SUFFIXES)}) in folders of the classes: "
+            "add some, or remove it"
         )
     return Listing(Files(root, files), np.array(labels, np.int32), tuple(classes))
+
+
+def directory(path: str, field: str) -> str:
+    """Return the path of a folder, absolute. Raise UserError, naming the config field, for none."""
+    if not path or not os.path.isdir(_expanded(path)):
+        wanted = (
+            "a folder with one subfolder of images for each class"
+            if field == "data.path"
+            else "a folder of images"
+        )
+        raise UserError(f"config field {field} is {path!r}: it must be {wanted}")
+    return _expanded(path)
 
 
 def listed(path: str, field: str = "data.path") -> list[tuple[str, int]]:
@@ -150,38 +180,11 @@ def listed(path: str, field: str = "data.path") -> list[tuple[str, int]]:
     return _images(directory(path, field))
 
 
-def side(path: str) -> int:
-    """The median of the shorter sides of some images below path, pixels. Raises UserError as `is_grey` does, and where there are none."""
-    root = directory(path, "data.path")
-    if not (names := _names(root)):
-        raise UserError(f"{printable(root)}: no images ({', '.join(SUFFIXES)}): add some")
-    return typical_side(Files(root, names))
-
-
-def is_grey(path: str) -> bool:
-    """Whether none of the images below path has colour, by their heads; of more than _MOST_LOOKED_AT it is not asked. Raises UserError as
-    `listed` does, and for an image that cannot be read.
-    """
-    root = directory(path, "data.path")
-    names = _names(root)
-    return 0 < len(names) <= _MOST_LOOKED_AT and all(
-        decoding.is_grey(os.path.join(root, name)) for name in names
-    )
-
-
-def directory(path: str, field: str) -> str:
-    if not path or not os.path.isdir(_expanded(path)):
-        wanted = (
-            "a folder with one subfolder of images for each class"
-            if field == "data.path"
-            else "a folder of images"
-        )
-        raise UserError(f"config field {field} is {path!r}: it must be {wanted}")
-    return _expanded(path)
-
-
 def unlabelled_files(path: str) -> Files:
-    """The images at any depth below path, which config field data.unlabelled holds. Raises UserError if there are none."""
+    """Return the images at any depth below path, which config field data.unlabelled holds.
+
+    Raise UserError if there are none.
+    """
     root = directory(path, "data.unlabelled")
     if not (names := _names(root)):
         raise UserError(
@@ -226,7 +229,7 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
 
 
 def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
-    """All of them as one."""
+    """Return all listings as one, of files below root."""
     classes = tuple(sorted(set().union(*(listing.classes for listing in listings))))
     number = {name: i for i, name in enumerate(classes)}
     labels = [
@@ -241,10 +244,13 @@ def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
 
 
 def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, str]]:
-    """(class, folder relative to root) of the folders that are named as classes, at any depth, those within such ones left out."""
+    """Return (class, folder relative to root) of folders at any depth that are named as classes.
+
+    Folders within such ones are left out. Raise UserError for one that is no class and holds none.
+    """
     found: list[tuple[str, str]] = []
-    here = _joined(root, below)
-    names, loose = _scan(here)
+    place = _joined(root, below)
+    names, loose = _scan(place)
     for name in names:
         folder = os.path.join(below, name)
         if _class_name(name) in classes:
@@ -252,28 +258,32 @@ def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, st
         elif inner := _known(root, folder, classes):
             found += inner
         else:
-            where, some = printable(os.path.join(root, folder)), ", ".join(sorted(classes)[:3])
+            some = ", ".join(sorted(classes)[:3])
             raise UserError(
-                f"{where}: is none of the training classes ({some}, ...), and holds none: rename or remove it"
+                f"{printable(os.path.join(root, folder))}: is none of the training classes "
+                f"({some}, ...), and holds none: rename or remove it"
             )
     if found or not below:
-        _require_none(here, loose)
+        _require_none(place, loose)
     return found
 
 
 def _class_name(folder: str) -> str:
-    """The same for one name in both ways of writing accents: macOS splits them, others do not."""
+    """Return the class that a folder is of: macOS splits accents from letters, others do not."""
     return printable(unicodedata.normalize("NFC", folder))
 
 
 def _require_none(root: str, loose: Sequence[tuple[str, int]]) -> None:
+    """Raise UserError, naming the first, for images that lie beside the folders of classes."""
     if loose:
         raise UserError(
-            f"{printable(os.path.join(root, loose[0][0]))}: an image beside the folders: move it into that of its class, or remove it"
+            f"{printable(os.path.join(root, loose[0][0]))}: an image beside the folders: "
+            "move it into that of its class, or remove it"
         )
 
 
 def _lies_in(inner: str, outer: str) -> bool:
+    """Return whether the folder inner is outer, or lies in it, once links are followed."""
     inner, outer = (os.path.realpath(_expanded(path)) for path in (inner, outer))
     return os.path.commonpath([inner, outer]) == outer
 
@@ -300,14 +310,14 @@ def _images(root: str) -> list[tuple[str, int]]:
     waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while waiting:
         below, above = waiting.pop()
-        here = _joined(root, below)
-        folders, images = _scan(here)
+        folder = _joined(root, below)
+        folders, images = _scan(folder)
         found += [(os.path.join(below, name), size) for name, size in images]
         if folders:
-            status = os.stat(here)
+            status = os.stat(folder)
             if (same := (status.st_dev, status.st_ino)) in above:
                 raise UserError(
-                    f"{printable(here)}: is a link to a folder that it lies in: remove it"
+                    f"{printable(folder)}: is a link to a folder that it lies in: remove it"
                 )
             waiting += [(os.path.join(below, name), above | {same}) for name in folders]
     return sorted(found)

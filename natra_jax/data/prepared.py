@@ -1,9 +1,10 @@
-"""A data set that TensorFlow Datasets or `python -m natra_jax.data import` has prepared as ArrayRecord files: read without TensorFlow."""
+"""A data set prepared as ArrayRecord files, read without TensorFlow.
+
+TensorFlow Datasets has prepared it, or `python -m natra_jax.data import`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from natra_jax.data import labelling
 from natra_jax.data.conventions import find_splits
 from natra_jax.data.decoding import Preprocess
-from natra_jax.data.encoded_images import Decoded, Encoded, Files, printable, typical_side
+from natra_jax.data.encoded_images import Decoded, Encoded, Files, printable
 from natra_jax.data.folder import unlabelled_files
 from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
 from natra_jax.data.source import Source, Split
@@ -26,55 +27,85 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 def load(
-    *, name: str, path: str, label: str, seed: int, resolution: int, channels: int, fit: str, validation_share: float, test_share: float,
-    own_splits: bool, min_per_class: int, unlabelled: str, **_,
-) -> Source:  # fmt: skip
-    """The splits train, validation and test of the data set `name` below path where it has them, else stratified ones drawn from seed.
+    *,
+    name: str,
+    path: str,
+    label: str,
+    seed: int,
+    resolution: int,
+    channels: int,
+    fit: str,
+    validation_share: float,
+    test_share: float,
+    own_splits: bool,
+    min_per_class: int,
+    unlabelled: str,
+    **_: Any,
+) -> Source:
+    """Return the splits of a prepared data set where it has them, else stratified ones.
 
-    label: the feature that is the label, or attributes, as `labelling.find` takes it; examples of which it is not known, that is below
-    0, are left out. own_splits: False draws the splits anew from the images of all splits, whatever their names. min_per_class: labels
-    of fewer images to train on (of fewer at all, where the splits are drawn) are left out; 0 keeps all and takes one without images to
-    train on for a mistake. unlabelled: another split of the data set, or a folder of images; '' for none.
-    Raises UserError, naming what there is, if path or label cannot be. No image is decoded, nor its head read: the importer has.
+    No image is decoded, nor its head read: the importer has.
+
+    Args:
+        name: of the data set, as `find` takes it.
+        path: the directory that the data set lies in.
+        label: the feature that is the label, or attributes, as `labelling.find` takes it. Examples
+            of which it is not known, that is below 0, are left out.
+        seed: of the splits that are drawn.
+        resolution: pixels, H = W, that images are scaled to.
+        channels: 3 for RGB, 1 for grey.
+        fit: how an image is made square, as `decoding.Preprocess` has it.
+        validation_share: the share of train that is drawn for val_iid, where that is missing.
+        test_share: the share of train that is drawn for test_iid, where that is missing.
+        own_splits: False draws the splits anew from the images of all splits, whatever their names.
+        min_per_class: labels of fewer images to train on (of fewer at all, where the splits are
+            drawn) are left out; 0 keeps all and takes one without images to train on for a mistake.
+        unlabelled: another split of the data set, or a folder of images; '' for none.
+
+    Raises:
+        UserError: path or label cannot be. The message names what there is.
     """
-    directory, form = str(find(path, name)), Preprocess(resolution, fit, channels)
-    where, info = printable(directory), builder(directory).info
+    directory, preprocess = str(find(path, name)), Preprocess(resolution, fit, channels)
+    location, info = printable(directory), builder(directory).info
     task = labelling.find(info.features, label)
-    names = _splits(list(info.splits), own_splits, unlabelled, where)
+    names = _splits(list(info.splits), own_splits, unlabelled, location)
     others = _unlabelled(unlabelled, directory, list(info.splits), list(names.values()))
-    image_features(info.features, where)
+    image_features(info.features, location)
 
-    records = {ours: Records(directory, theirs) for ours, theirs in names.items()}
-    raw = {split: task.raw(found.numbers(task.features)) for split, found in records.items()}
-    label_of, classes = labelling.labels(raw, task, min_per_class, where)
+    records = {split: Records(directory, given) for split, given in names.items()}
+    values = {split: task.values(found.numbers(task.features)) for split, found in records.items()}
+    label_of, classes = labelling.labels(values, task, min_per_class, location)
     splits = {}
     for split, found in records.items():
         known = np.flatnonzero(label_of[split] >= 0)
         if not len(known):
             raise UserError(
-                f"{where}: no image of {names[split]} has a label that is trained on: set data.own_splits=False, or data.label"
+                f"{location}: no image of {names[split]} has a label that is trained on: "
+                "set data.own_splits=False, or data.label"
             )
         chosen = found if len(known) == len(found) else found.select(known)
-        splits[split] = Split(Decoded(chosen, form), label_of[split][known])
-    splits, classes = without_rare(splits, classes, min_per_class, where)
-    splits = complete(
-        splits, classes, {"val_iid": validation_share, "test_iid": test_share}, seed, where
-    )
-    return Source(classes, splits, unlabelled=None if others is None else Decoded(others, form))
+        splits[split] = Split(Decoded(chosen, preprocess), label_of[split][known])
+    splits, classes = without_rare(splits, classes, min_per_class, location)
+    shares = {"val_iid": validation_share, "test_iid": test_share}
+    splits = complete(splits, classes, shares, seed, location)
+    images = None if others is None else Decoded(others, preprocess)
+    return Source(classes, splits, unlabelled=images)
 
 
 def find(path: str, name: str) -> Path:
-    """The directory of the newest version of the data set `name` below path.
+    """Return the directory of the newest version of the data set `name` below path.
 
-    name: as TensorFlow Datasets writes it, the configuration and the version behind it where there are several: lsun/cat, mnist/3.0.1.
-    Raises UserError if it is not there, or only a part of it.
+    The name is as TensorFlow Datasets writes it, the configuration and the version behind it where
+    there are several: lsun/cat, mnist/3.0.1. Raise UserError if it is not there, or only a part.
     """
     root = Path(path).expanduser().absolute()
     base = root / name
     if not path or not name or not base.is_dir():
         raise UserError(
-            f"config field data.path is {path!r}: it must be the directory that has the prepared data set {name!r} in it: "
-            f"python -m natra_jax.data import {name or 'NAME'} --source=ARCHIVES --dest=DIR makes one"
+            f"config field data.path is {path!r}: "
+            f"it must be the directory that has the prepared data set {name!r} in it: "
+            f"python -m natra_jax.data import {name or 'NAME'} --source=ARCHIVES --dest=DIR "
+            "makes one"
         )
     if _is_whole(base):
         return base
@@ -86,7 +117,8 @@ def find(path: str, name: str) -> Path:
     if not found:
         whole = f"{INFO} and {FEATURES} in a directory such as 1.0.0"
         raise UserError(
-            f"{printable(base)}: holds no version that is whole ({whole}): import or prepare it again"
+            f"{printable(base)}: holds no version that is whole ({whole}): "
+            "import or prepare it again"
         )
     if len(found) > 1 and base not in found:
         named = ", ".join(f"{PREFIX}{name}/{folder.name}" for folder in found)
@@ -94,6 +126,20 @@ def find(path: str, name: str) -> Path:
             f"{printable(base)}: has several configurations: set data.name to one of {named}"
         )
     return max(found.get(base) or next(iter(found.values())), key=_number)
+
+
+def image_features(features: Any, location: str) -> Mapping[str, Any]:
+    """Return the features of a prepared data set by name. Raise UserError if it has no images.
+
+    features: as a builder of TensorFlow Datasets has them.
+    """
+    import tensorflow_datasets as tfds
+
+    if IMAGE not in features or not isinstance(features[IMAGE], tfds.features.Image):
+        raise UserError(
+            f"{location}: has no feature {IMAGE!r} of images, only {', '.join(sorted(features))}"
+        )
+    return features
 
 
 def reopen(description: dict[str, Any]) -> Decoded:
@@ -115,45 +161,8 @@ def _records(description: dict[str, Any]) -> Records:
     return Records(description["directory"], description["split"], index)
 
 
-def side(path: str, name: str) -> int:
-    """The median of the shorter sides of some of its images, pixels. Raises UserError as `find` does."""
-    directory = find(path, name)
-    largest = max(builder(directory).info.splits.values(), key=lambda split: split.num_examples)
-    return typical_side(Records(str(directory), largest.name))
-
-
-def is_grey(path: str, name: str) -> bool:
-    """Whether the data set's images have a single channel. Raises UserError as `find` does."""
-    directory = find(path, name)
-    features = builder(directory).info.features
-    image_features(features, printable(directory))
-    return features[IMAGE].shape[-1] == 1
-
-
-def count(path: str, name: str) -> int:
-    """Images in all splits of the data set. Raises UserError as `find` does."""
-    return sum(split.num_examples for split in builder(find(path, name)).info.splits.values())
-
-
-def card(path: str, name: str) -> str:
-    """By which the data set is known again: a digest of what describes it, and of its files' names and sizes.
-
-    Raises UserError as `find` does.
-    """
-    directory = find(path, name)
-    digest = hashlib.sha256()
-    for file in (INFO, FEATURES):
-        digest.update((directory / file).read_bytes())
-    with os.scandir(directory) as entries:
-        for entry in sorted(
-            (entry for entry in entries if ".array_record" in entry.name),
-            key=lambda entry: entry.name,
-        ):
-            digest.update(f"\n{entry.name} {entry.stat().st_size}".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
 def _versions(folder: Path) -> list[Path]:
+    """Return the directories of the versions in a folder that are whole."""
     return [
         version
         for version in folder.iterdir()
@@ -169,14 +178,15 @@ def _number(version: Path) -> tuple[int, ...]:
     return tuple(map(int, version.name.split(".")))
 
 
-def _splits(there: list[str], own_splits: bool, unlabelled: str, where: str) -> dict[str, str]:
-    """{our split: theirs}"""
+def _splits(there: list[str], own_splits: bool, unlabelled: str, location: str) -> dict[str, str]:
+    """Return {our split: the data set's}, of all splits that are there or of its own three."""
     if not own_splits:
         return {"train": "+".join(name for name in there if name != unlabelled)}
     given = find_splits(there)
     if "train" not in given:
         raise UserError(
-            f"{where}: has no split train, only {', '.join(there)}: set data.own_splits=False to draw one from these"
+            f"{location}: has no split train, only {', '.join(there)}: "
+            "set data.own_splits=False to draw one from these"
         )
     return given
 
@@ -184,21 +194,12 @@ def _splits(there: list[str], own_splits: bool, unlabelled: str, where: str) -> 
 def _unlabelled(
     unlabelled: str, directory: str, there: list[str], labelled: list[str]
 ) -> Encoded | None:
+    """Return the images without labels, of another split or a folder; None if none are wanted."""
     if unlabelled not in there:
         return unlabelled_files(unlabelled) if unlabelled else None
     if unlabelled in labelled:
         raise UserError(
-            f"config field data.unlabelled is {unlabelled!r}: that split is used with its labels: name another, or a folder"
+            f"config field data.unlabelled is {unlabelled!r}: "
+            "that split is used with its labels: name another, or a folder"
         )
     return Records(directory, unlabelled)
-
-
-def image_features(features: Any, where: str) -> Mapping[str, Any]:
-    """Return the features by name. Raise UserError, naming `where`, if none is of images."""
-    import tensorflow_datasets as tfds
-
-    if IMAGE not in features or not isinstance(features[IMAGE], tfds.features.Image):
-        raise UserError(
-            f"{where}: has no feature {IMAGE!r} of images, only {', '.join(sorted(features))}"
-        )
-    return features

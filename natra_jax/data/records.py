@@ -1,13 +1,14 @@
-"""The ArrayRecord files of a prepared data set: images as they were encoded, and whole numbers that are told of them.
+"""The ArrayRecord files of a prepared data set: encoded images and whole numbers told of them.
 
-TensorFlow Datasets finds the files and reads their records. The records themselves are taken apart here: its own way through all features
-takes half as long as decoding a photo, for a face with forty attributes.
+TensorFlow Datasets finds the files and reads their records. The records themselves are taken apart
+here: its own way through all features takes half as long as decoding a photo, for a face with forty
+attributes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -28,14 +29,17 @@ IMAGE = "image"  # the feature
 class Records:
     """The images of one split of a prepared data set."""
 
-    def __init__(self, directory: str, split: str, rows: np.ndarray | None = None):
-        """split: or several, 'train+test', one behind the other. rows: those of its records that are meant; None for all."""
+    def __init__(self, directory: str, split: str, rows: np.ndarray | None = None) -> None:
+        """Take the records of a split, or of several, 'train+test', one behind the other.
+
+        rows: [n], the numbers of the records that are meant; None for all.
+        """
         self._directory, self._split, self._rows = directory, split, rows
 
     def __len__(self) -> int:
         return len(self._source if self._rows is None else self._rows)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Records], tuple[str, str, np.ndarray | None]]:
         return Records, (self._directory, self._split, self._rows)  # not what is open
 
     def read(self, i: int) -> bytes:
@@ -57,9 +61,10 @@ class Records:
         return {"kind": "records", "directory": self._directory, "split": self._split, "rows": rows}
 
     def numbers(self, features: Sequence[str]) -> np.ndarray:
-        """The whole numbers [N, features] of every record, yes and no as 1 and 0; slashes lead into dictionaries. No image is decoded.
+        """Return the whole numbers [N, features] of every record, yes and no as 1 and 0.
 
-        Raises UserError, naming the record, if one cannot be read or has no such number.
+        Slashes in the features' names lead into dictionaries. No image is decoded. Raise UserError,
+        naming the record, if one cannot be read or has no such number.
         """
         found = np.empty((len(self), len(features)), np.int64)
         for i in range(len(self)):
@@ -68,13 +73,16 @@ class Records:
                 found[i] = [values[name].int64_list.value[0] for name in features]
         return found
 
-    def _values(self, i: int):
+    def _values(self, i: int) -> Mapping[str, Any]:
+        """Return the features of record i, as the message Example of TensorFlow has them."""
         from tensorflow_datasets.proto import tf_example_pb2
 
-        return tf_example_pb2.Example.FromString(self._source[self._row(i)]).features.feature
+        messages: Any = tf_example_pb2  # whose classes are made at run time
+        return messages.Example.FromString(self._source[self._row(i)]).features.feature
 
     @contextmanager
     def _reading(self, i: int, what: str) -> Iterator[None]:
+        """Raise UserError, naming record i, for whatever goes wrong while what it has is read."""
         try:
             yield
         except (UserError, MemoryError):
@@ -83,20 +91,21 @@ class Records:
             raise UserError(
                 f"{self.location(i)}: has no {what}: prepare the data set again"
             ) from error
-        except Exception as error:  # what the readers of ArrayRecord and of protocol buffers raise for damaged files is not documented
+        # ArrayRecord and protocol buffers do not document what they raise for damaged files
+        except Exception as error:
             raise damaged(self.location(i), error) from error
 
     def _row(self, i: int) -> int:
         return int(i if self._rows is None else self._rows[i])
 
     @cached_property
-    def _source(self):
+    def _source(self) -> Any:
+        """The records as bytes, open for reading in any order."""
         from tensorflow_datasets.core.decode import DeserializeMethod
 
         try:
-            return builder(self._directory).as_data_source(
-                self._split, deserialize_method=DeserializeMethod.RAW_BYTES
-            )
+            found: Any = builder(self._directory)  # the arguments of a decorated method are lost
+            return found.as_data_source(self._split, deserialize_method=DeserializeMethod.RAW_BYTES)
         except UserError:
             raise
         except Exception as error:
@@ -104,8 +113,11 @@ class Records:
 
 
 def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
-    """What TensorFlow Datasets knows of a prepared data set. Raises UserError, naming the file, if that cannot be read."""
-    where = printable(directory)
+    """Return what TensorFlow Datasets knows of a prepared data set.
+
+    Raise UserError, naming the file, if that cannot be read.
+    """
+    location = printable(directory)
     for card in (INFO, FEATURES):
         path = Path(directory, card)
         try:
@@ -115,29 +127,34 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
         for name in _class_names(content) if card == FEATURES else ():
             if not name.startswith("tensorflow_datasets."):  # it would be imported, whatever it is
                 raise UserError(
-                    f"{printable(path)}: names the class {name[:80]!r}, which is not of TensorFlow Datasets: it is not loaded"
+                    f"{printable(path)}: names the class {name[:80]!r}, "
+                    "which is not of TensorFlow Datasets: it is not loaded"
                 )
     import tensorflow_datasets as tfds
 
     try:
         found = tfds.builder_from_directory(directory)
+        if found.info.file_format is None:
+            raise ValueError("it does not tell the format of its files")
         kind = found.info.file_format.value
     except Exception as error:
-        raise damaged(where, error) from error
+        raise damaged(location, error) from error
     if kind != "array_record":
         raise UserError(
-            f"{where}: its files are {kind}: prepare it with download_and_prepare(file_format='array_record')"
+            f"{location}: its files are {kind}: "
+            "prepare it with download_and_prepare(file_format='array_record')"
         )
     return found
 
 
-def damaged(where: str, error: Exception) -> UserError:
+def damaged(location: str, error: Exception) -> UserError:
+    """Return the error to raise where a data set cannot be read."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return UserError(f"{where}: cannot be read ({reason}): prepare the data set again")
+    return UserError(f"{location}: cannot be read ({reason}): prepare the data set again")
 
 
 def _class_names(content: Any) -> Iterator[str]:
-    """What in features.json names a class, at any depth."""
+    """Yield the names of classes that features.json has, at any depth."""
     if isinstance(content, dict):
         yield from (
             content[key]

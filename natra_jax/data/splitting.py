@@ -1,4 +1,4 @@
-"""Splits of a data set that comes without, and classes too rare to be split."""
+"""Splits drawn for a data set that comes without, and classes too rare to be split."""
 
 from __future__ import annotations
 
@@ -18,23 +18,36 @@ def stratified(
     seed: int,
     rest: str,
     classes: Sequence[str],
-    where: str,
+    location: str,
 ) -> dict[str, np.ndarray]:
-    """{split: indices, rising}: of every label's examples the share of each split, at least one, and the others for the split `rest`.
+    """Draw splits that have the same share of every label's examples, at least one.
 
-    The draw for a label depends on seed, label and the number of its examples alone. Raises UserError, naming the class and where it is, if
-    it has too few examples for every split to get one.
+    The draw for a label depends on seed, label and the number of its examples alone.
+
+    Args:
+        label: [N] int32.
+        shares: {split: its share of every label's examples}.
+        seed: of the draw.
+        rest: the split that gets the other examples.
+        classes: the names of the labels.
+        location: the data set as error messages name it.
+
+    Returns:
+        {split: indices, rising}.
+
+    Raises:
+        UserError: a class has too few examples for every split to get one.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (rest, *shares)}
     values, first = np.unique(np.sort(label), return_index=True)
-    for value, of_label in zip(
-        values, np.split(np.argsort(label, kind="stable"), first[1:]), strict=True
-    ):
-        index = np.random.default_rng((seed, int(value))).permutation(of_label)
+    of_labels = np.split(np.argsort(label, kind="stable"), first[1:])
+    for value, of_label in zip(values.tolist(), of_labels, strict=True):
+        index = np.random.default_rng((seed, value)).permutation(of_label)
         if len(index) < len(parts):
             images = "1 image" if len(index) == 1 else f"{len(index)} images"
             raise UserError(
-                f"{where}: class {classes[value]!r} has {images}, but {', '.join(parts)} need one each: add images, remove the class, "
+                f"{location}: class {classes[value]!r} has {images}, "
+                f"but {', '.join(parts)} need one each: add images, remove the class, "
                 f"or leave such out with data.min_per_class={len(parts)}"
             )
         counts = [max(1, round(share * len(index))) for share in shares.values()]
@@ -44,7 +57,7 @@ def stratified(
         for name, of_split in zip(shares, taken, strict=True):
             parts[name].append(of_split)
         parts[rest].append(left)
-    return {name: np.sort(np.concatenate(of)) for name, of in parts.items()}
+    return {name: np.sort(np.concatenate(indices)) for name, indices in parts.items()}
 
 
 def complete(
@@ -52,33 +65,55 @@ def complete(
     classes: Sequence[str],
     shares: Mapping[str, float],
     seed: int,
-    where: str,
+    location: str,
 ) -> dict[str, Split]:
-    """The splits with those of shares that are missing, drawn from train. Raises UserError as `stratified` does."""
+    """Return the splits with those that are missing, drawn from train.
+
+    Args:
+        splits: those that there are, train among them.
+        classes: the names of the labels.
+        shares: {split: its share of every label's examples of train, if it is missing}.
+        seed: of the draw.
+        location: the data set as error messages name it.
+
+    Raises:
+        UserError: as `stratified` raises it.
+    """
     missing = {name: share for name, share in shares.items() if name not in splits}
     if not missing:
         return splits
-    drawn = stratified(splits["train"].label, missing, seed, "train", classes, where)
+    drawn = stratified(splits["train"].label, missing, seed, "train", classes, location)
     return splits | {name: select(splits["train"], index) for name, index in drawn.items()}
 
 
 def without_rare(
-    splits: dict[str, Split], classes: Sequence[str], least: int, where: str
+    splits: dict[str, Split], classes: Sequence[str], least: int, location: str
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """The splits and classes without the classes of fewer than `least` examples in train, the others numbered anew in their order.
+    """Leave out the classes that are rare in train, and number the others anew in their order.
 
-    Every class is kept where least is 0, but then each must be in train. Raises UserError if one is not, or if fewer than two classes or
-    no example of a split are left.
+    Args:
+        splits: train and others.
+        classes: the names of the labels.
+        least: examples in train that a class must have. Where it is 0, every class is kept, but
+            then each must be in train.
+        location: the data set as error messages name it.
+
+    Returns:
+        The splits and the names of the classes that are kept.
+
+    Raises:
+        UserError: a class that is kept is not in train, or fewer than two classes or no example of
+            a split are left.
     """
     counts = np.bincount(splits["train"].label, minlength=len(classes))
     if not least and not counts.all():
         raise UserError(
-            f"{where}: class {classes[int(np.argmin(counts))]!r} has no image to train on: add some, or leave such classes out with "
-            "data.min_per_class=1"
+            f"{location}: class {classes[int(np.argmin(counts))]!r} has no image to train on: "
+            "add some, or leave such classes out with data.min_per_class=1"
         )
     kept = np.flatnonzero(counts >= least)
     if len(kept) < 2:
-        raise UserError(f"{where}: {_too_few(counts, classes, least)}")
+        raise UserError(f"{location}: {_too_few(counts, classes, least)}")
     if len(kept) == len(classes):
         return splits, tuple(classes)
     number = np.full(len(classes), -1, np.int32)
@@ -88,15 +123,19 @@ def without_rare(
         index = np.flatnonzero(number[split.label] >= 0)
         if not len(index):
             raise UserError(
-                f"{where}: no image of {name} is of a class that is trained on: set data.own_splits=False"
+                f"{location}: no image of {name} is of a class that is trained on: "
+                "set data.own_splits=False"
             )
         chosen = select(split, index)
         left[name] = Split(chosen.image, number[chosen.label])
-    return left, tuple(classes[i] for i in kept)
+    return left, tuple(classes[int(i)] for i in kept)
 
 
 def at_most(split: Split, most: int, seed: int) -> Split:
-    """The split with `most` examples of each label where it has more, drawn from seed and label alone; 0 for all."""
+    """Return the split with `most` examples of each label where it has more; 0 for all.
+
+    The draw for a label depends on seed and label alone.
+    """
     if not most or np.bincount(split.label, minlength=1).max() <= most:
         return split
     of_labels = [np.flatnonzero(split.label == label) for label in np.unique(split.label)]
@@ -108,7 +147,7 @@ def at_most(split: Split, most: int, seed: int) -> Split:
 
 
 def select(split: Split, index: np.ndarray) -> Split:
-    """The examples at index, their images read where they are asked for."""
+    """Return the examples at index [n], their images read where they are asked for."""
     image: Images = (
         split.image.select(index)
         if isinstance(split.image, Decoded)
@@ -118,8 +157,12 @@ def select(split: Split, index: np.ndarray) -> Split:
 
 
 def _too_few(counts: np.ndarray, classes: Sequence[str], least: int) -> str:
+    """Say why fewer than two classes are left."""
     if len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no classes"
         return f"has {found}: there must be two at least"
     second = np.sort(counts)[-2]
-    return f"fewer than two classes have the {least} images each that data.min_per_class asks for: lower it to {second} or less"
+    return (
+        f"fewer than two classes have the {least} images each that data.min_per_class asks for: "
+        f"lower it to {second} or less"
+    )
