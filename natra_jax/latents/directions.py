@@ -1,33 +1,52 @@
-"""Attribute directing (NaTra section 3.4.1): directions of the code space along which the generator's output varies.
+"""Attribute directing (NaTra section 3.4.1): directions of the code space along which images vary.
 
-    seen = activations(generator, params, codes, layers=(4, 6))                    # codes [K, L, D] -> [K, F]
-    found = discover(codes, seen, method="umap", num=8, layers=(4, 6), seed=0, fingerprint="...")
-    several = concatenate([found, ...])                                            # of other layers, or by other methods
+    seen = activations(generator, params, codes, layers=(4, 6))  # codes [K, L, D] -> [K, F]
+    found = discover(
+        codes, seen, method="umap", num=8, layers=(4, 6), seed=0, fingerprint="..."
+    )
+    several = concatenate([found, ...])  # of other layers, or by other methods
 
-Coordinates b_j of each sample are found by UMAP or PCA in the activation space (or in the code space, for seen = codes), and
-carried over to the codes by regression (eq. 11). UMAP has no linear basis, so for it the regression is the only way to a direction.
-Layer-wise directions D(v, first-last) (section 3.4.2) are sought in activations that differ through those layers alone: the other
-layers receive the mean code. In the code space itself no direction stands out where the codes are nearly isotropic, as a small
-generator's are.
+UMAP or PCA finds coordinates b_j of each sample in the activation space, or in the code space for
+seen = codes. Regression carries them over to the codes:
 
-For generators without a mapping network (BigGAN, ProGAN, DCGAN) the paper sees an early layer, activations(..., at=1), whatever the
-layers that move. With seen = codes and method "pca" the directions are GANSpace's in w (arXiv 2004.02546).
+    NaTra eq. 11: U = argmin over U of sum_j |U b_j - (z_j - mean z)|^2
+
+The columns of U are the directions. UMAP has no linear basis, so for it the regression is the only
+way to a direction. `natra_jax.latents.edit` moves codes along directions (NaTra eq. 12).
+
+Layer-wise directions D(v, first-last) (NaTra section 3.4.2) are sought in activations that differ
+through those layers alone: the other layers receive the mean code. In the code space itself no
+direction stands out where the codes are nearly isotropic, as a small generator's are.
+
+For generators without a mapping network (BigGAN, ProGAN, DCGAN) the paper looks at an early layer,
+activations(..., at=1), whatever layers move. With seen = codes and method "pca" the directions are
+GANSpace's in w, the principal axes V of w' = w + V x (Härkönen et al. 2020, arXiv 2004.02546,
+section 2.2). Its regression for BigGAN, U = argmin over U of sum_j |U x_j - z_j|^2 on the principal
+coordinates x_j of activations, is regression "whitened".
+
+Dimensions in annotations: K samples, L layers, D numbers a code, M moved layers, S directions.
 """
+
+# pyright: strict
+# ruff: noqa: F722 (jaxtyping writes shapes as text)
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from natra_jax.latents import reduction
 from natra_jax.types import Directions, Generator, Params
 
 METHODS = (*reduction.METHODS, "sefa")  # the last: natra_jax.latents.sefa
 REGRESSIONS = ("principal", "whitened", "per_coordinate")
-_MAX_COSINE = 0.9  # of a pair more parallel than this one is dropped: the coordinates along them would not be defined
+Layers = Sequence[int] | np.ndarray  # indices of layers, rising
+_MAX_COSINE = 0.9  # more parallel directions have no coordinates of their own: the later is dropped
 _NEGLIGIBLE = 1e-6  # of the largest spread: below it an axis is rounding, not variation
 _MOST_SEEN = 8 * 2**30  # bytes of activations
 
@@ -35,68 +54,87 @@ _MOST_SEEN = 8 * 2**30  # bytes of activations
 def activations(
     generator: Generator,
     params: Params,
-    codes: np.ndarray,
+    codes: Float[np.ndarray, "K L D"],
     layers: tuple[int, int],
     at: int = 0,
     batch_size: int = 500,
-) -> np.ndarray:
-    """What the moved layers make of the codes: the generator's state after layer `at` (0: after the last of them), flattened, [K, F].
+) -> Float[np.ndarray, "K F"]:
+    """Compute the generator's state after layer `at`, flattened, where only `layers` vary.
 
-    codes [K, L, D]; layers (first, stop): all others receive the mean code, so that the activations differ through these alone.
+    All other layers receive the mean code, so that the activations differ through these alone.
 
-    Raises ValueError for layers that are no range of the codes', for an `at` that they do not reach, and for more than 8 GiB.
+    Args:
+      generator: of the codes.
+      params: the generator's.
+      codes: the population, [K, L, D].
+      layers: (first, stop), the layers that move.
+      at: the layer behind which the state is taken; 0: behind the last that moves.
+      batch_size: codes at a time.
+
+    Returns:
+      Activations [K, F].
+
+    Raises:
+      ValueError: for layers that are no range of the codes', for an `at` that they do not reach,
+        and for more than 8 GiB.
     """
     check_range(layers, codes)
     first, stop = layers
     at = at or stop
     if not first < at <= generator.depth:
         raise ValueError(
-            f"at must be a layer behind the first that moves, in {first + 1}..{generator.depth}, got {at}"
+            f"at must be a layer behind the first that moves, in {first + 1}..{generator.depth}, "
+            f"got {at}"
         )
 
-    def run(params, codes):
-        return jnp.concatenate(
-            [
-                leaf.reshape(len(codes), -1)
-                for leaf in jax.tree.leaves(generator.head(params, codes, at))
-            ],
-            axis=1,
-        )
+    def run(params: Params, codes: jax.Array) -> jax.Array:
+        leaves = jax.tree.leaves(generator.head(params, codes, at))
+        return jnp.concatenate([leaf.reshape(len(codes), -1) for leaf in leaves], axis=1)
 
-    size = (
-        4
-        * len(codes)
-        * jax.eval_shape(run, params, jax.ShapeDtypeStruct((1, *codes.shape[1:]), codes.dtype)).size
-    )
+    one = jax.ShapeDtypeStruct((1, *codes.shape[1:]), codes.dtype)
+    # jax does not annotate what these two return
+    shape: Any = jax.eval_shape(run, params, one)  # pyright: ignore[reportUnknownMemberType]
+    compiled: Any = jax.jit(run)  # pyright: ignore[reportUnknownMemberType]
+    size = 4 * len(codes) * shape.size
     if size > _MOST_SEEN:
         fewer = "see an earlier layer, fewer codes, or the codes themselves"
         raise ValueError(
-            f"activations of {len(codes)} codes after layer {at} are {size / 2**30:.0f} GiB: {fewer}"
+            f"activations of {len(codes)} codes after layer {at} are {size / 2**30:.0f} GiB: "
+            f"{fewer}"
         )
     moved = np.broadcast_to(codes.mean(0), codes.shape).copy()
     moved[:, first:stop] = codes[:, first:stop]
-    run = jax.jit(run)
-    return np.concatenate(
-        [
-            np.asarray(run(params, moved[i : i + batch_size]))
-            for i in range(0, len(codes), batch_size)
-        ]
-    )
+    batches: list[np.ndarray] = [
+        np.asarray(compiled(params, moved[i : i + batch_size]))
+        for i in range(0, len(codes), batch_size)
+    ]
+    return np.concatenate(batches)
 
 
-def hold_class(generator: Generator, codes: np.ndarray) -> np.ndarray:
-    """Codes [K, L, D] whose entries that hold the class are the population's mean: what is discovered in these leaves the class alone."""
+def hold_class(
+    generator: Generator, codes: Float[np.ndarray, "K L D"]
+) -> Float[np.ndarray, "K L D"]:
+    """Replace the entries of codes that hold the class by the population's mean.
+
+    Directions that are discovered in such codes leave the class alone.
+    """
     held = np.array(codes)
     entries = list(generator.class_entries)
     held[..., entries] = held[..., entries].mean(0)
     return held
 
 
-def within_classes(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Codes [K, L, D] less the mean of their class, labels [K], plus that of all: what is discovered in these varies at one label.
+def within_classes(
+    codes: Float[np.ndarray, "K L D"], labels: Shaped[np.ndarray, " K"]
+) -> Float[np.ndarray, "K L D"]:
+    """Subtract from each code the mean of its class, and add the mean of all.
 
-    The scatter within classes of discriminant analysis (Fisher 1936): where images of one class differ in light or pose, that these
-    leave the label alone is seen in the data, and classes may differ in whatever else. Raises ValueError where no class has two codes.
+    Directions that are discovered in such codes vary at one label. Their covariance is the scatter
+    within classes of discriminant analysis (Fisher 1936): where images of one class differ in
+    light or pose, the data show that these leave the label alone, and classes may differ in
+    anything else.
+
+    Raises ValueError where no class has two codes.
     """
     _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
     if count.max() < 2:
@@ -108,8 +146,8 @@ def within_classes(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def discover(
-    codes: np.ndarray,
-    seen: np.ndarray,
+    codes: Float[np.ndarray, "K L D"],
+    seen: Float[np.ndarray, "K ..."],
     *,
     method: str,
     num: int,
@@ -120,17 +158,34 @@ def discover(
     neighbors: int = 15,
     regression: str = "principal",
 ) -> Directions:
-    """Up to `num` directions in the order of the spread they explain; fewer where the population varies along fewer.
+    """Find up to `num` directions (NaTra eq. 11), in the order of the spread they explain.
 
-    codes [K, L, D]: the population. seen [K, ...]: where the coordinates are sought, activations or the codes themselves.
-    method: 'umap' or 'pca'. layers (first, stop): the directions move these alone. dim: coordinates of the reduction. neighbors: UMAP's
-    n_neighbors. seed: of UMAP. fingerprint: of the generator that the codes belong to.
-    regression: how eq. 11 is fitted and read. UMAP's coordinates correlate and its axes mean nothing by themselves, so the joint fit
-    on them as they are is ill-conditioned. 'principal': on whitened coordinates, then the principal axes of what the fit explains of
-    the codes, which do not depend on the axes that UMAP happened to choose. 'whitened': the columns of that fit, one for each
-    principal coordinate (with pca this is GANSpace's). 'per_coordinate': the paper's first form, each of UMAP's coordinates by itself.
+    UMAP's coordinates correlate and its axes mean nothing by themselves, so the joint fit of eq. 11
+    on them as they are is ill-conditioned. `regression` says how eq. 11 is fitted and read instead:
 
-    Raises ValueError for an unknown method or regression, layers that are no range of the codes', or a population that does not vary.
+    'principal': on whitened coordinates, then the principal axes of the codes' variation that the
+      fit explains. They do not depend on the axes that UMAP happened to choose.
+    'whitened': the columns of that fit, one for each principal coordinate (with 'pca': GANSpace's).
+    'per_coordinate': the paper's first form, each of UMAP's coordinates by itself.
+
+    Args:
+      codes: the population, [K, L, D].
+      seen: where coordinates are sought, [K, ...]: activations, or the codes themselves.
+      method: 'umap' or 'pca'.
+      num: at most so many directions; fewer where the population varies along fewer.
+      layers: (first, stop), the layers that the directions move.
+      seed: of UMAP.
+      fingerprint: of the generator that the codes belong to.
+      dim: coordinates of the reduction.
+      neighbors: UMAP's n_neighbors.
+      regression: one of REGRESSIONS.
+
+    Returns:
+      Directions, named by method, number and layers.
+
+    Raises:
+      ValueError: for an unknown method or regression, layers that are no range of the codes', or a
+        population that does not vary.
     """
     check_range(layers, codes)
     if regression not in REGRESSIONS:
@@ -149,7 +204,8 @@ def discover(
     varies = spread > _NEGLIGIBLE * spread.max()
     coordinates = coordinates[:, varies] / spread[varies]
     deviations = _deviations(codes, range(*layers))
-    fit = coordinates.T @ deviations / len(codes)  # eq. 11; the coordinates have unit variance
+    # NaTra eq. 11: the coordinates have unit variance, so their normal equations are solved
+    fit = coordinates.T @ deviations / len(codes)
     if regression == "principal":
         _, explained, axes = np.linalg.svd(fit, full_matrices=False)
         fit = axes[explained > _NEGLIGIBLE * explained[0]]
@@ -158,45 +214,70 @@ def discover(
     return described(vectors, codes, range(*layers), method=method, fingerprint=fingerprint)
 
 
-def outside(codes: np.ndarray, along: Directions, num: int | None = None) -> Directions:
-    """Directions of the population in the layers that `along` moves, orthogonal to all of along's: what it leaves out.
+def outside(
+    codes: Float[np.ndarray, "K L D"], directions: Directions, num: int | None = None
+) -> Directions:
+    """Find the population's directions in the same layers that are orthogonal to all of
+    `directions`.
 
-    The principal axes of what is left of codes [K, L, D]; num of them, by default as many as along has, at most as many as there are.
-    Attacking a classifier along these says whether what it learned from along carries over.
+    They are the principal axes of what `directions` leave out of the codes. Attacking a classifier
+    along them says whether its robustness along `directions` carries over.
+
+    Args:
+      codes: the population, [K, L, D].
+      directions: those that are left out.
+      num: at most so many; by default as many as `directions`.
+
+    Returns:
+      Directions named outside0, outside1, ...; fewer where fewer are left.
     """
-    layers = np.flatnonzero(along.mask.any(0))
+    layers = np.flatnonzero(directions.mask.any(0))
     deviations = _deviations(codes, layers)
-    basis, _ = np.linalg.qr(along.vectors[:, layers].reshape(len(along.vectors), -1).T)
+    count = len(directions.vectors)
+    basis, _ = np.linalg.qr(directions.vectors[:, layers].reshape(count, -1).T)
     left = deviations - (deviations @ basis) @ basis.T
     _, spread, axes = np.linalg.svd(left, full_matrices=False)
-    # against all of the spread: where along leaves nothing out, what is left is rounding
+    # against all of the spread: where nothing is left out, what remains is rounding
     varies = spread > _NEGLIGIBLE * np.linalg.norm(deviations)
-    count = min(len(along.sigma) if num is None else num, int(varies.sum()))
+    count = min(count if num is None else num, int(varies.sum()))
     found = described(
         axes[:count].reshape(count, len(layers), -1),
         codes,
         layers,
         method="outside",
-        fingerprint=along.generator_fingerprint,
+        fingerprint=directions.generator_fingerprint,
     )
     return found._replace(names=tuple(f"outside{i}" for i in range(count)))
 
 
 def described(
-    vectors: np.ndarray, codes: np.ndarray, layers: Sequence[int], *, method: str, fingerprint: str
+    vectors: Float[np.ndarray, "S M D"],
+    codes: Float[np.ndarray, "K L D"],
+    layers: Layers,
+    *,
+    method: str,
+    fingerprint: str,
 ) -> Directions:
-    """Directions of unit vectors [K, len(layers), D] for the layers of these indices, measured on the population codes [K', L, D]."""
-    count, layers = len(vectors), np.asarray(layers)
+    """Make Directions of unit vectors, measured on a population.
+
+    Args:
+      vectors: [S, M, D], each of length 1 over its M layers.
+      codes: the population, [K, L, D], of which sigma and mean are taken.
+      layers: the indices of the M layers that the vectors move.
+      method: how they were found; in their names.
+      fingerprint: of the generator.
+    """
+    count, index = len(vectors), np.asarray(layers)
     whole = np.zeros((count, *codes.shape[1:]), np.float32)
-    whole[:, layers] = vectors
+    whole[:, index] = vectors
     mask = np.zeros((count, codes.shape[1]), bool)
-    mask[:, layers] = True
+    mask[:, index] = True
     return Directions(
         vectors=whole,
-        sigma=(_deviations(codes, layers) @ vectors.reshape(count, -1).T).std(0).astype(np.float32),
+        sigma=(_deviations(codes, index) @ vectors.reshape(count, -1).T).std(0).astype(np.float32),
         mean=codes.mean(0).astype(np.float32),
         mask=mask,
-        names=tuple(f"{method}{i}_layers{layers[0]}-{layers[-1]}" for i in range(count)),
+        names=tuple(f"{method}{i}_layers{index[0]}-{index[-1]}" for i in range(count)),
         useful=np.full(count, np.inf, np.float32),
         generator_fingerprint=fingerprint,
         method=method,
@@ -204,9 +285,12 @@ def described(
 
 
 def concatenate(several: Sequence[Directions]) -> Directions:
-    """Directions of one population, one after the other. Of a pair more parallel than a cosine of 0.9 the later is left out.
+    """Join directions of one population, one after the other.
 
-    Raises ValueError for none, and for directions of different generators or populations, or of the same name.
+    Of a pair more parallel than a cosine of 0.9 the later is left out.
+
+    Raises ValueError for none, and for directions of different generators or populations, or of the
+    same name.
     """
     if not several:
         raise ValueError("concatenate: there are no directions")
@@ -219,48 +303,54 @@ def concatenate(several: Sequence[Directions]) -> Directions:
                 "concatenate: the directions belong to different generators or populations"
             )
     fields = {
-        name: np.concatenate([getattr(along, name) for along in several])
+        name: np.concatenate([getattr(directions, name) for directions in several])
         for name in ("vectors", "sigma", "mask", "useful")
     }
-    names = [name for along in several for name in along.names]
+    names = [name for directions in several for name in directions.names]
     chosen = _distinct(fields["vectors"].reshape(len(names), -1))
     names = tuple(names[i] for i in chosen)
     if len(set(names)) < len(names):
         raise ValueError(
             f"concatenate: several directions have the same name, of {', '.join(names)}"
         )
-    method = ", ".join(dict.fromkeys(along.method for along in several))
+    method = ", ".join(dict.fromkeys(directions.method for directions in several))
     return first._replace(
         names=names, method=method, **{name: array[chosen] for name, array in fields.items()}
     )
 
 
-def ranges(layers: tuple) -> tuple[tuple[int, int], ...]:
-    """(first, stop), or several of these, as several of these. Raises ValueError for what is neither."""
-    pairs = (
-        layers if layers and all(isinstance(pair, tuple | list) for pair in layers) else (layers,)
-    )
+def ranges(layers: Sequence[Any]) -> tuple[tuple[int, int], ...]:
+    """Return (first, stop), or several of these, as several of these.
+
+    Raises ValueError for what is neither.
+    """
+    nested = bool(layers) and all(isinstance(pair, tuple | list) for pair in layers)
+    pairs: Sequence[Any] = layers if nested else (layers,)
     if not all(len(pair) == 2 and all(type(x) is int for x in pair) for pair in pairs):
         raise ValueError(f"layers must be (first, stop) or several of these, got {layers!r}")
     return tuple((first, stop) for first, stop in pairs)
 
 
-def check_range(layers: tuple[int, int], codes: np.ndarray) -> None:
-    """Raises ValueError if layers (first, stop) are no range of the layers of codes [K, L, D]."""
+def check_range(layers: tuple[int, int], codes: Shaped[np.ndarray, "K L D"]) -> None:
+    """Raise ValueError if layers (first, stop) are no range of the layers of codes [K, L, D]."""
     first, stop = layers
     if not 0 <= first < stop <= codes.shape[1]:
         raise ValueError(f"layers must be a range inside 0..{codes.shape[1]}, got {first}..{stop}")
 
 
-def _deviations(codes: np.ndarray, layers: Sequence[int]) -> np.ndarray:
-    """[K, len(layers) * D] float64: what the codes of these layers are away from their mean."""
+def _deviations(
+    codes: Float[np.ndarray, "K L D"], layers: Layers
+) -> Float[np.ndarray, "K {len(layers)}*D"]:
+    """Return the codes of these layers less their mean, [K, M * D] in float64."""
     moved = np.take(codes, layers, axis=1).astype(np.float64)
     moved -= moved.mean(0)
     return moved.reshape(len(codes), -1)
 
 
-def _distinct(vectors: np.ndarray) -> list[int]:
-    """Indices of unit vectors [K, F] in order, without those nearly parallel to an earlier one."""
+def _distinct(vectors: Float[np.ndarray, "S F"]) -> list[int]:
+    """Return the indices of unit vectors, in order, but of those nearly parallel to an earlier
+    one.
+    """
     cosines = np.abs(vectors @ vectors.T)
     chosen: list[int] = []
     for i in range(len(vectors)):
