@@ -98,6 +98,11 @@ def init_output(key: jax.Array, channels: int) -> Params:
     }
 
 
+def is_truncation(number: float) -> bool:
+    """Tell whether z can be drawn from this number times a normal distribution cut off at +-2."""
+    return 0 < number <= 1
+
+
 def check(
     family: str,
     channels: tuple[int, ...],
@@ -114,7 +119,7 @@ def check(
         raise ValueError(f"{family}: attention needs 8 channels or more, got {min(attended)}")
     if not all(0 < epsilon < 1 for epsilon in epsilons):
         raise ValueError(f"{family}: eps and output_eps must be between 0 and 1, got {epsilons}")
-    if truncation is not None and not 0 < truncation <= 1:
+    if truncation is not None and not is_truncation(truncation):
         raise ValueError(
             f"{family}: truncation must be above 0 and at most 1, or None for a prior without, got {truncation}"
         )

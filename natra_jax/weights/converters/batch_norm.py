@@ -15,7 +15,10 @@ _LEAVES = {
 def take(
     tensors: Tensors, name: str, path: tuple[str, ...], channels: int
 ) -> dict[tuple[str, ...], np.ndarray]:
-    """{(collection, *path, leaf): array} of the BatchNorm of that name. Raises UserError for tensors that do not fit."""
+    """Take the BatchNorm of that name, and return {(collection, *path, leaf): array [channels]}.
+
+    path: of the layer in our trees. Raises UserError for tensors that do not fit.
+    """
     return {
         (collection, *path, ours): tensors.take(f"{name}.{theirs}", channels)
         for collection, leaves in _LEAVES.items()
@@ -24,5 +27,8 @@ def take(
 
 
 def drop_counts(tensors: Tensors) -> None:
-    """How many batches PyTorch's have seen is of no use here. Files from before PyTorch 0.4.1 do not have it."""
+    """Drop the counts of batches that PyTorch's BatchNorms have seen: they are of no use here.
+
+    Files from before PyTorch 0.4.1 do not have them.
+    """
     tensors.drop(lambda name: name.endswith(".num_batches_tracked"))

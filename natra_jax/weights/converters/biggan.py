@@ -1,18 +1,23 @@
-"""BigGAN of the authors' PyTorch code (Brock et al. 2019; `BigGAN.Generator`), and of the TF Hub modules converted by it.
+"""BigGAN of the authors' PyTorch code (Brock et al. 2019; `BigGAN.Generator`), and TF Hub's by it.
 
-    shared.weight, linear.*, blocks.{i}.0.{conv1,conv2,conv_sc,bn1,bn2}.*, blocks.{i}.1.* (attention), output_layer.{0,2}.*
+    shared.weight, linear.*, blocks.{i}.0.{conv1,conv2,conv_sc,bn1,bn2}.*,
+    blocks.{i}.1.* (attention), output_layer.{0,2}.*
 
-Every weight is divided by the spectral norm that one step of power iteration from its stored u0 gives, as the network does also in
-evaluation; where there is no u0 at all, none was trained so. The statistics of BatchNorm are of one of three kinds:
+Every weight is divided by the spectral norm that one step of power iteration from its stored u0
+gives, as the network does also in evaluation; where there is no u0 at all, none was trained so. The
+statistics of BatchNorm are of one of three kinds:
 
     stored_{mean,var}         running averages
-    bn.stored_{mean,var}      the same; sums, to be divided by bn.accumulation_counter, if that counts anything ("standing statistics")
-    bn.running_{mean,var}     cross-replica. In evaluation on one device that code adds the gain; here it multiplies, as in training
+    bn.stored_{mean,var}      the same; sums, to be divided by bn.accumulation_counter, if that
+                              counts anything ("standing statistics")
+    bn.running_{mean,var}     cross-replica. In evaluation on one device that code adds the gain;
+                              here it multiplies, as in training
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -28,17 +33,21 @@ _NAMES = {
     "blocks.0.0.conv1.weight",
     "blocks.0.0.conv2.weight",
 }
-_UNUSED = re.compile(
-    r".*\.(u[1-9]\d*|sv\d+|num_batches_tracked)"
-)  # further singular vectors, a log of the values, a count
+# further singular vectors, a log of the singular values, a count of batches
+_UNUSED = re.compile(r".*\.(u[1-9]\d*|sv\d+|num_batches_tracked)")
 
 
 def recognises(names: set[str]) -> bool:
+    """Tell whether a state dict's names are this family's."""
     return names >= _NAMES and "blocks.0.0.conv3.weight" not in names
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """Of config are read BN_eps and SN_eps; what else it says has to agree with the tensors. Raises UserError."""
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments and parameters of `natra_jax.generators.biggan`.
+
+    config: the constructor's arguments. BN_eps and SN_eps are read; what else it says has to agree
+    with the tensors. Raises UserError where it does not, or where the tensors do not fit.
+    """
     source = Source(tensors, config)
     count = source.count_blocks(common.MAX_DOUBLINGS)
     resolution = 4 * 2**count
@@ -55,7 +64,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     agree(config, {("hier",): hierarchical, ("G_shared",): shared})
 
     def condition(name: str, width: int) -> np.ndarray:
-        """The kernel from [chunk, class], or from the class, to a gain or bias."""
+        """Return the kernel [I, width] from [chunk, class], or the class, to a gain or bias."""
         if not shared:
             return tensors.take(f"{name}.weight", label_dim, width)
         weight = source.weight(name, width, embed_dim + chunk if hierarchical else embed_dim)
@@ -104,7 +113,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     return Converted(arguments, params, source.notes)
 
 
-def _check_z(config: dict, chunk: int, slots: int, hierarchical: bool) -> None:
+def _check_z(config: dict[str, Any], chunk: int, slots: int, hierarchical: bool) -> None:
+    """Raise UserError if config has another dim_z than so many slots of chunk numbers have."""
     if hierarchical and config.get("dim_z") is not None:
         if common.whole(config, "dim_z", 1) // slots != chunk:
             raise UserError(
@@ -118,7 +128,7 @@ def _check_z(config: dict, chunk: int, slots: int, hierarchical: bool) -> None:
 class Source:
     """A state dict of the authors' code, of BigGAN or BigGAN-deep."""
 
-    def __init__(self, tensors: Tensors, config: dict):
+    def __init__(self, tensors: Tensors, config: dict[str, Any]) -> None:
         common.require_filled(tensors)
         names = tensors.names()
         self._tensors, self._config = tensors, config
@@ -127,9 +137,8 @@ class Source:
         hub = self._spectral and not any(name.endswith(".sv0") for name in names)
         self.eps = common.epsilon(config, "BN_eps", 1e-4 if hub else 1e-5)
         self._sn_eps = common.epsilon(config, "SN_eps", 1e-4 if hub else 1e-12)
-        common.one_of(
-            config, "norm_style", ("bn", "in")
-        )  # with stored statistics both are the same
+        # with stored statistics both are the same
+        common.one_of(config, "norm_style", ("bn", "in"))
         common.one_of(config, "G_nl", ("relu", "inplace_relu"))
         agree(config, {("bottom_width",): 4})
         hub_eps = hub and config.get("BN_eps") is None
@@ -140,6 +149,7 @@ class Source:
         )
 
     def count_blocks(self, most: int) -> int:
+        """Return the number of blocks. Raises UserError if it is 0 or above most."""
         count = 0
         while f"blocks.{count}.0.conv1.weight" in self._tensors:
             count += 1
@@ -150,11 +160,14 @@ class Source:
     def check_common(
         self, resolution: int, label_dim: int, embed_dim: int, attention: list[int]
     ) -> None:
-        """Holds the configuration's values against what the tensors show. attention: resolutions."""
+        """Raise UserError if the configuration disagrees with what the tensors show.
+
+        resolution: pixels. attention: the resolutions behind whose blocks there is attention.
+        """
         agree(self._config, {("resolution",): resolution})
         agree(self._config, {("n_classes",): label_dim})
-        said = self._config.get("shared_dim")
-        if embed_dim and not (type(said) is int and said == 0):  # 0 says: as long as z
+        shared_dim = self._config.get("shared_dim")
+        if embed_dim and not (type(shared_dim) is int and shared_dim == 0):  # 0: as long as z
             agree(self._config, {("shared_dim",): embed_dim})
         found = self._config.get("G_attn")
         if found is not None:
@@ -172,7 +185,7 @@ class Source:
                 )
 
     def weight(self, name: str, *shape: int | None) -> np.ndarray:
-        """Divided by its spectral norm, if the network was trained with that (G_param)."""
+        """Take a weight, divided by its spectral norm if the network was trained so (G_param)."""
         weight = self._tensors.take(f"{name}.weight", *shape)
         if not self._spectral:
             return weight
@@ -180,13 +193,17 @@ class Source:
         return common.by_power_iteration(f"{name}.weight", weight, u[0], self._sn_eps)
 
     def convolution(self, name: str, *shape: int) -> Params:
+        """Take a convolution {kernel, bias}. shape: the weight's, [O, I, kh, kw]."""
         return {
             "kernel": common.kernel(self.weight(name, *shape)),
             "bias": self._tensors.take(f"{name}.bias", shape[0]),
         }
 
     def linear(self, channels: int, inputs: int) -> Params:
-        """Its 4x4 features with the channels last, in the file they are first."""
+        """Take the linear layer [inputs, 16 * channels], whose output is 4x4 features.
+
+        Channels are last in its output; in the file they are first.
+        """
         weight = (
             self.weight("linear", 16 * channels, inputs)
             .reshape(channels, 16, inputs)
@@ -199,22 +216,19 @@ class Source:
         }
 
     def has_attention(self, block: int) -> bool:
+        """Tell whether there is attention behind the block."""
         return f"blocks.{block}.1.gamma" in self._tensors
 
     def attention(self, block: int, channels: int) -> Params:
-        shapes = {
-            "theta": (channels // 8, channels),
-            "phi": (channels // 8, channels),
-            "g": (channels // 2, channels),
-        }
-        shapes["o"] = (channels, channels // 2)
+        """Take the attention behind the block, over so many channels."""
         kernels = {
-            side: common.kernel(self.weight(f"blocks.{block}.1.{side}", *shape, 1, 1))
-            for side, shape in shapes.items()
+            side: common.kernel(self.weight(f"blocks.{block}.1.{side}", *shape))
+            for side, shape in common.attention_shapes(channels).items()
         }
         return {**kernels, "gamma": common.scalar(self._tensors, f"blocks.{block}.1.gamma")}
 
     def statistics(self, name: str, channels: int) -> Params:
+        """Take the statistics {mean, variance} [channels] of a BatchNorm, of whichever kind."""
         kinds = (f"{name}.bn.stored", f"{name}.bn.running", f"{name}.stored")
         kind = next((kind for kind in kinds if f"{kind}_mean" in self._tensors), kinds[-1])
         mean, variance = (
@@ -233,22 +247,25 @@ class Source:
         return common.checked_statistics(name, mean, variance)
 
     def output(self, channels: int, filters: int | None) -> tuple[Params, Params]:
-        """(params, statistics). filters: of the last convolution; None: any number, of which the image is the first three."""
+        """Take (params, statistics) of the last layers.
+
+        filters: of the last convolution; None: any number, of which the image is the first three.
+        """
         name = "output_layer.2"
         if filters is None:
             filters = self._tensors.shape(f"{name}.weight", 4)[0]
-        if filters < 3:
-            raise UserError(
-                f"{name}.weight makes {filters} channels, expected the three of an image or more"
-            )
+        common.require_image(f"{name}.weight", filters)
         convolution = self.convolution(name, filters, channels, 3, 3)
         norm = {
             side: self._tensors.take(f"output_layer.0.{side}", channels)
             for side in ("gain", "bias")
         }
-        image = {"kernel": convolution["kernel"][..., :3], "bias": convolution["bias"][:3]}
-        return {"norm": norm, **image}, self.statistics("output_layer.0", channels)
+        return (
+            {"norm": norm, **common.image_filters(convolution)},
+            self.statistics("output_layer.0", channels),
+        )
 
     def close(self) -> None:
+        """Raise UserError if a tensor was not taken, but for those that are not needed."""
         self._tensors.drop(_UNUSED.fullmatch)
         self._tensors.close()

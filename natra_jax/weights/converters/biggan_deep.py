@@ -1,10 +1,14 @@
-"""BigGAN-deep of the authors' PyTorch code (`BigGANdeep.Generator`): blocks.{i}.0.{conv1..4,bn1..4}, the other names as in BigGAN.
+"""BigGAN-deep of the authors' PyTorch code (`BigGANdeep.Generator`).
 
-Of G_depth blocks at each resolution the last upsamples: that is in no name, so it is taken from the configuration, or is 2. Of the last
-convolution's many filters three are used and kept.
+    blocks.{i}.0.{conv1..4,bn1..4}, the other names as in BigGAN
+
+Of G_depth blocks at each resolution the last upsamples: that is in no name, so it is taken from the
+configuration, or is 2. Of the last convolution's many filters three are used and kept.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +22,16 @@ _NAMES = {"shared.weight", "linear.weight", "output_layer.0.gain", "output_layer
 
 
 def recognises(names: set[str]) -> bool:
+    """Tell whether a state dict's names are this family's."""
     return names >= _NAMES | {f"blocks.0.0.conv{i}.weight" for i in (1, 2, 3, 4)}
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """Of config are read G_depth, BN_eps and SN_eps; what else it says has to agree with the tensors. Raises UserError."""
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments and parameters of `natra_jax.generators.biggan_deep`.
+
+    config: the constructor's arguments. G_depth, BN_eps and SN_eps are read; what else it says has
+    to agree with the tensors. Raises UserError where it does not, or where the tensors do not fit.
+    """
     source = Source(tensors, config)
     depth = common.whole(config, "G_depth", 2)
     count = source.count_blocks(common.MAX_DOUBLINGS * min(depth, 64))
@@ -36,11 +45,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     channels += [tensors.shape(f"blocks.{i}.0.conv4.weight", 4)[0] for i in range(count)]
     label_dim, embed_dim = tensors.shape("shared.weight", 2)
     code_dim = tensors.shape("linear.weight", 2)[1]
-    if code_dim <= embed_dim:
-        raise UserError(
-            f"linear.weight takes {code_dim} numbers, of which shared.weight gives {embed_dim}: "
-            "none are left for z"
-        )
+    z_dim = common.z_dim(code_dim, embed_dim, "linear.weight", "shared.weight")
     attention = [i + 1 for i in range(count) if source.has_attention(i)]
     source.check_common(
         resolution,
@@ -48,24 +53,17 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         embed_dim,
         sorted({4 * 2 ** ((layer - 1) // depth + 1) for layer in attention}),
     )
-    agree(config, {("dim_z",): code_dim - embed_dim, ("hier",): True, ("G_shared",): True})
+    agree(config, {("dim_z",): z_dim, ("hier",): True, ("G_shared",): True})
 
     def z_first(kernel: np.ndarray) -> np.ndarray:
-        """The file has the class first."""
+        """Return a kernel [code, ...] with z's rows first; the file has the class's first."""
         return np.concatenate([kernel[embed_dim:], kernel[:embed_dim]])
 
     linear = source.linear(channels[0], code_dim)
     layers, norms = [{**linear, "kernel": z_first(linear["kernel"])}], [{}]
     for i, (before, after) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
-        middle = before // 4
-        shapes = (
-            (middle, before, 1, 1),
-            (middle, middle, 3, 3),
-            (middle, middle, 3, 3),
-            (after, middle, 1, 1),
-        )
         block, statistics = {}, {}
-        for j, shape in enumerate(shapes):
+        for j, shape in enumerate(common.bottleneck_shapes(before, after)):
             block[f"conv{j}"] = source.convolution(f"blocks.{i}.0.conv{j + 1}", *shape)
             norm, width = f"blocks.{i}.0.bn{j + 1}", shape[1]
             block[f"norm{j}"] = {
@@ -94,7 +92,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         "resolution": resolution,
         "channels": channels,
         "upsample": [i % depth == depth - 1 for i in range(count)],
-        "z_dim": code_dim - embed_dim,
+        "z_dim": z_dim,
         "embed_dim": embed_dim,
         "label_dim": label_dim,
         "attention": attention,

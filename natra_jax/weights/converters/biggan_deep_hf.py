@@ -1,15 +1,20 @@
-"""BigGAN-deep of Hugging Face's pytorch-pretrained-BigGAN: the published TF Hub modules, with their config.json.
+"""BigGAN-deep of Hugging Face's pytorch-pretrained-BigGAN: the published TF Hub modules.
 
-    embeddings.weight, generator.gen_z.*, generator.layers.{i}.{conv_0..3,bn_0..3}.* or an attention layer's, generator.{bn,conv_to_rgb}.*
+    embeddings.weight, generator.gen_z.*, generator.{bn,conv_to_rgb}.*,
+    generator.layers.{i}.{conv_0..3,bn_0..3}.* or an attention layer's
 
-Every weight_orig is divided by the spectral norm of the stored vectors. Which blocks upsample is in no name: config.json's `layers` says
-it. Of the last convolution's filters three are used and kept.
+Every weight_orig is divided by the spectral norm of the stored vectors. Which blocks upsample is in
+no name: `layers` of the config.json beside the weights says it. Of the last convolution's filters
+three are used and kept.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from natra_jax.generators.biggan_parts import is_truncation
 from natra_jax.types import Params, UserError
 from natra_jax.weights.converters import biggan_common as common
 from natra_jax.weights.converters.checkpoint_config import agree, setting
@@ -24,12 +29,16 @@ _NAMES = {
 
 
 def recognises(names: set[str]) -> bool:
+    """Tell whether a state dict's names are this family's."""
     return names >= _NAMES
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """config: config.json. Of it are read layers and eps; what else it says has to agree with the tensors. Beside these it may have
-    truncation, which the original takes with every call; else that is 1. Raises UserError.
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments and parameters of `natra_jax.generators.biggan_deep`.
+
+    config: config.json. `layers` and `eps` are read; what else it says has to agree with the
+    tensors. Beside these it may have `truncation`, which the original takes with every call; else
+    that is 1. Raises UserError where config and tensors disagree, or where the tensors do not fit.
     """
     truncation = _truncation(config)
     common.require_filled(tensors)
@@ -39,31 +48,25 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     blocks = [i for i in range(modules) if f"generator.layers.{i}.gamma" not in tensors]
     upsample = _upsampling(config, len(blocks))
     embed_dim, label_dim = tensors.shape("embeddings.weight", 2)
-    code_dim = tensors.shape(_stored(tensors, "generator.gen_z"), 2)[1]
-    if code_dim <= embed_dim:
-        raise UserError(
-            f"generator.gen_z takes {code_dim} numbers, of which embeddings.weight gives "
-            f"{embed_dim}: none are left for z"
-        )
-    channels = [tensors.shape(_stored(tensors, f"generator.layers.{blocks[0]}.conv_0"), 4)[1]]
+    code_dim = tensors.shape(_weight_name(tensors, "generator.gen_z"), 2)[1]
+    z_dim = common.z_dim(code_dim, embed_dim, "generator.gen_z", "embeddings.weight")
+    channels = [tensors.shape(_weight_name(tensors, f"generator.layers.{blocks[0]}.conv_0"), 4)[1]]
     channels += [
-        tensors.shape(_stored(tensors, f"generator.layers.{i}.conv_3"), 4)[0] for i in blocks
+        tensors.shape(_weight_name(tensors, f"generator.layers.{i}.conv_3"), 4)[0] for i in blocks
     ]
     n_stats = tensors.shape("generator.bn.running_means", 2)[0]
-    filters = tensors.shape(_stored(tensors, "generator.conv_to_rgb"), 4)[0]
+    filters = tensors.shape(_weight_name(tensors, "generator.conv_to_rgb"), 4)[0]
     resolution = 4 * 2 ** sum(upsample)
     _check(config, filters, channels)
-    shown = {
-        "z_dim": code_dim - embed_dim,
-        "class_embed_dim": embed_dim,
-        "num_classes": label_dim,
-        "output_dim": resolution,
-    }
     agree(
         config,
         {
-            (name,): value
-            for name, value in (shown | {"channel_width": filters, "n_stats": n_stats}).items()
+            ("z_dim",): z_dim,
+            ("class_embed_dim",): embed_dim,
+            ("num_classes",): label_dim,
+            ("output_dim",): resolution,
+            ("channel_width",): filters,
+            ("n_stats",): n_stats,
         },
     )
 
@@ -94,8 +97,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
                 "gain": tensors.take("generator.bn.weight", width),
                 "bias": tensors.take("generator.bn.bias", width),
             },
-            "kernel": output["kernel"][..., :3],
-            "bias": output["bias"][:3],
+            **common.image_filters(output),
         },
         "buffers": {
             "layers": norms,
@@ -108,7 +110,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         "resolution": resolution,
         "channels": channels,
         "upsample": upsample,
-        "z_dim": code_dim - embed_dim,
+        "z_dim": z_dim,
         "embed_dim": embed_dim,
         "label_dim": label_dim,
         "attention": attention,
@@ -128,11 +130,12 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     return Converted(arguments, params, notes)
 
 
-def _truncation(config: dict) -> float:
+def _truncation(config: dict[str, Any]) -> float:
+    """Return the truncation that config asks for, or 1."""
     said = setting(config, "truncation")
     if said is None:
         return 1.0
-    if type(said) not in (int, float) or not 0 < said <= 1:
+    if type(said) not in (int, float) or not is_truncation(said):
         raise UserError(
             f"the checkpoint's setting truncation is {str(said)[:20]}, expected a number above 0 "
             "and at most 1"
@@ -140,7 +143,8 @@ def _truncation(config: dict) -> float:
     return float(said)
 
 
-def _upsampling(config: dict, blocks: int) -> list[bool]:
+def _upsampling(config: dict[str, Any], blocks: int) -> list[bool]:
+    """Return whether each of so many blocks upsamples, by config's `layers`."""
     layers = config.get("layers")
     if layers is None:
         raise UserError(
@@ -152,11 +156,8 @@ def _upsampling(config: dict, blocks: int) -> list[bool]:
             f"config: layers must be a list of the {blocks} blocks that the tensors have"
         )
     for layer in layers:
-        if not isinstance(layer, list | tuple) or [type(entry) for entry in layer] != [
-            bool,
-            int,
-            int,
-        ]:
+        kinds = [type(entry) for entry in layer] if isinstance(layer, list | tuple) else None
+        if kinds != [bool, int, int]:
             raise UserError(
                 "config: each of layers must be [whether it upsamples, channels in, channels out]"
             )
@@ -168,11 +169,12 @@ def _upsampling(config: dict, blocks: int) -> list[bool]:
     return upsample
 
 
-def _check(config: dict, width: int, channels: list[int]) -> None:
-    if width < 3:
-        raise UserError(
-            f"generator.conv_to_rgb makes {width} channels, expected the three of an image or more"
-        )
+def _check(config: dict[str, Any], width: int, channels: list[int]) -> None:
+    """Raise UserError if config's `layers` disagree with the channels, or with the network.
+
+    width: filters of the last convolution, in which `layers` counts channels.
+    """
+    common.require_image("generator.conv_to_rgb", width)
     for layer, before, after in zip(config["layers"], channels[:-1], channels[1:], strict=True):
         if (layer[1] * width, layer[2] * width) != (before, after):
             raise UserError(
@@ -185,24 +187,26 @@ def _check(config: dict, width: int, channels: list[int]) -> None:
             )
 
 
-def _stored(tensors: Tensors, name: str) -> str:
-    """The weight's name; without spectral normalisation it is the plain one."""
+def _weight_name(tensors: Tensors, name: str) -> str:
+    """Return the name of a layer's weight; without spectral normalisation it is the plain one."""
     return f"{name}.weight" if f"{name}.weight" in tensors else f"{name}.weight_orig"
 
 
 def _weight(tensors: Tensors, name: str, *shape: int) -> np.ndarray:
-    stored = _stored(tensors, name)
-    weight = tensors.take(stored, *shape)
-    if stored == f"{name}.weight":
+    """Take a layer's weight, divided by its spectral norm where it has one."""
+    weight_name = _weight_name(tensors, name)
+    weight = tensors.take(weight_name, *shape)
+    if weight_name == f"{name}.weight":
         return weight
     u, v = (
         tensors.take(f"{name}.weight_u", shape[0]),
         tensors.take(f"{name}.weight_v", weight[0].size),
     )
-    return common.by_stored_vectors(stored, weight, u, v)
+    return common.by_stored_vectors(weight_name, weight, u, v)
 
 
 def _convolution(tensors: Tensors, name: str, *shape: int) -> Params:
+    """Take a layer {kernel, bias}. shape: the weight's, [O, I, ...]."""
     return {
         "kernel": common.kernel(_weight(tensors, name, *shape)),
         "bias": tensors.take(f"{name}.bias", shape[0]),
@@ -210,6 +214,7 @@ def _convolution(tensors: Tensors, name: str, *shape: int) -> Params:
 
 
 def _statistics(tensors: Tensors, name: str, n_stats: int, channels: int) -> Params:
+    """Take a BatchNorm's {mean, variance} [n_stats, channels]."""
     mean, variance = (
         tensors.take(f"{name}.running_{side}", n_stats, channels) for side in ("means", "vars")
     )
@@ -219,16 +224,12 @@ def _statistics(tensors: Tensors, name: str, n_stats: int, channels: int) -> Par
 def _block(
     tensors: Tensors, name: str, before: int, after: int, code_dim: int, n_stats: int
 ) -> tuple[Params, Params]:
-    """(params, statistics)"""
-    middle = before // 4
-    shapes = (
-        (middle, before, 1, 1),
-        (middle, middle, 3, 3),
-        (middle, middle, 3, 3),
-        (after, middle, 1, 1),
-    )
+    """Take the (params, statistics) of the block of that name.
+
+    before, after: channels that enter and leave it.
+    """
     block, statistics = {}, {}
-    for j, shape in enumerate(shapes):
+    for j, shape in enumerate(common.bottleneck_shapes(before, after)):
         block[f"conv{j}"] = _convolution(tensors, f"{name}.conv_{j}", *shape)
         norm, width = f"{name}.bn_{j}", shape[1]
         sides = {"gain": f"{norm}.scale", "bias": f"{norm}.offset"}
@@ -241,16 +242,10 @@ def _block(
 
 
 def _attention(tensors: Tensors, name: str, channels: int) -> Params:
-    shapes = {
-        "theta": (channels // 8, channels),
-        "phi": (channels // 8, channels),
-        "g": (channels // 2, channels),
-    }
+    """Take the attention of that name, over so many channels."""
+    theirs = {"o": "o_conv"}
     kernels = {
-        side: common.kernel(_weight(tensors, f"{name}.snconv1x1_{side}", *shape, 1, 1))
-        for side, shape in shapes.items()
+        ours: common.kernel(_weight(tensors, f"{name}.snconv1x1_{theirs.get(ours, ours)}", *shape))
+        for ours, shape in common.attention_shapes(channels).items()
     }
-    kernels["o"] = common.kernel(
-        _weight(tensors, f"{name}.snconv1x1_o_conv", channels, channels // 2, 1, 1)
-    )
     return {**kernels, "gamma": common.scalar(tensors, f"{name}.gamma")}

@@ -1,4 +1,7 @@
-"""A checkpoint's own configuration, held against what its tensors say. It is from a stranger: no value's type is taken for granted."""
+"""A checkpoint's own configuration, compared with what its tensors say.
+
+It is from a stranger: no value's type is taken for granted.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from natra_jax.types import UserError
+from natra_jax.weights.tensors import shown
 
 
 def setting(config: Mapping[str, Any], *names: str) -> Any:
-    """The value of the first of the names that config has: a number, string, bool or list of numbers; None where it has none of them.
+    """Return the value of the first of the names that config has; None where it has none of them.
 
-    Raises UserError for a value of another type.
+    It is a number, string, bool or list of numbers; UserError is raised for a value of another
+    type.
     """
     for name in names:
         value = config.get(name)
@@ -32,7 +37,10 @@ def setting(config: Mapping[str, Any], *names: str) -> Any:
 
 
 def require(config: Mapping[str, Any], wanted: Mapping[str, Any], family: str) -> None:
-    """Raises UserError, naming the setting, if config has one of wanted's at another value: the network is of a kind not known here."""
+    """Raise UserError, naming the setting, if config has one of wanted's at another value.
+
+    Then the network is of a kind not known here. family: the network's name, for the message.
+    """
     for name, value in wanted.items():
         found = setting(config, name)
         if found is not None and not _same(found, value):
@@ -43,7 +51,10 @@ def require(config: Mapping[str, Any], wanted: Mapping[str, Any], family: str) -
 
 
 def agree(config: Mapping[str, Any], found: Mapping[tuple[str, ...], Any]) -> None:
-    """found: {names of a setting: what the tensors say}. Raises UserError, naming it, if config says something else."""
+    """Raise UserError, naming the setting, if config says something else than the tensors.
+
+    found: {names of a setting: what the tensors say}.
+    """
     for names, value in found.items():
         said = setting(config, *names)
         if said is not None and (
@@ -57,7 +68,10 @@ def agree(config: Mapping[str, Any], found: Mapping[tuple[str, ...], Any]) -> No
 
 
 def size(config: Mapping[str, Any], *names: str) -> int | None:
-    """The setting as a whole number of at least 0. Raises UserError for anything else that is there."""
+    """Return the setting as a whole number of at least 0; None where there is none.
+
+    Raises UserError for anything else that is there.
+    """
     said = setting(config, *names)
     if said is not None and (type(said) is not int or said < 0):
         raise UserError(
@@ -68,7 +82,7 @@ def size(config: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _same(found: Any, value: Any) -> bool:
-    """Floats up to float32's rounding."""
+    """Tell whether two values are equal, floats up to float32's rounding."""
     return (
         math.isclose(found, value, rel_tol=1e-6)
         if type(found) is type(value) is float
@@ -77,5 +91,4 @@ def _same(found: Any, value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return shown(value, width=40)

@@ -1,6 +1,11 @@
-"""The heads of LPIPS (Zhang et al. 2018) for VGG-16 under their authors' names: lin{0..4}.model.1.weight, one weight a channel."""
+"""The heads of LPIPS (Zhang et al. 2018) for VGG-16, under their authors' names.
+
+lin{0..4}.model.1.weight, one weight a channel
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from natra_jax.types import UserError
 from natra_jax.weights.tensors import Converted, Tensors
@@ -9,11 +14,15 @@ _NAMES = tuple(f"lin{layer}.model.1.weight" for layer in range(5))
 
 
 def recognises(names: set[str]) -> bool:
+    """Tell whether a state dict's names are the heads'."""
     return set(_NAMES) <= names
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """The heads for `natra_jax.latents.lpips.distance`, a list of [C], finest layer first. Raises UserError for other tensors."""
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to the heads for `natra_jax.latents.lpips.distance`: [C] each, finest layer first.
+
+    config: not read. Raises UserError for other tensors.
+    """
     heads = []
     for name in _NAMES:
         weight = tensors.take(name, 1, None, 1, 1)

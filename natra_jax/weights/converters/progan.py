@@ -1,6 +1,8 @@
-"""ProGAN checkpoints: NVIDIA's TensorFlow variables, and the names that PyTorch ports of NVIDIA's networks have (genforce)."""
+"""ProGAN checkpoints: NVIDIA's TensorFlow variables, and the names of PyTorch ports (genforce)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ _WANTED = {
 
 
 def recognises(names: set[str]) -> bool:
-    """Whether a state dict's names are this family's."""
+    """Tell whether a state dict's names are this family's."""
     return {"layer0.weight", "layer1.weight", "output0.weight"} <= names or (
         "4x4/Dense/weight" in names
         and "ToRGB_lod0/weight" in names
@@ -30,8 +32,12 @@ def recognises(names: set[str]) -> bool:
     )
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """config: the static_kwargs of a TensorFlow network or what its port is made with. Raises UserError for tensors that do not fit."""
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments and parameters of `natra_jax.generators.progan`.
+
+    config: the static_kwargs of a TensorFlow network, or the arguments of its port. Raises
+    UserError for settings of another network and for tensors that do not fit.
+    """
     require(config, _WANTED, _FAMILY)
     tensorflow = "layer0.weight" not in tensors
     if tensorflow:
@@ -42,6 +48,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     grown, notes = progressive.growth(tensors, "lod", blocks)
 
     def layer_name(layer: int) -> str:
+        """Return what stands before 'weight' and 'bias' of a layer."""
         if not tensorflow:
             return f"layer{layer}."
         up = "Conv0_up" if "8x8/Conv0_up/weight" in tensors else "Conv0"
@@ -49,6 +56,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
         return f"{grown.resolution(layer)}x{grown.resolution(layer)}/{kind}/"
 
     def block_name(block: int) -> str:
+        """Return the name of a block's layer to RGB."""
         return f"ToRGB_lod{blocks - 1 - block}" if tensorflow else f"output{block}"
 
     channels = [tensors.shape(layer_name(2 * block) + "bias", 1)[0] for block in range(blocks)]
@@ -59,15 +67,12 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     first, code_dim = _first(tensors, layer_name(0), channels[0], tensorflow)
     layers = [first]
     for layer in range(1, grown.layers):
-        name, fed, width = (
-            layer_name(layer) + "weight",
-            channels[(layer - 1) // 2],
-            channels[layer // 2],
-        )
+        name = layer_name(layer) + "weight"
+        inputs, width = channels[(layer - 1) // 2], channels[layer // 2]
         if fused and layer % 2 == 0:  # kept the other way round
-            weight = progressive.kernel(tensors, name, 3, width, fed, tensorflow).swapaxes(2, 3)
+            weight = progressive.kernel(tensors, name, 3, width, inputs, tensorflow).swapaxes(2, 3)
         else:
-            weight = progressive.kernel(tensors, name, 3, fed, width, tensorflow)
+            weight = progressive.kernel(tensors, name, 3, inputs, width, tensorflow)
         layers.append({"kernel": weight, "bias": tensors.take(layer_name(layer) + "bias", width)})
     rgb, img_channels = progressive.rgb(
         tensors, block_name, "/" if tensorflow else ".", grown, channels, tensorflow
@@ -107,15 +112,17 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     return Converted(arguments, params, notes + fused_notes)
 
 
-def _fused(tensors: Tensors, config: dict, channels: list[int]) -> tuple[bool, tuple[str, ...]]:
-    """(whether doubling and convolution are one, a note if that is a guess), of a PyTorch port.
+def _fused(
+    tensors: Tensors, config: dict[str, Any], channels: list[int]
+) -> tuple[bool, tuple[str, ...]]:
+    """Return (whether doubling and convolution are one, a note if that is a guess), for a port.
 
     Such kernels are kept with inputs first, which tells where inputs are not as many as outputs.
     """
     for block in range(1, len(channels)):
-        fed, width = channels[block - 1], channels[block]
-        if fed != width:
-            return tensors.shape(f"layer{2 * block}.weight")[:2] == (fed, width), ()
+        inputs, width = channels[block - 1], channels[block]
+        if inputs != width:
+            return tensors.shape(f"layer{2 * block}.weight")[:2] == (inputs, width), ()
     said = setting(config, "fused_scale")
     if said is None:
         return False, (
@@ -124,13 +131,19 @@ def _fused(tensors: Tensors, config: dict, channels: list[int]) -> tuple[bool, t
     return said is True, ()
 
 
-def _first(tensors: Tensors, name: str, width: int, tensorflow: bool) -> tuple[dict, int]:
-    """(parameters of the layer that makes 4x4 of a code, the code's size)."""
+def _first(
+    tensors: Tensors, name: str, width: int, tensorflow: bool
+) -> tuple[dict[str, np.ndarray], int]:
+    """Take (parameters of the layer that makes 4x4 features of a code, the code's size).
+
+    Its kernel is [code, 16 * width]. name: what stands before 'weight' and 'bias'.
+    """
     if tensorflow:
         weight = tensors.take(name + "weight", None, 16 * width)
         weight = weight.reshape(-1, width, 4, 4).transpose(0, 2, 3, 1)
     else:
-        # a convolution of the code as one pixel, padded by 3: what it makes is the kernel turned by 180 degrees
+        # a convolution of the code as one pixel, padded by 3: what it makes is the kernel turned by
+        # 180 degrees
         weight = tensors.take(name + "weight", width, None, 4, 4)[:, :, ::-1, ::-1].transpose(
             1, 2, 3, 0
         )

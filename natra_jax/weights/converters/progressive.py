@@ -1,6 +1,7 @@
-"""What the checkpoints of ProGAN and StyleGAN have in common: how far they had grown, and both ways to lay out a kernel.
+"""Both ways to lay out a kernel, and how far a network had grown.
 
-PyTorch's names count layers and blocks from the lowest resolution on; TensorFlow's say the resolution, and count RGB from the highest.
+What the checkpoints of ProGAN and StyleGAN have in common. PyTorch's names count layers and blocks
+from the lowest resolution on; TensorFlow's say the resolution, and count RGB from the highest.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _MOST_BLOCKS = 11  # 4096 px
 
 
 def highest(names: Iterable[str], pattern: str) -> int:
-    """The highest number that the first group of pattern matches in a name; -1 where none does."""
+    """Return the highest number that pattern's first group matches in a name; -1 without any."""
     return max(
         (int(match[1]) for name in names if (match := re.fullmatch(pattern, name))), default=-1
     )
 
 
 def require_blocks(blocks: int, family: str) -> None:
-    """Raises UserError if no network of the family has as many."""
+    """Raise UserError if no network of the family has as many."""
     if not 2 <= blocks <= _MOST_BLOCKS:
         raise UserError(
             f"the tensors are of {blocks} resolutions, from 4 px on: {family} has 2 to "
@@ -34,7 +35,10 @@ def require_blocks(blocks: int, family: str) -> None:
 
 
 def growth(tensors: Tensors, name: str, blocks: int) -> tuple[Growth, tuple[str, ...]]:
-    """How far the network had grown, by its tensor of that name, and a note if there is none. Raises UserError for an impossible value."""
+    """Take how far the network had grown, by its tensor of that name, and a note if there is none.
+
+    Raises UserError for an impossible value.
+    """
     if name not in tensors:
         return Growth(blocks, 0.0), (
             "there is no level of detail (lod) in the checkpoint: it is taken as trained to the "
@@ -47,7 +51,7 @@ def growth(tensors: Tensors, name: str, blocks: int) -> tuple[Growth, tuple[str,
 
 
 def dense(tensors: Tensors, name: str, inputs: int, outputs: int, tensorflow: bool) -> np.ndarray:
-    """[inputs, outputs]."""
+    """Take the kernel [inputs, outputs] of a dense layer, of TensorFlow's layout or PyTorch's."""
     return (
         tensors.take(name, inputs, outputs) if tensorflow else tensors.take(name, outputs, inputs).T
     )
@@ -56,7 +60,7 @@ def dense(tensors: Tensors, name: str, inputs: int, outputs: int, tensorflow: bo
 def kernel(
     tensors: Tensors, name: str, size: int, inputs: int, outputs: int, tensorflow: bool
 ) -> np.ndarray:
-    """[size, size, inputs, outputs]."""
+    """Take a convolution's kernel [size, size, inputs, outputs], of either layout."""
     if tensorflow:
         return tensors.take(name, size, size, inputs, outputs)
     return tensors.take(name, outputs, inputs, size, size).transpose(2, 3, 1, 0)
@@ -69,10 +73,19 @@ def rgb(
     grown: Growth,
     channels: list[int],
     tensorflow: bool,
-) -> tuple[list[dict], int]:
-    """(parameters of the layers to RGB that take part, image channels). name: of a block's, without what follows the separator.
+) -> tuple[list[dict[str, np.ndarray]], int]:
+    """Take (parameters of the layers to RGB that take part, image channels); drop the others.
 
-    Those of the other blocks are dropped. Raises UserError if they do not fit.
+    Args:
+        tensors: of the checkpoint.
+        name: (block) -> the name of its layer, without what follows the separator.
+        separator: between a layer and its 'weight' or 'bias'.
+        grown: says which blocks take part.
+        channels: of each block.
+        tensorflow: whether the layout is TensorFlow's.
+
+    Raises:
+        UserError: if they do not fit.
     """
     img_channels = tensors.shape(f"{name(grown.painted.start)}{separator}bias", 1)[0]
     layers = []

@@ -1,6 +1,7 @@
-"""Residual networks from PyTorch: the walk through their stages, whatever their blocks are and whatever their layers are called.
+"""Residual networks from PyTorch: the walk through their stages.
 
-The names that they are known by are in resnet50 and resnet18. What comes out is for `natra_jax.classifiers.ResNet`.
+It is the same whatever their blocks are and whatever their layers are called; that is in resnet50
+and resnet18. What comes out is for `natra_jax.classifiers.ResNet`.
 """
 
 from __future__ import annotations
@@ -22,23 +23,22 @@ STAGES = 4
 class Block(NamedTuple):
     """A residual block."""
 
-    windows: Mapping[
-        str, int
-    ]  # of its convolutions in order, by our name of each; theirs are conv1, conv2, ...
+    # of its convolutions in order, by our name of each; theirs are conv1, conv2, ...
+    windows: Mapping[str, int]
     expansion: int  # channels that leave it over those within
 
 
 class Names(NamedTuple):
-    """How a lineage names its layers."""
+    """The names that one author's networks have for their layers."""
 
     stem: str
     stem_norm: str
     block: tuple[str, ...]  # of each stage, to be filled in with the block's number
-    norm: str  # of a block's, to be filled in with its convolution's number
+    norm: str  # of a block's BatchNorm, to be filled in with its convolution's number
     shortcut: tuple[str, str]  # convolution and norm
     head: str
-    twin: str | None = None  # as norm, for perturbed features
-    twin_shortcut: str | None = None
+    auxiliary: str | None = None  # as norm, for perturbed features
+    auxiliary_shortcut: str | None = None
 
 
 TORCHVISION = Names(
@@ -51,23 +51,21 @@ TORCHVISION = Names(
 )
 
 
-def recognises(names: set[str], lineage: Names, block: Block) -> bool:
-    """Whether a network of such blocks is there."""
-    first, last = lineage.block[0].format(0), len(block.windows)
-    there = {
-        f"{lineage.stem}.weight",
-        f"{first}.conv{last}.weight",
-        f"{lineage.head}.weight",
-    } <= names
-    return there and f"{first}.conv{last + 1}.weight" not in names
+def recognises(found: set[str], names: Names, block: Block) -> bool:
+    """Tell whether the tensors' names found are those of a network of such blocks."""
+    first, last = names.block[0].format(0), len(block.windows)
+    wanted = {f"{names.stem}.weight", f"{first}.conv{last}.weight", f"{names.head}.weight"}
+    return wanted <= found and f"{first}.conv{last + 1}.weight" not in found
 
 
 def convert(tensors: Tensors, names: Names, block: Block) -> Converted:
-    """num_classes, widths and blocks of the network, and its variables {"params", "batch_stats"}, all read off the tensors.
+    """Convert to num_classes, widths and blocks of the network, and its variables.
 
-    Where the names have twins, with adversarial twins of the BatchNorm behind the first stage, which is where our AdvBN layer is.
+    All are read off the tensors. The variables are {"params", "batch_stats"}; where the names have
+    auxiliary BatchNorms, with those behind the first stage, which is where our AdvBN layer is.
 
-    Raises UserError for tensors that are missing, left over, or of shapes that do not belong together.
+    Raises UserError for tensors that are missing, left over, or of shapes that do not belong
+    together.
     """
     flat: dict[tuple[str, ...], np.ndarray] = {}
 
@@ -78,12 +76,13 @@ def convert(tensors: Tensors, names: Names, block: Block) -> Converted:
         outputs: int,
         inputs: int,
         window: int,
-        twin: str | None = None,
+        auxiliary: str | None = None,
     ) -> None:
+        """Put a convolution and its BatchNorms into flat. path: ours; conv, norm: their names."""
         flat["params", *path, "kernel"] = tensors.take(
             f"{conv}.weight", outputs, inputs, window, window
         ).transpose(2, 3, 1, 0)
-        for source, branch in [(norm, ())] + ([(twin, (TWINS,))] if twin else []):
+        for source, branch in [(norm, ())] + ([(auxiliary, (TWINS,))] if auxiliary else []):
             flat.update(batch_norm.take(tensors, source, (*branch, *path, "BatchNorm_0"), outputs))
 
     widths = [tensors.shape(f"{stage.format(0)}.conv1.weight", 4)[0] for stage in names.block]
@@ -96,7 +95,7 @@ def convert(tensors: Tensors, names: Names, block: Block) -> Converted:
         for i in range(count):
             ours, theirs, outputs = f"stage{stage}_{i}", numbered.format(i), block.expansion * width
             # our AdvBN layer is behind the first stage
-            twin = f"{theirs}.{names.twin}" if names.twin and stage > 1 else None
+            auxiliary = f"{theirs}.{names.auxiliary}" if names.auxiliary and stage > 1 else None
             channels = [inputs, *[width] * (len(block.windows) - 1), outputs]
             for n, (part, window) in enumerate(block.windows.items(), start=1):
                 norm = f"{theirs}.{names.norm}".format(n)
@@ -107,7 +106,7 @@ def convert(tensors: Tensors, names: Names, block: Block) -> Converted:
                     channels[n],
                     channels[n - 1],
                     window,
-                    twin and twin.format(n),
+                    auxiliary and auxiliary.format(n),
                 )
             # the first block of every later stage halves the resolution
             if i == 0 and (stage > 1 or inputs != outputs):
@@ -119,7 +118,7 @@ def convert(tensors: Tensors, names: Names, block: Block) -> Converted:
                     outputs,
                     inputs,
                     1,
-                    twin and f"{theirs}.{names.twin_shortcut}",
+                    auxiliary and f"{theirs}.{names.auxiliary_shortcut}",
                 )
             inputs = outputs
     classes = tensors.shape(f"{names.head}.weight", 2)[0]
@@ -134,7 +133,7 @@ def convert(tensors: Tensors, names: Names, block: Block) -> Converted:
 
 
 def _count(tensors: Tensors, stage: str) -> int:
-    """How many blocks the stage has: as far as they are numbered without a gap."""
+    """Return the number of blocks of the stage: as far as they are numbered without a gap."""
     pattern = re.compile(re.escape(stage).replace(r"\{\}", "([0-9]{1,4})") + r"\.conv1\.weight")
     there = {int(match[1]) for name in tensors.names() if (match := pattern.fullmatch(name))}
     return next(i for i in range(len(there) + 1) if i not in there)

@@ -1,12 +1,13 @@
-"""StyleGAN (2019) checkpoints: NVIDIA's TensorFlow variables, and the names that PyTorch ports of NVIDIA's networks have (genforce).
+"""StyleGAN (2019) checkpoints: NVIDIA's TensorFlow variables, and the names of PyTorch ports.
 
-Both have the same numbers. Another port, style-based-gan-pytorch, trains a network with other gains, norms and noise; it is not read.
+The ports are those with genforce's names, and have the same numbers. Another one,
+style-based-gan-pytorch, trains a network with other gains, norms and noise; it is not read.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +41,10 @@ _BLUR = np.outer([1, 2, 1], [1, 2, 1]) / 16
 
 
 class _Names(NamedTuple):
-    """What a checkpoint calls its tensors. TensorFlow's synthesis and mapping networks may have a prefix each."""
+    """The names of a checkpoint's tensors, by PyTorch's names for them.
+
+    TensorFlow's synthesis and mapping networks may have a prefix each.
+    """
 
     tensorflow: bool
     synthesis: str
@@ -48,12 +52,14 @@ class _Names(NamedTuple):
     mean: str
 
     def layer(self, layer: int) -> str:
+        """Return what stands before the names of a layer's tensors."""
         if not self.tensorflow:
             return f"{self.synthesis}layer{layer}."
         kind = ("Const", "Conv")[layer] if layer < 2 else ("Conv0_up", "Conv1")[layer % 2]
         return f"{self.synthesis}{4 * 2 ** (layer // 2)}x{4 * 2 ** (layer // 2)}/{kind}/"
 
     def of_layer(self, layer: int, what: str) -> str:
+        """Return the name of a layer's tensor, `what` in PyTorch's names."""
         if not self.tensorflow:
             return self.layer(layer) + what
         if what == "apply_noise.noise":
@@ -62,15 +68,17 @@ class _Names(NamedTuple):
         return self.layer(layer) + renamed
 
     def dense(self, index: int, what: str) -> str:
-        return (
-            f"{self.mapping}Dense{index}/{what}"
-            if self.tensorflow
-            else f"{self.mapping}dense{index}.{what}"
-        )
+        """Return the name of a tensor, weight or bias, of the mapping network's layer."""
+        if self.tensorflow:
+            return f"{self.mapping}Dense{index}/{what}"
+        return f"{self.mapping}dense{index}.{what}"
 
 
 def recognises(names: set[str]) -> bool:
-    """Whether a state dict's names are this family's, or those of its namesake, so that `convert` can say why that is refused."""
+    """Tell whether a state dict's names are this family's, or those of its namesake.
+
+    The namesake, style-based-gan-pytorch, is refused by `convert`, which says why.
+    """
     tensorflow = any(name.endswith("4x4/Const/StyleMod/weight") for name in names)
     return "synthesis.layer0.const" in names or tensorflow or _is_style_based_gan(names)
 
@@ -79,8 +87,12 @@ def _is_style_based_gan(names: set[str]) -> bool:
     return any(name.startswith("generator.progression.0.") for name in names)
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """config: the static_kwargs of a TensorFlow network or what its port is made with. Raises UserError for tensors that do not fit."""
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments and parameters of `natra_jax.generators.stylegan`.
+
+    config: the static_kwargs of a TensorFlow network, or the arguments of its port. Raises
+    UserError for settings of another network and for tensors that do not fit.
+    """
     found = set(tensors.names())
     if _is_style_based_gan(found):
         raise UserError(
@@ -91,9 +103,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     names, blocks = _names(found)
     progressive.require_blocks(blocks, _FAMILY)
     grown, notes = progressive.growth(tensors, f"{names.synthesis}lod", blocks)
-    tensors.drop(
-        lambda name: name == "lod" or name.endswith("/lod")
-    )  # TensorFlow's whole network keeps one beside the synthesis network's
+    # TensorFlow's whole network keeps one beside the synthesis network's
+    tensors.drop(lambda name: name == "lod" or name.endswith("/lod"))
     channels = [tensors.shape(names.of_layer(2 * block, "bias"), 1)[0] for block in range(blocks)]
     style_shape = tensors.shape(names.of_layer(0, "style.weight"))
     if len(style_shape) != 2:
@@ -111,11 +122,9 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     constant = tensors.take(names.of_layer(0, "const"), 1, channels[0], 4, 4)[0].transpose(1, 2, 0)
 
     def block_name(block: int) -> str:
-        return (
-            f"{names.synthesis}ToRGB_lod{blocks - 1 - block}"
-            if names.tensorflow
-            else f"{names.synthesis}output{block}"
-        )
+        """Return the name of a block's layer to RGB."""
+        kind = f"ToRGB_lod{blocks - 1 - block}" if names.tensorflow else f"output{block}"
+        return names.synthesis + kind
 
     rgb, img_channels = progressive.rgb(
         tensors, block_name, "/" if names.tensorflow else ".", grown, channels, names.tensorflow
@@ -166,7 +175,7 @@ def convert(tensors: Tensors, config: dict) -> Converted:
 
 
 def _names(found: set[str]) -> tuple[_Names, int]:
-    """What the tensors are called, and the number of resolutions."""
+    """Return what the tensors are called, and the number of resolutions."""
     if not any(name.endswith("4x4/Const/StyleMod/weight") for name in found):
         blocks = progressive.highest(found, r"synthesis\.layer(\d{1,4})\..*") // 2 + 1
         return _Names(False, "synthesis.", "mapping.", "truncation.w_avg"), blocks
@@ -181,12 +190,17 @@ def _names(found: set[str]) -> tuple[_Names, int]:
 
 
 def _before(found: set[str], ending: str) -> str:
-    """What stands before the ending in the name that has it; nothing if none does, so that it is missed by its plain name."""
+    """Return what stands before the ending in the name that has it.
+
+    '' if no name has it, so that the tensor is missed by its plain name.
+    """
     return min((name.removesuffix(ending) for name in found if name.endswith(ending)), default="")
 
 
-def _mapping(tensors: Tensors, config: dict, names: _Names, code_dim: int) -> tuple[dict, dict]:
-    """(parameters, arguments that they tell)."""
+def _mapping(
+    tensors: Tensors, config: dict[str, Any], names: _Names, code_dim: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take the mapping network: (parameters, the generator's arguments that they tell)."""
     pattern = re.escape(names.mapping) + (
         r"Dense(\d{1,4})/weight" if names.tensorflow else r"dense(\d{1,4})\.weight"
     )
@@ -196,10 +210,10 @@ def _mapping(tensors: Tensors, config: dict, names: _Names, code_dim: int) -> tu
     inputs = first[0 if names.tensorflow else -1] if len(first) == 2 else 0
     dense = []
     for index in range(len(widths)):
-        fed = inputs if index == 0 else widths[0]
+        width = inputs if index == 0 else widths[0]
         outputs = code_dim if index == depth - 1 else widths[0]
         weight = progressive.dense(
-            tensors, names.dense(index, "weight"), fed, outputs, names.tensorflow
+            tensors, names.dense(index, "weight"), width, outputs, names.tensorflow
         )
         dense.append({"kernel": weight, "bias": tensors.take(names.dense(index, "bias"), outputs)})
     mapping = {"dense": dense, "mean": tensors.take(names.mean, code_dim)}
@@ -220,9 +234,12 @@ def _mapping(tensors: Tensors, config: dict, names: _Names, code_dim: int) -> tu
     return mapping, sizes | {"mapping_layers": depth, "mapping_features": widths[0]}
 
 
-def _layer(tensors: Tensors, names: _Names, layer: int, channels: list[int], code_dim: int) -> dict:
+def _layer(
+    tensors: Tensors, names: _Names, layer: int, channels: list[int], code_dim: int
+) -> dict[str, Any]:
+    """Take a layer of the synthesis network. channels: of each block."""
     width = channels[layer // 2]
-    params = {
+    params: dict[str, Any] = {
         "bias": tensors.take(names.of_layer(layer, "bias"), width),
         "noise": tensors.take(names.of_layer(layer, "apply_noise.weight"), width),
         "style": {
@@ -251,4 +268,5 @@ def _layer(tensors: Tensors, names: _Names, layer: int, channels: list[int], cod
 
 
 def _noise(tensors: Tensors, names: _Names, layer: int, side: int) -> np.ndarray:
+    """Take a layer's noise map [side, side]."""
     return tensors.take(names.of_layer(layer, "apply_noise.noise"), 1, 1, side, side)[0, 0]

@@ -1,12 +1,14 @@
-"""NVIDIA's StyleGAN2 checkpoints: the names of its PyTorch programs, and the variables of its TensorFlow ones.
+"""NVIDIA's StyleGAN2 checkpoints: the names of its PyTorch programs, and of its TensorFlow ones.
 
-Both have the same numbers but for these: TensorFlow's kernels of up-sampling convolutions are turned by 180 degrees, its styles lack the 1
-that is added to their bias, and its first program embeds labels in another way (`joint_norm`).
+Both have the same numbers but for these: TensorFlow's kernels of up-sampling convolutions are
+turned by 180 degrees, its styles lack the 1 that is added to their bias, and its first program
+embeds labels in another way (`joint_norm`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +23,19 @@ _LARGEST = 1e30  # of a setting: beyond, float32 overflows
 
 
 def recognises(names: set[str]) -> bool:
-    """Whether a state dict's names are this family's."""
+    """Tell whether a state dict's names are this family's."""
     return {"synthesis.b4.const", "synthesis.b4.conv1.affine.weight"} <= names or {
         "synthesis/4x4/Const/const",
         "synthesis/4x4/Conv/mod_weight",
     } <= names
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """config: the generator's init_kwargs (PyTorch) or static_kwargs (TensorFlow). Raises UserError for tensors that do not fit."""
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments and parameters of `natra_jax.generators.stylegan2`.
+
+    config: the generator's init_kwargs (PyTorch) or static_kwargs (TensorFlow). Raises UserError
+    for settings of another network and for tensors that do not fit.
+    """
     network = _Network(tensors)
     for_mapping, for_synthesis = (
         config if network.tensorflow else _section(config, name)
@@ -72,7 +78,10 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     _agree_on_channels(for_synthesis, channels, network.tensorflow)
 
     low = size(for_synthesis, "num_fp16_res") or 0
-    note = f"NVIDIA's program computes its {low} highest resolutions in float16 on a GPU; here dtype says in what, float32 by default"
+    note = (
+        f"NVIDIA's program computes its {low} highest resolutions in float16 on a GPU; here dtype "
+        "says in what, float32 by default"
+    )
     arguments = {
         "resolution": resolution,
         "channels": channels,
@@ -91,9 +100,10 @@ def convert(tensors: Tensors, config: dict) -> Converted:
 
 
 def factor(kernel: np.ndarray, name: str) -> list[float]:
-    """The taps t of a filter [n, n] that is a multiple of outer(t, t), or [n]; whole numbers where they can be.
+    """Return the taps t [n] of a filter [n, n] that is a multiple of outer(t, t), or [n].
 
-    Raises UserError, naming it, for a filter that is not of this form, or of very many taps.
+    They are whole numbers where they can be. Raises UserError, naming it, for a filter that is not
+    of this form, or of very many taps.
     """
     taps = kernel.sum(1) if kernel.ndim == 2 else kernel
     total = taps.sum()
@@ -123,7 +133,10 @@ def factor(kernel: np.ndarray, name: str) -> list[float]:
 
 
 def one_filter(tensors: Tensors, names: Sequence[str]) -> list[float] | None:
-    """The taps of the filters of these names; None if there are none. Raises UserError if they differ."""
+    """Take the filters of these names, and return their taps; None if there are none.
+
+    Raises UserError if they differ.
+    """
     found = {name: factor(tensors.take(name), name) for name in names}
     for name, taps in found.items():
         if taps != found[names[0]]:
@@ -133,7 +146,8 @@ def one_filter(tensors: Tensors, names: Sequence[str]) -> list[float] | None:
     return found[names[0]] if names else None
 
 
-def _section(config: dict, name: str) -> dict:
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the configuration's dict of that name; an empty one where there is none."""
     section = config.get(name)
     if section is not None and not isinstance(section, dict):
         raise UserError(
@@ -143,7 +157,8 @@ def _section(config: dict, name: str) -> dict:
     return section or {}
 
 
-def _positive(config: dict, *names: str) -> float | None:
+def _positive(config: dict[str, Any], *names: str) -> float | None:
+    """Return the first of these settings that is there, a positive number; None where none is."""
     value = setting(config, *names)
     if value is not None and (type(value) not in (int, float) or not 0 < value < _LARGEST):
         raise UserError(
@@ -154,7 +169,10 @@ def _positive(config: dict, *names: str) -> float | None:
 
 
 def _taps(found: list[float] | None, said: object) -> list[float]:
-    """Of the tensors, or else of the setting, or else NVIDIA's default. Raises UserError if the setting is no filter, or another one."""
+    """Return the taps of the tensors, or else of the setting, or else NVIDIA's default.
+
+    Raises UserError if the setting is no filter, or another one than the tensors'.
+    """
     if said is None:
         return found or [1, 3, 3, 1]
     if (
@@ -178,8 +196,11 @@ def _taps(found: list[float] | None, said: object) -> list[float]:
     return found or said
 
 
-def _agree_on_channels(config: dict, channels: list[int], tensorflow: bool) -> None:
-    """Raises UserError if the channels that the setting tells, proportional to 1 / pixels up to a maximum, are not the tensors'."""
+def _agree_on_channels(config: dict[str, Any], channels: list[int], tensorflow: bool) -> None:
+    """Raise UserError if the channels that the settings tell are not the tensors'.
+
+    They are proportional to 1 / pixels, up to a maximum.
+    """
     names = ("fmap_base", "fmap_max") if tensorflow else ("channel_base", "channel_max")
     if all(config.get(name) is None for name in names) or setting(config, "fmap_decay") not in (
         None,
@@ -200,9 +221,9 @@ def _agree_on_channels(config: dict, channels: list[int], tensorflow: bool) -> N
 
 
 class _Network:
-    """The parts of one checkpoint, in either lineage's names."""
+    """The parts of one checkpoint, under PyTorch's or TensorFlow's names."""
 
-    def __init__(self, tensors: Tensors):
+    def __init__(self, tensors: Tensors) -> None:
         self.tensors, self.tensorflow = tensors, "synthesis/4x4/Const/const" in tensors
         pattern = r"synthesis/(\d{1,5})x\d+/.*" if self.tensorflow else r"synthesis\.b(\d{1,5})\..*"
         resolution = progressive.highest(tensors.names(), pattern)
@@ -216,7 +237,7 @@ class _Network:
         self.num_convs = 2 * levels - 1
 
     def layer(self, layer: int, what: str) -> str:
-        """The name of a tensor of convolution `layer`."""
+        """Return the name of convolution `layer`'s tensor, `what` in PyTorch's names."""
         pixels = 4 * 2 ** ((layer + 1) // 2)
         if self.tensorflow:
             return self.block(
@@ -225,13 +246,14 @@ class _Network:
         return self.block(pixels, f"conv{1 - layer % 2}", what)
 
     def block(self, pixels: int, part: str, what: str) -> str:
+        """Return the name of a tensor of a part of the block of that resolution."""
         if self.tensorflow:
             renamed = {"affine.weight": "mod_weight", "affine.bias": "mod_bias"}.get(what, what)
             return f"synthesis/{pixels}x{pixels}/{part}/{renamed}"
         return f"synthesis.b{pixels}.{part}.{what}"
 
-    def mapping(self) -> tuple[dict, dict]:
-        """(parameters, arguments that they tell)."""
+    def mapping(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Take the mapping network: (parameters, the generator's arguments that they tell)."""
         tensors = self.tensors
         prefix, end = ("mapping/Dense", "/") if self.tensorflow else ("mapping.fc", ".")
         depth = (
@@ -244,20 +266,20 @@ class _Network:
             tensors.shape(f"{prefix}{index}{end}bias", 1)[0] for index in range(max(1, depth))
         ]
         first = tensors.shape(f"{prefix}0{end}weight")
-        inputs = first[0 if self.tensorflow else -1] if len(first) == 2 else 0
+        total = first[0 if self.tensorflow else -1] if len(first) == 2 else 0
         embed, joint = self._embed()
         label_dim, embed_features = embed["kernel"].shape if embed else (0, 0)
-        if inputs - embed_features < 1 or (embed and 0 in embed["kernel"].shape):
+        if total - embed_features < 1 or (embed and 0 in embed["kernel"].shape):
             raise UserError(
                 f"{prefix}0{end}weight is {list(first)}, too small for a code with its label: the "
                 "checkpoint is damaged"
             )
         layers, hidden = [], [widths[0]] * (depth - 1)
-        for index, (fed, width) in enumerate(
-            zip([inputs, *hidden], [*hidden, widths[-1]], strict=True)
+        for index, (inputs, width) in enumerate(
+            zip([total, *hidden], [*hidden, widths[-1]], strict=True)
         ):
             kernel = progressive.dense(
-                tensors, f"{prefix}{index}{end}weight", fed, width, self.tensorflow
+                tensors, f"{prefix}{index}{end}weight", inputs, width, self.tensorflow
             )
             layers.append(
                 {"kernel": kernel, "bias": tensors.take(f"{prefix}{index}{end}bias", width)}
@@ -267,7 +289,7 @@ class _Network:
             "mean": tensors.take("dlatent_avg" if self.tensorflow else "mapping.w_avg", widths[-1]),
         }
         sizes = {
-            "z_dim": inputs - embed_features,
+            "z_dim": total - embed_features,
             "code_dim": widths[-1],
             "label_dim": label_dim,
             "mapping_layers": depth,
@@ -279,8 +301,8 @@ class _Network:
         }
         return params | ({"embed": embed} if embed else {}), sizes
 
-    def _embed(self) -> tuple[dict | None, bool]:
-        """(the label's embedding, whether it is normalised together with z)."""
+    def _embed(self) -> tuple[dict[str, np.ndarray] | None, bool]:
+        """Take (the label's embedding, whether it is normalised together with z)."""
         tensors = self.tensors
         if self.tensorflow and "mapping/LabelConcat/weight" in tensors:
             return {"kernel": tensors.take("mapping/LabelConcat/weight", None, None)}, True
@@ -296,8 +318,13 @@ class _Network:
             "bias": tensors.take(f"{prefix}bias", features),
         }, False
 
-    def synthesis(self, channels: list[int], code_dim: int) -> tuple[dict, dict, dict]:
-        """(parameters, buffers, arguments that they tell)."""
+    def synthesis(
+        self, channels: list[int], code_dim: int
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Take the synthesis network: (parameters, buffers, the arguments that they tell).
+
+        channels: of each block, from 4 px on.
+        """
         tensors, levels = self.tensors, len(channels)
         rgb, shortcut = ("ToRGB", "Skip") if self.tensorflow else ("torgb", "skip")
         pixels = [4 * 2**level for level in range(levels)]
@@ -311,49 +338,45 @@ class _Network:
             channels[0], 4, 4
         )
         img_channels = tensors.shape(self.block(pixels[-1], rgb, "bias"), 1)[0]
-        params = {"constant": const.transpose(1, 2, 0), "convs": [], "rgbs": []}
+        params: dict[str, Any] = {"constant": const.transpose(1, 2, 0), "convs": [], "rgbs": []}
         noises = []
         for layer in range(self.num_convs):
-            fed, width, side = (
-                channels[layer // 2],
-                channels[(layer + 1) // 2],
-                pixels[(layer + 1) // 2],
-            )
+            inputs, width = channels[layer // 2], channels[(layer + 1) // 2]
+            side = pixels[(layer + 1) // 2]
             kernel = progressive.kernel(
-                tensors, self.layer(layer, "weight"), 3, fed, width, self.tensorflow
+                tensors, self.layer(layer, "weight"), 3, inputs, width, self.tensorflow
             )
             if self.tensorflow and layer % 2:
                 kernel = kernel[::-1, ::-1]
-            conv = {"kernel": kernel, "bias": tensors.take(self.layer(layer, "bias"), width)}
+            conv: dict[str, Any] = {
+                "kernel": kernel,
+                "bias": tensors.take(self.layer(layer, "bias"), width),
+            }
             conv["affine"] = self._affine(
-                self.layer(layer, "affine.weight"), self.layer(layer, "affine.bias"), code_dim, fed
+                self.layer(layer, "affine.weight"),
+                self.layer(layer, "affine.bias"),
+                code_dim,
+                inputs,
             )
             if use_noise:
-                conv["noise_strength"] = tensors.take(self.layer(layer, "noise_strength")).reshape(
-                    ()
-                )
-                name = (
-                    f"synthesis/noise{layer}"
-                    if self.tensorflow
-                    else self.layer(layer, "noise_const")
-                )
-                noises.append(
-                    tensors.take(name, *((1, 1) if self.tensorflow else ()), side, side).reshape(
-                        side, side
-                    )
-                )
+                strength = tensors.take(self.layer(layer, "noise_strength"))
+                conv["noise_strength"] = strength.reshape(())
+                if self.tensorflow:
+                    noise = tensors.take(f"synthesis/noise{layer}", 1, 1, side, side)
+                else:
+                    noise = tensors.take(self.layer(layer, "noise_const"), side, side)
+                noises.append(noise.reshape(side, side))
             params["convs"].append(conv)
-        for side, fed in list(zip(pixels, channels, strict=True))[
-            0 if architecture == "skip" else -1 :
-        ]:
+        painted = slice(0 if architecture == "skip" else -1, None)  # the blocks with a layer to RGB
+        for side, inputs in list(zip(pixels, channels, strict=True))[painted]:
             kernel = progressive.kernel(
-                tensors, self.block(side, rgb, "weight"), 1, fed, img_channels, self.tensorflow
+                tensors, self.block(side, rgb, "weight"), 1, inputs, img_channels, self.tensorflow
             )[0, 0]
             affine = self._affine(
                 self.block(side, rgb, "affine.weight"),
                 self.block(side, rgb, "affine.bias"),
                 code_dim,
-                fed,
+                inputs,
             )
             bias = tensors.take(self.block(side, rgb, "bias"), img_channels)
             params["rgbs"].append({"kernel": kernel, "bias": bias, "affine": affine})
@@ -365,18 +388,19 @@ class _Network:
                         tensors,
                         self.block(side, shortcut, "weight"),
                         1,
-                        fed,
+                        inputs,
                         width,
                         self.tensorflow,
                     )[0, 0]
                 }
-                for side, fed, width in between
+                for side, inputs, width in between
             ]
         tensors.drop(lambda name: self.tensorflow and name.split("/")[-1] == "lod")
         found = {"img_channels": img_channels, "architecture": architecture, "use_noise": use_noise}
         return params, {"noise": noises} if use_noise else {}, found
 
-    def _affine(self, weight: str, bias: str, code_dim: int, width: int) -> dict:
+    def _affine(self, weight: str, bias: str, code_dim: int, width: int) -> dict[str, np.ndarray]:
+        """Take the layer from a code to the styles of a convolution of so many inputs."""
         kernel = progressive.dense(self.tensors, weight, code_dim, width, self.tensorflow)
         return {
             "kernel": kernel,
@@ -384,8 +408,9 @@ class _Network:
         }
 
     def filter_taps(self) -> list[float] | None:
-        """Of PyTorch's buffers; None where there are none."""
-        # a convolution that keeps the resolution has a filter too, NVIDIA's default whatever the others are, and no use for it
+        """Take the taps of PyTorch's buffers; None where there are none."""
+        # a convolution that keeps the resolution has a filter too, NVIDIA's default whatever the
+        # others are, and no use for it
         filters = {name for name in self.tensors.names() if name.endswith(".resample_filter")}
         unused = {name for name in filters if name.endswith(".conv1.resample_filter")}
         self.tensors.drop(unused.__contains__)

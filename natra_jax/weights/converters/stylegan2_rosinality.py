@@ -1,12 +1,15 @@
-"""rosinality's StyleGAN2 checkpoints (stylegan2-pytorch): 'g_ema' of a training or of a conversion from NVIDIA's TensorFlow files.
+"""rosinality's StyleGAN2 checkpoints (stylegan2-pytorch).
 
-The same network as NVIDIA's. Its weights of convolutions are scaled at run time before they are made of unit length, so they are scaled
-here, and its filters hold the gain of up-sampling. The mean code stands in converted files alone ('latent_avg'), beside the network.
+They are the 'g_ema' of a training, or of a conversion from NVIDIA's TensorFlow files. The network
+is NVIDIA's. Its weights of convolutions are scaled at run time before they are made of unit length,
+so they are scaled here, and its filters hold the gain of up-sampling. The mean code stands in
+converted files alone ('latent_avg'), beside the network.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,17 +23,21 @@ from natra_jax.weights.tensors import Converted, Tensors
 
 _FAMILY = "rosinality's StyleGAN2"
 _LR_MUL = 0.01  # of the mapping network
-_SAMPLES = 10_000
+_SAMPLES = 10_000  # draws for the mean code
 _AT_ONCE = 2**22  # numbers, at most, of one layer's outputs
 
 
 def recognises(names: set[str]) -> bool:
-    """Whether a state dict's names are this family's."""
+    """Tell whether a state dict's names are this family's."""
     return {"input.input", "conv1.conv.modulation.weight", "style.1.weight"} <= names
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """config: what the generator was made with, where it is known: size, style_dim, n_mlp. Raises UserError for tensors that do not fit."""
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments and parameters of `natra_jax.generators.stylegan2`.
+
+    config: what the generator was made with, where it is known: size, style_dim, n_mlp. Raises
+    UserError for tensors that do not fit.
+    """
     blocks = progressive.highest(tensors.names(), r"to_rgbs\.(\d{1,4})\..*") + 2
     progressive.require_blocks(blocks, _FAMILY)
     names = ["conv1", *(f"convs.{n}" for n in range(2 * blocks - 2))]
@@ -109,7 +116,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
     return Converted(arguments, params, tuple(notes))
 
 
-def _mapping(tensors: Tensors) -> list[dict]:
+def _mapping(tensors: Tensors) -> list[dict[str, np.ndarray]]:
+    """Take the layers of the mapping network."""
     depth = progressive.highest(tensors.names(), r"style\.(\d{1,4})\.weight")
     width = tensors.shape("style.1.bias", 1)[0]
     return [
@@ -121,12 +129,14 @@ def _mapping(tensors: Tensors) -> list[dict]:
     ]
 
 
-def _affine(tensors: Tensors, name: str, width: int, code_dim: int) -> dict:
+def _affine(tensors: Tensors, name: str, width: int, code_dim: int) -> dict[str, np.ndarray]:
+    """Take the layer from a code to the styles of a convolution of so many inputs."""
     kernel = progressive.dense(tensors, f"{name}.conv.modulation.weight", code_dim, width, False)
     return {"kernel": kernel, "bias": tensors.take(f"{name}.conv.modulation.bias", width)}
 
 
-def _conv(tensors: Tensors, name: str, inputs: int, outputs: int, code_dim: int) -> dict:
+def _conv(tensors: Tensors, name: str, inputs: int, outputs: int, code_dim: int) -> dict[str, Any]:
+    """Take a convolution with its style, noise strength and bias."""
     weight = tensors.take(f"{name}.conv.weight", 1, outputs, inputs, 3, 3)[0].transpose(2, 3, 1, 0)
     return {
         "kernel": weight * np.float32(1 / math.sqrt(9 * inputs)),
@@ -136,14 +146,15 @@ def _conv(tensors: Tensors, name: str, inputs: int, outputs: int, code_dim: int)
     }
 
 
-def _rgb(tensors: Tensors, name: str, inputs: int, code_dim: int) -> dict:
+def _rgb(tensors: Tensors, name: str, inputs: int, code_dim: int) -> dict[str, Any]:
+    """Take a layer to RGB."""
     weight = tensors.take(f"{name}.conv.weight", 1, None, inputs, 1, 1)[0, :, :, 0, 0].T
     bias = tensors.take(f"{name}.bias", 1, weight.shape[1], 1, 1).reshape(-1)
     return {"kernel": weight, "bias": bias, "affine": _affine(tensors, name, inputs, code_dim)}
 
 
 def _require_gain(tensors: Tensors, names: list[str]) -> None:
-    """Raises UserError if a filter does not sum to 4, so that images would be brighter or darker."""
+    """Raise UserError if a filter does not sum to 4, so that images would be brighter or darker."""
     for name in names:
         total = float(tensors.take(name).sum())
         if abs(total - 4) > 1e-3:
@@ -153,9 +164,9 @@ def _require_gain(tensors: Tensors, names: list[str]) -> None:
             )
 
 
-def _mean_code(layers: list[dict]) -> np.ndarray:
-    """The mean of w over draws of z."""
-    rng, total = np.random.default_rng(0), 0.0
+def _mean_code(layers: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """Return the mean of w over draws of z: [code]."""
+    rng, total = np.random.default_rng(0), np.zeros(())
     width = max(layer["kernel"].shape[0] for layer in layers)
     left = _SAMPLES
     while left:

@@ -1,7 +1,10 @@
-"""VGG-16 under torchvision's names: features.{0, 2, 5, ...}, the convolutions, and classifier.{0, 3, 6}, the dense layers.
+"""VGG-16 under torchvision's names.
 
-With BatchNorm (vgg16_bn) the convolutions are features.{0, 3, 7, ...}, each with its BatchNorm behind it. Of torchvision's two files for
-the network without, IMAGENET1K_V1: in IMAGENET1K_FEATURES the dense layers are NaN, so that it is refused; its network expects inputs that
+    features.{0, 2, 5, ...}, the convolutions; classifier.{0, 3, 6}, the dense layers
+
+With BatchNorm (vgg16_bn) the convolutions are features.{0, 3, 7, ...}, each with its BatchNorm
+behind it. Of torchvision's two files for the network without, give IMAGENET1K_V1: in
+IMAGENET1K_FEATURES the dense layers are NaN, so that it is refused; its network expects inputs that
 are scaled otherwise.
 
     from natra_jax.classifiers import Vgg16
@@ -12,6 +15,7 @@ are scaled otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from flax.traverse_util import unflatten_dict
 
@@ -24,17 +28,21 @@ _DENSE = {"classifier.0": "dense1", "classifier.3": "dense2", "classifier.6": "h
 
 
 def recognises(names: set[str]) -> bool:
-    """Whether exactly VGG-16's convolutions are there, or exactly those and their BatchNorm: VGG-19 has others."""
+    """Tell whether exactly VGG-16's convolutions are there, alone or with their BatchNorm.
+
+    VGG-19 has others.
+    """
     theirs = {name for name in names if name.startswith("features.") and name.endswith(".weight")}
     return any(
         theirs == {f"{name}.weight" for name in _numbered(normed)} for normed in (False, True)
     )
 
 
-def convert(tensors: Tensors, config: dict) -> Converted:
-    """Arguments of `natra_jax.classifiers.Vgg16` and its variables {"params", "batch_stats"}, all read off the tensors.
+def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
+    """Convert to arguments of `natra_jax.classifiers.Vgg16` and its variables.
 
-    Raises UserError for tensors that are missing, left over, or of shapes that do not belong together.
+    These are {"params", "batch_stats"}. All is read off the tensors, nothing off config. Raises
+    UserError for tensors that are missing, left over, or of shapes that do not belong together.
     """
     normed = "features.1.weight" in tensors
     flat, widths, inputs = {}, [], 3
@@ -60,10 +68,8 @@ def convert(tensors: Tensors, config: dict) -> Converted:
                 .transpose(1, 2, 0, 3)
                 .reshape(inputs, -1)
             )
-        flat["params", ours, "kernel"], flat["params", ours, "bias"] = (
-            kernel,
-            tensors.take(f"{name}.bias", units[-1]),
-        )
+        flat["params", ours, "kernel"] = kernel
+        flat["params", ours, "bias"] = tensors.take(f"{name}.bias", units[-1])
         inputs = units[-1]
     if normed:
         batch_norm.drop_counts(tensors)
@@ -78,13 +84,16 @@ def convert(tensors: Tensors, config: dict) -> Converted:
 
 
 def _numbered(normed: bool) -> Iterator[str]:
-    """Their names of all layers with weights among the features."""
+    """Yield their names of all layers with weights among the features."""
     for conv, norm, _ in _layers(normed):
         yield from (conv, norm) if normed else (conv,)
 
 
 def _layers(normed: bool) -> Iterator[tuple[str, str, tuple[int, int]]]:
-    """(their name, their name of its BatchNorm, (block, layer) from 1) of each convolution; ReLUs and poolings count in their numbers."""
+    """Yield (their name, their name of its BatchNorm, (block, layer) from 1) of each convolution.
+
+    ReLUs and poolings count in their numbers.
+    """
     number = 0
     for block, count in enumerate(CONVOLUTIONS, start=1):
         for layer in range(1, count + 1):
