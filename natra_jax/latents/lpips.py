@@ -1,6 +1,6 @@
 """LPIPS (Zhang et al. 2018): how different two images look, by the features of VGG-16 and weights learnt from people's judgements.
 
-heads = weights.lpips.convert(Tensors(state_dict, "LPIPS"), {}).params
+heads = natra_jax.weights.converters.lpips.convert(Tensors(state_dict, "LPIPS"), {}).params
 features_fn = partial(vgg16.apply, variables, method="features")
 far = lpips.distance(features_fn, heads, images, others)     # [B]
 """
