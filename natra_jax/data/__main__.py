@@ -1,12 +1,13 @@
-"""Brings data sets to this machine, into the layout of TensorFlow Datasets.
+"""Bring data sets to this machine, in the layout of TensorFlow Datasets.
 
     python -m natra_jax.data import NAME --source=DOWNLOADS --dest=DATA [--name=NAME]
     python -m natra_jax.data import tfds:NAME --dest=DATA
 
-NAME: celeba, celeba_hq, cifar10, lsun, mnist, or folder (a folder of images for each class; --name says what the data set is called).
---source holds the files as their publisher has them. tfds:NAME: any data set of TensorFlow Datasets, which downloads it; it needs
-TensorFlow, and nothing else does. An import that was interrupted is continued by the same command.
-Experiments name what was imported as --config.data.name=tfds:NAME --config.data.path=DATA.
+NAME: celeba, celeba_hq, cifar10, lsun, mnist, or folder (a folder of images for each class; --name
+says what the data set is called). --source holds the files as their publisher has them. tfds:NAME:
+any data set of TensorFlow Datasets, which downloads it; it needs TensorFlow, and nothing else does.
+An import that was interrupted is continued by the same command. Experiments name what was imported
+as --config.data.name=tfds:NAME --config.data.path=DATA.
 """
 
 from __future__ import annotations
@@ -25,34 +26,33 @@ from natra_jax.types import UserError
 _USAGE = "python -m natra_jax.data import NAME --source=DOWNLOADS --dest=DATA"
 
 
-def import_(argv: Sequence[str]) -> None:
-    """Imports what argv ('import', NAME, flags) says and prints what there is then. Raises UserError."""
-    values = flags.FlagValues()  # of this command alone: others have flags of the same names
-    values.set_gnu_getopt()  # flags may stand behind names
-    flags.DEFINE_string(
-        "source", None, "The directory (or archive) with the publisher's files.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "dest",
-        None,
-        "The directory of all data sets; this one becomes DEST/NAME.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "name", None, "What to call the data set, if not as the format.", flag_values=values
-    )
-    names = _parse(values, argv)
-    if values.help:
-        print(f"{__doc__}\n{values.get_help()}")
+def main(argv: Sequence[str]) -> None:
+    """Run the command that argv names.
+
+    Raises UserError for one that is not known, and for what the command cannot do.
+    """
+    name = argv[1] if len(argv) > 1 else ""
+    if command.wants_help(argv):
+        command.show_help(__doc__, _import_flags)
         return
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise UserError(f"{name or 'nothing'}: is no command, of which there are {known}: {_USAGE}")
+    COMMANDS[name](argv[1:])
+
+
+def import_(argv: Sequence[str]) -> None:
+    """Import the data set that argv ('import', NAME, flags) names, and print what there is then.
+
+    Raises UserError for a flag, name, source or destination that cannot be used.
+    """
+    values, names = command.parse(argv, _import_flags)
     if len(names) != 1:
         raise UserError(f"{len(names)} data sets are named, not one: {_USAGE}")
     kind = names[0]
-    known = kind in importing.IMPORTERS or kind.startswith(PREFIX)
-    if not known:
-        raise UserError(
-            f"{kind}: is none of {', '.join(importing.IMPORTERS)}, or {PREFIX}NAME: {_USAGE}"
-        )
+    if kind not in importing.IMPORTERS and not kind.startswith(PREFIX):
+        known = ", ".join(importing.IMPORTERS)
+        raise UserError(f"{kind}: is none of {known}, or {PREFIX}NAME: {_USAGE}")
     if values.dest is None or "://" in values.dest:
         raise UserError(f"--dest={values.dest or ''}: name a directory of this machine's: {_USAGE}")
     dest = Path(values.dest).expanduser().resolve()
@@ -60,7 +60,8 @@ def import_(argv: Sequence[str]) -> None:
         name = kind.removeprefix(PREFIX)
         if values.source is not None or values.name is not None:
             raise UserError(
-                f"--source, --name: {kind} takes neither: it is downloaded, and called what it is called"
+                f"--source, --name: {kind} takes neither: it is downloaded, and called what it is "
+                "called"
             )
         written = downloaded.prepare(name, dest)
     else:
@@ -80,44 +81,25 @@ def import_(argv: Sequence[str]) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"import": import_}
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the command that argv names. Raises UserError for one that is not known, and for what the command cannot do."""
-    name = argv[1] if len(argv) > 1 else ""
-    if name in command.HELP:
-        print(__doc__)
-        return
-    if name not in COMMANDS:
-        raise UserError(
-            f"{name or 'nothing'}: is no command, of which there are {', '.join(COMMANDS)}: {_USAGE}"
-        )
-    COMMANDS[name](argv[1:])
-
-
 def run() -> None:
-    """The entry point: exit codes and one-line errors around `main`."""
-    interrupted = "interrupted: the same command continues"
-    command.run(
-        lambda: main(sys.argv),
-        sys.argv,
-        place=lambda: "--dest",
-        interrupted=interrupted,
-        directory="--dest",
+    """Run the command with its exit codes and one-line errors."""
+    continued = "interrupted: the same command continues"
+    command.run(main, sys.argv, interrupted=continued, directory="--dest")
+
+
+def _import_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "source", None, "Directory (or archive) with the publisher's files.", flag_values=values
     )
-
-
-def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    """What is not a flag in argv, behind the command's name. Raises UserError for flags that are unknown or wrong."""
-    flags.DEFINE_bool(
-        "debug",
-        False,
-        "Show the traceback of errors that the user can put right, too.",
+    flags.DEFINE_string(
+        "dest",
+        None,
+        "Directory of all data sets; this one becomes DEST/NAME.",
         flag_values=values,
     )
-    flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
-    try:
-        return values(argv)[1:]
-    except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from error
+    flags.DEFINE_string(
+        "name", None, "What to call the data set, if not as the format.", flag_values=values
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import grain
@@ -26,9 +27,20 @@ def by_workers(
     workers: int,
     to_device: Callable[[Batch], Any] | None,
 ) -> grain.IterDataset:
-    """place(batch_at(step)) of the steps, in their order: the workers read in turn, a thread of this process copies and places.
+    """Read batches in other processes.
 
-    Each has up to three batches ready or being read. They end with the iterator's `close`, and with this process however it ends.
+    The workers read in turn; a thread of this process copies what they read and moves it to the
+    devices. Each has up to three batches ready or being read. They end with the iterator's `close`,
+    and with this process however it ends.
+
+    Args:
+        steps: those to read.
+        batch_at: (step) -> batch.
+        workers: the number of processes.
+        to_device: moves a batch to the devices; None leaves it where it is.
+
+    Returns:
+        to_device(batch_at(step)) of the steps, in their order.
     """
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain asks for flags of its own where it starts processes
@@ -48,40 +60,50 @@ def by_workers(
 
 
 def forget_frames(error: BaseException) -> None:
-    """Clears the frames that the error came through, which hold batches in memory shared with the workers."""
+    """Clear the frames that the error came through.
+
+    They hold batches in memory shared with the workers.
+    """
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        while frame is not None:
+        outer: FrameType | None = frame
+        while outer is not None:
             with contextlib.suppress(RuntimeError):  # of those still running
-                frame.clear()
-            frame = frame.f_back
+                outer.clear()
+            outer = outer.f_back
 
 
 def _begin_worker(*_: int) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes; the first one ends the others
+    """Prepare a process for reading."""
+    # Ctrl-C reaches all processes; the first one ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    """End this process once the one that started it has ended."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 class Portable:
-    """batch_at for another process: memory-mapped arrays travel as the names of their files, and not as all that is in them."""
+    """A function batch_at for another process.
 
-    def __init__(self, batch_at: Callable[[int], Batch]):
+    Memory-mapped arrays in it travel as the names of their files, and not as all that is in them.
+    """
+
+    def __init__(self, batch_at: Callable[[int], Batch]) -> None:
+        """Take the function (step) -> batch."""
         self._batch_at = batch_at
 
     def __call__(self, step: int) -> Batch:
         return self._batch_at(step)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Callable[[bytes], Portable], tuple[bytes]]:
         import cloudpickle
 
         class Pickler(cloudpickle.Pickler):
-            def reducer_override(self, value):
+            def reducer_override(self, value: Any) -> Any:
                 whole = isinstance(value, np.memmap) and not isinstance(value.base, np.ndarray)
                 if whole and value.filename is not None:
                     order = "C" if value.flags.c_contiguous else "F"
