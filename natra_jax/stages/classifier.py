@@ -16,27 +16,25 @@ import optax
 from etils import epath
 from flax import linen as nn
 from jax.tree_util import Partial
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from natra_jax import classifiers, trees
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.data import Images
 from natra_jax.data.survey import source_of
-from natra_jax.evaluation.benchmark import LogitsFn
 from natra_jax.inputs import Inputs
 from natra_jax.methods.original import original
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.data import DatasetInfo
 from natra_jax.stages.fit import prefetch_options
 from natra_jax.stages.task import Plan
 from natra_jax.training import pretrained
 from natra_jax.training.fit import Schedule, adamw, fit_classifier, sgd, with_auxiliary
 from natra_jax.training.state import TrainState
-from natra_jax.types import UserError
+from natra_jax.types import LogitsFn, UserError
 from natra_jax.weights import classifiers as foreign
 
-Config = ConfigDict | FrozenConfigDict
-Builder = Callable[[str | None], nn.Module]
+Builder = Callable[[str | None], nn.Module]  # (axis_name) -> a classifier
 _WEIGHTS, _DESCRIPTION = "classifier.npz", "classifier.json"
 _LAST = "head"  # the name of the last layer in every network that others train too
 
@@ -45,20 +43,21 @@ class Trained(NamedTuple):
     """A classifier after its training."""
 
     variables: dict[str, Any]  # {"params", "batch_stats"}, the latter {} without BatchNorm
-    epsilon: np.ndarray | None  # [N_examples], radii at the end of training; None: the judge's
+    epsilon: np.ndarray | None  # [N_examples], radii at the end of training; None for the judge
 
 
 class Description(NamedTuple):
-    """What it takes to build a trained classifier again, and to show it an image."""
+    """The description of a trained classifier, enough to build it again and show it an image."""
 
     classifier: dict[str, Any]  # fields of its config section
     classes: tuple[str, ...]  # names of the labels
     image_shape: tuple[int, int, int]  # [H, W, C]
     fit: str  # of natra_jax.data.FITS: how photos were brought to that size; '' if they came so
-    twins: bool  # whether its BatchNorm has an auxiliary twin for adversarial inputs
+    twins: bool  # whether it has auxiliary BatchNorm for adversarial images
 
     @property
     def num_classes(self) -> int:
+        """The number of labels."""
         return len(self.classes)
 
 
@@ -86,24 +85,26 @@ def _named_builder(name: str, num_classes: int, options: tuple[tuple[str, Any], 
 
 
 def fields(plan: Plan) -> dict[str, Any]:
-    """Return the config fields, with their values, that say what the experiment's classifier is."""
-    own = plan.fields("classifier.factory")
-    return own if plan.config.classifier.factory else own | plan.fields(*named_fields(plan.config))
+    """Return {config field: value} of the fields that describe the experiment's classifier."""
+    factory = plan.fields("classifier.factory")
+    if plan.config.classifier.factory:
+        return factory
+    return factory | plan.fields(*named_fields(plan.config))
 
 
 def schedule_fields(plan: Plan) -> dict[str, Any]:
-    """Return the config fields, with their values, that say how a classifier is trained."""
+    """Return {config field: value} of the fields that describe how a classifier is trained."""
     return plan.fields_without("train", "train.init_from")
 
 
 def named_fields(config: Config) -> tuple[str, ...]:
-    """Return the config fields that say what the classifier of classifier.name is."""
+    """Return the names of the config fields that describe the classifier of classifier.name."""
     section, options = _section(config), _options(config)
     return ("classifier.name", "classifier.dtype", *(f"{section}.{name}" for name in options))
 
 
 def _section(config: Config) -> str:
-    """Return where the classifier's options are in the config: cnn's are beside its name."""
+    """Return the config section of the classifier's options; cnn's are beside its name."""
     name = config.classifier.name
     return "classifier" if name == "cnn" else f"classifier.{name}"
 
@@ -112,7 +113,7 @@ def _options(config: Config) -> dict[str, Any]:
     """Return the fields of the module that classifier.name names, but for dtype."""
     c = config.classifier
     given = {"widths": c.widths, "norm": c.norm} if c.name == "cnn" else c[c.name].to_dict()
-    # what is read from JSON has lists
+    # a section read from JSON has lists
     return {
         option: tuple(value) if isinstance(value, list | tuple) else value
         for option, value in given.items()
@@ -120,21 +121,20 @@ def _options(config: Config) -> dict[str, Any]:
 
 
 def _description(config: Config) -> dict[str, Any]:
-    """Return the fields of the section classifier that say what the classifier is."""
+    """Return the fields of the section classifier that describe the classifier."""
     c = config.classifier
     if c.factory:
         return {"factory": c.factory}
     options = _options(config)
-    return {"name": c.name, "dtype": c.dtype, "factory": ""} | (
-        options if c.name == "cnn" else {c.name: options}
-    )
+    section = options if c.name == "cnn" else {c.name: options}
+    return {"name": c.name, "dtype": c.dtype, "factory": ""} | section
 
 
 def schedule(config: Config, steps: int | None = None) -> Schedule:
     """Return the experiment's training schedule, stretched to `steps` where given."""
-    steps = config.train.steps if steps is None else steps
-    optimizer = adamw(config.train.learning_rate, config.train.weight_decay, steps)
-    return _schedule(config, steps, optimizer)
+    count = config.train.steps if steps is None else steps
+    optimizer = adamw(config.train.learning_rate, config.train.weight_decay, count)
+    return _schedule(config, count, optimizer)
 
 
 def fine_tuning_schedule(config: Config) -> Schedule:
@@ -167,7 +167,7 @@ def fit_plainly(
     directory: epath.Path,
     name: str,
 ) -> TrainState:
-    """Train a classifier that helps or judges and is compared with none.
+    """Train a classifier that serves as a judge or as the perceptual network.
 
     It is trained on clean images alone, on one device, and can be resumed.
 
@@ -177,8 +177,11 @@ def fit_plainly(
       arrays: image [N, H, W, C] and label [N].
       schedule: of the training.
       seed: of the weights and of the order of batches.
-      directory: where checkpoints are kept.
-      name: what the lines of progress call it.
+      directory: of the task; checkpoints are kept in it.
+      name: of the fit, in the lines of progress.
+
+    Returns:
+      The state after the last step.
     """
     state, _ = fit_classifier(
         build,
@@ -249,17 +252,28 @@ def variables_of(network: nn.Module, image_shape: tuple[int, ...]) -> dict[str, 
 
 
 def save(directory: epath.Path, config: Config, info: DatasetInfo, state: TrainState) -> None:
-    """Keep what was trained: classifier.npz, its variables, and classifier.json, what it is."""
+    """Write a trained classifier: classifier.npz, its variables, and classifier.json.
+
+    Args:
+      directory: of the task.
+      config: the experiment.
+      info: of the data.
+      state: after the last step.
+    """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     trees.save(directory / _WEIGHTS, variables)
-    twins = auxiliary_batch_norm.has_auxiliary(variables)
-    fit = config.data.fit if source_of(config.data.name).scales else ""
-    described = Description(_description(config), info.classes, info.image_shape, fit, twins)
-    (directory / _DESCRIPTION).write_text(json.dumps(described._asdict(), indent=1))
+    description = Description(
+        classifier=_description(config),
+        classes=info.classes,
+        image_shape=info.image_shape,
+        fit=config.data.fit if source_of(config.data.name).scales else "",
+        twins=auxiliary_batch_norm.has_auxiliary(variables),
+    )
+    (directory / _DESCRIPTION).write_text(json.dumps(description._asdict(), indent=1))
 
 
 def load(directory: epath.Path, config: Config, info: DatasetInfo | Description) -> dict[str, Any]:
-    """Load the variables that `save` kept in directory.
+    """Load the variables that `save` wrote into directory.
 
     Raises UserError if they are missing, damaged, or of another classifier.
     """
@@ -275,14 +289,14 @@ def load(directory: epath.Path, config: Config, info: DatasetInfo | Description)
 def read_weights(
     config: Config, info: DatasetInfo | Description, path: str, inputs: Inputs
 ) -> dict[str, Any]:
-    """Read weights of the user's for the classifier.
+    """Read the weights that the user has for the classifier.
 
     Args:
       config: the experiment.
       info: of the data.
-      path: an .npz file of ours, a directory that orbax wrote or, for a classifier that others
-        train too, a file of theirs.
-      inputs: by which a file is read once.
+      path: an .npz file of this package, a directory that orbax wrote or, for a classifier that
+        others train too, a file of theirs.
+      inputs: the files that the config names, so that each is read once.
 
     Returns:
       The variables {"params", "batch_stats"}, perhaps with auxiliary BatchNorm.
@@ -303,12 +317,22 @@ def read_weights(
 def first_weights(
     config: Config, info: DatasetInfo | Description, path: str, seed: int, inputs: Inputs
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Read weights as `read_weights` does, to train on from.
+    """Read weights as `read_weights` does, as the start of a training.
 
     Where a file of others is of another number of classes, the last layer is a fresh one.
 
+    Args:
+      config: the experiment.
+      info: of the data.
+      path: as for `read_weights`.
+      seed: of a fresh last layer.
+      inputs: the files that the config names.
+
     Returns:
-      (variables, what the user should know of them, a line each).
+      (variables, notes for the user, a line each).
+
+    Raises:
+      UserError: if they do not fit the classifier.
     """
     where = epath.Path(path).expanduser()
     if not _is_foreign(config, where):
@@ -324,14 +348,14 @@ def first_weights(
 
 
 def _is_foreign(config: Config, path: epath.Path) -> bool:
-    """Return whether the variables at path are as others keep them.
+    """Return whether the variables at path are in a format of others.
 
-    Ours are an .npz of arrays under 'params/'.
+    The format of this package is an .npz of arrays under 'params/'.
     """
     own = config.classifier.factory or config.classifier.name not in foreign.CLASSIFIERS
     if own or not path.is_file():
         return False
-    # of what is no archive, or a damaged one, the reader says what is wrong
+    # the reader reports what is wrong with a file that is no archive, or a damaged one
     with (
         contextlib.suppress(Exception),
         path.open("rb") as file,
@@ -343,6 +367,7 @@ def _is_foreign(config: Config, path: epath.Path) -> bool:
 
 
 def _read_foreign(config: Config, path: epath.Path, inputs: Inputs) -> foreign.Converted:
+    """Read a file of others; raise UserError if the network in it has other options."""
     name = config.classifier.name
     found = inputs.once(("classifier", str(path), name), lambda: foreign.load(path, name))
     for option, value in _options(config).items():
@@ -355,15 +380,15 @@ def _read_foreign(config: Config, path: epath.Path, inputs: Inputs) -> foreign.C
 
 
 def is_kept(directory: epath.Path) -> bool:
-    """Return whether `save` has kept a classifier in directory."""
+    """Return whether `save` has written a classifier into directory."""
     return (directory / _DESCRIPTION).exists()
 
 
 def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
-    """Read what `save` said of the classifier in directory.
+    """Read the description that `save` wrote into directory.
 
-    Returns (a config with the section classifier alone, the description). Raises UserError if that
-    is damaged.
+    Returns (a config with the section classifier alone, the description). Raises UserError if the
+    description is damaged.
     """
     path = directory / _DESCRIPTION
     try:
@@ -378,5 +403,5 @@ def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}): run the stage train again") from error
-    # what was kept before there was a choice is float32
+    # a classifier that was kept before there was a choice is float32
     return ConfigDict({"classifier": {"dtype": "float32"} | description.classifier}), description

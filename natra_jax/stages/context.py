@@ -1,11 +1,10 @@
-"""What every stage is handed, and how stages read each other's files."""
+"""The context that every stage is handed, and how stages read each other's arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -16,6 +15,7 @@ from natra_jax.inputs import Inputs
 from natra_jax.types import Generator, UserError
 from natra_jax.workdir import local
 
+Config = ConfigDict | FrozenConfigDict
 # The variant of encoder, shift, encode, directions and screen for natra_ol
 SINGLE, SINGLE_CODE = "-ol", {"encoder.codes": "w", "encoder.num_codes": 1}
 
@@ -40,12 +40,12 @@ class Context(NamedTuple):
         return stage + self.variant
 
 
-def is_single(config: ConfigDict | FrozenConfigDict) -> bool:
+def is_single(config: Config) -> bool:
     """Return whether the experiment itself has a single code an image, without any expansion."""
     return config.encoder.codes == "w" and config.encoder.num_codes == 1
 
 
-def with_single_code(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
+def with_single_code(config: Config) -> FrozenConfigDict:
     """Return the config with latent codes expansion off (NaTra-OL)."""
     single_code = ConfigDict(config.to_dict())
     single_code.update_from_flattened_dict(SINGLE_CODE)
@@ -61,9 +61,9 @@ def single(context: Context) -> Context:
 
 
 def open_array(context: Context, name: str) -> np.ndarray:
-    """Open the array in workdir/name (.npy), memory-mapped; from a bucket, a copy in scratch.
+    """Open the array in workdir/name (.npy) memory-mapped.
 
-    Raises UserError if it cannot be read.
+    Of a file in a bucket, a copy in scratch is mapped. Raises UserError if it cannot be read.
     """
     path = context.workdir / name
     try:
@@ -80,10 +80,21 @@ def open_array(context: Context, name: str) -> np.ndarray:
         ) from error
 
 
+class _Writer:
+    """An open file of which NumPy sees the method write alone.
+
+    Handed a real file, NumPy writes past Python's file object, and a full disk loses its errno.
+    """
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        """Write bytes and return their number."""
+        return self._file.write(data)
+
+
 def save_array(path: epath.Path, array: np.ndarray) -> None:
-    """Write one .npy file."""
+    """Write an array as a .npy file."""
     with path.open("wb") as file:
-        # handed a real file, NumPy writes past Python's file object, and a full disk loses its errno
-        np.lib.format.write_array(
-            SimpleNamespace(write=file.write), np.asarray(array), allow_pickle=False
-        )
+        np.lib.format.write_array(_Writer(file), np.asarray(array), allow_pickle=False)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax.data import (
     UNLABELLED,
@@ -28,7 +27,7 @@ from natra_jax.data import (
 )
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
-from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.stages.context import Config, Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Batch, Record, UserError
 from natra_jax.workdir import local
@@ -37,16 +36,13 @@ NAME = "data"
 # fields that say how data are read, not what they are
 READING = ("data.threads", "data.workers", "data.decoded_gigabytes")
 _CHUNK = 512  # images that are decoded before they are written
-_INFO, _DOMAIN, _DOMAIN_LABEL, _UNLABELLED = (
-    "facts.json",
-    "wild_image",
-    "judge_label",
-    "unlabelled_image",
-)
+_INFO = "facts.json"
+_DOMAIN, _DOMAIN_LABEL = "wild_image", "judge_label"
+_UNLABELLED = "unlabelled_image"
 
 
 class DatasetInfo(NamedTuple):
-    """What the later stages need to know of the data without reading them."""
+    """The numbers and names of the data that later stages need without reading the data."""
 
     classes: tuple[str, ...]  # names of the labels
     image_shape: tuple[int, int, int]  # [H, W, C]
@@ -69,7 +65,7 @@ def tasks(plan: Plan) -> list[Task]:
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    """Write the source's splits, and what later stages need to know of them, into directory."""
+    """Write the source's splits, and a DatasetInfo of them, into directory."""
     source = context.source or _load(context.config.data)
     labels = _generated_labels(context.config.data.covers, source.classes)
     for name, split in source.splits.items():
@@ -88,41 +84,39 @@ def run(context: Context, directory: epath.Path) -> None:
     }
     _, height, width, channels = source.splits["train"].image.shape
     found = DatasetInfo(
-        source.classes,
-        (height, width, channels),
-        tuple(source.splits),
-        tuple(source.renderings),
-        labels,
-        counts,
-        0 if source.unlabelled is None else len(source.unlabelled),
+        classes=source.classes,
+        image_shape=(height, width, channels),
+        splits=tuple(source.splits),
+        rendered=tuple(source.renderings),
+        covered=labels,
+        counts=counts,
+        unlabelled=0 if source.unlabelled is None else len(source.unlabelled),
     )
     (directory / _INFO).write_text(json.dumps(found._asdict(), indent=1))
     _log(context, found)
-    write_records(
-        directory / "records.jsonl", _records(found, context.fingerprints[directory.name])
-    )
+    records = _records(found, context.fingerprints[directory.name])
+    write_records(directory / "records.jsonl", records)
 
 
 def info(context: Context) -> DatasetInfo:
-    """Read what is known of the data."""
+    """Read the DatasetInfo that the task data wrote."""
     read = json.loads((context.workdir / NAME / _INFO).read_text())
     height, width, channels = read["image_shape"]
     return DatasetInfo(
-        tuple(read["classes"]),
-        (height, width, channels),
-        tuple(read["splits"]),
-        tuple(read["rendered"]),
-        None if read["covered"] is None else tuple(read["covered"]),
-        read["counts"],
-        read["unlabelled"],
+        classes=tuple(read["classes"]),
+        image_shape=(height, width, channels),
+        splits=tuple(read["splits"]),
+        rendered=tuple(read["rendered"]),
+        covered=None if read["covered"] is None else tuple(read["covered"]),
+        counts=read["counts"],
+        unlabelled=read["unlabelled"],
     )
 
 
 def split(context: Context, name: str, task: str = NAME) -> Split:
     """Open a split that a task kept, its images memory-mapped or decoded as they are asked for."""
-    return Split(
-        _open(context, f"{name}_image", task), open_array(context, f"{task}/{name}_label.npy")
-    )
+    images = _open(context, f"{name}_image", task)
+    return Split(images, open_array(context, f"{task}/{name}_label.npy"))
 
 
 def renderings(context: Context, name: str) -> np.ndarray:
@@ -131,9 +125,9 @@ def renderings(context: Context, name: str) -> np.ndarray:
 
 
 def training(context: Context) -> Split:
-    """Open what classifiers are trained on: the train split and the images without labels.
+    """Open the examples that classifiers are trained on.
 
-    The latter come behind and have the label UNLABELLED.
+    These are the train split and, behind it, the images without labels, with the label UNLABELLED.
     """
     train = split(context, "train")
     if not (count := info(context).unlabelled):
@@ -218,7 +212,7 @@ def domain_batches(
 
 
 def judge_split(context: Context) -> Split:
-    """Open what the judge alone is trained on.
+    """Open the examples that the judge alone is trained on.
 
     These are images of the generator's domain with labels where the source has such, else the
     train split.
@@ -229,13 +223,27 @@ def judge_split(context: Context) -> Split:
 
 
 def keep_split(context: Context, directory: epath.Path, name: str, split: Split) -> None:
-    """Write what `split` opens."""
+    """Write images and labels so that `split` opens them.
+
+    Args:
+      context: the run.
+      directory: of the task.
+      name: of the split.
+      split: images [N, H, W, C] uint8 and labels [N].
+    """
     keep_images(context, directory, f"{name}_image", split.image)
     save_array(directory / f"{name}_label.npy", np.asarray(split.label, np.int32))
 
 
 def keep_images(context: Context, directory: epath.Path, name: str, images: Images) -> None:
-    """Write an array, or the description of files too many to be decoded all at once."""
+    """Write images as an array or, of files that are too many to keep decoded, a description.
+
+    Args:
+      context: the run.
+      directory: of the task.
+      name: of the file, without a suffix.
+      images: [N, H, W, C] uint8.
+    """
     size = int(np.prod(images.shape))
     if isinstance(images, Decoded) and size > context.config.data.decoded_gigabytes * 1e9:
         (directory / f"{name}.json").write_text(json.dumps(images.description()))
@@ -260,7 +268,7 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
     kept.flush()
 
 
-def _load(c: ConfigDict | FrozenConfigDict) -> Source:
+def _load(c: Config) -> Source:
     """Load the source that the config's section data names."""
     settings = c.to_dict()
     _, _, data_set = settings.pop("name").partition(":")
@@ -272,7 +280,10 @@ def _load(c: ConfigDict | FrozenConfigDict) -> Source:
 
 
 def _generated_labels(names: Sequence[str], classes: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Return the labels of the classes that data.covers names; None where it names none."""
+    """Return the labels of the classes that data.covers names; None where it names none.
+
+    Raises UserError for a name that is no class.
+    """
     for name in names:
         if name not in classes:
             some = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
@@ -290,12 +301,13 @@ def _target(context: Context) -> Images:
 
 
 def _is_kept(context: Context, name: str) -> bool:
+    """Return whether the task data wrote images of this name."""
     directory = context.workdir / NAME
     return any((directory / f"{name}.{suffix}").exists() for suffix in ("npy", "json"))
 
 
 def _open(context: Context, name: str, task: str = NAME) -> Images:
-    """Open what `keep_images` wrote."""
+    """Open the images that `keep_images` wrote."""
     path = context.workdir / task / f"{name}.json"
     if not path.exists():
         return open_array(context, f"{task}/{name}.npy")
@@ -321,12 +333,12 @@ def _records(found: DatasetInfo, fingerprint: str) -> list[Record]:
 
 
 def _log(context: Context, found: DatasetInfo) -> None:
+    """Log the size of each split and of its classes."""
     for name, count in found.counts.items():
         total, most = sum(count), int(np.argmax(count))
-        each = f"{min(count)} to {max(count)} each"
-        answer = f"always {found.classes[most]!r} would be right on {count[most] / total:.1%}"
-        context.log(
-            f"data: {name} {total} images of {found.num_classes} classes ({each}; {answer})"
-        )
+        sizes = f"{min(count)} to {max(count)} each"
+        guess = f"always {found.classes[most]!r} would be right on {count[most] / total:.1%}"
+        classes = f"{found.num_classes} classes ({sizes}; {guess})"
+        context.log(f"data: {name} {total} images of {classes}")
     if found.unlabelled:
         context.log(f"data: {found.unlabelled} images without labels")

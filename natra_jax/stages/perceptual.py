@@ -22,8 +22,7 @@ from natra_jax import trees
 from natra_jax.classifiers import Vgg16
 from natra_jax.latents.reconstruction import FeaturesFn
 from natra_jax.stages import classifier, data
-from natra_jax.stages.classifier import Config
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import UserError
 from natra_jax.weights import classifiers as foreign
@@ -38,12 +37,12 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare the task perceptual, where a loss compares features."""
     if not (plan.has_generator and is_needed(plan.config)):
         return []
-    of_name = plan.fields("encoder.perceptual")
+    choice = plan.fields("encoder.perceptual")
     if is_file(plan.config):
-        fields = of_name | plan.content("encoder.perceptual_weights")
+        fields = choice | plan.content("encoder.perceptual_weights")
         return [Task(NAME, _STAGE, run, fields, check=check)]
     network = classifier.named_fields(plan.config)
-    fields = of_name | classifier.schedule_fields(plan) | plan.fields(*network, "encoder.seed")
+    fields = choice | classifier.schedule_fields(plan) | plan.fields(*network, "encoder.seed")
     return [Task(NAME, _STAGE, run, fields, (data.NAME,))]
 
 
@@ -94,7 +93,10 @@ def load(context: Context) -> FeaturesFn | None:
 
 
 def _convert(context: Context, directory: epath.Path) -> None:
-    """Keep the convolutions: what is behind them is most of the weights, and gives no features."""
+    """Write the convolutions of the user's VGG-16, and its widths, into directory.
+
+    The layers behind them are most of the weights, and give no features.
+    """
     arguments, variables, _ = _read(context)
     convolutions = {
         name: layer for name, layer in variables["params"].items() if name.startswith("conv")
@@ -104,6 +106,7 @@ def _convert(context: Context, directory: epath.Path) -> None:
 
 
 def _read(context: Context) -> foreign.Converted:
+    """Read the user's VGG-16; raise UserError if it has BatchNorm."""
     weights = context.config.encoder.perceptual_weights
     found = context.inputs.once(
         ("classifier", weights, _VGG16), lambda: foreign.load(weights, _VGG16)
@@ -117,6 +120,7 @@ def _read(context: Context) -> foreign.Converted:
 
 
 def _vgg16(directory: epath.Path) -> Vgg16:
+    """Build the VGG-16 of the widths that `_convert` wrote."""
     path = directory / _OPTIONS
     try:
         return Vgg16(num_classes=1, widths=tuple(json.loads(path.read_text())["widths"]))

@@ -1,4 +1,4 @@
-"""Tasks: what every stage declares of its work, so that the pipeline can order, skip and run it."""
+"""Tasks, as every stage declares them, so that the pipeline can order, skip and run its work."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Run = Callable[[Context, epath.Path], None]
 
 
 class Task(NamedTuple):
-    """A piece of work with a directory of its own in the work directory."""
+    """A unit of work with a directory of its own in the work directory."""
 
-    name: str  # of the directory: 'directions', 'train/natra-0'
+    name: str  # and directory: 'directions', 'train/natra-0'
     stage: str  # that it is run with: 'directions', 'train'
-    run: Run
+    run: Run  # (context, directory), writes the files
     fields: Mapping[str, Any]
     """{config field: value} of every field that run reads, unless a task that it depends on
     declares it; where a field names a file, the file's SHA-256 is the value"""
@@ -33,10 +33,10 @@ class Task(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What stages declare their tasks from."""
+    """An experiment, as stages declare their tasks from it."""
 
     config: ConfigDict
-    identity: Mapping[str, str]  # by which the data are known: `Survey.identity`
+    identity: Mapping[str, str]  # of the data: `Survey.identity`
     inputs: Inputs
     has_generator: bool
 
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
         }
 
     def fields_without(self, section: str, *names: str) -> dict[str, Any]:
-        """Return {field: value} of the section's fields but for those of the full names."""
+        """Return {field: value} of the section's fields except for those named in full."""
         fields = self.fields(section)
         return {field: value for field, value in fields.items() if field not in names}
 
@@ -73,11 +73,21 @@ class Plan(NamedTuple):
     ) -> list[Task]:
         """Declare a task of a stage from encoder to screen, in each variant that methods ask for.
 
-        Returns no task for an experiment without a generator.
+        Args:
+          stage: its name, and that of the task.
+          run: (context, directory), writes the files.
+          fields: {config field: value} of every field that run reads.
+          depends_on: names of the tasks whose files it reads, without a variant.
+          check: raises UserError for what run would fail on.
+
+        Returns:
+          The tasks; none for an experiment without a generator.
         """
+        if not self.has_generator:
+            return []
         variants = {"": None} | {self.variant_of(method): None for method in self.config.methods}
         tasks = []
-        for variant in variants if self.has_generator else ():
+        for variant in variants:
             same_variant = (name + variant * (name in _IN_VARIANTS) for name in depends_on)
             own, bound = dict(fields), run
             if variant:
