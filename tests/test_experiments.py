@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import app
-from absl.testing import flagsaver
 
 from natra_jax import config as experiment
 from natra_jax import generators, main, pipeline
@@ -39,7 +37,6 @@ GENERATORS = {
 }
 TABLE_1 = ("original", "adv", "mixi", "mixl", "random", "natra_ol", "natra_oa", "natra")
 SECTIONS = [name for name, value in base.get_config().items() if hasattr(value, "items")]
-app.define_help_flags()  # once a process, before flagsaver takes what it defines for a test's own
 
 
 def module(name):
@@ -181,7 +178,7 @@ def refused(tmp_path, monkeypatch, capsys):
             *arguments,
         ]
         monkeypatch.setattr(sys, "argv", ["natra_jax", *line])
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit_:
+        with pytest.raises(SystemExit) as exit_:
             main.run()
         out, err = capsys.readouterr()
         assert (

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from absl import app
-from absl.testing import flagsaver
 
 from natra_jax import main
 
@@ -16,7 +14,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 ROOT = Path(__file__).parents[1]
 SMOKE = "--config=experiments/smoke.py"
-app.define_help_flags()  # once a process, before flagsaver takes what it defines for a test's own
 
 
 @pytest.fixture
@@ -30,7 +27,7 @@ def said(tmp_path, monkeypatch, capsys):
             "argv",
             ["natra_jax", *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments)],
         )
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit_:
+        with pytest.raises(SystemExit) as exit_:
             main.run()
         return exit_.value.code, *capsys.readouterr()
 

@@ -313,8 +313,9 @@ _CLASSIFIER: Section = {
         "width": Field(10, "times 16, 32 and 64 channels of its stages", at_least(1)),
         "norm": Field("batch", "of its blocks", one_of("batch", "group")),
     },
-    "factory": Field(
-        "", "a function of yours that makes the classifier, in place of all above", values.FACTORY),
+    "factory": Field("",
+        "a function of yours that makes the classifier, in place of name and what describes it",
+        values.FACTORY),
 }
 
 _TRAIN: Section = {

@@ -1,8 +1,10 @@
-"""The speeds that matter here, side by side in one run, as ratios.
+"""Measure the speeds that matter here, side by side in one run, as ratios.
 
-    python -m natra_jax.speed [attack] [training] [encoding] [upsampling] [loading] [waiting] [stylegan2] [stylegan2_gradient]
+    python -m natra_jax.speed [PARTS...]
 
-All of them where none is named. The last two also measure a PyTorch module of the same architecture where PyTorch is installed.
+PARTS: attack, training, encoding, upsampling, loading, waiting, stylegan2, stylegan2_gradient; all
+of them where none is named. The last two also measure a PyTorch module of the same architecture
+where PyTorch is installed.
 """
 
 from __future__ import annotations
@@ -18,40 +20,36 @@ from natra_jax.speed.timing import measure
 from natra_jax.types import UserError
 
 
-def main(names: Sequence[str]) -> None:
-    """Prints the named parts. Raises UserError for a name that is none."""
-    if command.HELP & set(names):
-        print(__doc__)
+def main(argv: Sequence[str]) -> None:
+    """Measure and print the parts that argv names. Raise UserError for a name that is none."""
+    if command.wants_help(argv):
+        command.show_help(__doc__, _flags)
         return
+    _, names = command.parse(argv, _flags)
     for name in names:
         if name not in PARTS:
-            raise UserError(
-                f"there is no part {name!r}: python -m natra_jax.speed [{'] ['.join(PARTS)}]"
-            )
+            known = "] [".join(PARTS)
+            raise UserError(f"there is no part {name!r}: python -m natra_jax.speed [{known}]")
     device = jax.devices()[0]
-    print(
-        f"{device.platform} ({device.device_kind}), JAX {jax.__version__}, medians of alternated runs"
-    )
+    machine = f"{device.platform} ({device.device_kind}), JAX {jax.__version__}"
+    print(f"{machine}, medians of alternated runs")
     for name in names or PARTS:
         title, candidates = PARTS[name]
         seconds = measure(candidates())
         first = next(iter(seconds.values()))
         print(f"\n{title}")
         for candidate, value in seconds.items():
-            print(
-                f"  {candidate:42} {1e3 * value:9.1f} ms   {value / first:7.3f} of the first",
-                flush=True,
-            )
+            ratio = f"{value / first:7.3f} of the first"
+            print(f"  {candidate:42} {1e3 * value:9.1f} ms   {ratio}", flush=True)
 
 
 def run() -> None:
-    """The entry point: exit codes and one-line errors around `main`."""
-    command.run(
-        lambda: main(sys.argv[1:]),
-        sys.argv,
-        place=lambda: "standard output",
-        interrupted="interrupted",
-    )
+    """Run the command with its exit codes and one-line errors."""
+    command.run(main, sys.argv, interrupted="interrupted", place="standard output")
+
+
+def _flags(_: object) -> None:
+    """Define no flags but those of every command."""
 
 
 if __name__ == "__main__":
