@@ -16,12 +16,8 @@ PACKAGE = ROOT / "natra_jax"
 
 @cache
 def files() -> list[Path]:
-    """Return every Python file of the package, experiments left out."""
-    return sorted(
-        path
-        for path in PACKAGE.rglob("*.py")
-        if "experiments" not in path.relative_to(PACKAGE).parts
-    )
+    """Return every Python file of the package; the experiments lie beside it."""
+    return sorted(PACKAGE.rglob("*.py"))
 
 
 def rooms() -> set[str]:
