@@ -1,4 +1,7 @@
-"""Trees of arrays on disk: what is saved comes back, and whatever else lies there is refused in one line."""
+"""Trees of arrays on disk.
+
+What is saved comes back, and whatever else lies there is refused in one line.
+"""
 
 import io
 import pickle

@@ -1,6 +1,7 @@
-"""BigGAN and BigGAN-deep of the authors' code once more, in NumPy and float64, straight from a state dict; such dicts, random or damaged.
+"""BigGAN and BigGAN-deep of the authors' code once more, in NumPy and float64.
 
-Written for clarity, [B, C, H, W] as there. The truth for what no golden file covers.
+The network is computed straight from a state dict; there are such dicts, random or damaged. Written
+for clarity, [B, C, H, W] as there. The truth for what no golden file covers.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ def random_state(
     attention=(),
     kind="stored",
 ):
-    """kind: of the statistics; 'stored', 'standing' (sums), 'running' (cross-replica). channels: as the generator's argument."""
+    """Return a random state dict.
+
+    kind: of the statistics: 'stored', 'standing' (sums), 'running' (cross-replica). channels: as
+    the generator's argument.
+    """
     rng = np.random.default_rng(0)
     state = {}
 
@@ -89,9 +94,10 @@ def random_state(
 
 
 def damaged(state, optional=()):
-    """(what it is, the state dict) with one damage each: a tensor too many or missing, of another shape or type, NaN, negative, zero.
+    """Yield (what it is, the state dict) with one damage each.
 
-    optional: endings of names that may be missing or anything.
+    A tensor is too many or missing, of another shape or type, NaN, negative, zero. optional:
+    endings of names that may be missing or anything.
     """
     rng = np.random.default_rng(0)
     yield "extra.weight", {**state, "extra.weight": np.zeros(3, np.float32)}

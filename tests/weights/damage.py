@@ -1,5 +1,6 @@
-"""Damage: files that are wrong somewhere, and state dicts that are wrong in one place each. A reader or converter may refuse them with a
-UserError, or not mind, but fail in no other way.
+"""Files that are wrong somewhere, and state dicts that are wrong in one place each.
+
+A reader or converter may refuse them with a UserError, or not mind, but fail in no other way.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def taken_all_the_same(convert, tensors, config):
 
 
 def try_odd_settings(convert, tensors, config, names):
-    """Every setting of those names at odd values, one at a time: returns those that were not refused."""
+    """Try every setting of those names at odd values, one at a time; return those not refused."""
     return {
         (name, repr(value)[:20])
         for name in names
@@ -83,7 +84,10 @@ def try_odd_settings(convert, tensors, config, names):
 
 
 def count_refused(read, good: bytes, rng: random.Random, times: int, path: str) -> int:
-    """How many of so many damaged versions of the file are refused, each by a UserError of one short line that begins with path."""
+    """Return how many of so many damaged versions of the file are refused.
+
+    Each is refused by a UserError of one short line that begins with path.
+    """
     said = 0
     for _ in range(times):
         data = bytearray(good)

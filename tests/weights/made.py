@@ -1,4 +1,7 @@
-"""Small random checkpoints, one of every family at 16 pixels and each in another of the formats that people have."""
+"""Small random checkpoints, one of every family at 16 pixels.
+
+Each is in another of the formats that people have.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ def rosinality() -> dict[str, np.ndarray]:
 def hugging_face(
     classes: int = 3, embed: int = 4, z: int = 5, statistics: int = 3
 ) -> tuple[dict[str, np.ndarray], dict]:
-    """(tensors, config.json): three blocks, of which two double, with attention behind the second."""
+    """Return (tensors, config.json): three blocks, two doubling, attention behind the second."""
     rng = np.random.default_rng(0)
     width, blocks, tensors = 2, {0: (True, 16, 16), 1: (True, 16, 8), 3: (False, 8, 8)}, {}
 

@@ -1,6 +1,7 @@
-"""NVIDIA's ProGAN and StyleGAN as their papers and TensorFlow graphs define them, in plain NumPy float64 on TensorFlow's own variables.
+"""NVIDIA's ProGAN and StyleGAN as their papers and TensorFlow graphs define them.
 
-variables: {name: array} with all doubling fused into the convolution; z [B, Z]; label [B, classes]. Images come out as [B, H, W, C].
+In plain NumPy float64, on TensorFlow's own variables: {name: array} with all doubling fused into
+the convolution. z [B, Z]; label [B, classes]. Images come out as [B, H, W, C].
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ def _four_shifts(kernel):
 
 
 def _transposed(x, kernel):
-    """Every pixel puts its 4x4 patch into the image of twice the size, one pixel up and left of where it comes to lie."""
+    """Put every pixel's 4x4 patch into the image of twice the size.
+
+    It is put one pixel up and left of where the pixel comes to lie.
+    """
     count, height, width, _ = x.shape
     out = np.zeros((count, 2 * height + 2, 2 * width + 2, kernel.shape[3]))
     for i in range(height):

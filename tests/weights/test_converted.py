@@ -1,4 +1,7 @@
-"""Converted generators on disk: what is written is read back, and what is not whole, or not ours, is refused in one line."""
+"""Converted generators on disk: what is written is read back.
+
+What is not whole, or not ours, is refused in one line.
+"""
 
 import json
 import shutil

@@ -1,6 +1,7 @@
-"""Checkpoints in every format that is read, written without PyTorch, TensorFlow or Hugging Face; and the golden files.
+"""Checkpoints in every format that is read, and the golden files.
 
-Each writer takes {name: array} and gives bytes. The pickles name the globals that the real ones name, in the same layouts, and what
+They are written without PyTorch, TensorFlow or Hugging Face. Each writer takes {name: array} and
+gives bytes. The pickles name the globals that the real ones name, in the same layouts, and what
 they would run if they were loaded by pickle fails.
 """
 
@@ -74,7 +75,10 @@ Global = functools.cache(StandIn)  # one object for one name: pickle writes it o
 
 
 class Call(NamedTuple):
-    """What is pickled as function(*arguments); made by __new__ where `new` is set, with a state where there is one."""
+    """What is pickled as function(*arguments), with a state where there is one.
+
+    It is made by __new__ where `new` is set.
+    """
 
     function: StandIn
     arguments: tuple
@@ -304,7 +308,10 @@ def tensorflow(
     class_name: str = "dnnlib.tflib.network.Network",
     version: int = 4,
 ) -> bytes:
-    """The .pkl of NVIDIA's TensorFlow code: of (G, D, Gs), Gs has the tensors as its variables, and components with theirs."""
+    """Return the .pkl of NVIDIA's TensorFlow code, (G, D, Gs).
+
+    Gs has the tensors as its variables, and components with theirs.
+    """
 
     def array(values: np.ndarray) -> Call:
         values = np.ascontiguousarray(values).reshape(np.shape(values))

@@ -1,4 +1,7 @@
-"""BigGAN-deep checkpoints of Hugging Face: the original's images for every truncation, soft labels, and what config.json may say."""
+"""BigGAN-deep checkpoints of Hugging Face.
+
+The original's images for every truncation, soft labels, and what config.json may say.
+"""
 
 import json
 from functools import cache
@@ -60,7 +63,8 @@ def test_the_images_and_features_are_the_originals():
     @jax.jit
     def run(params, z, label, soft):
         codes = generator.map(params, z, label)
-        # layer l is the original's l-th, counted from the linear one; its fifth is attention, which is a part of the fourth here
+        # layer l is the original's l-th, counted from the linear one; its fifth is attention, which
+        # is a part of the fourth here
         heads = [generator.head(params, codes, l) for l in (1, 2, 4, 5, 6)]
         return (
             codes,

@@ -1,4 +1,7 @@
-"""Checkpoints of the authors' BigGAN and BigGAN-deep: their images against the original's, and against NumPy for what that run left out."""
+"""Checkpoints of the authors' BigGAN and BigGAN-deep.
+
+Their images against the original's, and against NumPy for what that run left out.
+"""
 
 import json
 from functools import cache

@@ -1,4 +1,7 @@
-"""Networks with labels, clamps, uneven filters, residual blocks and fused doubling, computed by the original programs."""
+"""Networks with labels, clamps, uneven filters, residual blocks and fused doubling.
+
+The original programs computed the images.
+"""
 
 import jax
 import numpy as np

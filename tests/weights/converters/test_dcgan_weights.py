@@ -1,4 +1,4 @@
-"""DCGAN checkpoints against the original's values: images, features, BatchNorm with running statistics."""
+"""DCGAN checkpoints against the original's values: images, features, running statistics."""
 
 from functools import partial
 

@@ -1,4 +1,7 @@
-"""ProGAN checkpoints under PyTorch's and TensorFlow's names, against the original's values and NumPy on TensorFlow's variables."""
+"""ProGAN checkpoints under PyTorch's and TensorFlow's names.
+
+Against the original's values, and against NumPy on TensorFlow's variables.
+"""
 
 from functools import partial
 

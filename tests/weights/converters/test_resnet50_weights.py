@@ -1,4 +1,7 @@
-"""ResNet-50 under torchvision's names and under those of AdvBN's authors. What torchvision's network answers: test_resnet."""
+"""ResNet-50 under torchvision's names and under those of AdvBN's authors.
+
+What torchvision's network answers: test_resnet.
+"""
 
 import jax
 import numpy as np

@@ -1,4 +1,7 @@
-"""StyleGAN checkpoints under PyTorch's and TensorFlow's names, against the original's values and NumPy on TensorFlow's variables."""
+"""StyleGAN checkpoints under PyTorch's and TensorFlow's names.
+
+Against the original's values, and against NumPy on TensorFlow's variables.
+"""
 
 from functools import partial
 
@@ -21,7 +24,10 @@ tensorflow = partial(originals.tensorflow, "tfpkl_stylegan1_16")
 
 
 def in_tensorflow(tensors, names, prefixes=("", "")):
-    """PyTorch's tensors under TensorFlow's names, in its layouts. prefixes: of the synthesis and the mapping network."""
+    """Return PyTorch's tensors under TensorFlow's names, in its layouts.
+
+    prefixes: of the synthesis and the mapping network.
+    """
     renamed = {}
     for name, array in tensors.items():
         if name not in names:

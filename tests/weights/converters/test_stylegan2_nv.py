@@ -1,4 +1,7 @@
-"""NVIDIA's StyleGAN2 checkpoints, from PyTorch's and TensorFlow's names, against what NVIDIA's program made of them."""
+"""NVIDIA's StyleGAN2 checkpoints, from PyTorch's and TensorFlow's names.
+
+Against what NVIDIA's program made of them.
+"""
 
 import json
 import re
@@ -68,9 +71,8 @@ def in_tensorflow(state):
                 kernel = array.transpose(2, 3, 1, 0)
                 renamed[prefix + what] = kernel[::-1, ::-1] if part in ("conv0", "skip") else kernel
             elif what == "noise_const":
-                renamed[
-                    f"synthesis/noise{2 * (pixels.bit_length() - 1) - (5 if part == 'conv0' else 4)}"
-                ] = array[None, None]
+                layer = 2 * (pixels.bit_length() - 1) - (5 if part == "conv0" else 4)
+                renamed[f"synthesis/noise{layer}"] = array[None, None]
             elif what == "affine.weight":
                 renamed[prefix + "mod_weight"] = array.T
             elif what == "affine.bias":
@@ -81,7 +83,7 @@ def in_tensorflow(state):
 
 
 def in_pytorch(params, arguments):
-    """The state dict that `arguments` and params stand for in NVIDIA's PyTorch names; its filters are left out."""
+    """Return the state dict of arguments and params under PyTorch's names, without filters."""
     mapping, synthesis = params["mapping"], params["synthesis"]
     dense = {f"mapping.fc{i}": layer for i, layer in enumerate(mapping["layers"])}
     if "embed" in mapping:
@@ -279,7 +281,7 @@ def test_the_label_of_nvidias_first_program_is_normalised_together_with_z():
     assert_same(found.params, params, atol=2e-7)
 
 
-def test_a_tensorflow_pickle_gives_the_conditional_network_that_its_variables_and_settings_describe():
+def test_a_tensorflow_pickle_gives_the_conditional_network_that_its_variables_describe():
     tensors, config = read(GOLDEN / "tfpkl_stylegan2_16.pkl")
     arguments, params, _ = convert(tensors, config)
     sizes = {

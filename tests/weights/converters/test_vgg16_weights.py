@@ -1,4 +1,7 @@
-"""Torchvision's VGG-16 under its names: what it is, is read off the tensors; what does not fit is named. Its answers: test_vgg."""
+"""Torchvision's VGG-16 under its names.
+
+Its arguments are read off the tensors; what does not fit is named. Its answers: test_vgg.
+"""
 
 import jax
 import numpy as np

@@ -1,4 +1,7 @@
-"""Whatever the file is called: its format is told from what it holds, and what cannot be read is refused in one line with what to do."""
+"""A file's format is told from what it holds, whatever the file is called.
+
+What cannot be read is refused in one line with what to do.
+"""
 
 import gzip
 import io
@@ -72,7 +75,10 @@ FORMATS = {
 
 @pytest.fixture
 def refused(tmp_path):
-    """(data, match): the file with that data is refused so, in one line that starts with its path."""
+    """Return (data, match) -> None, which requires that a file with that data is refused so.
+
+    The message is one line that starts with the file's path.
+    """
 
     def check(data, match, name="network.pkl"):
         path = tmp_path / name
@@ -179,7 +185,11 @@ def npy():
     return file.getvalue()
 
 
-LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+LFS = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+    "size 12345\n"
+)
 MISTAKEN = {
     "empty": (b"", "is empty: get it again"),
     "LFS": (LFS.encode(), "git-LFS pointer.*git lfs pull"),

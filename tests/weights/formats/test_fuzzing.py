@@ -1,4 +1,7 @@
-"""Small valid files of every format, damaged at random: what comes out is a checkpoint or a UserError, soon, and in bounded memory."""
+"""Small valid files of every format, damaged at random.
+
+What comes out is a checkpoint or a UserError, soon, and in bounded memory.
+"""
 
 import io
 import json
@@ -69,7 +72,10 @@ EXTREMES = [
         2**64 - 1,
     )
 ]
-OPCODES = b"(.012FGIJKLMNPQRSTUVX]abcdeghijlopqrstu}\x80\x81\x82\x85\x86\x87\x88\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98)"
+OPCODES = (
+    b"(.012FGIJKLMNPQRSTUVX]abcdeghijlopqrstu}"
+    b"\x80\x81\x82\x85\x86\x87\x88\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98)"
+)
 MEMORY, SECONDS = 2**29, 5.0
 
 
@@ -106,7 +112,7 @@ def lengthen(rng, data):
 
 
 def reprogram(rng, data):
-    """Opcodes of pickles, or digits and signs of JSON and of array headers, in the place of others."""
+    """Put opcodes of pickles, or digits and signs of JSON and array headers, in others' places."""
     for _ in range(rng.choice([1, 2, 5])):
         data[rng.randrange(len(data))] = rng.choice(
             OPCODES if rng.random() < 0.7 else b"-0123456789,:[]{}()'\"eELtT"
@@ -187,7 +193,10 @@ def folders(seed, count, directory):
 
 @contextmanager
 def limited_memory():
-    """Not more than MEMORY beyond what the process has: allocating more fails. Only Linux can say and do so."""
+    """Allow not more than MEMORY beyond what the process has: allocating more fails.
+
+    Only Linux can say and do so.
+    """
     statistics = Path("/proc/self/statm")
     if not statistics.exists():
         yield

@@ -1,4 +1,7 @@
-"""NumPy archives: plain arrays in every layout that NumPy writes, and nothing that a forged one could do."""
+"""NumPy archives: plain arrays in every layout that NumPy writes.
+
+And nothing that a forged one could do.
+"""
 
 import io
 import json
@@ -54,7 +57,10 @@ def described(descr="'<f4'", shape="(2,)", order="False"):
 
 
 def archive(*members, **fields):
-    """A zip archive of (name, data) members, any field of which may be a lie: of all members, or by {name: value}."""
+    """Return a zip archive of (name, data) members, any field of which may be a lie.
+
+    It is a lie in all members, or by {name: value} in some.
+    """
     body, directory = b"", b""
     for name, data in members:
         given = {

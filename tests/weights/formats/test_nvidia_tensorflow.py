@@ -1,4 +1,7 @@
-"""Networks of NVIDIA's TensorFlow code: the variables and arguments of Gs, with neither the source in them run nor anything else."""
+"""Networks of NVIDIA's TensorFlow code: the variables and arguments of Gs.
+
+Neither the source in them is run nor anything else.
+"""
 
 import io
 import pickle

@@ -1,6 +1,7 @@
-"""Snapshots of NVIDIA's PyTorch code: G_ema's tensors and arguments, with neither the source in them run nor anything else.
+"""Snapshots of NVIDIA's PyTorch code: G_ema's tensors and arguments.
 
-The golden files were pickled by PyTorch 2.15, as torch_utils.persistence does it; each tensor counts up in halves from -2.5.
+Neither the source in them is run nor anything else. The golden files were pickled by PyTorch 2.15,
+as torch_utils.persistence does it; each tensor counts up in halves from -2.5.
 """
 
 import io

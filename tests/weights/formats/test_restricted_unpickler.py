@@ -1,4 +1,7 @@
-"""Pickles are read as Python would, as far as they hold plain values; whatever else they hold is refused, and nothing in them is run."""
+"""Pickles are read as Python would, as far as they hold plain values.
+
+Whatever else they hold is refused, and nothing in them is run.
+"""
 
 import collections
 import io

@@ -1,6 +1,7 @@
-"""What PyTorch saved comes back bit-equal from both of its formats, and a file that lies about its tensors is refused.
+"""PyTorch's files come back bit-equal from both of its formats; one that lies is refused.
 
-The golden files were written by PyTorch 2.15: values count up in halves from -2.5, whatever their shape and type.
+The golden files were written by PyTorch 2.15: values count up in halves from -2.5, whatever their
+shape and type.
 """
 
 import io
