@@ -15,7 +15,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("natra_jax", "experiments")
-USERS = (*FOLDERS, "tests", "tools")  # where uses of a function are looked for
 
 LONGEST_FILE = 400  # lines
 MOST_PARAMETERS = 3  # of a public function whose docstring need not have the section Args
@@ -87,7 +86,8 @@ def _is_imperative(word: str) -> bool:
 def unexplained(path: Path) -> list[str]:
     """Return the public functions with many parameters whose docstring has no section Args.
 
-    A function of a module is public if its name has no underscore and another file uses it.
+    A function of a module is public if its name has no underscore and a file of another folder uses
+    it, or the folder's own __init__, from which users import it.
     """
     found = []
     for node in _parsed(path).body:
@@ -96,22 +96,23 @@ def unexplained(path: Path) -> list[str]:
                 len(a) for a in (node.args.posonlyargs, node.args.args, node.args.kwonlyargs)
             )
             explained = re.search(r"^Args:$", ast.get_docstring(node) or "", re.MULTILINE)
-            if count > MOST_PARAMETERS and not explained and _is_used_outside(node.name, path):
+            if count > MOST_PARAMETERS and not explained and _is_public(node.name, path):
                 found.append(
                     f"{node.name} (line {node.lineno}) has {count} parameters and no Args:"
                 )
     return found
 
 
-def _is_used_outside(name: str, path: Path) -> bool:
+def _is_public(name: str, path: Path) -> bool:
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    return any((module, name) in used for other, used in _uses().items() if other != path)
+    users = [other for other, used in _uses().items() if other != path and (module, name) in used]
+    return any(user.parent != path.parent or user.name == "__init__.py" for user in users)
 
 
 @cache
 def _uses() -> dict[Path, set[tuple[str, str]]]:
     """Return {file: (module, name) of every name that it imports, or reads of a module}."""
-    return {path: _names_used(syntax) for path, syntax in read(*USERS).items()}
+    return {path: _names_used(syntax) for path, syntax in read(*FOLDERS).items()}
 
 
 def _names_used(syntax: ast.Module) -> set[tuple[str, str]]:
@@ -161,13 +162,15 @@ def test_riddles_may_not(word):
     assert not _is_imperative(word)
 
 
-def test_what_counts_as_used_outside_its_file():
+def test_what_counts_as_public():
     used = _names_used(
         ast.parse("from natra_jax import report as r\nimport natra_jax.data\nr.build()\n")
     )
     assert ("natra_jax.report", "build") in used and ("natra_jax", "report") in used
-    path = ROOT / "natra_jax" / "report" / "tables.py"
-    assert _is_used_outside("build", path) and not _is_used_outside("no_such", path)
+    report = ROOT / "natra_jax" / "report"
+    assert _is_public("build", report / "tables.py")  # by natra_jax.report
+    assert not _is_public("difference_column", report / "tables.py")  # printing.py's alone
+    assert _is_public("to_float", ROOT / "natra_jax" / "data" / "source.py")
 
 
 if __name__ == "__main__":
