@@ -35,38 +35,37 @@ def run(context: Context, directory: epath.Path) -> None:
     except ValueError as error:
         raise UserError(f"stage {directory.name}: {error}") from error
     saved.save(found, directory)
-    where = (
-        "in the generator's weights"
-        if c.method == "sefa"
-        else f"in the {c.space} of {len(codes)} codes"
-    )
+    where = f"in the {c.space} of {len(codes)} codes"
+    if c.method == "sefa":
+        where = "in the generator's weights"
     layers = ", ".join(f"{first}-{stop - 1}" for first, stop in ranges)
-    sigmas = ", ".join(f"{s:.2f}" for s in found.sigma)
+    sigmas = ", ".join(f"{sigma:.2f}" for sigma in found.sigma)
     context.log(
-        f"{directory.name}: {len(found.names)} by {c.method} {where}, layers {layers}, sigma {sigmas}"
+        f"{directory.name}: {len(found.names)} by {c.method} {where}, layers {layers}, "
+        f"sigma {sigmas}"
     )
 
 
 def load(context: Context) -> Directions:
-    """Of the generator's own codes [L, D], whether or not an image has several of these."""
+    """Load all directions that were found.
+
+    They are of the generator's own codes [L, D], also where an image has several of these.
+    """
     return saved.load(context.workdir / context.task_name(NAME), context.fingerprints["generator"])
 
 
 def _population(context: Context, generator_: Generator, params: Params) -> np.ndarray:
-    """[K, L, D]"""
+    """Return the codes [K, L, D] of the population that directions.codes names."""
     c = context.config.directions
+    if c.codes == "prior":
+        drawn = generator_.draw(params, jax.random.key(c.seed), c.num_codes, c.truncation_psi)
+        return np.asarray(drawn)
+    model, _ = encoder.load(context)
     if c.codes == "within_classes":
         labels = np.asarray(data.split(context, "train").label)
         index = data.covered(context, labels)
-        model, _ = encoder.load(context)
-        return directions.within_classes(
-            np.asarray(model.single(encode.train_codes(context)[index])), labels[index]
-        )
-    if c.codes == "prior":
-        return np.asarray(
-            generator_.draw(params, jax.random.key(c.seed), c.num_codes, c.truncation_psi)
-        )
-    model, _ = encoder.load(context)
+        codes = np.asarray(model.single(encode.train_codes(context)[index]))
+        return directions.within_classes(codes, labels[index])
     return np.asarray(model.single(np.asarray(encode.domain_codes(context))))
 
 
@@ -77,22 +76,23 @@ def _in_range(
     codes: np.ndarray,
     layers: tuple[int, int],
 ) -> Directions:
+    """Find the directions of codes [K, L, D] in the layers (first, stop)."""
     c, fingerprint = context.config.directions, context.fingerprints["generator"]
     if c.method == "sefa":
         return sefa(generator_, params, codes, num=c.num, layers=layers, fingerprint=fingerprint)
-    in_codes = c.space == "codes"
-    seen = (
-        codes[:, slice(*layers)]
-        if in_codes
-        else directions.activations(generator_, params, codes, layers, c.at)
-    )
-    reduction = {
-        "method": c.method,
-        "dim": c.dim,
-        "neighbors": c.neighbors,
-        "regression": c.regression,
-        "seed": c.seed,
-    }
+    if c.space == "codes":
+        seen = codes[:, slice(*layers)]
+    else:
+        seen = directions.activations(generator_, params, codes, layers, c.at)
     return directions.discover(
-        codes, seen, num=c.num, layers=layers, fingerprint=fingerprint, **reduction
+        codes,
+        seen,
+        method=c.method,
+        num=c.num,
+        layers=layers,
+        seed=c.seed,
+        fingerprint=fingerprint,
+        dim=c.dim,
+        neighbors=c.neighbors,
+        regression=c.regression,
     )

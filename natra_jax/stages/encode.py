@@ -1,4 +1,7 @@
-"""Stage encode: the codes of the training images, by index, and of a sample of the generator's domain, in memory-mapped arrays."""
+"""Stage encode: the codes of the training images and of a sample of the generator's domain.
+
+They are kept in arrays that are memory-mapped; those of training images lie by the images' index.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from natra_jax.types import Generator, Params
 from natra_jax.workdir import local
 
 NAME = "encode"
-_PART = 10_000  # images whose codes are kept together until all are there
+_PART = 10_000  # images whose codes are in one file until all are there
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -65,7 +68,7 @@ def encode_images(context: Context, images: Images) -> np.ndarray:
 
 
 def _encoder(context: Context) -> EncodeFn:
-    """Return uint8 images -> codes: the encoder's answer, refined where the config says so."""
+    """Return uint8 images -> codes: those of the encoder, refined where the config says so."""
     model, params = encoder.load(context)
     c = context.config.encode
     if not c.refine_steps:
@@ -80,6 +83,7 @@ def _encoder(context: Context) -> EncodeFn:
 
 @cache
 def _encoded(model: InverseEncoder) -> Callable[[Params, jax.Array], jax.Array]:
+    """Return (params, uint8 images) -> codes, the same function for equal arguments."""
     return lambda params, images: model.encode(params, to_float(images))
 
 
@@ -92,6 +96,11 @@ def _refined(
     reconstruction: Reconstruction,
     gamma_domain: float,
 ) -> Callable[[Params, Params, FeaturesFn | None, jax.Array], jax.Array]:
+    """Return (params, generator_params, features_fn, uint8 images) -> refined codes.
+
+    The function is the same for equal arguments.
+    """
+
     def encode(
         params: Params,
         generator_params: Params,
@@ -115,16 +124,16 @@ def _refined(
 
 
 def _encode(
-    context: Context, images: np.ndarray, indices: np.ndarray, directory: epath.Path, name: str
+    context: Context, images: Images, indices: np.ndarray, directory: epath.Path, name: str
 ) -> None:
-    """The codes of images[indices] to directory/name.npy, in parts, so that an interrupted run goes on behind the last whole one."""
+    """Write the codes of images[indices] to directory/name.npy.
+
+    They are written in parts, so that an interrupted run goes on behind the last whole one.
+    """
     from tqdm import tqdm
 
-    encoder_, size, joined = (
-        _encoder(context),
-        context.config.encode.batch_size,
-        directory / f"{name}.npy",
-    )
+    encoder_, size = _encoder(context), context.config.encode.batch_size
+    joined = directory / f"{name}.npy"
     parts = [directory / f"{name}-{i:05d}.npy" for i in range(-(-len(indices) // _PART))]
     if joined.exists() and not any(part.exists() for part in parts):
         return  # the parts are removed after the whole is written
@@ -148,16 +157,15 @@ def _encode(
             save_array(path, np.concatenate(codes))
             encoded += len(index)
             if not terminal and len(parts) > 1:
-                context.log(
-                    f"{directory.name}: {name} {i * _PART + len(index)}/{len(indices)} images"
-                )
+                done = i * _PART + len(index)
+                context.log(f"{directory.name}: {name} {done}/{len(indices)} images")
     rate = encoded / (time.perf_counter() - start)
     _join(parts, joined, len(indices))
     context.log(f"{directory.name}: {len(indices)} images to {name}.npy, {rate:,.0f} a second")
 
 
 def _length(path: epath.Path) -> int | None:
-    """Of the array in the file; None where there is none, or not all of it."""
+    """Return the length of the array in the file; None where there is none, or not all of it."""
     try:
         return len(_read(path))
     except (OSError, ValueError, EOFError):
@@ -165,10 +173,10 @@ def _length(path: epath.Path) -> int | None:
 
 
 def _join(parts: list[epath.Path], path: epath.Path, count: int) -> None:
-    """One array of what the parts hold, which are then removed."""
+    """Write the arrays of all parts as one of `count` codes, and remove the parts."""
     arrays = (_read(part) for part in parts)
     if (on_disk := local(path)) is None:
-        # a bucket cannot be mapped: there the codes of the data set are gathered in memory first
+        # a file in a bucket cannot be mapped: the codes are gathered in memory first
         save_array(path, np.concatenate(list(arrays)))
     else:
         first, done = next(arrays), 0
@@ -182,5 +190,6 @@ def _join(parts: list[epath.Path], path: epath.Path, count: int) -> None:
 
 
 def _read(path: epath.Path) -> np.ndarray:
+    """Read the array in a .npy file."""
     with path.open("rb") as file:
         return np.load(file, allow_pickle=False)

@@ -1,10 +1,11 @@
-"""Stage encoder: batch inverse encoding (NaTra eq. 8 and 9), trained against the frozen generator."""
+"""Stage encoder: batch inverse encoding (NaTra eq. 8 and 9) against the frozen generator."""
 
 from __future__ import annotations
 
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -16,7 +17,7 @@ from natra_jax.gan.fit_state import Opponent, fit_state
 from natra_jax.gan.networks import Discriminator
 from natra_jax.latents import encoder as inverse
 from natra_jax.latents.expansion import expand, expansion
-from natra_jax.latents.reconstruction import Reconstruction
+from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
 from natra_jax.stages import data, generator, perceptual
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
@@ -25,13 +26,14 @@ from natra_jax.training.fit import adamw
 from natra_jax.types import Directions, Generator, Params, Record
 
 NAME = "encoder"
-_MEAN_OF = 10_000  # prior samples behind the mean code
+_MEAN_OF = 10_000  # prior samples of which the mean code is taken
 
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task encoder, in each variant."""
-    depends_on = (data.NAME, generator.NAME, *(task.name for task in perceptual.tasks(plan)))
-    # the content of perceptual_weights counts, by the task perceptual
+    seen = (task.name for task in perceptual.tasks(plan))
+    depends_on = (data.NAME, generator.NAME, *seen)
+    # of perceptual_weights the content counts, by the fingerprint of the task perceptual
     fields = plan.fields_without(NAME, "encoder.perceptual_weights")
     return plan.in_variants(NAME, run, fields, depends_on)
 
@@ -46,18 +48,15 @@ def run(context: Context, directory: epath.Path) -> None:
     optimizer = adamw(c.learning_rate, c.weight_decay, 2 * c.steps)
     discriminator = Discriminator() if c.gamma_adversarial else None
     against = adamw(c.learning_rate, 0.0, c.steps)
-    settings = {
-        "discriminator": discriminator,
-        "discriminator_optimizer": against,
-        "gamma_adversarial": c.gamma_adversarial,
-    }
     step = inverse.make_step(
         encoder,
         generator_,
         optimizer,
         reconstruction(context),
         gamma_codes=c.gamma_codes,
-        **settings,
+        discriminator=discriminator,
+        discriminator_optimizer=against,
+        gamma_adversarial=c.gamma_adversarial,
     )
     key_mean, key_init, key_train = jax.random.split(jax.random.key(c.seed), 3)
     mean = base.draw(generator_params, key_mean, _MEAN_OF).mean(0)
@@ -68,17 +67,9 @@ def run(context: Context, directory: epath.Path) -> None:
         state = state._replace(opponent=Opponent(opposed, against.init(opposed)))
     batch_at = data.domain_batches(context, c.domain, c.batch_size, c.seed, "encoder.batch_size")
     frozen = (generator_params, perceptual.load(context))
+    checkpoints, name = directory / "checkpoints", directory.name
     params = jax.device_get(
-        fit(
-            context,
-            directory / "checkpoints",
-            step,
-            frozen,
-            state,
-            batch_at,
-            c.steps,
-            name=directory.name,
-        ).params
+        fit(context, checkpoints, step, frozen, state, batch_at, c.steps, name=name).params
     )
     trees.save(directory / "params.npz", params)
     records = measure(context, directory, (encoder, params), (generator_, generator_params))
@@ -86,16 +77,19 @@ def run(context: Context, directory: epath.Path) -> None:
     error, variance = records[0].value, to_float(data.held_out(context).image[:]).var()
     explained = 1 - error / variance
     context.log(
-        f"{directory.name}: squared error of reconstruction on val_iid {error:.5f}: {explained:.1%} of the variance explained"
+        f"{name}: squared error of reconstruction on val_iid {error:.5f}: {explained:.1%} of the "
+        "variance explained"
     )
 
 
 def build(context: Context) -> tuple[inverse.InverseEncoder, Generator]:
-    """The encoder, and the generator of its codes: of expanded ones where an image has several."""
-    c, generator_ = context.config.encoder, generator.build(context)
-    layout = (
-        expansion(generator_, num_codes=c.num_codes, at=c.expand_at) if c.num_codes > 1 else None
-    )
+    """Build the encoder, and the generator of its codes.
+
+    The codes are expanded ones where an image has several (NaTra section 3.3).
+    """
+    c, generator_, layout = context.config.encoder, generator.build(context), None
+    if c.num_codes > 1:
+        layout = expansion(generator_, num_codes=c.num_codes, at=c.expand_at)
     encoder = inverse.inverse_encoder(
         generator_, codes=c.codes, widths=c.widths, hidden=c.hidden, layout=layout
     )
@@ -103,23 +97,29 @@ def build(context: Context) -> tuple[inverse.InverseEncoder, Generator]:
 
 
 def load(context: Context) -> tuple[inverse.InverseEncoder, Params]:
+    """Load the encoder and its parameters."""
     encoder, _ = build(context)
-    base = generator.build(context)
-    mean = np.zeros((base.num_layers, base.code_dim), np.float32)
-    like = jax.eval_shape(
-        lambda: encoder.init(jax.random.key(0), data.info(context).image_shape, mean)
-    )
-    return encoder, trees.load(context.workdir / context.task_name(NAME) / "params.npz", like)
+    base, image_shape = generator.build(context), data.info(context).image_shape
+
+    def init() -> Params:
+        mean = jnp.zeros((base.num_layers, base.code_dim), jnp.float32)
+        return encoder.init(jax.random.key(0), image_shape, mean)
+
+    path = context.workdir / context.task_name(NAME) / "params.npz"
+    return encoder, trees.load(path, jax.eval_shape(init))
 
 
-def lifted(context: Context, along: Directions) -> Directions:
-    """Directions of the generator's own codes [L, D] as directions of the codes that the encoder makes, which may be expanded."""
+def lifted(context: Context, directions: Directions) -> Directions:
+    """Lift directions of the generator's own codes [L, D] to the codes that the encoder makes.
+
+    The latter may be expanded.
+    """
     layout = build(context)[0].layout
-    return along if layout is None else layout.lift(along)
+    return directions if layout is None else layout.lift(directions)
 
 
 def reconstruction(context: Context) -> Reconstruction:
-    """The loss of eq. 9 and 10."""
+    """Return the loss of NaTra eq. 9 and 10."""
     c = context.config.encoder
     return Reconstruction(c.gamma1, c.gamma2, c.pixel_loss)
 
@@ -130,24 +130,34 @@ def measure(
     encoder: tuple[inverse.InverseEncoder, Params],
     decoder: tuple[Generator, Params],
 ) -> list[Record]:
-    """reconstruction_error, mean square, and perceptual_error on val_iid, which nothing is fitted to, as records of the piece."""
-    (encoder_, encoder_params), (generator_, generator_params) = encoder, decoder
-    images, features_fn, size = (
-        data.held_out(context).image,
-        perceptual.load(context),
-        context.config.encoder.batch_size,
-    )
-    parts = [to_float(images[i : i + size]) for i in range(0, len(images), size)]
-    measured = [
-        _errors(encoder_, generator_, encoder_params, generator_params, features_fn, part)
-        for part in parts
-    ]
+    """Measure the reconstruction of val_iid, which nothing is fitted to.
+
+    Args:
+      context: the run.
+      directory: of the task, whose name the records have.
+      encoder: and its parameters.
+      decoder: the generator of the encoder's codes, and its parameters.
+
+    Returns:
+      The records reconstruction_error, mean square, and, where a loss has the term,
+      perceptual_error.
+    """
+    model, encoder_params = encoder
+    generator_, generator_params = decoder
+    images, size = data.held_out(context).image, context.config.encoder.batch_size
+    features_fn = perceptual.load(context)
+    measured = []
+    for i in range(0, len(images), size):
+        part = to_float(images[i : i + size])
+        measured.append(
+            _errors(model, generator_, encoder_params, generator_params, features_fn, part)
+        )
     pixels, features = (
-        float(np.concatenate(of_parts).mean()) for of_parts in zip(*measured, strict=True)
+        float(np.concatenate(errors).mean()) for errors in zip(*measured, strict=True)
     )
-    found = {"reconstruction_error": pixels} | (
-        {} if features_fn is None else {"perceptual_error": features}
-    )
+    found = {"reconstruction_error": pixels}
+    if features_fn is not None:
+        found["perceptual_error"] = features
     fingerprint = context.fingerprints[directory.name]
     return [
         Record(directory.name, 0, "val_iid", name, value, len(images), None, None, fingerprint)
@@ -159,11 +169,11 @@ def measure(
 def _errors(
     encoder: inverse.InverseEncoder,
     generator_: Generator,
-    encoder_params,
-    generator_params,
-    features_fn,
-    images,
-):
-    """Pixel and perceptual error of each image."""
+    encoder_params: Params,
+    generator_params: Params,
+    features_fn: FeaturesFn | None,
+    images: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Compute the pixel and the perceptual error of each image, [B] and [B]."""
     decoded = generator_.synthesize(generator_params, encoder.encode(encoder_params, images))
     return Reconstruction().errors(features_fn, images, decoded)

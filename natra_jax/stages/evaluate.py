@@ -1,4 +1,7 @@
-"""Stage evaluate: what every trained classifier gets right, with intervals. The first stage that reads the shifted and the test splits."""
+"""Stage evaluate: the accuracies of every trained classifier, with intervals.
+
+It is the first stage that reads the shifted and the test splits.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from etils import epath
 
 from natra_jax import attacks
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.evaluation.benchmark import LogitsFn, attack, predict, right_in_all
+from natra_jax.evaluation.benchmark import attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
 from natra_jax.stages import (
@@ -24,9 +27,9 @@ from natra_jax.stages import (
     shift,
     train,
 )
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
-from natra_jax.types import Record
+from natra_jax.types import LogitsFn, Record
 
 NAME = "evaluate"
 _FIELDS = (
@@ -37,7 +40,9 @@ _FIELDS = (
     "eval.latent_epsilon",
 )
 LATENT_SPLITS = ("val_iid", "test_iid")
-_ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier with the adversarial twins of its BatchNorm
+_ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier by auxiliary BatchNorm
+Recorder = Callable[[str, str, np.ndarray], Record]
+"""(split, metric, right [N] bool) -> the share of right ones as a record"""
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -46,31 +51,41 @@ def tasks(plan: Plan) -> list[Task]:
     for method in plan.config.methods:
         for seed in plan.config.seeds:
             bound = partial(run, method=method, seed=seed)
-            of_classifier = (*before, f"{train.NAME}/{method}-{seed}")
-            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields(plan), of_classifier))
+            needed = (*before, f"{train.NAME}/{method}-{seed}")
+            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields(plan), needed))
     if plan.has_generator:
         name = judge.name(plan.config)
         bound = partial(run, method=name, seed=0)
         extra = tuple(task.name for task in extra_splits.tasks(plan))
-        of_judge = (data.NAME, *extra, judge.NAME)
-        found.append(Task(f"{NAME}/{name}-0", NAME, bound, fields(plan), of_judge))
+        needed = (data.NAME, *extra, judge.NAME)
+        found.append(Task(f"{NAME}/{name}-0", NAME, bound, fields(plan), needed))
     return found
 
 
 def fields(plan: Plan) -> dict[str, Any]:
-    """Return the config fields, with their values, that the figures here depend on."""
-    return plan.fields(*_FIELDS, *(screen.SPACE_FIELDS if plan.has_generator else ()))
+    """Return {config field: value} of the fields that the figures here depend on."""
+    space = screen.SPACE_FIELDS if plan.has_generator else ()
+    # of the folders the content counts, by the fingerprint of the task extra_splits
+    names = {"eval.extra_splits": list(extra_splits.named(plan.config.eval.extra_splits))}
+    return plan.fields(*_FIELDS, *space) | names
 
 
 def depends_on(plan: Plan) -> tuple[str, ...]:
-    """Return the tasks that an evaluation reads beside that of its classifier."""
+    """Return the names of the tasks that an evaluation reads beside that of its classifier."""
     extra = tuple(task.name for task in extra_splits.tasks(plan))
     latent = (shift.NAME, encode.NAME, screen.NAME, judge.NAME) if plan.has_generator else ()
     return (data.NAME, *extra, *latent)
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
-    """Evaluates one trained classifier, or the judge for the method of its name, into directory/records.jsonl."""
+    """Evaluate one trained classifier, and write records.jsonl into directory.
+
+    Args:
+      context: the run.
+      directory: of the task.
+      method: whose classifier; the judge's name stands for the judge.
+      seed: of its training.
+    """
     is_judge = method == judge.name(context.config)
     trained = judge.load(context) if is_judge else train.load(context, method, seed)
     records = []
@@ -81,20 +96,29 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
             records += _on_variations(context, logits_fn, record, seed)
     write_records(directory / "records.jsonl", records)
     shown = {(r.split, r.metric): r.value for r in records if r.method == method}
-    context.log(
-        f"evaluate: {method} seed {seed}: "
-        + ", ".join(f"{m} {s} {v:.3f}" for (s, m), v in shown.items() if s.startswith("val"))
+    figures = ", ".join(
+        f"{metric} {split} {value:.3f}"
+        for (split, metric), value in shown.items()
+        if split.startswith("val")
     )
+    context.log(f"evaluate: {method} seed {seed}: {figures}")
 
 
-def logits(context: Context, trained: classifier.Trained, *, adversarial: bool = False):
+def logits(context: Context, trained: classifier.Trained, *, adversarial: bool = False) -> LogitsFn:
+    """Return images [B, H, W, C] -> logits of a trained classifier.
+
+    adversarial: use its auxiliary BatchNorm.
+    """
     return classifier.logits_fn(
         context.config, data.info(context).num_classes, trained.variables, adversarial=adversarial
     )
 
 
 def branches(context: Context, trained: classifier.Trained, method: str) -> dict[str, LogitsFn]:
-    """{name in the records: classifier}: the classifier, and itself with adversarial BatchNorm where it has that."""
+    """Return {name in the records: classifier}.
+
+    A classifier with auxiliary BatchNorm is there a second time, using that.
+    """
     found = {method: logits(context, trained)}
     if auxiliary_batch_norm.has_auxiliary(trained.variables):
         found[method + _ADVERSARIAL] = logits(context, trained, adversarial=True)
@@ -102,43 +126,51 @@ def branches(context: Context, trained: classifier.Trained, method: str) -> dict
 
 
 def rows(methods: Iterable[str]) -> list[str]:
-    """The names that the methods may have in the records."""
+    """Return the names that the methods may have in the records."""
     return [name for method in methods for name in (method, method + _ADVERSARIAL)]
 
 
-def baseline(config) -> str:
-    """The method that the others are measured against."""
+def baseline(config: Config) -> str:
+    """Return the method that the others are measured against."""
     return "original" if "original" in config.methods else config.methods[0]
 
 
 def search(context: Context) -> attacks.Attack:
-    """The latent attack of the evaluation."""
+    """Return the latent attack of the evaluation."""
     c = context.config.eval
     return latent_search(c.latent_steps, c.latent_restarts)
 
 
-def recorder(
-    context: Context, directory: epath.Path, method: str, seed: int
-) -> Callable[[str, str, np.ndarray], Record]:
-    """(split, metric, right [N] bool) -> the share of right ones as a record."""
+def recorder(context: Context, directory: epath.Path, method: str, seed: int) -> Recorder:
+    """Return a function that makes the record of a share of examples, with its interval.
+
+    Args:
+      context: the run.
+      directory: of the task, whose fingerprint the records have.
+      method: in the records.
+      seed: in the records.
+
+    Returns:
+      (split, metric, right [N] bool) -> a record.
+    """
     fingerprint = context.fingerprints[str(directory.relative_to(context.workdir))]
 
     def record(split: str, metric: str, right: np.ndarray) -> Record:
-        low, high = wilson(int(right.sum()), len(right))
-        return Record(
-            method, seed, split, metric, float(right.mean()), len(right), low, high, fingerprint
-        )
+        share, count = float(right.mean()), len(right)
+        low, high = wilson(int(right.sum()), count)
+        return Record(method, seed, split, metric, share, count, low, high, fingerprint)
 
     return record
 
 
 @cache  # the same object for every classifier, so that the attack is compiled once
 def latent_search(num_steps: int, restarts: int) -> attacks.Attack:
-    """PGD along directions: from the encoded point, then from random ones."""
+    """Return PGD (NaTra eq. 6) from the encoded point, then from random ones."""
     return attacks.best_of(attacks.pgd(num_steps), restarts)
 
 
-def _on_images(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
+def _on_images(context: Context, logits_fn: LogitsFn, record: Recorder) -> list[Record]:
+    """Measure accuracy on every split, and worstN: right on all N true variations."""
     info, size = data.info(context), context.config.eval.batch_size
     records = []
     splits = {name: data.split(context, name) for name in info.splits if name != "train"}
@@ -147,19 +179,20 @@ def _on_images(context: Context, logits_fn: LogitsFn, record) -> list[Record]:
         predictions = predict(logits_fn, split.image, size)
         records.append(record(name, "accuracy", predictions == split.label))
     for name in info.rendered:
-        views = data.renderings(context, name)
-        records.append(
-            record(
-                name,
-                f"worst{views.shape[1]}",
-                right_in_all(logits_fn, views, data.split(context, name).label, size),
-            )
-        )
+        views, labels = data.renderings(context, name), data.split(context, name).label
+        right = right_in_all(logits_fn, views, labels, size)
+        records.append(record(name, f"worst{views.shape[1]}", right))
     return records
 
 
-def _on_variations(context: Context, logits_fn: LogitsFn, record, seed: int) -> list[Record]:
-    """latent_accuracy: still right under the latent attack. latent_label_kept: share of its images that the judge reads as labelled."""
+def _on_variations(
+    context: Context, logits_fn: LogitsFn, record: Recorder, seed: int
+) -> list[Record]:
+    """Measure latent_accuracy and latent_label_kept.
+
+    The former is the share that stays right under the latent attack, the latter the share of the
+    attack's images that the judge reads as labelled.
+    """
     c = context.config.eval
     space, judge_fn = screen.space(context), logits(context, judge.load(context))
     records = []
@@ -176,10 +209,7 @@ def _on_variations(context: Context, logits_fn: LogitsFn, record, seed: int) -> 
             seed=seed,
             batch_size=c.batch_size,
         )
+        kept = predict(judge_fn, found.images, c.batch_size) == labels
         records.append(record(name, "latent_accuracy", ~found.failed))
-        records.append(
-            record(
-                name, "latent_label_kept", predict(judge_fn, found.images, c.batch_size) == labels
-            )
-        )
+        records.append(record(name, "latent_label_kept", kept))
     return records

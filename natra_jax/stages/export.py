@@ -1,15 +1,16 @@
-"""Stage export, on request: NaTra's augmented data set (eq. 7) as image files and a table, for training by other means.
+"""Stage export, on request: NaTra's augmented data set (NaTra eq. 7), for training by other means.
 
-For every training example and every direction s, the worst r_s that the search finds for a trained classifier; of these, the ones that the
-classifier gets wrong. What counts is the image as it is written, clipped and rounded.
+It has image files and a table: for every training example and every direction s, the worst r_s that
+the search finds for a trained classifier; of these, the ones that the classifier gets wrong. The
+classifier is asked about the image as it is written, clipped and rounded.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import itertools
 
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -17,7 +18,7 @@ from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
 from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, train
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 
 NAME, TABLE = "export", "table.csv"
@@ -43,51 +44,51 @@ def run(context: Context, directory: epath.Path) -> None:
     trained = train.load(context, name, seed)
     logits_fn = classifier.logits_fn(c, data.info(context).num_classes, trained.variables)
     all_labels = np.asarray(data.split(context, "train").label)
-    covered, all_codes, names = (
-        data.covered(context, all_labels),
-        encode.train_codes(context),
-        screen.load(context).names,
-    )
+    covered = data.covered(context, all_labels)
+    all_codes, names = encode.train_codes(context), screen.load(context).names
     parts = np.split(covered, range(_PART, len(covered), _PART))
     space = screen.space(context)
-    search = attacks.best_of(
-        attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start), c.natra.restarts
-    )
+    pgd = attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start)
+    search = attacks.best_of(pgd, c.natra.restarts)
     rows: list[tuple] = []
-    for (s, axis), (part, index) in itertools.product(
-        enumerate(np.eye(len(names), dtype=all_codes.dtype)), enumerate(parts)
-    ):
-        one, codes, labels = attacks.along(space, axis), all_codes[index], all_labels[index]
-        settings = {
-            "loss": "margin",
-            "seed": c.directions.seed + part,
-            "batch_size": c.eval.batch_size,
-        }
-        found = attack(search, one, logits_fn, codes, labels, c.export.epsilon, **settings)
-        pixels = to_uint8(found.images)
-        failed = predict(logits_fn, pixels, c.eval.batch_size) != labels
-        for k in np.flatnonzero(failed) if c.export.failures_only else range(len(labels)):
-            file = f"images/{labels[k]}/{index[k]:06d}_{s:03d}.png"
-            _write_image(directory / file, pixels[k])
-            rows.append(
-                (file, index[k], labels[k], names[s], f"{found.delta[k, s]:.6g}", int(failed[k]))
+    for s, axis in enumerate(jnp.eye(len(names), dtype=all_codes.dtype)):
+        for part, index in enumerate(parts):
+            labels = all_labels[index]
+            found = attack(
+                search,
+                attacks.along(space, axis),
+                logits_fn,
+                all_codes[index],
+                labels,
+                c.export.epsilon,
+                loss="margin",
+                seed=c.directions.seed + part,
+                batch_size=c.eval.batch_size,
             )
+            pixels = to_uint8(found.images)
+            failed = predict(logits_fn, pixels, c.eval.batch_size) != labels
+            for k in np.flatnonzero(failed) if c.export.failures_only else range(len(labels)):
+                file = f"images/{labels[k]}/{index[k]:06d}_{s:03d}.png"
+                _write_image(directory / file, pixels[k])
+                r = f"{found.delta[k, s]:.6g}"
+                rows.append((file, index[k], labels[k], names[s], r, int(failed[k])))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
     (directory / TABLE).write_text(text.getvalue())
     which = "that it gets wrong" if c.export.failures_only else "in all"
     context.log(
-        f"export: {len(rows)} variations of {len(covered)} images for {name} seed {seed} {which}, in {directory / TABLE}"
+        f"export: {len(rows)} variations of {len(covered)} images for {name} seed {seed} {which}, "
+        f"in {directory / TABLE}"
     )
 
 
-def method(config) -> str:
-    """Whose failures are written out: export.method, by default the baseline of the report."""
+def method(config: Config) -> str:
+    """Return the method whose failures are written: export.method, else the report's baseline."""
     return config.export.method or evaluate.baseline(config)
 
 
 def _write_image(path: epath.Path, image: np.ndarray) -> None:
-    """image [H, W, C] uint8 as a PNG."""
+    """Write an image [H, W, C] uint8 as a PNG."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -95,6 +95,7 @@ def run(context: Context, directory: epath.Path) -> None:
         loaded = context.inputs.checkpoint(c)
         function, params = loaded.function, loaded.params
         _, arguments = with_options(c, function, loaded.arguments)
+        context.inputs.forget_checkpoint(c)
         for note in loaded.notes:
             context.log(f"generator: {note}")
         context.log(
@@ -110,7 +111,6 @@ def run(context: Context, directory: epath.Path) -> None:
         else:
             params = _train(context, directory, generators.build(function, arguments))
     save(directory, function, arguments, params)
-    context.inputs.forget_checkpoint(c)
 
 
 def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
