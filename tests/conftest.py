@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import settings
 
 _FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
@@ -31,3 +32,13 @@ def pytest_collection_modifyitems(items):
 
 def pytest_unconfigure(config):
     shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tasks_declare_what_they_read():
+    """Every task that a test runs by the pipeline is held to the config fields that it declares."""
+    from tests import recorded
+
+    with pytest.MonkeyPatch.context() as patch:
+        recorded.watch(patch)
+        yield

@@ -30,7 +30,7 @@ STAGES = [
 SIZES = {"val_iid": 240, "val_shift": 240, "test_iid": 597, "test_shift": 597}
 
 
-def command(workdir, *arguments):
+def command(workdir, *arguments, module="natra_jax.main"):
     """The lines that a successful run prints."""
     environment = {name: value for name, value in os.environ.items() if name != "NPROC"} | {
         "XLA_FLAGS": QUICK_TO_COMPILE
@@ -38,7 +38,7 @@ def command(workdir, *arguments):
     line = [
         sys.executable,
         "-m",
-        "natra_jax.main",
+        module,
         "--config=experiments/smoke.py",
         f"--workdir={workdir}",
         *arguments,
@@ -78,7 +78,7 @@ def test_smoke(tmp_path):
     workdir = tmp_path / "smoke"
     config = smoke.get_config()
     work = [task.name for task in pipeline.tasks(config) if task.stage in pipeline.STAGES]
-    lines = command(workdir)
+    lines = command(workdir, module="tests.recorded")  # no task reads what it does not declare
     assert not skipped(lines)
 
     # every piece is done, and says of what
