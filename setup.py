@@ -33,7 +33,7 @@ BASE = [
 
 setup(
     name="natra_jax",
-    version=re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1],
+    version=re.search(r'^__version__ = "(.+)"', INIT, re.MULTILINE)[1],
     description=(
         "Adversarial training against natural variation found in a generative model's latent "
         "space, in JAX"
