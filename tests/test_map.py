@@ -75,3 +75,12 @@ def test_the_floors_are_computed_from_the_imports():
     ground = {name for name, i in place.items() if i == 0}
     assert all(place[a] > place[b] for a, b in edges() if a not in ground)
     assert all(b in ground for a, b in edges() if a in ground)
+
+
+@pytest.mark.parametrize("cells", table("Where is …"), ids=lambda cells: cells[0])
+def test_equations_are_found_by_grep_in_the_files_that_the_page_names(cells):
+    what, file, _ = cells
+    text = " ".join((ROOT / file.strip("`")).read_text().split())
+    told = re.match(r"NaTra eq\. ([\d, and]*\d)", what)
+    for number in re.findall(r"\d+", told[1]) if told else ():
+        assert re.search(rf"eq\. ([\d, andto-]*[^\d])?{number}\b", text), f"{file}: eq. {number}"
