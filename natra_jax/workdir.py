@@ -126,7 +126,7 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
         ) from error
 
 
-def write(path: epath.Path, text: str) -> None:
+def write(path: epath.Path | Path, text: str) -> None:
     """Replace a file whole: a reader, or a crash, meets the old text or the new one."""
     if (on_disk := local(path)) is not None:
         temporary = on_disk.with_name(f".{path.name}.new")
@@ -137,7 +137,7 @@ def write(path: epath.Path, text: str) -> None:
         path.write_text(text)  # an object of a bucket appears whole when its upload ends
 
 
-def local(path: epath.Path) -> Path | None:
+def local(path: epath.Path | Path) -> Path | None:
     """Return the path as one of this machine's file system; None if it lies in a bucket."""
     return None if "://" in os.fspath(path) else Path(os.fspath(path))
 

@@ -80,7 +80,7 @@ def find(features: Any, label: str) -> Task:
 def labels(
     values: Mapping[str, np.ndarray], task: Task, least: int, location: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Number the classes from 0 on.
+    """Label the examples with the numbers of their classes, from 0 on.
 
     The classes of a class label are all it has; of numbers and attributes those in train, in the
     order of their numbers.

@@ -74,7 +74,7 @@ class DigitsSurvey(Survey):
     resolution, channels = digits.RESOLUTION, 3
 
     def __init__(self, c: ConfigDict):
-        """c: the config's section `data`."""
+        """Take the config's section `data`."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -95,7 +95,7 @@ class FolderSurvey(Survey):
     """A folder of photos and perhaps another of photos without labels, by their files' names."""
 
     def __init__(self, c: ConfigDict):
-        """c: the config's section `data`."""
+        """Take the config's section `data`."""
         self._path, self._unlabelled = c.path, c.unlabelled
 
     @cached_property
@@ -138,7 +138,7 @@ class PreparedSurvey(Survey):
     """A prepared data set, by what describes it and by its files' names and sizes."""
 
     def __init__(self, c: ConfigDict):
-        """c: the config's section `data`."""
+        """Take the config's section `data`."""
         self._path, self._name = c.path, c.name.partition(":")[2]
 
     @cached_property
@@ -178,7 +178,10 @@ class ArraysSurvey(Survey):
     """Arrays that are handed over in Python, by all that is in them."""
 
     def __init__(self, c: ConfigDict, source: Source | None = None):
-        """source: None where nobody has handed them over, which all but their identity tells."""
+        """Take the arrays that were handed over.
+
+        Without them everything but the identity raises UserError.
+        """
         self._handed_over = source
         if source is not None:
             _, self.resolution, _, self.channels = source.splits["train"].image.shape

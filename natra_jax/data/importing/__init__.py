@@ -1,8 +1,9 @@
-"""Published data sets, brought into one layout on this machine: that of TensorFlow Datasets, without TensorFlow.
+"""Published data sets, brought into the layout of TensorFlow Datasets, without TensorFlow.
 
     python -m natra_jax.data import celeba --source=DOWNLOADS --dest=DATA
 
-One module for each publisher's format finds and checks the files (`opened(source)` -> DataSet); `layout` writes what they hold.
+One module for each publisher's format finds and checks the files (`opened(source)` -> DataSet);
+`layout` writes what they hold.
 """
 
 from __future__ import annotations
@@ -26,17 +27,27 @@ IMPORTERS = {
 
 
 def from_files(
-    kind: str, source: Path, dest: Path, name: str, say: Callable[[str], None] = print
+    kind: str, source: Path, dest: Path, name: str, log: Callable[[str], None] = print
 ) -> Written:
-    """Imports the files of a kind (of IMPORTERS) in source to dest/name. say: takes lines of progress and notes.
+    """Import a data set from its publisher's files.
 
-    Raises UserError for what is missing in the source, disagrees or is damaged, and for a destination that cannot be used.
+    Args:
+        kind: of the files, one of IMPORTERS.
+        source: the directory or the archive that they lie in.
+        dest: the directory of all data sets; this one becomes dest/name.
+        name: what the data set is to be called.
+        log: takes lines of progress and notes.
+
+    Raises:
+        UserError: something is missing in the source, disagrees or is damaged, or the destination
+            cannot be used.
     """
     if not re.fullmatch(r"[a-z]\w*", name) or name != name.lower():
         raise UserError(
-            f"--name={name}: is no name for a data set: use lower-case letters, digits and _, with a letter in front"
+            f"--name={name}: is no name for a data set: "
+            "use lower-case letters, digits and _, with a letter in front"
         )
     with IMPORTERS[kind](source) as data:
         for note in data.notes:
-            say(f"{name}: {note}")
-        return layout.write(data, name, dest, say)
+            log(f"{name}: {note}")
+        return layout.write(data, name, dest, log)

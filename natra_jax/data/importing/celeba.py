@@ -1,7 +1,9 @@
-"""CelebA, aligned and cropped: 202,599 faces of 10,177 people with 40 attributes each, in the publisher's files.
+"""CelebA, aligned and cropped, in the publisher's files.
 
-The source holds img_align_celeba.zip (or the unpacked img_align_celeba/, if there is no zip), list_attr_celeba.txt,
-list_eval_partition.txt and, if identities are wanted, identity_CelebA.txt; or its subdirectories Img/, Anno/ and Eval/ do.
+These are 202,599 faces of 10,177 people with 40 attributes each. The source holds
+img_align_celeba.zip (or the unpacked img_align_celeba/, if there is no zip), list_attr_celeba.txt,
+list_eval_partition.txt and, if identities are wanted, identity_CelebA.txt; or its subdirectories
+Img/, Anno/ and Eval/ do.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ _PUBLISHED = {"train": 162_770, "validation": 19_867, "test": 19_962}
 
 @contextlib.contextmanager
 def opened(source: Path) -> Iterator[DataSet]:
-    """Features filename, attributes {name: bool} and identity (-1 where no file tells it); JPEG as it is. Raises UserError."""
+    """Open CelebA, its images as they are.
+
+    Its features are filename, attributes {name: bool} and identity (-1 where no file tells it).
+    Raise UserError for what is missing, disagrees or is damaged.
+    """
     places = faces.directories(source)
 
     def found(*names: str) -> Path:
@@ -33,26 +39,23 @@ def opened(source: Path) -> Iterator[DataSet]:
             source,
             containers.look(places, names),
             f"{' or '.join(names)} (nor do its Anno/, Eval/ and Img/)",
-            faces.WHENCE,
+            faces.PUBLISHER,
         )
 
-    place, attributes_at, partition_at = (
-        found(*_IMAGES),
-        found(faces.ATTRIBUTES),
-        found(faces.PARTITION),
-    )
-    attributes, partition = faces.attributes(attributes_at), faces.partition(partition_at)
-    identity_at = containers.look(places, [faces.IDENTITY])
-    identities = None if identity_at is None else faces.identities(identity_at)
-    with containers.opened(place) as container:
+    images_path = found(*_IMAGES)
+    attributes_path, partition_path = found(faces.ATTRIBUTES), found(faces.PARTITION)
+    attributes, partition = faces.attributes(attributes_path), faces.partition(partition_path)
+    identity_path = containers.look(places, [faces.IDENTITY])
+    identities = None if identity_path is None else faces.identities(identity_path)
+    with containers.opened(images_path) as container:
         images = containers.by_basename(container, (".jpg",))
-        for table_at, table in (
-            (partition_at, partition),
-            (attributes_at, attributes.rows),
-            (identity_at, identities),
+        for table_path, table in (
+            (partition_path, partition),
+            (attributes_path, attributes.rows),
+            (identity_path, identities),
         ):
             if table is not None:
-                require_agreement(table_at, table, place, images)
+                require_agreement(table_path, table, images_path, images)
 
         def entry(image: str) -> Entry:
             facts = {

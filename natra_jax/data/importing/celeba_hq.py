@@ -1,9 +1,12 @@
-"""CelebA-HQ: 30,000 faces of CelebA at up to 1024 px (Karras et al. 2018, "Progressive Growing of GANs").
+"""CelebA-HQ: 30,000 faces of CelebA at up to 1024 px.
 
-The source is a .tar (data256x256.tar, as TensorFlow Datasets wants it), a .zip, or a folder of .png, .jpg or .npy images whose names end
-in their number; a directory that holds one such archive is taken for it. Beside it (or in Anno/ and Eval/ beside it) may lie the
-publisher's image_list.txt, or CelebAMask-HQ's CelebA-HQ-to-CelebA-mapping.txt, with columns idx, orig_idx and orig_file; with it
-CelebA's list_attr_celeba.txt, identity_CelebA.txt and list_eval_partition.txt give each image its attributes, identity and split.
+Karras et al. 2018, "Progressive Growing of GANs". The source is a .tar (data256x256.tar, as
+TensorFlow Datasets wants it), a .zip, or a folder of .png, .jpg or .npy images whose names end in
+their number; a directory that holds one such archive is taken for it. Beside it (or in Anno/ and
+Eval/ beside it) may lie the publisher's image_list.txt, or CelebAMask-HQ's
+CelebA-HQ-to-CelebA-mapping.txt, with columns idx, orig_idx and orig_file; with it CelebA's
+list_attr_celeba.txt, identity_CelebA.txt and list_eval_partition.txt give each image its
+attributes, identity and split.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from natra_jax.data.importing import containers, faces, images
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, require_agreement
 from natra_jax.types import UserError
 
-WHENCE = "CelebA-HQ, github.com/tkarras/progressive_growing_of_gans, or CelebAMask-HQ, mmlab.ie.cuhk.edu.hk/projects/CelebA/CelebAMask_HQ.html"
+PUBLISHER = (
+    "CelebA-HQ, github.com/tkarras/progressive_growing_of_gans, "
+    "or CelebAMask-HQ, mmlab.ie.cuhk.edu.hk/projects/CelebA/CelebAMask_HQ.html"
+)
 _MAPPINGS = ("image_list.txt", "CelebA-HQ-to-CelebA-mapping.txt")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 _T = TypeVar("_T")
@@ -26,9 +32,11 @@ _T = TypeVar("_T")
 
 @contextlib.contextmanager
 def opened(source: Path) -> Iterator[DataSet]:
-    """Features filename, identity (-1 where it is not known) and, where they are known, attributes {name: bool}. Raises UserError.
+    """Open CelebA-HQ.
 
-    Without a mapping or a partition all images are in train.
+    Its features are filename, identity (-1 where it is not known) and, where they are known,
+    attributes {name: bool}. Without a mapping or a partition all images are in train. Raise
+    UserError for what disagrees or is damaged.
     """
     place = _archive(source)
     beside = faces.directories(*([place.parent] if place.is_file() else [place, place.parent]))
@@ -40,12 +48,15 @@ def opened(source: Path) -> Iterator[DataSet]:
     with containers.opened(place) as container:
         names = containers.by_basename(container, _SUFFIXES)
         if not names:
-            raise UserError(f"{place}: holds no {', '.join(_SUFFIXES)} images: had from {WHENCE}")
+            raise UserError(
+                f"{place}: holds no {', '.join(_SUFFIXES)} images: had from {PUBLISHER}"
+            )
         notes = []
         if mapping_at is None:
-            original, found = None, dict.fromkeys(found)
+            original, found = {}, dict.fromkeys(found)
             notes.append(
-                f"all images are in train, without attributes and identities, since no {_MAPPINGS[0]} says which of CelebA they are"
+                "all images are in train, without attributes and identities, "
+                f"since no {_MAPPINGS[0]} says which of CelebA they are"
             )
         else:
             original = _originals(mapping_at, names, place)
@@ -68,7 +79,7 @@ def opened(source: Path) -> Iterator[DataSet]:
                 require_agreement(found[name], wanted & set(table), mapping_at, wanted)
 
         def entry(image: str) -> Entry:
-            facts = {
+            facts: dict[str, Any] = {
                 "filename": image,
                 "identity": -1 if identities is None else identities[original[image]],
             }
@@ -88,7 +99,7 @@ def opened(source: Path) -> Iterator[DataSet]:
                 split: [image for image in ordered if partition[original[image]] == i]
                 for i, split in enumerate(faces.SPLITS)
             }
-        features = {"filename": "text", "identity": "int64"}
+        features: dict[str, Any] = {"filename": "text", "identity": "int64"}
         if attributes is not None:
             features["attributes"] = dict.fromkeys(attributes.names, "bool")
         splits = {split: Entries(chosen, entry) for split, chosen in by_split.items() if chosen}
@@ -96,12 +107,13 @@ def opened(source: Path) -> Iterator[DataSet]:
 
 
 def _told(path: Path | None, read: Callable[[Path], _T]) -> _T | None:
+    """Read a table where there is one."""
     return None if path is None else read(path)
 
 
 def _archive(source: Path) -> Path:
-    """The source itself, or the one archive that it holds."""
-    containers.require(source, source if source.exists() else None, "images", WHENCE)
+    """Return the source itself, or the one archive that it holds."""
+    containers.require(source, source if source.exists() else None, "images", PUBLISHER)
     if not source.is_dir():
         return source
     with containers.reading(source):
@@ -118,13 +130,16 @@ def _archive(source: Path) -> Path:
 
 
 def _number(image: str) -> int | None:
-    """That with which a file's name ends, before its suffix."""
+    """Return the number with which a file's name ends, before its suffix."""
     found = re.search(r"([0-9]+)\.\w+$", image)
     return int(found[1]) if found else None
 
 
 def _originals(path: Path, names: Mapping[str, str], place: Path) -> dict[str, str]:
-    """{image: CelebA's file} by the mapping, of which each row has to have an image, and each image a row."""
+    """Return {image: CelebA's file} by the mapping.
+
+    Each row of it has to have an image, and each image a row; else raise UserError.
+    """
     lines = containers.rows(path)
     _, header = next(lines, (1, []))
     if not {"idx", "orig_idx", "orig_file"} <= set(header):
@@ -149,16 +164,15 @@ def _originals(path: Path, names: Mapping[str, str], place: Path) -> dict[str, s
     for line, words in lines:
         try:
             index, original_index, file = (words[i] for i in at)
-            index, agrees = (
-                int(index),
-                int(original_index) + 1 == _number(file),
-            )  # CelebA counts its files from 1
+            number = int(index)
+            agrees = int(original_index) + 1 == _number(file)  # CelebA counts its files from 1
         except (ValueError, IndexError):
-            agrees = False
-        if not agrees or index in listed:
+            number, file, agrees = -1, "", False
+        if not agrees or number in listed:
             raise UserError(
-                f"{path}: line {line} ({' '.join(words)[:60]}) is not an image of CelebA-HQ and one of CelebA: get it again"
+                f"{path}: line {line} ({' '.join(words)[:60]}) "
+                "is not an image of CelebA-HQ and one of CelebA: get it again"
             )
-        listed[index] = file
+        listed[number] = file
     require_agreement(path, {f"{i:05d}" for i in listed}, place, {f"{i:05d}" for i in numbered})
     return {image: listed[number] for number, image in numbered.items()}

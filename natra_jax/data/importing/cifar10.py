@@ -1,7 +1,8 @@
-"""CIFAR-10 (Krizhevsky 2009) in its binary version: records of a label and 3 x 32 x 32 bytes, 10,000 in each file.
+"""CIFAR-10 (Krizhevsky 2009) in its binary version.
 
-The source is cifar-10-binary.tar.gz, a directory that holds it, or the unpacked one with data_batch_1.bin to data_batch_5.bin,
-test_batch.bin and batches.meta.txt.
+That has records of a label and 3 x 32 x 32 bytes, 10,000 in each file. The source is
+cifar-10-binary.tar.gz, a directory that holds it, or the unpacked one with data_batch_1.bin to
+data_batch_5.bin, test_batch.bin and batches.meta.txt.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
 from natra_jax.types import UserError
 
-WHENCE = "CIFAR-10 binary version, Alex Krizhevsky, www.cs.toronto.edu/~kriz/cifar.html"
+PUBLISHER = "CIFAR-10 binary version, Alex Krizhevsky, www.cs.toronto.edu/~kriz/cifar.html"
 _ARCHIVE, _UNPACKED, _NAMES = "cifar-10-binary.tar.gz", "cifar-10-batches-bin", "batches.meta.txt"
 _FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 _PUBLISHED = {"train": 50_000, "test": 10_000}
@@ -29,7 +30,10 @@ _MOST = 10_000 * _RECORD  # bytes of a file
 
 @contextlib.contextmanager
 def opened(source: Path) -> Iterator[DataSet]:
-    """Feature label; the images as PNG. Raises UserError."""
+    """Open CIFAR-10, with the feature label and the images as PNG.
+
+    Raise UserError for what is missing or damaged.
+    """
     place, files = _files(source)
     classes = files[_NAMES].decode("utf-8", "replace").split()
     if len(classes) != 10 or len(set(classes)) < 10:
@@ -60,19 +64,22 @@ def opened(source: Path) -> Iterator[DataSet]:
 
 
 def _pixels(data: bytes) -> np.ndarray:
-    """Red, green and blue planes -> [32, 32, 3]."""
+    """Convert red, green and blue planes to [32, 32, 3] uint8."""
     return np.frombuffer(data, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)
 
 
 def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
-    """(where they are, {file name: its bytes}) of the files wanted. Raises UserError where one is missing."""
+    """Return (the directory or archive, {file name: its bytes}) of the files wanted.
+
+    Raise UserError where one is missing.
+    """
     wanted = [_NAMES, *(name for names in _FILES.values() for name in names)]
     found = (
         containers.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE])
         if not source.is_file()
         else source
     )
-    place = containers.require(source, found, f"{_ARCHIVE} or {_NAMES}", WHENCE)
+    place = containers.require(source, found, f"{_ARCHIVE} or {_NAMES}", PUBLISHER)
     if place.name == _NAMES:
         place = place.parent
         files = {
@@ -83,11 +90,12 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
     else:
         files = _unpacked(place, wanted)
     if missing := next((name for name in wanted if name not in files), None):
-        raise UserError(f"{place}: holds no {missing}: had from {WHENCE}")
+        raise UserError(f"{place}: holds no {missing}: had from {PUBLISHER}")
     return place, files
 
 
 def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
+    """Return {file name: its bytes} of the files wanted that an archive holds."""
     files: dict[str, bytes] = {}
     try:
         with containers.reading(path), tarfile.open(path, "r|*") as archive:
@@ -96,21 +104,26 @@ def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
                 if name in wanted and member.isreg():
                     if name in files or member.size > _MOST:
                         raise UserError(
-                            f"{path}: {member.name} is there twice, or larger than {_MOST} bytes: download it again"
+                            f"{path}: {member.name} is there twice, "
+                            f"or larger than {_MOST} bytes: download it again"
                         )
-                    files[name] = archive.extractfile(member).read()
+                    if (file := archive.extractfile(member)) is not None:  # never of a whole file
+                        files[name] = file.read()
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: is no whole tar archive ({error}): download it again") from error
     return files
 
 
 def _require_records(place: Path, name: str, data: bytes) -> None:
+    """Raise UserError unless the file's bytes are records with labels from 0 to 9."""
     if not data or len(data) % _RECORD:
         raise UserError(
-            f"{place}: {name} has {len(data)} bytes, not a multiple of {_RECORD}: it is not whole, download it again"
+            f"{place}: {name} has {len(data)} bytes, not a multiple of {_RECORD}: "
+            "it is not whole, download it again"
         )
     labels = np.frombuffer(data, np.uint8)[::_RECORD]
     if (wrong := np.flatnonzero(labels > 9)).size:
         raise UserError(
-            f"{place}: {name}: image {wrong[0]} has the label {labels[wrong[0]]}, not 0 to 9: download it again"
+            f"{place}: {name}: image {wrong[0]} has the label {labels[wrong[0]]}, not 0 to 9: "
+            "download it again"
         )

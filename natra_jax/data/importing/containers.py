@@ -1,4 +1,7 @@
-"""Files and archives as they were published, read without trust: within bounds, and nothing of an archive written to disk."""
+"""Files and archives as they were published, read without trust.
+
+They are read within bounds, and nothing of an archive is written to disk.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +24,17 @@ class Container(NamedTuple):
     """A folder, zip or tar, open for reading in any order."""
 
     path: Path
-    members: Mapping[
-        str, tuple[int, ...]
-    ]  # name with '/' -> (size, checksum if it has one); hidden files are left out
+    # name with '/' -> (size, checksum if it has one); hidden files are left out
+    members: Mapping[str, tuple[int, ...]]
     read: Callable[[str], bytes]  # raises Corrupt
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Container]:
-    """The files in path. Raises UserError if it cannot be read as a folder, .zip or uncompressed .tar."""
+    """Open the files in path.
+
+    Raise UserError if it cannot be read as a folder, .zip or uncompressed .tar.
+    """
     with contextlib.ExitStack() as stack:
         if path.is_dir():
             yield _folder(path)
@@ -41,18 +46,20 @@ def opened(path: Path) -> Iterator[Container]:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Says in one line why path cannot be read."""
+    """Raise UserError in one line for why path cannot be read."""
     try:
         yield
     except OSError as error:
-        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+        named = isinstance(error.filename, str | bytes)
         raise UserError(
-            f"{where}: cannot be read ({error.strerror or error}): check what it is, its permissions and its disk"
+            f"{os.fsdecode(error.filename) if named else path}: "
+            f"cannot be read ({error.strerror or error}): "
+            "check what it is, its permissions and its disk"
         ) from error
 
 
 def whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """A file's bytes. Raises UserError if there are more than `most`, or if it cannot be read."""
+    """Return a file's bytes. Raise UserError for more than `most`, or if it cannot be read."""
     with reading(path), path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -61,7 +68,7 @@ def whole(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number from 1, words) of a table's lines that are not empty."""
+    """Yield (line number from 1, words) of a table's lines that are not empty."""
     try:
         lines = whole(path).decode().splitlines()
     except UnicodeDecodeError as error:
@@ -74,7 +81,7 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def look(directories: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """The first of the names that is in one of the directories."""
+    """Return the first of the names that is in one of the directories; None for none."""
     for directory in directories:
         for name in names:
             with reading(directory / name):
@@ -83,16 +90,26 @@ def look(directories: Sequence[Path], names: Sequence[str]) -> Path | None:
     return None
 
 
-def require(source: Path, path: Path | None, what: str, whence: str) -> Path:
-    """path, unless there is none. what: the file and where it was looked for. whence: whom it is had from."""
+def require(source: Path, path: Path | None, wanted: str, publisher: str) -> Path:
+    """Return path, and raise UserError where there is none.
+
+    Args:
+        source: the directory that was looked in.
+        path: what was found.
+        wanted: the file, and where it was looked for.
+        publisher: from whom the file is had.
+    """
     if path is None:
         verb = "holds no" if source.exists() else "does not exist, and should hold"
-        raise UserError(f"--source={source}: {verb} {what}: had from {whence}")
+        raise UserError(f"--source={source}: {verb} {wanted}: had from {publisher}")
     return path
 
 
 def by_basename(container: Container, suffixes: Sequence[str]) -> dict[str, str]:
-    """{file name: its name in the container} of the files with such suffixes. Raises UserError where two have the same."""
+    """Return {file name: its name in the container} of the files with such suffixes.
+
+    Raise UserError where two have the same.
+    """
     found: dict[str, str] = {}
     for name in container.members:
         base = name.rsplit("/", 1)[-1]
@@ -113,6 +130,7 @@ def _is_visible(name: str) -> bool:
 def _listed(
     path: Path, members: Iterator[tuple[str, tuple[int, ...]]]
 ) -> dict[str, tuple[int, ...]]:
+    """Return the members that are visible. Raise UserError for names that cannot be written."""
     listed: dict[str, tuple[int, ...]] = {}
     for name, stamp in members:
         if name in listed:
@@ -129,6 +147,7 @@ def _listed(
 
 
 def _bounded(file: IO[bytes]) -> bytes:
+    """Read a file. Raise Corrupt if it has more than MOST_BYTES."""
     data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise Corrupt(f"more than {MOST_BYTES} bytes")
@@ -143,16 +162,16 @@ def _folder(path: Path) -> Container:
         seen: set[tuple[int, int]] = set()
         for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
             subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
-            facts = os.stat(directory)
-            if (facts.st_dev, facts.st_ino) in seen:
+            status = os.stat(directory)
+            if (status.st_dev, status.st_ino) in seen:
                 raise UserError(
                     f"{directory}: is a link to a folder that is in {path} too: remove one of them"
                 )
-            seen.add((facts.st_dev, facts.st_ino))
+            seen.add((status.st_dev, status.st_ino))
             for name in names:
                 file = Path(directory, name)
-                if _is_visible(name) and stat.S_ISREG((facts := file.stat()).st_mode):
-                    yield file.relative_to(path).as_posix(), (facts.st_size,)
+                if _is_visible(name) and stat.S_ISREG((status := file.stat()).st_mode):
+                    yield file.relative_to(path).as_posix(), (status.st_size,)
 
     def read(name: str) -> bytes:
         with reading(path / name), (path / name).open("rb") as file:
@@ -207,13 +226,17 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
             }
     except tarfile.TarError as error:
         raise UserError(
-            f"{path}: is no whole uncompressed tar archive ({error}): download it again, or unpack it and name the folder"
+            f"{path}: is no whole uncompressed tar archive ({error}): "
+            "download it again, or unpack it and name the folder"
         ) from error
 
     def read(name: str) -> bytes:
         with reading(path):
             try:
-                with archive.extractfile(infos[name]) as file:
+                file = archive.extractfile(infos[name])
+                if file is None:
+                    raise Corrupt("no file")
+                with file:
                     return _bounded(file)
             except tarfile.TarError as error:
                 raise Corrupt(str(error)) from error

@@ -1,4 +1,7 @@
-"""What an importer delivers: the features, the examples of each split in their order, and how an image's bytes are read."""
+"""The data set that an importer delivers: features, and the examples of each split in their order.
+
+It also says how an image's bytes are read.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,17 @@ class Entry(NamedTuple):
 
     name: str  # of the image in its source, for people
     facts: Mapping[str, Any]  # the features beside the image
-    stamp: Sequence[
-        int | str
-    ] = ()  # what tells this image from another of the same name: its size, its checksum
-    pixels: Callable[[bytes], np.ndarray] | None = (
-        None  # bytes -> [H, W, 3] or [H, W] uint8; None: the bytes are an encoded image
-    )
+    # what tells this image from another of the same name: its size, its checksum
+    stamp: Sequence[int | str] = ()
+    # bytes -> [H, W, 3] or [H, W] uint8; None: the bytes are an encoded image
+    pixels: Callable[[bytes], np.ndarray] | None = None
 
 
-class Entries(Sequence):
-    """Entries made when they are asked for, since data sets of millions would not fit: make(keys[i])."""
+class Entries(Sequence[Entry]):
+    """Entries made when they are asked for, since data sets of millions would not fit."""
 
-    def __init__(self, keys: Sequence[Any], make: Callable[[Any], Entry]):
+    def __init__(self, keys: Sequence[Any], make: Callable[[Any], Entry]) -> None:
+        """Make entry i of keys[i]."""
         self._keys, self._make = keys, make
 
     def __len__(self) -> int:
@@ -37,14 +39,13 @@ class Entries(Sequence):
 
 
 class DataSet(NamedTuple):
-    """A published data set as it was found, open for reading.
+    """A published data set as it was found, open for reading."""
 
-    features: {name: kind} beside the image, where kind is 'text', 'int64', 'bool', a list of class names, or such a mapping again.
-    read: raises images.Corrupt where only that image is at fault, UserError where the source is.
-    """
-
+    # {name: kind} beside the image, where kind is 'text', 'int64', 'bool', a list of class names,
+    # or such a mapping again
     features: Mapping[str, Any]
     splits: Mapping[str, Sequence[Entry]]  # none of them empty
+    # raises images.Corrupt where only that image is at fault, UserError where the source is
     read: Callable[[Entry], bytes]
     channels: int = 3
     stamp: Sequence[str] = ()  # of the source as a whole, where its entries have none
@@ -57,7 +58,14 @@ def require_agreement(
     place: Any,
     found: Mapping[str, Any] | set[str],
 ) -> None:
-    """Raises UserError with the first name that the table lists and the place does not hold, or the other way round."""
+    """Raise UserError unless a table lists the names that a place holds.
+
+    Args:
+        table: as error messages name it.
+        listed: the names that the table lists.
+        place: as error messages name it.
+        found: the names that the place holds.
+    """
     for verb, odd in (
         (f"lists {{}}, which is not in {place}", set(listed) - set(found)),
         (f"does not list {{}}, which is in {place}", set(found) - set(listed)),
@@ -65,14 +73,15 @@ def require_agreement(
         if odd:
             more = f" ({len(odd)} such images)" if len(odd) > 1 else ""
             raise UserError(
-                f"{table}: {verb.format(min(odd))}{more}: the two are not of the same data set, or one is not whole"
+                f"{table}: {verb.format(min(odd))}{more}: "
+                "the two are not of the same data set, or one is not whole"
             )
 
 
 def difference_note(
     published: Mapping[str, int], splits: Mapping[str, Sequence[Entry]]
 ) -> list[str]:
-    """A note if the splits are not as long as the publisher's."""
+    """Return a note if the splits are not as long as the publisher's."""
     here = {name: len(entries) for name, entries in splits.items()}
     if here == published:
         return []

@@ -10,13 +10,15 @@ from natra_jax.types import UserError
 
 
 def prepare(name: str, dest: Path) -> Written:
-    """Downloads and prepares a data set of TensorFlow Datasets ('cifar100', 'lsun/cat') in dest, in ArrayRecord files.
+    """Download and prepare a data set of TensorFlow Datasets in dest, in ArrayRecord files.
 
-    Raises UserError without TensorFlow, for a name that is not known, and for what has to be downloaded by hand.
+    Its name is such as cifar100 or lsun/cat. Raise UserError without TensorFlow, for a name that is
+    not known, and for what has to be downloaded by hand.
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
-            f"tfds:{name}: TensorFlow Datasets prepares its data sets with TensorFlow, which is not installed: pip install tensorflow, "
+            f"tfds:{name}: TensorFlow Datasets prepares its data sets with TensorFlow, "
+            "which is not installed: pip install tensorflow, "
             "or import the publisher's files (python -m natra_jax.data import --help)"
         )
     import tensorflow_datasets as tfds

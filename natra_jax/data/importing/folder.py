@@ -1,6 +1,7 @@
-"""A folder of images in subfolders, one a class; or such folders in train/, validation/ (or val/) and test/.
+"""A folder of images in subfolders, one a class; or such folders in train/, validation/ and test/.
 
-The classes are the subfolders' names in alphabetical order. Hidden files are left out.
+Splits may be named as `conventions.SPLIT_NAMES` has it. The classes are the subfolders' names in
+alphabetical order. Hidden files are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _WANTED = (
 
 @contextlib.contextmanager
 def opened(source: Path) -> Iterator[DataSet]:
-    """Features label and filename (below the source); the images as they are. Raises UserError."""
+    """Open a folder of images, as they are, with the features label and filename below the source.
+
+    Raise UserError for what lies elsewhere than it should, and for classes that cannot be.
+    """
     if not source.is_dir():
         verb = "is a file" if source.exists() else "does not exist"
         raise UserError(f"--source={source}: {verb}: {_WANTED}")
@@ -59,7 +63,10 @@ def opened(source: Path) -> Iterator[DataSet]:
 
 
 def _depth(source: Path, listed: dict[str, list[str]]) -> int:
-    """2: CLASS/IMAGE. 3: SPLIT/CLASS/IMAGE. Raises UserError with the first image that lies otherwise than the others."""
+    """Return 2 for CLASS/IMAGE, 3 for SPLIT/CLASS/IMAGE.
+
+    Raise UserError with the first image that lies otherwise than the others.
+    """
     if not listed:
         raise UserError(f"--source={source}: holds no images ({', '.join(SUFFIXES)}): {_WANTED}")
 
@@ -93,7 +100,7 @@ def _by_split(source: Path, listed: dict[str, list[str]], depth: int) -> dict[st
 
 
 def _require_classes(source: Path, held: dict[str, set[str]], labels: dict[str, int]) -> None:
-    """Raises UserError for a name that no list of classes can hold, and for a class that is not trained on."""
+    """Raise UserError for a class that is not trained on, or with a name that no list can hold."""
     if odd := next(
         (name for name in labels if not name.strip() or len(name.splitlines()) > 1), None
     ):

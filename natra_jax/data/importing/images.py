@@ -20,7 +20,10 @@ class Corrupt(Exception):
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Around all calls of `check`, in the thread that starts the others: what Pillow warns of as too large is then refused."""
+    """Refuse, in all calls of `check`, what Pillow warns of as too large.
+
+    To be entered in the thread that starts the others.
+    """
     from PIL import Image
 
     with warnings.catch_warnings():
@@ -29,7 +32,10 @@ def bounded() -> Iterator[None]:
 
 
 def check(data: bytes) -> None:
-    """Raises Corrupt unless data are an image that decodes, in one of FORMATS, of at most MOST_PIXELS."""
+    """Raise Corrupt unless data are an image that decodes.
+
+    It must be in one of FORMATS and have MOST_PIXELS at most.
+    """
     from PIL import Image
 
     try:
@@ -47,7 +53,7 @@ def check(data: bytes) -> None:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """[H, W, 3], [H, W, 1] or [H, W] uint8 -> PNG."""
+    """Encode [H, W, 3], [H, W, 1] or [H, W] uint8 as PNG."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -56,7 +62,10 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def from_npy(data: bytes) -> np.ndarray:
-    """The bytes of a .npy file of uint8 [1, 3, H, W], [3, H, W] or [H, W, 3] -> [H, W, 3]. Raises Corrupt for any other."""
+    """Read [H, W, 3] uint8 of the bytes of a .npy file.
+
+    It must hold uint8 [1, 3, H, W], [3, H, W] or [H, W, 3]. Raise Corrupt for any other.
+    """
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
@@ -88,5 +97,6 @@ def from_npy(data: bytes) -> np.ndarray:
 
 
 def _require_size(width: int, height: int) -> None:
+    """Raise Corrupt for more than MOST_PIXELS."""
     if width * height > MOST_PIXELS:
         raise Corrupt(f"{width} x {height} pixels, more than {MOST_PIXELS}")

@@ -1,9 +1,11 @@
-"""The layout of TensorFlow Datasets in ArrayRecord files, written without TensorFlow, and so that an import can be restarted.
+"""The layout of TensorFlow Datasets in ArrayRecord files, written without TensorFlow.
 
-    DEST/NAME/1.0.0/features.json, dataset_info.json, NAME-SPLIT.array_record-00000-of-00163, …, import.json, skipped.txt
+    DEST/NAME/1.0.0/features.json, dataset_info.json, NAME-SPLIT.array_record-00000-of-00163, …,
+                    import.json, skipped.txt
 
-`tensorflow_datasets.builder_from_directory(DEST/NAME/1.0.0).as_data_source(SPLIT)` reads it. A shard appears whole, by a rename;
-dataset_info.json, without which nothing reads the rest, comes last. What an unfinished import knows lies in .importing/ until then.
+`tensorflow_datasets.builder_from_directory(DEST/NAME/1.0.0).as_data_source(SPLIT)` reads it. An
+import can be restarted: a shard appears whole, by a rename; dataset_info.json, without which
+nothing reads the rest, comes last. What an unfinished import knows lies in .importing/ until then.
 import.json tells of which source the import is.
 """
 
@@ -21,13 +23,8 @@ from natra_jax.data.importing import records, shards
 from natra_jax.data.importing.dataset import DataSet
 from natra_jax.types import UserError
 
-_RECORD, _INFO, _SKIPPED, _PENDING, _PLAN = (
-    "import.json",
-    "dataset_info.json",
-    "skipped.txt",
-    ".importing",
-    "plan.json",
-)
+_RECORD, _INFO, _SKIPPED = "import.json", "dataset_info.json", "skipped.txt"
+_PENDING, _PLAN = ".importing", "plan.json"
 _FORMAT = 1  # of what an import writes
 _OTHERWISE = "remove it, or choose another --name or --dest"
 
@@ -41,11 +38,18 @@ class Written(NamedTuple):
     fresh: bool  # False: it was there already
 
 
-def write(data: DataSet, name: str, dest: Path, say: Callable[[str], None] = print) -> Written:
-    """Writes the data set to dest/name/1.0.0, or what an interrupted import of it left to do.
+def write(data: DataSet, name: str, dest: Path, log: Callable[[str], None] = print) -> Written:
+    """Write the data set to dest/name/1.0.0, or what an interrupted import of it left to do.
 
-    say: takes lines of progress where stderr is no terminal. Raises UserError if another data set is there, if it cannot be written, or
-    if more than 1 % of the images are corrupt; then what was written so far stays, and cannot be taken for whole.
+    Args:
+        data: the data set, open for reading.
+        name: what it is to be called.
+        dest: the directory of all data sets.
+        log: takes lines of progress where stderr is no terminal.
+
+    Raises:
+        UserError: another data set is there, it cannot be written, or more than 1 % of the images
+            are corrupt; then what was written so far stays, and cannot be taken for whole.
     """
     directory = dest / name / records.VERSION
     pending, plan = directory / _PENDING, _fingerprint(data, name)
@@ -59,14 +63,14 @@ def write(data: DataSet, name: str, dest: Path, say: Callable[[str], None] = pri
             directory,
             plan,
             wanted,
-            shards.write(data, name, wanted, directory, pending, say),
+            shards.write(data, name, wanted, directory, pending, log),
         )
     shutil.rmtree(pending, ignore_errors=True)
     return Written(directory, record["counts"], record["skipped"], fresh)
 
 
 def _fingerprint(data: DataSet, name: str) -> str:
-    """Of all that decides what is written; of the images, their names and stamps."""
+    """Digest all that decides what is written; of the images, their names and stamps."""
     digest = hashlib.sha256()
 
     def add(value: Any) -> None:
@@ -81,7 +85,10 @@ def _fingerprint(data: DataSet, name: str) -> str:
 
 
 def _finished(directory: Path, plan: str) -> dict[str, Any] | None:
-    """What is recorded of a finished import of this plan; None if there is none. Raises UserError if it is no longer whole."""
+    """Return what is recorded of a finished import of this plan; None if there is none.
+
+    Raise UserError if it is no longer whole.
+    """
     record = workdir.read(directory / _RECORD)
     if record.get("plan") != plan or not (directory / _INFO).exists():
         return None
@@ -89,13 +96,14 @@ def _finished(directory: Path, plan: str) -> dict[str, Any] | None:
         path = directory / file
         if not path.exists() or path.stat().st_size != size:
             raise UserError(
-                f"{path}: is missing or not whole, though its import was finished: remove {directory} and import again"
+                f"{path}: is missing or not whole, though its import was finished: "
+                f"remove {directory} and import again"
             )
     return record
 
 
 def _claim(directory: Path, plan: str) -> None:
-    """Makes the directory this plan's. Raises UserError if it is another's, or cannot be made."""
+    """Make the directory this plan's. Raise UserError if it is another's, or cannot be made."""
     begun = directory / _PENDING / _PLAN
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -103,17 +111,20 @@ def _claim(directory: Path, plan: str) -> None:
             (path for path in sorted(directory.parent.iterdir()) if path != directory), None
         ):
             raise UserError(
-                f"{other}: is there already, and not of this import: choose another --name or --dest"
+                f"{other}: is there already, and not of this import: "
+                "choose another --name or --dest"
             )
         if begun.exists():
             if workdir.read(begun).get("plan") != plan:
                 raise UserError(
-                    f"{directory}: holds an unfinished import of another source, or of this one before it changed: {_OTHERWISE}"
+                    f"{directory}: holds an unfinished import of another source, "
+                    f"or of this one before it changed: {_OTHERWISE}"
                 )
             return
         if any(path.name != _PENDING for path in directory.iterdir()):
             raise UserError(
-                f"{directory}: holds another data set, or this one from another source: {_OTHERWISE}"
+                f"{directory}: holds another data set, "
+                f"or this one from another source: {_OTHERWISE}"
             )
         begun.parent.mkdir(exist_ok=True)
         workdir.write(begun, json.dumps({"plan": plan}))
@@ -131,7 +142,7 @@ def _finish(
     wanted: list[shards.Shard],
     notes: list[shards.Note],
 ) -> dict[str, Any]:
-    """Writes what describes the shards, dataset_info.json last; the record of the import."""
+    """Write what describes the shards, dataset_info.json last; return the record of the import."""
     counts = {
         split: sum(
             note.count for shard, note in zip(wanted, notes, strict=True) if shard.split == split
@@ -160,13 +171,11 @@ def _finish(
 
 
 def _write_skipped(path: Path, skipped: list[list[str]]) -> None:
-    """One line for each: its name, a tab, the reason. No file where there are none."""
+    """Write one line for each: its name, a tab, the reason. Write no file where there are none."""
     path.unlink(missing_ok=True)
     if skipped:
-        workdir.write(
-            path,
-            "".join(
-                f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n"
-                for name, reason in skipped
-            ),
-        )
+        lines = [
+            f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n"
+            for name, reason in skipped
+        ]
+        workdir.write(path, "".join(lines))

@@ -1,8 +1,9 @@
-"""LSUN (Yu et al. 2015): scenes and objects, each category in an LMDB database of JPEG or WebP images.
+"""LSUN (Yu et al. 2015): scenes and objects, each category in an LMDB database of images.
 
-The source holds CATEGORY_train_lmdb/ and CATEGORY_val_lmdb/ as the scenes' archives unpack, CATEGORY/ as the objects' do, or is one of
-these itself. The label is the category. LMDB is read by a C library that trusts its files: what is cut off is refused here, but a
-database that someone forged is not safe to read.
+These are JPEG or WebP. The source holds CATEGORY_train_lmdb/ and CATEGORY_val_lmdb/ as the scenes'
+archives unpack, CATEGORY/ as the objects' do, or is one of these itself. The label is the category.
+LMDB is read by a C library that trusts its files: what is cut off is refused here, but a database
+that someone forged is not safe to read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
 from natra_jax.types import UserError
 
-WHENCE = "LSUN, www.yf.io/p/lsun"
+PUBLISHER = "LSUN, www.yf.io/p/lsun"
 _SPLITS = {"train": "train", "val": "validation"}
 
 
@@ -36,12 +37,17 @@ class _Opened(NamedTuple):
 
 @contextlib.contextmanager
 def opened(source: Path) -> Iterator[DataSet]:
-    """Features label (the category) and id (its key in the database); the images as they are. Raises UserError."""
+    """Open LSUN, its images as they are.
+
+    Its features are label (the category) and id (the key in the database). Raise UserError for what
+    is missing or damaged.
+    """
     try:
         import lmdb
     except ImportError as error:
         raise UserError(
-            "LSUN is read with the package lmdb, which is not installed: pip install 'natra_jax[lsun]'"
+            "LSUN is read with the package lmdb, which is not installed: "
+            "pip install 'natra_jax[lsun]'"
         ) from error
     databases = {database.path.name: database for database in _databases(source)}
     labels = {
@@ -74,7 +80,10 @@ def opened(source: Path) -> Iterator[DataSet]:
 
 
 def _databases(source: Path) -> list[_Database]:
-    """By category and split. Raises UserError where there are none, or two of the same category and split."""
+    """Return the databases in the source, by category and split.
+
+    Raise UserError where there are none, or two of the same category and split.
+    """
     with containers.reading(source):
         around = [source.resolve(), *sorted(source.iterdir())] if source.is_dir() else []
         paths = [path for path in around if (path / "data.mdb").exists()]
@@ -93,13 +102,16 @@ def _databases(source: Path) -> list[_Database]:
         found[database[1:]] = database
     if not found:
         containers.require(
-            source, None, "CATEGORY_train_lmdb/ or CATEGORY/ with a data.mdb", WHENCE
+            source, None, "CATEGORY_train_lmdb/ or CATEGORY/ with a data.mdb", PUBLISHER
         )
     return [found[key] for key in sorted(found)]
 
 
 def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
-    """Raises UserError for what is no database, or not all of one."""
+    """Open a database until the stack is left.
+
+    Raise UserError for what is none, or not all of one.
+    """
     file = path / "data.mdb"
     with containers.reading(file), file.open("rb"):
         size = file.stat().st_size
@@ -107,9 +119,8 @@ def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
         environment = lmdb.open(str(path), readonly=True, lock=False, create=False, readahead=True)
         stack.callback(environment.close)
         if size < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
-            raise UserError(
-                f"{file}: ends too early, at {size} bytes: download it again"
-            )  # reading on would end the process
+            # reading on would end the process
+            raise UserError(f"{file}: ends too early, at {size} bytes: download it again")
         transaction = stack.enter_context(environment.begin(buffers=True))
         with transaction.cursor() as cursor:
             keys = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
@@ -118,7 +129,8 @@ def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
         raise UserError(f"{file}: cannot be read as LMDB ({error}): download it again") from error
     if not keys or len(keys) != count or not all(map(bytes.isascii, keys)):
         raise UserError(
-            f"{file}: holds {len(keys)} images of {count}, or some without a name: download it again"
+            f"{file}: holds {len(keys)} images of {count}, or some without a name: "
+            "download it again"
         )
 
     def get(key: bytes) -> bytes:

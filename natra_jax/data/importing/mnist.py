@@ -1,4 +1,7 @@
-"""MNIST (LeCun et al. 1998): 28 x 28 digits in four idx files, compressed or not, all in the source or in its raw/ or MNIST/raw/."""
+"""MNIST (LeCun et al. 1998): 28 x 28 digits in four idx files, compressed or not.
+
+They are all in the source or in its raw/ or MNIST/raw/.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +21,34 @@ from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference
 from natra_jax.data.importing.images import MOST_BYTES
 from natra_jax.types import UserError
 
-WHENCE = "MNIST, Yann LeCun, yann.lecun.com/exdb/mnist, or its copy at storage.googleapis.com/cvdf-datasets/mnist"
+PUBLISHER = (
+    "MNIST, Yann LeCun, yann.lecun.com/exdb/mnist, "
+    "or its copy at storage.googleapis.com/cvdf-datasets/mnist"
+)
 _FILES = {"train": "train", "test": "t10k"}
 _PUBLISHED = {"train": 60_000, "test": 10_000}
 
 
 @contextlib.contextmanager
 def opened(source: Path) -> Iterator[DataSet]:
-    """Feature label; the images as gray PNG. Raises UserError."""
+    """Open MNIST, with the feature label and the images as grey PNG.
+
+    Raise UserError for what is missing or damaged.
+    """
     images, labels, stamp = {}, {}, []
     for split, prefix in _FILES.items():
-        images_at, labels_at = (
-            _found(source, f"{prefix}-images", 3),
-            _found(source, f"{prefix}-labels", 1),
-        )
-        images[split], labels[split] = _idx(images_at, 3), _idx(labels_at, 1)
+        images_path = _found(source, f"{prefix}-images", 3)
+        labels_path = _found(source, f"{prefix}-labels", 1)
+        images[split], labels[split] = _idx(images_path, 3), _idx(labels_path, 1)
         if len(images[split]) != len(labels[split]):
             raise UserError(
-                f"{labels_at}: has {len(labels[split])} labels for the {len(images[split])} images of {images_at.name}"
+                f"{labels_path}: has {len(labels[split])} labels "
+                f"for the {len(images[split])} images of {images_path.name}"
             )
         if (wrong := np.flatnonzero(labels[split] > 9)).size:
             raise UserError(
-                f"{labels_at}: label {wrong[0]} is {labels[split][wrong[0]]}, not 0 to 9: download it again"
+                f"{labels_path}: label {wrong[0]} is {labels[split][wrong[0]]}, not 0 to 9: "
+                "download it again"
             )
         stamp += [hashlib.sha256(array).hexdigest() for array in (images[split], labels[split])]
 
@@ -71,15 +80,16 @@ def opened(source: Path) -> Iterator[DataSet]:
 
 
 def _found(source: Path, stem: str, dimensions: int) -> Path:
+    """Return the path of an idx file, by any of its names. Raise UserError if there is none."""
     names = [
         f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for mark in "-." for suffix in ("", ".gz")
     ]
     path = containers.look([source, source / "raw", source / "MNIST" / "raw"], names)
-    return containers.require(source, path, f"{names[0]} or {names[1]}", WHENCE)
+    return containers.require(source, path, f"{names[0]} or {names[1]}", PUBLISHER)
 
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
-    """A uint8 array of so many axes, of which the first may not be empty."""
+    """Read a uint8 array of so many axes, none of them empty."""
     try:
         data = _expanded(path)
         magic, *shape = struct.unpack_from(f">{1 + dimensions}I", data)
@@ -88,12 +98,14 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
     body = data[4 * (1 + dimensions) :]
     if magic != 0x800 + dimensions or 0 in shape or len(body) != np.prod(shape, dtype=object):
         raise UserError(
-            f"{path}: is no whole idx file of bytes ({len(body)} of them for {shape}): download it again"
+            f"{path}: is no whole idx file of bytes ({len(body)} of them for {shape}): "
+            "download it again"
         )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def _expanded(path: Path) -> bytes:
+    """Return a file's bytes, expanded if its name ends in .gz. Raise UserError for too many."""
     data = containers.whole(path)
     if path.suffix != ".gz":
         return data

@@ -19,10 +19,9 @@ from natra_jax.types import UserError
 
 SIZE = 1000  # images in a shard, at most
 _TOGETHER = 32  # images read before several threads decode them
-_SAY = 10  # shards between two lines of progress
-_Example = tuple[
-    Entry, bytes | Corrupt
-]  # with the bytes to store of its image, or with why there are none
+_LOG_EVERY = 10  # shards between two lines of progress
+# with the bytes to store of its image, or with why there are none
+_Example = tuple[Entry, bytes | Corrupt]
 
 
 class Shard(NamedTuple):
@@ -35,7 +34,7 @@ class Shard(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What is in a shard that is written."""
+    """The content of a shard that is written."""
 
     count: int
     bytes: int  # of its records
@@ -44,9 +43,12 @@ class Note(NamedTuple):
 
 
 def planned(data: DataSet, name: str) -> list[Shard]:
-    """The shards of all splits: as many as the listed images need, so that their number is known before the corrupt ones are."""
+    """Return the shards of all splits, as many as the listed images need.
 
-    def of(split: str, count: int) -> Iterator[Shard]:
+    So their number is known before the corrupt images are.
+    """
+
+    def shards_of(split: str, count: int) -> Iterator[Shard]:
         total = -(-count // SIZE)
         for i in range(total):
             yield Shard(
@@ -56,7 +58,9 @@ def planned(data: DataSet, name: str) -> list[Shard]:
                 (i + 1) * count // total,
             )
 
-    return [shard for split, entries in data.splits.items() for shard in of(split, len(entries))]
+    return [
+        shard for split, entries in data.splits.items() for shard in shards_of(split, len(entries))
+    ]
 
 
 def write(
@@ -65,21 +69,29 @@ def write(
     shards: list[Shard],
     directory: Path,
     pending: Path,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[Note]:
-    """Writes the shards that are missing into the directory; the notes of all. pending: where half written files and the notes lie.
+    """Write the shards that are missing.
 
-    Raises UserError if the disk fails, or if more than 1 % of all images are corrupt.
+    Args:
+        data: the data set, open for reading.
+        name: of the data set.
+        shards: all of them.
+        directory: of the shards that are whole.
+        pending: the directory of half written files and of the notes.
+        log: takes lines of progress where stderr is no terminal.
+
+    Returns:
+        The notes of all shards.
+
+    Raises:
+        UserError: the disk fails, or more than 1 % of all images are corrupt.
     """
     from tqdm import tqdm
 
-    total, terminal, notes, done, skipped = (
-        sum(map(len, data.splits.values())),
-        sys.stderr.isatty(),
-        [],
-        0,
-        0,
-    )
+    total, terminal = sum(map(len, data.splits.values())), sys.stderr.isatty()
+    notes: list[Note] = []
+    done = skipped = 0
     serialize = records.serializer(data.features, data.channels)
     with (
         images.bounded(),
@@ -103,13 +115,13 @@ def write(
             notes.append(note)
             done += shard.stop - shard.start
             skipped += len(note.skipped)
-            if not terminal and i % _SAY == 0:
-                say(f"{name}: {done}/{total} images")
+            if not terminal and i % _LOG_EVERY == 0:
+                log(f"{name}: {done}/{total} images")
     return notes
 
 
 def _note(path: Path, pending: Path) -> Note | None:
-    """Of the shard at path; None if it is to be written."""
+    """Return the note of the shard at path; None if the shard is to be written."""
     try:
         note = Note(**json.loads((pending / f"{path.name}.json").read_text()))
         return note if path.stat().st_size == note.size else None
@@ -124,15 +136,17 @@ def _write(
     total: int,
     before: int,
 ) -> Note:
-    """One shard to path. total: images of the data set. before: how many of them were skipped before this shard."""
+    """Write one shard to path.
+
+    total: images of the data set. before: how many of them were skipped before this shard.
+    """
     from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
     skipped: list[list[str]] = []
     count = size = 0
     with _disk(path):
-        writer = ArrayRecordWriter(
-            str(path), "group_size:1"
-        )  # a group is what can be read by itself
+        # a group is what can be read by itself
+        writer = ArrayRecordWriter(str(path), "group_size:1")
     try:
         for entry, image in examples:
             if isinstance(image, Corrupt):
@@ -157,6 +171,7 @@ def _write(
 
 @contextlib.contextmanager
 def _disk(path: Path) -> Iterator[None]:
+    """Raise UserError, naming the file, for what the disk does."""
     try:
         yield
     except RuntimeError as error:  # the one type that ArrayRecord has for all that a disk does
@@ -167,19 +182,23 @@ def _disk(path: Path) -> Iterator[None]:
 
 
 def _require_few(skipped: int, total: int, name: str, reason: str) -> None:
+    """Raise UserError if more than 1 % of the images are skipped."""
     if 100 * skipped > total:
         raise UserError(
-            f"{name}: is corrupt ({reason}), and with it more than 1 % of the {total} images: get the data set again, or mend them"
+            f"{name}: is corrupt ({reason}), and with it more than 1 % of the {total} images: "
+            "get the data set again, or mend them"
         )
 
 
 def _counted(bar: Any, examples: Iterator[_Example]) -> Iterator[_Example]:
+    """Yield the examples, and move the bar on after each."""
     for example in examples:
         yield example
         bar.update()
 
 
 def _images(data: DataSet, shard: Shard, pool: ThreadPoolExecutor) -> Iterator[_Example]:
+    """Yield the examples of a shard, their images read here and checked in the pool's threads."""
     entries = data.splits[shard.split]
 
     def read(entry: Entry) -> bytes | Corrupt:
