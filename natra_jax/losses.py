@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer
+
+from natra_jax.types import Loss
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """-sum_c targets_c log softmax(logits)_c (NaTra eq. 5), [B]. targets: class indices [B] or distributions [B, C]."""
+def cross_entropy(
+    logits: Float[Array, "B C"], targets: Float[Array, "B C"] | Integer[Array, " B"]
+) -> Float[Array, " B"]:
+    """Compute -sum_c targets_c log softmax(logits)_c (NaTra eq. 5).
+
+    targets: class indices [B] or distributions [B, C].
+    """
     log_probabilities = jax.nn.log_softmax(logits)
     if targets.ndim == logits.ndim:
         return -jnp.sum(targets * log_probabilities, axis=-1)
     return -jnp.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]
 
 
-def misclassified(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Whether the largest logit is another class than labels [B]; bool [B]."""
+def misclassified(logits: Float[Array, "B C"], labels: Integer[Array, " B"]) -> Bool[Array, " B"]:
+    """Tell whether the largest logit is another class than the label."""
     return jnp.argmax(logits, axis=-1) != labels
 
 
-def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Largest wrong logit minus the right one, [B]: positive where the example is misclassified, 0 on a tie."""
+def margin(logits: Float[Array, "B C"], labels: Integer[Array, " B"]) -> Float[Array, " B"]:
+    """Subtract the right logit from the largest wrong one.
+
+    The margin is positive where the example is misclassified, 0 on a tie.
+    """
     right = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    wrong = jnp.where(jax.nn.one_hot(labels, logits.shape[-1], dtype=bool), -jnp.inf, logits).max(
-        axis=-1
-    )
+    is_right = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+    wrong = jnp.where(is_right, -jnp.inf, logits).max(axis=-1)
     return wrong - right
 
 
-def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Difference of logits ratio, margin / (largest logit - third largest), [B] (Croce & Hein 2020, eq. 6): scale free.
+def dlr(logits: Float[Array, "B C"], labels: Integer[Array, " B"]) -> Float[Array, " B"]:
+    """Compute the difference of logits ratio (Croce & Hein 2020, eq. 6), which is scale free.
 
-    Raises ValueError for fewer than three classes, where it is not defined.
+    It is margin / (largest logit - third largest).
+
+    Raises:
+        ValueError: fewer than three classes, for which it is not defined.
     """
     if logits.shape[-1] < 3:
         raise ValueError(
@@ -41,11 +56,23 @@ def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return margin(logits, labels) / (first - third + 1e-12)
 
 
-def soft_cross_entropy(logits: jax.Array, targets: jax.Array, labels: jax.Array) -> jax.Array:
-    """Cross entropy to the targets, [B], whatever the labels: the loss of a method that has nothing else to say."""
+def soft_cross_entropy(
+    logits: Float[Array, "B C"], targets: Float[Array, "B C"], labels: Integer[Array, " B"]
+) -> Float[Array, " B"]:
+    """Compute the cross entropy to the targets, whatever the labels (most methods' loss)."""
     return cross_entropy(logits, targets)
 
 
-def mixed(kappa: float, logits: jax.Array, targets: jax.Array, labels: jax.Array) -> jax.Array:
-    """CAT's mixed loss (Cheng et al. 2020, CAT-MIX), [B]: cross entropy to the soft targets + max(margin to the label, -kappa)."""
-    return cross_entropy(logits, targets) + jnp.maximum(margin(logits, labels), -kappa)
+@cache
+def mixed(kappa: float) -> Loss:
+    """Build CAT's mixed loss (Cheng et al. 2020, CAT-MIX).
+
+    It is the cross entropy to the soft targets + max(margin to the label, -kappa).
+    """
+
+    def loss(
+        logits: Float[Array, "B C"], targets: Float[Array, "B C"], labels: Integer[Array, " B"]
+    ) -> Float[Array, " B"]:
+        return cross_entropy(logits, targets) + jnp.maximum(margin(logits, labels), -kappa)
+
+    return loss

@@ -141,9 +141,6 @@ def test_dlr_refuses_fewer_than_three_classes(classes):
         dlr(np.zeros((4, classes), np.float32), np.zeros(4, int))
 
 
-jitted_mixed = jax.jit(mixed)
-
-
 @few_examples
 @given(
     logits=some_logits,
@@ -160,7 +157,7 @@ def test_mixed_is_cross_entropy_to_the_targets_and_a_margin_to_the_label_from_be
         e + max(m, -kappa) for e, m in zip(entropy, numpy_margin(logits, labels), strict=True)
     ]
     np.testing.assert_allclose(
-        jitted_mixed(kappa, logits, targets.astype(np.float32), labels),
+        jax.jit(mixed(kappa))(logits, targets.astype(np.float32), labels),
         expected,
         rtol=1e-5,
         atol=1e-4,
@@ -182,5 +179,5 @@ def test_beyond_kappa_the_margin_pulls_no_more():
     )
     plain = jax.grad(lambda x: cross_entropy(x, targets).sum())(logits)
     for kappa, extra in [(1.0, [0, 0, 0]), (10.0, [-1, 1, 0])]:
-        gradient = jax.grad(lambda x, kappa=kappa: mixed(kappa, x, targets, labels).sum())(logits)
+        gradient = jax.grad(lambda x, loss=mixed(kappa): loss(x, targets, labels).sum())(logits)
         np.testing.assert_allclose(gradient - plain, [extra], atol=1e-6)

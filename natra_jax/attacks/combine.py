@@ -1,16 +1,24 @@
-"""Searches made of other searches, and the one that needs no gradient: restarts, one direction at a time, random points."""
+"""Searches made of other searches, and the one that needs no gradient.
+
+best_of (restarts), per_direction (NaTra eq. 4, one direction at a time), random_search.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
+from jaxtyping import Array, Float, Integer, PyTree
 
 from natra_jax.attacks.search import (
     Attack,
     AttackResult,
+    Candidate,
+    LossFn,
     Space,
     better,
     evaluate,
@@ -18,20 +26,40 @@ from natra_jax.attacks.search import (
     setup,
     strongest,
 )
+from natra_jax.types import Keys
 
 
 def best_of(attack: Attack, restarts: int, *, early_stop: bool = False) -> Attack:
-    """Run the attack `restarts` times from different starts and keep, per example (per group), the highest loss.
+    """Run the attack from several starts and keep, per example (per group), the highest loss.
 
-    early_stop: an example keeps the first restart that succeeds, and once all have succeeded the rest is not computed. Cheaper where
-    only success counts; the loss is then not the highest that could be found.
+    Args:
+        attack: the search to run.
+        restarts: the number of runs.
+        early_stop: let an example keep the first restart that succeeds, and compute nothing more
+            once all have succeeded. It is cheaper where only success counts; the loss is then not
+            the highest that could be found.
 
-    Raises ValueError for fewer than one restart.
+    Returns:
+        The search.
+
+    Raises:
+        ValueError: fewer than one restart.
     """
     require_count("best_of: restarts", restarts, 1)
+    return _best_of(attack, restarts, early_stop)
 
-    def search(loss_fn, keys, space, origin, epsilon, restart=0):
-        def run(index):
+
+@cache
+def _best_of(attack: Attack, restarts: int, early_stop: bool) -> Attack:
+    def search(
+        loss_fn: LossFn,
+        keys: Keys,
+        space: Space,
+        origin: PyTree,
+        epsilon: Float[Array, " B"],
+        restart: int | Integer[Array, ""] = 0,
+    ) -> AttackResult:
+        def run(index: Integer[Array, ""]) -> AttackResult:
             return attack(loss_fn, keys, space, origin, epsilon, restart=index)
 
         return strongest(run, restarts * restart + jnp.arange(restarts), space.group, early_stop)
@@ -40,71 +68,106 @@ def best_of(attack: Attack, restarts: int, *, early_stop: bool = False) -> Attac
 
 
 def per_direction(attack: Attack) -> Attack:
-    """NaTra eq. 4 read literally: one search for each s in S, moving r_s alone, and the worst of them is kept.
+    """Run one search for each direction s in S, moving r_s alone, and keep the worst (NaTra eq. 4).
 
-    For Spaces whose delta is one array [B, S]. A search over all of r at once (joint) contains it, and is the default of natra.
+    This reads eq. 4 literally. It is for Spaces whose delta is one array [B, S]. A search over all
+    of r at once (joint) contains it, and is the default of natra.
     """
+    return _per_direction(attack)
 
-    def search(loss_fn, keys, space, origin, epsilon, restart=0):
-        shape = jax.eval_shape(
-            lambda: space.init(keys, setup(keys, space, origin, epsilon, restart)[1], epsilon)
-        )
-        if len(getattr(shape, "shape", ())) != 2:
+
+@cache
+def _per_direction(attack: Attack) -> Attack:
+    def search(
+        loss_fn: LossFn,
+        keys: Keys,
+        space: Space,
+        origin: PyTree,
+        epsilon: Float[Array, " B"],
+        restart: int | Integer[Array, ""] = 0,
+    ) -> AttackResult:
+        def draw() -> PyTree:
+            _, center = setup(keys, space, origin, epsilon, restart)
+            return space.init(keys, center, epsilon)
+
+        delta: Any = jax.eval_shape(draw)
+        if len(getattr(delta, "shape", ())) != 2:
             raise ValueError(
-                f"per_direction: the space's delta must be one array [B, S], got {shape}"
+                f"per_direction: the space's delta must be one array [B, S], got {delta}"
             )
 
-        def run(axis):
+        def run(axis: Float[Array, " S"]) -> AttackResult:
             return attack(loss_fn, keys, along(space, axis), origin, epsilon, restart=restart)
 
-        return strongest(run, jnp.eye(shape.shape[1], dtype=shape.dtype), space.group)
+        return strongest(run, jnp.eye(delta.shape[1], dtype=delta.dtype), space.group)
 
     return search
 
 
-def along(space: Space, axis: jax.Array) -> Space:
-    """The part of a Space whose delta [B, S] moves along one direction alone. axis: one-hot [S]."""
-    init, project = (
-        Partial(_init_along, space.init, axis),
-        Partial(_project_along, space.project, axis),
+def along(space: Space, axis: Float[Array, " S"]) -> Space:
+    """Restrict a Space whose delta is [B, S] to one direction. axis: one-hot [S]."""
+    return replace(
+        space,
+        init=Partial(_init_along, space.init, axis),
+        project=Partial(_project_along, space.project, axis),
     )
-    return replace(space, init=init, project=project)
 
 
-def random_search(num_samples: int) -> Attack:
-    """The worst of num_samples random points and the unchanged example. Where it beats a gradient search, gradients are masked.
-
-    Raises ValueError for fewer than one sample.
-    """
-    require_count("random_search: num_samples", num_samples, 1)
-
-    def search(loss_fn, keys, space, origin, epsilon, restart=0):
-        keys, center = setup(keys, space, origin, epsilon, restart)
-
-        def draw(best, index):
-            delta = space.init(
-                jax.vmap(jax.random.fold_in, (0, None))(keys, index), center, epsilon
-            )
-            candidate = evaluate(loss_fn, space, center, space.project(delta, center, epsilon))
-            return better(space.group, best, candidate), candidate.loss
-
-        zero = jax.tree.map(jnp.zeros_like, space.init(keys, center, epsilon))
-        first = evaluate(loss_fn, space, center, space.project(zero, center, epsilon))
-        best, losses = jax.lax.scan(draw, first, jnp.arange(num_samples))
-        return AttackResult(
-            center,
-            best.delta,
-            best.inputs,
-            jnp.concatenate([first.loss[None], losses]),
-            best.success,
-        )
-
-    return search
-
-
-def _init_along(init, axis, keys, center, epsilon):
+def _init_along(
+    init: Any,
+    axis: Float[Array, " S"],
+    keys: Keys,
+    center: PyTree,
+    epsilon: Float[Array, " B"],
+) -> Float[Array, "B S"]:
     return init(keys, center, epsilon) * axis
 
 
-def _project_along(project, axis, delta, center, epsilon):
+def _project_along(
+    project: Any,
+    axis: Float[Array, " S"],
+    delta: Float[Array, "B S"],
+    center: PyTree,
+    epsilon: Float[Array, " B"],
+) -> Float[Array, "B S"]:
     return project(delta * axis, center, epsilon)
+
+
+def random_search(num_samples: int) -> Attack:
+    """Build a search that keeps the worst of num_samples random points and the unchanged example.
+
+    Where it beats a gradient search, gradients are masked.
+
+    Raises:
+        ValueError: fewer than one sample.
+    """
+    require_count("random_search: num_samples", num_samples, 1)
+    return _random_search(num_samples)
+
+
+@cache
+def _random_search(num_samples: int) -> Attack:
+    def search(
+        loss_fn: LossFn,
+        keys: Keys,
+        space: Space,
+        origin: PyTree,
+        epsilon: Float[Array, " B"],
+        restart: int | Integer[Array, ""] = 0,
+    ) -> AttackResult:
+        keys, center = setup(keys, space, origin, epsilon, restart)
+
+        def measure(delta: PyTree) -> Candidate:
+            return evaluate(loss_fn, space, center, space.project(delta, center, epsilon))
+
+        def draw(best: Candidate, index: Array) -> tuple[Candidate, Float[Array, " B"]]:
+            keys_of_draw = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
+            candidate = measure(space.init(keys_of_draw, center, epsilon))
+            return better(space.group, best, candidate), candidate.loss
+
+        first = measure(jax.tree.map(jnp.zeros_like, space.init(keys, center, epsilon)))
+        best, losses = jax.lax.scan(draw, first, jnp.arange(num_samples))
+        losses = jnp.concatenate([first.loss[None], losses])
+        return AttackResult(center, best.delta, best.inputs, losses, best.success)
+
+    return search

@@ -1,49 +1,72 @@
-"""What an attack on a classifier climbs: a loss of its logits, and whether it is wrong yet."""
+"""The function that an attack on a classifier climbs: a loss of its logits, and its success."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
-from natra_jax.attacks.search import LossFn, PyTree
+from natra_jax.attacks.search import LossFn
 from natra_jax.losses import cross_entropy, dlr, margin, misclassified
-from natra_jax.types import Bound
 
-LOSSES = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
-Loss = Callable[[jax.Array, jax.Array], jax.Array]  # (logits [B, C], labels [B]) -> [B]
+LabelLoss = Callable[[Float[Array, "B C"], Integer[Array, " B"]], Float[Array, " B"]]
+"""(logits [B, C], labels [B]) -> [B]"""
+LOSSES: dict[str, LabelLoss] = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
 
 
 def objective(
-    logits_fn: Callable[[PyTree], jax.Array],
-    labels: jax.Array,
+    logits_fn: Callable[[PyTree], Array],
+    labels: Any,
     *,
-    loss: str | Loss = "ce",
+    loss: str | LabelLoss = "ce",
     targeted: bool = False,
 ) -> LossFn:
-    """inputs -> (loss [B], success [B]) of a classifier inputs -> logits [B, C], for labels int [B].
+    """Build the function inputs -> (loss [B], success [B]) of a classifier.
 
-    loss: 'ce' (cross entropy), 'dlr' (Croce & Hein 2020), 'margin', or a function (logits, labels) -> [B] to be raised. targeted: labels
-    are the classes to be reached: the loss is lowered, and success is their being predicted.
-    The result is a pytree where logits_fn is a `jax.tree_util.Partial`, so that it can be an argument of what is jitted.
+    Args:
+        logits_fn: inputs -> logits [B, C], the classifier.
+        labels: int [B].
+        loss: 'ce' (cross entropy), 'dlr' (Croce & Hein 2020), 'margin', or a function
+            (logits, labels) -> [B] to be raised.
+        targeted: labels are the classes to be reached. The loss is lowered, and success is their
+            being predicted.
 
-    Raises ValueError for an unknown loss.
+    Returns:
+        A `jax.tree_util.Partial`. Where logits_fn, and a loss of your own, are Partials with their
+        arrays bound, it can be an argument of what is jitted.
+
+    Raises:
+        ValueError: the loss is unknown.
     """
-    if not (callable(loss) or isinstance(loss, str) and loss in LOSSES):
+    if isinstance(loss, str) and loss in LOSSES:
+        loss = LOSSES[loss]
+    if not callable(loss):
         raise ValueError(
-            f"loss must be one of {', '.join(map(repr, LOSSES))} or a function (logits, labels) -> [B], got {loss!r}"
+            f"loss must be one of {', '.join(map(repr, LOSSES))} "
+            f"or a function (logits, labels) -> [B], got {loss!r}"
         )
-    logits_fn = logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
-    return Partial(
-        Bound(_measure, LOSSES[loss] if isinstance(loss, str) else loss, targeted),
-        logits_fn,
-        jnp.asarray(labels),
-    )
+    return Partial(_measure(targeted), _partial(loss), _partial(logits_fn), jnp.asarray(labels))
 
 
-def _measure(loss, targeted, logits_fn, labels, inputs):
-    logits = logits_fn(inputs)
-    value, wrong = loss(logits, labels), misclassified(logits, labels)
-    return (-value, ~wrong) if targeted else (value, wrong)
+@cache
+def _measure(targeted: bool) -> Callable[..., tuple[Array, Array]]:
+    def measure(
+        loss: LabelLoss,
+        logits_fn: Callable[[PyTree], Array],
+        labels: Integer[Array, " B"],
+        inputs: PyTree,
+    ) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
+        logits = logits_fn(inputs)
+        value, wrong = loss(logits, labels), misclassified(logits, labels)
+        return (-value, ~wrong) if targeted else (value, wrong)
+
+    return measure
+
+
+def _partial(function: Callable[..., Array]) -> Partial:
+    """Wrap a function as a pytree. A Partial stays as it is."""
+    return function if isinstance(function, Partial) else Partial(function)

@@ -1,33 +1,39 @@
-"""One-call attacks for people who have a classifier and nothing else: images in, adversarial images out.
+"""One-call attacks: a classifier and images in, adversarial images out.
 
-All take logits_fn (images [B, ...] -> logits [B, C], the classifier in evaluation mode), images [B, ...] floating point within bounds
-(low, high), labels int [B]; epsilon is a number or [B], in the units of images, as are step sizes; defaults suit images in [0, 1], double
-them in [-1, 1]. targeted: labels are the classes to be reached. Adversarial images come back with the shape, type and bounds of
-images. Bind a classifier's weights with `jax.tree_util.Partial`: then other weights do not compile anew.
+All take logits_fn (images [B, ...] -> logits [B, C], the classifier in evaluation mode), images
+[B, ...] floating point within bounds (low, high), and labels int [B]. epsilon is a number or [B],
+in the units of images, as are step sizes; defaults suit images in [0, 1], double them in [-1, 1].
+targeted: labels are the classes to be reached. Adversarial images come back with the shape, type
+and bounds of images. Bind a classifier's weights with `jax.tree_util.Partial`: then other weights
+do not compile anew.
 
-Of the points that an attack visits, the image itself included, the one with the highest loss comes back: never a weaker one than the
-start. With loss 'ce' that need not be a misclassified one where another visited point was; with 'margin' and 'dlr' it is.
+Of the points that an attack visits, the image itself included, the one with the highest loss comes
+back: never a weaker one than the start. With loss 'ce' that need not be a misclassified one where
+another visited point was; with 'margin' and 'dlr' it is.
 
-All raise ValueError, naming the argument, for images that are not floating point, not finite or outside the bounds, no images, labels
-that are not int [B] or not a class of logits_fn, logits_fn without logits [B, C], an epsilon or step size that is negative, not finite or
-of another shape, a key that is not one, an unknown loss or norm, and counts below their least. What `jax.jit` traces is checked for its
-shape alone.
+All raise ValueError, naming the argument, for images that are not floating point, not finite or
+outside the bounds, no images, labels that are not int [B] or not a class of logits_fn, logits_fn
+without logits [B, C], an epsilon or step size that is negative, not finite or of another shape, a
+key that is not one, an unknown loss or norm, and counts below their least. What `jax.jit` traces is
+checked for its shape alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
+from jaxtyping import Array, Float, Integer
 
 from natra_jax.attacks.auto_pgd import auto_pgd
 from natra_jax.attacks.combine import best_of
 from natra_jax.attacks.objective import objective
 from natra_jax.attacks.pgd import pgd
-from natra_jax.attacks.search import Attack
+from natra_jax.attacks.search import Attack, LossFn, Space
 from natra_jax.attacks.spaces import l2, linf
 
 LogitsFn = Callable[[jax.Array], jax.Array]
@@ -45,22 +51,10 @@ def fgsm(
     targeted: bool = False,
     bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
-    """The fast gradient sign method: one step of size epsilon (Goodfellow et al. 2015)."""
-    # one step of 2.5 epsilon, which the ball cuts to epsilon
-    search = _pgd(1, None, "sign", False, None)
-    return _attack(
-        "fgsm",
-        "linf",
-        search,
-        jax.random.key(0),
-        logits_fn,
-        images,
-        labels,
-        epsilon,
-        loss,
-        targeted,
-        bounds,
-    )
+    """Take one sign step of size epsilon (FGSM, Goodfellow et al. 2015)."""
+    search = pgd(1)  # one step of 2.5 epsilon, which the ball cuts to epsilon
+    problem = _Problem("fgsm", logits_fn, images, labels, epsilon, loss, targeted, bounds)
+    return _solve(problem, "linf", search, jax.random.key(0))
 
 
 def mim(
@@ -76,21 +70,13 @@ def mim(
     targeted: bool = False,
     bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
-    """The momentum iterative method MI-FGSM (Dong et al. 2018), from the image itself. step_size None: 2.5 epsilon / num_steps."""
-    search = _pgd(num_steps, step_size, "sign", False, decay)
-    return _attack(
-        "mim",
-        "linf",
-        search,
-        jax.random.key(0),
-        logits_fn,
-        images,
-        labels,
-        epsilon,
-        loss,
-        targeted,
-        bounds,
-    )
+    """Run the momentum iterative method MI-FGSM (Dong et al. 2018), from the image itself.
+
+    step_size None: 2.5 epsilon / num_steps.
+    """
+    search = pgd(num_steps, step_size, decay=decay)
+    problem = _Problem("mim", logits_fn, images, labels, epsilon, loss, targeted, bounds)
+    return _solve(problem, "linf", search, jax.random.key(0))
 
 
 def linf_pgd(
@@ -108,11 +94,13 @@ def linf_pgd(
     key: jax.Array,
     bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
-    """PGD with sign steps in the l-infinity ball (Madry et al. 2018). step_size None: 2.5 epsilon / num_steps."""
-    search = _pgd(num_steps, step_size, "sign", random_start, None, restarts)
-    return _attack(
-        "linf_pgd", "linf", search, key, logits_fn, images, labels, epsilon, loss, targeted, bounds
-    )
+    """Run PGD with sign steps in the l-infinity ball (Madry et al. 2018).
+
+    step_size None: 2.5 epsilon / num_steps.
+    """
+    search = best_of(pgd(num_steps, step_size, random_start=random_start), restarts)
+    problem = _Problem("linf_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
+    return _solve(problem, "linf", search, key)
 
 
 def l2_pgd(
@@ -130,11 +118,13 @@ def l2_pgd(
     key: jax.Array,
     bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
-    """PGD along the normalised gradient in the Euclidean ball (Madry et al. 2018). step_size None: 2.5 epsilon / num_steps."""
-    search = _pgd(num_steps, step_size, "l2", random_start, None, restarts)
-    return _attack(
-        "l2_pgd", "l2", search, key, logits_fn, images, labels, epsilon, loss, targeted, bounds
-    )
+    """Run PGD along the normalised gradient in the Euclidean ball (Madry et al. 2018).
+
+    step_size None: 2.5 epsilon / num_steps.
+    """
+    search = best_of(pgd(num_steps, step_size, rule="l2", random_start=random_start), restarts)
+    problem = _Problem("l2_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
+    return _solve(problem, "l2", search, key)
 
 
 def apgd(
@@ -151,146 +141,156 @@ def apgd(
     key: jax.Array,
     bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
-    """Auto-PGD (Croce & Hein 2020), no step size to tune; norm 'linf' or 'l2'. An example that a restart has fooled is left as it is."""
-    search = _apgd(num_steps, norm, restarts)
-    return _attack(
-        "apgd", norm, search, key, logits_fn, images, labels, epsilon, loss, targeted, bounds
-    )
+    """Run Auto-PGD (Croce & Hein 2020), which has no step size to tune; norm 'linf' or 'l2'.
 
-
-def _pgd(num_steps, step_size, rule, random_start, decay, restarts=1) -> Attack:
-    try:
-        step_size = None if step_size is None else float(step_size)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"step_size must be None or one number, the same for all examples and not traced, got {step_size!r}"
-        ) from error
-    return _settled_pgd(num_steps, step_size, rule, random_start, decay, restarts)
-
-
-@lru_cache(
-    maxsize=64
-)  # the same object for the same settings: what is jitted with it is traced once
-def _settled_pgd(num_steps, step_size, rule, random_start, decay, restarts) -> Attack:
-    return best_of(
-        pgd(num_steps, step_size, rule=rule, random_start=random_start, decay=decay), restarts
-    )
-
-
-@lru_cache(maxsize=64)
-def _apgd(num_steps, norm, restarts) -> Attack:
+    An example that a restart has fooled is left as it is.
+    """
     search = auto_pgd(num_steps, rule="l2" if norm == "l2" else "sign", random_start=True)
-    return best_of(search, restarts, early_stop=True)
+    search = best_of(search, restarts, early_stop=True)
+    problem = _Problem("apgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
+    return _solve(problem, norm, search, key)
+
+
+class _Problem(NamedTuple):
+    """The arguments that all of the attacks share."""
+
+    attack: str  # by which errors are introduced
+    logits_fn: Any
+    images: Any
+    labels: Any
+    epsilon: Any
+    loss: Any
+    targeted: bool
+    bounds: Any
+
+    def refuse(self, problem: str) -> NoReturn:
+        raise ValueError(f"{self.attack}: {problem}")
+
+
+def _solve(problem: _Problem, norm: str, search: Attack, key: Any) -> jax.Array:
+    """Check the arguments and run the search."""
+    if norm not in tuple(NORMS):
+        problem.refuse(f"norm must be one of {', '.join(map(repr, NORMS))}, got {norm!r}")
+    problem = _as_arrays(problem)
+    if not _is_key(key):
+        problem.refuse(f"key must be one jax.random.key, got {key!r}")
+    num_classes = _num_classes(problem)
+    with jax.ensure_compile_time_eval():
+        _check_values(problem, num_classes)
+    try:
+        loss_fn = objective(
+            problem.logits_fn, problem.labels, loss=problem.loss, targeted=problem.targeted
+        )
+    except ValueError as error:
+        raise ValueError(f"{problem.attack}: {error}") from error
+    space = NORMS[norm](problem.bounds)
+    return _search(search, loss_fn, key, space, problem.images, problem.epsilon, problem.bounds)
 
 
 @partial(jax.jit, static_argnums=0)
-def _search(search, loss_fn, key, space, images, epsilon, bounds):
+def _search(
+    search: Attack,
+    loss_fn: LossFn,
+    key: jax.Array,
+    space: Space,
+    images: Float[Array, "B ..."],
+    epsilon: Float[Array, ""] | Float[Array, " B"],
+    bounds: tuple[Any, Any],
+) -> Float[Array, "B ..."]:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(images.shape[0]))
-    found = search(loss_fn, keys, space, images, jnp.broadcast_to(epsilon, images.shape[:1])).inputs
+    epsilon = jnp.broadcast_to(epsilon, images.shape[:1])
+    found = search(loss_fn, keys, space, images, epsilon).inputs
     return jnp.clip(found, *bounds)  # image + delta rounds, and could be a last digit outside
 
 
-def _attack(
-    name, norm, search, key, logits_fn, images, labels, epsilon, loss, targeted, bounds
-) -> jax.Array:
-    """One call of the attack called name, its arguments checked."""
-
-    def require(holds, what):
-        if not holds:
-            raise ValueError(f"{name}: {what}")
-
-    require(
-        norm in tuple(NORMS), f"norm must be one of {', '.join(map(repr, NORMS))}, got {norm!r}"
-    )
+def _as_arrays(problem: _Problem) -> _Problem:
+    """Check the bounds, shapes and dtypes, and return the problem with arrays in it."""
+    bounds = problem.bounds
     try:
         low, high = bounds
         in_order = bool(low < high)
     except (TypeError, ValueError):
         in_order = False
-    require(in_order, f"bounds must be (low, high) with low < high, got {bounds!r}")
-    images, labels = _array(images), _array(labels)
-    floating = jnp.issubdtype(images.dtype, jnp.floating) and images.ndim >= 1 and len(images) >= 1
-    require(
-        floating,
-        f"images must be floating point [B, ...] within bounds {bounds}, B >= 1, got {images.dtype} {images.shape}",
-    )
-    integers = jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == images.shape[:1]
-    require(
-        integers, f"labels must be int [B] = {images.shape[:1]}, got {labels.dtype} {labels.shape}"
-    )
+    if not in_order:
+        problem.refuse(f"bounds must be (low, high) with low < high, got {bounds!r}")
+    images, labels = _array(problem.images), _array(problem.labels)
+    count = images.shape[:1]
+    if not (jnp.issubdtype(images.dtype, jnp.floating) and images.ndim >= 1 and len(images) >= 1):
+        problem.refuse(
+            f"images must be floating point [B, ...] within bounds {bounds}, B >= 1, "
+            f"got {images.dtype} {images.shape}"
+        )
+    if not (jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == count):
+        problem.refuse(f"labels must be int [B] = {count}, got {labels.dtype} {labels.shape}")
+    required = f"epsilon must be a number or [B] = {count}"
     try:
-        epsilon = _array(epsilon, images.dtype)
+        epsilon = _array(problem.epsilon, images.dtype)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: epsilon must be a number or [B] = {images.shape[:1]}, got {epsilon!r}"
-        ) from error
-    fits = epsilon.shape in ((), images.shape[:1])
-    require(
-        fits, f"epsilon must be a number or [B] = {images.shape[:1]}, got shape {epsilon.shape}"
-    )
-    require(_is_key(key), f"key must be one jax.random.key, got {key!r}")
-    logits_fn = logits_fn if isinstance(logits_fn, Partial) else Partial(logits_fn)
-    logits = _call.eval_shape(logits_fn, images)
+        raise ValueError(f"{problem.attack}: {required}, got {problem.epsilon!r}") from error
+    if epsilon.shape not in ((), count):
+        problem.refuse(f"{required}, got shape {epsilon.shape}")
+    function = problem.logits_fn
+    logits_fn = function if isinstance(function, Partial) else Partial(function)
+    return problem._replace(logits_fn=logits_fn, images=images, labels=labels, epsilon=epsilon)
+
+
+def _num_classes(problem: _Problem) -> int:
+    """Return the number of classes of logits_fn, from the shapes alone."""
+    count = len(problem.images)
+    logits: Any = _call.eval_shape(problem.logits_fn, problem.images)
     shape = getattr(logits, "shape", ())
-    require(
-        len(shape) == 2 and shape[0] == len(images),
-        f"logits_fn must return logits [{len(images)}, C], got {logits}",
-    )
-    with jax.ensure_compile_time_eval():
-        if _known(epsilon):
-            require(
-                bool(((epsilon >= 0) & jnp.isfinite(epsilon)).all()),
-                f"epsilon must be >= 0 and finite, got {epsilon}",
-            )
-        if _known(images):
-            bad = ~jnp.isfinite(images).reshape(len(images), -1).all(1)
-            require(
-                not bad.any(),
-                f"images must be finite, but image {int(bad.argmax())} holds NaN or infinity",
-            )
-            inside = bool(
-                ((images >= low) & (images <= high)).all()
-            )  # the bounds rounded as images are
-            reach = float(images.min()), float(images.max())
-            require(
-                inside, f"images must lie within bounds {bounds}, got {reach[0]:g} to {reach[1]:g}"
-            )
-        if _known(labels):
-            reach = int(labels.min()), int(labels.max())
-            require(
-                reach[0] >= 0 and reach[1] < shape[1],
-                f"labels must be in 0..{shape[1] - 1}, got {reach[0]} to {reach[1]}",
-            )
-    try:
-        loss_fn = objective(logits_fn, labels, loss=loss, targeted=targeted)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    return _search(search, loss_fn, key, NORMS[norm](bounds), images, epsilon, bounds)
+    if len(shape) != 2 or shape[0] != count:
+        problem.refuse(f"logits_fn must return logits [{count}, C], got {logits}")
+    return shape[1]
 
 
 @jax.jit  # never run: its eval_shape remembers what it traced
-def _call(logits_fn, images):
+def _call(logits_fn: LogitsFn, images: jax.Array) -> Any:
     return logits_fn(images)
 
 
-def _known(x: jax.Array) -> bool:
+def _check_values(problem: _Problem, num_classes: int) -> None:
+    """Check the values of what is not traced."""
+    epsilon: Float[Array, ""] | Float[Array, " B"] = problem.epsilon
+    images: Float[Array, "B ..."] = problem.images
+    labels: Integer[Array, " B"] = problem.labels
+    low, high = problem.bounds
+    if _is_known(epsilon) and not ((epsilon >= 0) & jnp.isfinite(epsilon)).all():
+        problem.refuse(f"epsilon must be >= 0 and finite, got {epsilon}")
+    if _is_known(images):
+        bad = ~jnp.isfinite(images).reshape(len(images), -1).all(1)
+        if bad.any():
+            problem.refuse(
+                f"images must be finite, but image {int(bad.argmax())} holds NaN or infinity"
+            )
+        # the bounds are rounded as images are
+        if not ((images >= low) & (images <= high)).all():
+            problem.refuse(
+                f"images must lie within bounds {problem.bounds}, "
+                f"got {float(images.min()):g} to {float(images.max()):g}"
+            )
+    if _is_known(labels):
+        least, most = int(labels.min()), int(labels.max())
+        if least < 0 or most >= num_classes:
+            problem.refuse(f"labels must be in 0..{num_classes - 1}, got {least} to {most}")
+
+
+def _is_known(x: jax.Array) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
-def _array(x, dtype=None) -> jax.Array:
-    """x as an array: of known values, where x is known, even while something around the call is traced."""
+def _array(x: Any, dtype: Any = None) -> jax.Array:
+    """Convert to an array. Known values stay known even while something around is traced."""
     if isinstance(x, jax.core.Tracer):
         return x.astype(dtype or x.dtype)
     with jax.ensure_compile_time_eval():
         return jnp.asarray(x, dtype)
 
 
-def _is_key(key) -> bool:
-    """Whether key is one of jax.random.key, or of the older jax.random.PRNGKey."""
+def _is_key(key: Any) -> bool:
+    """Tell whether key is one of jax.random.key, or of the older jax.random.PRNGKey."""
     if not isinstance(key, jax.Array):
         return False
-    return (
-        key.ndim == 0
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        else key.dtype == jnp.uint32 and key.ndim == 1
-    )
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key.ndim == 0
+    return key.dtype == jnp.uint32 and key.ndim == 1

@@ -1,17 +1,24 @@
-"""The one inner maximisation: projected gradient ascent over a Space, as a single `jax.lax.scan` (NaTra eq. 6)."""
+"""Projected gradient ascent over a Space, as a single `jax.lax.scan` (NaTra eq. 6).
+
+It is the inner maximisation of NaTra, AdvMix, AdvBN and pixel attacks alike.
+"""
 
 from __future__ import annotations
 
-from numbers import Real
-from typing import Protocol
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, PyTree
 
 from natra_jax.attacks.search import (
     Attack,
     AttackResult,
-    PyTree,
+    Candidate,
+    LossFn,
+    Space,
     better,
     evaluate,
     gradient,
@@ -23,15 +30,31 @@ from natra_jax.attacks.search import (
     steepest,
     worst_candidate,
 )
+from natra_jax.types import Keys
 
 RULES = ("sign", "gradient", "l2")
 
 
+@runtime_checkable
 class Ascent(Protocol):
-    """What `pgd` needs of an optax transformation: gradients of -loss come in, updates to add to delta go out."""
+    """The part of an optax transformation that `pgd` uses.
 
-    def init(self, delta: PyTree) -> PyTree: ...
-    def update(self, gradients: PyTree, state: PyTree, delta: PyTree) -> tuple[PyTree, PyTree]: ...
+    Gradients of -loss come in, updates to add to delta go out.
+    """
+
+    def init(self, delta: PyTree, /) -> PyTree: ...
+    def update(
+        self, gradients: PyTree, state: PyTree, delta: PyTree, /
+    ) -> tuple[PyTree, PyTree]: ...
+
+
+class _Stepper(NamedTuple):
+    """How one iteration moves delta, with a state that is carried from step to step."""
+
+    init: Callable[[PyTree], PyTree]
+    """(delta) -> state"""
+    step: Callable[[PyTree, PyTree, PyTree, Array], tuple[PyTree, PyTree]]
+    """(gradient of the loss, state, delta, epsilon [B // group]) -> (update of delta, state)"""
 
 
 def pgd(
@@ -42,38 +65,66 @@ def pgd(
     random_start: bool = False,
     decay: float | None = None,
 ) -> Attack:
-    """Projected gradient ascent, delta <- project(delta + step) for num_steps steps; returns the best iterate, not the last (eq. 6).
+    """Build projected gradient ascent, delta <- project(delta + step) (NaTra eq. 6).
 
-    step_size: None for 2.5 * epsilon / num_steps, so that the search can cross the ball of every example whatever its radius; a number in
-      the units of delta; or an optax transformation, which then also decides the direction.
-    rule: 'sign' of the gradient, the raw 'gradient' (eq. 6 as printed), or 'l2' (the gradient over its norm per example).
-    random_start: begin restart 0 at a random point too, instead of at delta = 0.
-    decay: where given, the direction is that of decay * (its last value) + gradient / |gradient|_1 (MI-FGSM, Dong et al. 2018).
+    The search returns the best iterate, not the last. Equal settings give the same function, so
+    that what is jitted with it is not traced anew.
 
-    Raises ValueError for a num_steps that is not a whole number >= 0, an unknown rule, a negative step size, rule 'gradient' without a
-    step size, or decay with an optax transformation, which has its own.
+    Args:
+        num_steps: the number of updates; 0 measures the start alone.
+        step_size: None for 2.5 * epsilon / num_steps, so that the search can cross the ball of
+            every example whatever its radius; a number in the units of delta; or an optax
+            transformation, which then also decides the direction.
+        rule: 'sign' of the gradient, the raw 'gradient' (eq. 6 as printed), or 'l2' (the gradient
+            over its norm per example).
+        random_start: begin restart 0 at a random point too, instead of at delta = 0.
+        decay: where given, the direction is that of decay * (its last value) + gradient /
+            |gradient|_1 (MI-FGSM, Dong et al. 2018).
+
+    Returns:
+        The search.
+
+    Raises:
+        ValueError: num_steps is not a whole number >= 0; the rule is unknown; the step size is
+            negative or not one number; rule 'gradient' has no step size; or decay stands beside an
+            optax transformation, which has its own.
     """
     require_count("pgd: num_steps", num_steps, 0)
     if rule not in RULES:
         raise ValueError(f"pgd: rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}")
     if step_size is None and rule == "gradient":
         raise ValueError("pgd: rule 'gradient' needs a step_size")
-    if isinstance(step_size, Real) and not step_size >= 0:
-        raise ValueError(f"pgd: step_size must be >= 0, got {step_size}")
-    transformation = step_size if hasattr(step_size, "update") else None
-    if transformation and decay is not None:
-        raise ValueError(
-            f"pgd: decay must be None where step_size is an optax transformation, got {decay}"
-        )
+    if isinstance(step_size, Ascent):
+        if decay is not None:
+            raise ValueError(
+                f"pgd: decay must be None where step_size is an optax transformation, got {decay}"
+            )
+        return _pgd(num_steps, random_start, _by_transformation(step_size))
+    size = None if step_size is None else _number(step_size)
+    return _pgd(num_steps, random_start, _by_rule(num_steps, size, rule, decay))
 
-    def first_state(delta):
-        if transformation:
-            return transformation.init(delta)
+
+def _number(step_size: float) -> float:
+    try:
+        number = float(step_size)
+    except (TypeError, ValueError) as error:  # jax's errors for traced values are TypeErrors
+        raise ValueError(
+            "pgd: step_size must be None or one number, the same for all examples and not traced, "
+            f"or an optax transformation, got {step_size!r}"
+        ) from error
+    if not number >= 0:
+        raise ValueError(f"pgd: step_size must be >= 0, got {step_size}")
+    return number
+
+
+@cache
+def _by_rule(num_steps: int, step_size: float | None, rule: str, decay: float | None) -> _Stepper:
+    def init(delta: PyTree) -> PyTree:
         return () if decay is None else jax.tree.map(jnp.zeros_like, delta)
 
-    def step(gradients, state, delta, epsilon):
-        if transformation:
-            return transformation.update(jax.tree.map(jnp.negative, gradients), state, delta)
+    def step(
+        gradients: PyTree, state: PyTree, delta: PyTree, epsilon: Float[Array, " G"]
+    ) -> tuple[PyTree, PyTree]:
         if decay is not None:
             gradients = state = jax.tree.map(lambda m, g: decay * m + g, state, over_l1(gradients))
         size = (
@@ -83,28 +134,50 @@ def pgd(
         )
         return scaled(size, steepest(rule, gradients)), state
 
-    def attack(loss_fn, keys, space, origin, epsilon, restart=0):
-        keys, center = setup(keys, space, origin, epsilon, restart)
-        delta = initial_delta(keys, space, center, epsilon, restart, random_start)
+    return _Stepper(init, step)
 
-        def climb(carry, _):
+
+@cache
+def _by_transformation(transformation: Ascent) -> _Stepper:
+    def step(
+        gradients: PyTree, state: PyTree, delta: PyTree, epsilon: Float[Array, " G"]
+    ) -> tuple[PyTree, PyTree]:
+        return transformation.update(jax.tree.map(jnp.negative, gradients), state, delta)
+
+    return _Stepper(transformation.init, step)
+
+
+@cache
+def _pgd(num_steps: int, random_start: bool, stepper: _Stepper) -> Attack:
+    def attack(
+        loss_fn: LossFn,
+        keys: Keys,
+        space: Space,
+        origin: PyTree,
+        epsilon: Float[Array, " B"],
+        restart: int | Integer[Array, ""] = 0,
+    ) -> AttackResult:
+        keys, center = setup(keys, space, origin, epsilon, restart)
+        delta = initial_delta(
+            keys, space, center, epsilon, restart=restart, random_start=random_start
+        )
+
+        def climb(
+            carry: tuple[PyTree, PyTree, Candidate], _: None
+        ) -> tuple[tuple[PyTree, PyTree, Candidate], Float[Array, " B"]]:
             delta, state, best = carry
             gradients, candidate = gradient(loss_fn, space, center, delta)
             best = better(space.group, best, candidate)
-            update, state = step(gradients, state, delta, epsilon[:: space.group])
+            update, state = stepper.step(gradients, state, delta, epsilon[:: space.group])
+            # NaTra eq. 6
             delta = space.project(jax.tree.map(jnp.add, delta, update), center, epsilon)
             return (delta, state, best), candidate.loss
 
-        first = (delta, first_state(delta), worst_candidate(loss_fn, space, center, delta))
+        first = (delta, stepper.init(delta), worst_candidate(loss_fn, space, center, delta))
         (delta, _, best), losses = jax.lax.scan(climb, first, None, length=num_steps)
         last = evaluate(loss_fn, space, center, delta)
         best = better(space.group, best, last)
-        return AttackResult(
-            center,
-            best.delta,
-            best.inputs,
-            jnp.concatenate([losses, last.loss[None]]),
-            best.success,
-        )
+        losses = jnp.concatenate([losses, last.loss[None]])
+        return AttackResult(center, best.delta, best.inputs, losses, best.success)
 
     return attack

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import jax
 import numpy as np
 from jax.tree_util import Partial
 
 from natra_jax.latents.encoder import InverseEncoder
-from natra_jax.types import Bound, Params
+from natra_jax.types import Params
 
 EncodeFn = Callable[[jax.Array], jax.Array]
 """images [B, H, W, C] -> codes [B, L, D]"""
@@ -23,8 +24,13 @@ def encode(
 
 
 def encode_fn(encoder: InverseEncoder, params: Params) -> EncodeFn:
-    """The encoder with its parameters bound."""
-    return Partial(Bound(InverseEncoder.encode, encoder), params)
+    """Return the encoder with its parameters bound."""
+    return Partial(_encode(encoder), params)
+
+
+@cache
+def _encode(encoder: InverseEncoder) -> Callable[[Params, jax.Array], jax.Array]:
+    return encoder.encode
 
 
 def in_batches(

@@ -18,13 +18,14 @@ lies behind the last layer that takes a code, the logits are kept in that one.
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from natra_jax.types import Bound, Directions, Features, Generator, Params
+from natra_jax.types import Directions, Features, Generator, Params
 
 
 class Expansion(NamedTuple):
@@ -108,10 +109,64 @@ def expansion(generator: Generator, *, num_codes: int, at: int) -> Expansion:
 
 
 def expand(generator: Generator, layout: Expansion) -> Generator:
-    """The generator of expanded codes. Its parameters are the generator's; its prior's N codes are equal, so that it makes the same images.
+    """Return the generator of expanded codes. Its parameters are the generator's own.
 
-    The features before layer l are those of the N codes, [B, N, ...].
+    Its prior's N codes are equal, so that it makes the same images. The features before layer l are
+    those of the N codes, [B, N, ...]. Equal arguments give the same functions, so that what is
+    jitted with them is not traced anew.
     """
+    return _expand(generator, layout)
+
+
+@cache
+def _expand(generator: Generator, layout: Expansion) -> Generator:
+    def map_(
+        params: Params,
+        z: jax.Array,
+        label: jax.Array | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> jax.Array:
+        codes = generator.map(params, z, label, truncation_psi, truncation_cutoff)
+        repeated = jnp.repeat(codes[:, None], layout.num_codes, axis=1)
+        logits = jnp.zeros((len(codes), layout.num_codes, layout.channels), codes.dtype)
+        return layout.pack(repeated, logits)
+
+    def head(params: Params, packed: jax.Array, l: int) -> Any:
+        start = generator.head(params, _together(layout, packed), 0)
+        return advance(params, _apart(layout, start), packed, 0, l)
+
+    def advance(params: Params, features: Any, packed: jax.Array, l: int, m: int) -> Any:
+        if l < layout.at:
+            stop = min(m, layout.at)
+            together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), features)
+            features = _apart(
+                layout, generator.advance(params, together, _together(layout, packed), l, stop)
+            )
+            if stop == layout.at:
+                features = compose(features, layout.unpack(packed)[1])
+            l = stop
+        return generator.advance(params, features, layout.mean(packed), l, m) if m > l else features
+
+    def tail(params: Params, features: Any, packed: jax.Array, l: int) -> jax.Array:
+        stop = max(l, layout.at)
+        summed = advance(params, features, packed, l, stop)
+        return generator.tail(params, summed, layout.mean(packed), stop)
+
+    def synthesize(
+        params: Params,
+        packed: jax.Array,
+        label: jax.Array | None = None,
+        noise: str = "const",
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        if label is not None or noise != "const":
+            raise ValueError(
+                "expanded codes hold their classes and are synthesized with constant noise: "
+                "leave label and noise out"
+            )
+        return tail(params, head(params, packed, 0), packed, 0)
+
     return dataclasses.replace(
         generator,
         code_dim=layout.num_codes * layout.code_dim + layout.extra,
@@ -120,11 +175,11 @@ def expand(generator: Generator, layout: Expansion) -> Generator:
             for n in range(layout.num_codes)
             for entry in generator.class_entries
         ),
-        map=Bound(_map, generator, layout),
-        synthesize=Bound(_synthesize, generator, layout),
-        head=Bound(_head, generator, layout),
-        advance=Bound(_advance, generator, layout),
-        tail=Bound(_tail, generator, layout),
+        map=map_,
+        synthesize=synthesize,
+        head=head,
+        advance=advance,
+        tail=tail,
         style=None,
     )
 
@@ -152,61 +207,6 @@ def compose(features: Any, logits: jax.Array) -> Any:
 def _weighed(features: Any) -> Any:
     """What of the features importance weighs."""
     return features.x if isinstance(features, Features) else features
-
-
-def _map(
-    generator: Generator,
-    layout: Expansion,
-    params: Params,
-    z,
-    label=None,
-    truncation_psi=1.0,
-    truncation_cutoff=None,
-):
-    codes = generator.map(params, z, label, truncation_psi, truncation_cutoff)
-    repeated = jnp.repeat(codes[:, None], layout.num_codes, axis=1)
-    return layout.pack(
-        repeated, jnp.zeros((len(codes), layout.num_codes, layout.channels), codes.dtype)
-    )
-
-
-def _head(generator: Generator, layout: Expansion, params: Params, packed, l):
-    start = generator.head(params, _together(layout, packed), 0)
-    return _advance(generator, layout, params, _apart(layout, start), packed, 0, l)
-
-
-def _advance(generator: Generator, layout: Expansion, params: Params, features, packed, l, m):
-    if l < layout.at:
-        stop = min(m, layout.at)
-        together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), features)
-        features = _apart(
-            layout, generator.advance(params, together, _together(layout, packed), l, stop)
-        )
-        if stop == layout.at:
-            features = compose(features, layout.unpack(packed)[1])
-        l = stop
-    return generator.advance(params, features, layout.mean(packed), l, m) if m > l else features
-
-
-def _tail(generator: Generator, layout: Expansion, params: Params, features, packed, l):
-    summed = _advance(generator, layout, params, features, packed, l, max(l, layout.at))
-    return generator.tail(params, summed, layout.mean(packed), max(l, layout.at))
-
-
-def _synthesize(
-    generator: Generator,
-    layout: Expansion,
-    params: Params,
-    packed,
-    label=None,
-    noise="const",
-    key=None,
-):
-    if label is not None or noise != "const":
-        raise ValueError(
-            "expanded codes hold their classes and are synthesized with constant noise: leave label and noise out"
-        )
-    return _tail(generator, layout, params, _head(generator, layout, params, packed, 0), packed, 0)
 
 
 def _together(layout: Expansion, packed: jax.Array) -> jax.Array:

@@ -1,13 +1,16 @@
-"""What a training step trains on: every method by name, with what it needs.
+"""Methods of training, by name, with what each needs.
 
-To add one: a file of its own here with a `MethodSpec`, and its line in METHODS (the README shows it).
+To add one: a file of its own here with a `MethodSpec`, and its line in METHODS (see the README).
 """
 
 from __future__ import annotations
 
+from ml_collections import ConfigDict
+
 from natra_jax.methods import advbn, adversarial, augment, mixing, natra, original
 from natra_jax.methods.restrict_to_classes import restrict_to_classes
 from natra_jax.methods.spec import Latent, MethodSpec
+from natra_jax.types import Method
 
 __all__ = ["METHODS", "Latent", "MethodSpec", "find", "restrict_to_classes"]
 
@@ -30,9 +33,14 @@ METHODS: dict[str, MethodSpec] = {
 
 
 def find(name: str) -> MethodSpec:
-    """The method of that name; 'a+b' for a method a on images with a method b on features of what a makes, fine-tuning a's classifier.
+    """Return the method of that name.
 
-    Raises KeyError for an unknown method, ValueError for two that do not combine.
+    'a+b' is a method a on images with a method b on the features of what a makes; it fine-tunes a's
+    classifier.
+
+    Raises:
+        KeyError: the method is unknown.
+        ValueError: the two do not combine.
     """
     if "+" not in name:
         return METHODS[name]
@@ -40,13 +48,13 @@ def find(name: str) -> MethodSpec:
     a, b = METHODS[images], METHODS[features]
     if a.perturbs or not b.perturbs:
         raise ValueError(
-            f"{name!r}: the first method has to act on images and the second on features, such as natra+advbn"
+            f"{name!r}: the first method has to act on images and the second on features, "
+            "such as natra+advbn"
         )
 
-    def build(config, num_classes, latent):
-        return advbn.both(
-            a.build(config, num_classes, latent), b.build(config, num_classes, latent)
-        )
+    def build(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
+        on_images = a.build(config, num_classes, latent)
+        return advbn.both(on_images, b.build(config, num_classes, latent))
 
     return a._replace(
         build=build,

@@ -1,4 +1,4 @@
-"""Methods that mix an example with others: mixup of pixels and of codes, and AdvMix with its random twin.
+"""Methods that mix an example with others: mixup of pixels and of codes, AdvMix and RandMix.
 
 mixi     mixup in pixels (Zhang et al. 2018; NaTra section 4.1, "MixI")
 mixl     mixup of codes, decoded, with the same lambda for the labels (NaTra section 4.1, "MixL")
@@ -8,27 +8,41 @@ advmix   the same, then the worst point of a small ball around these (Gowal et a
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
 from natra_jax.losses import soft_cross_entropy
 from natra_jax.methods.original import CLASSIFIER_STEP
-from natra_jax.methods.spec import Latent, MethodSpec
-from natra_jax.types import Generator, Method, Params, Partners, Variation
+from natra_jax.methods.spec import Latent, MethodSpec, required
+from natra_jax.types import (
+    Batch,
+    Generator,
+    Keys,
+    LogitsFn,
+    Method,
+    Params,
+    Partners,
+    Variation,
+    Vary,
+)
 
 
 def mixi(*, num_classes: int, alpha: float) -> Method:
-    """lambda x + (1 - lambda) x' with lambda ~ Beta(alpha, alpha), drawn for each example, and the same of the labels."""
-    vary = Partial(partial(_mixup, "image", None, num_classes, alpha), None)
+    """Build MixI: lambda x + (1 - lambda) x', and the same of the labels.
+
+    lambda ~ Beta(alpha, alpha) is drawn for each example.
+    """
     return Method(
-        vary,
+        Partial(_mixup("image", _undecoded, num_classes, alpha), None),
         passes=2 * CLASSIFIER_STEP,
         loss=soft_cross_entropy,
         partners=Partners(("image", "label"), 1),
@@ -36,10 +50,9 @@ def mixi(*, num_classes: int, alpha: float) -> Method:
 
 
 def mixl(generator: Generator, params: Params, *, num_classes: int, alpha: float) -> Method:
-    """As mixi with codes in place of images, decoded."""
-    vary = Partial(partial(_mixup, "codes", generator.synthesize, num_classes, alpha), params)
+    """Build MixL: as mixi with codes in place of images, decoded."""
     return Method(
-        vary,
+        Partial(_mixup("codes", generator.synthesize, num_classes, alpha), params),
         passes=1 + 2 * CLASSIFIER_STEP,
         loss=soft_cross_entropy,
         partners=Partners(("codes", "label"), 1),
@@ -55,43 +68,74 @@ def advmix(
     partners: Partners | None,
     passes: int,
 ) -> Method:
-    """The worst image that the search finds in a mixing Space at radius epsilon (raw code units), one-hot targets.
+    """Build AdvMix: the worst image that the search finds in a mixing Space, one-hot targets.
 
-    partners: Partners(('codes',), count) for a Space that mixes with other training examples. passes: the search's network passes.
+    Args:
+        space: of `attacks.mixing`.
+        search: the inner maximisation; `attacks.pgd(0)` makes RandMix.
+        num_classes: C.
+        epsilon: the radius, in raw code units.
+        partners: Partners(('codes',), count) for a Space that mixes with other training examples.
+        passes: the search's network passes.
+
+    Returns:
+        The method.
     """
-    vary = Partial(partial(_advmix, search, num_classes, epsilon), space)
     return Method(
-        vary, passes=passes + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy, partners=partners
+        Partial(_advmix(search, num_classes, epsilon), space),
+        passes=passes + 2 * CLASSIFIER_STEP,
+        loss=soft_cross_entropy,
+        partners=partners,
     )
 
 
-def _mixup(what, synthesize, num_classes, alpha, params, logits_fn, keys, batch, epsilon):
-    own, other = batch[what], batch[f"partner_{what}"][:, 0]
-    share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha, dtype=own.dtype))(keys)
-    mixed = _mix(share, own, other)
-    labels, others = (
-        jax.nn.one_hot(y, num_classes, dtype=own.dtype)
-        for y in (batch["label"], batch["partner_label"][:, 0])
-    )
-    return Variation(
-        synthesize(params, mixed) if synthesize else mixed, _mix(share, labels, others), epsilon
-    )
+@cache
+def _mixup(
+    array: str,
+    decode: Callable[[Params, Array], Float[Array, "B H W C"]],
+    num_classes: int,
+    alpha: float,
+) -> Vary:
+    def vary(
+        params: Params, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
+    ) -> Variation:
+        own, other = batch[array], batch[f"partner_{array}"][:, 0]
+        share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha, dtype=own.dtype))(keys)
+        mixed = _mix(share, own, other)
+        labels, others = (
+            jax.nn.one_hot(y, num_classes, dtype=own.dtype)
+            for y in (batch["label"], batch["partner_label"][:, 0])
+        )
+        return Variation(decode(params, mixed), _mix(share, labels, others), epsilon)
+
+    return vary
 
 
-def _mix(share, a, b):
+def _undecoded(params: Params, images: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    return images
+
+
+def _mix(
+    share: Float[Array, " B"], a: Float[Array, "B ..."], b: Float[Array, "B ..."]
+) -> Float[Array, "B ..."]:
     share = share.reshape(share.shape + (1,) * (a.ndim - 1))
     return share * a + (1 - share) * b
 
 
-def _advmix(search, num_classes, radius, space, logits_fn, keys, batch, epsilon):
-    labels = batch["label"]
-    origin = (
-        (batch["codes"], batch["partner_codes"]) if "partner_codes" in batch else batch["codes"]
-    )
-    result = search(
-        attacks.objective(logits_fn, labels), keys, space, origin, jnp.full_like(epsilon, radius)
-    )
-    return Variation(result.inputs, jax.nn.one_hot(labels, num_classes), epsilon, result.success)
+@cache
+def _advmix(search: Attack, num_classes: int, radius: float) -> Vary:
+    def vary(
+        space: Space, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
+    ) -> Variation:
+        labels, origin = batch["label"], batch["codes"]
+        if "partner_codes" in batch:
+            origin = (origin, batch["partner_codes"])
+        loss_fn = attacks.objective(logits_fn, labels)
+        result = search(loss_fn, keys, space, origin, jnp.full_like(epsilon, radius))
+        targets = jax.nn.one_hot(labels, num_classes)
+        return Variation(result.inputs, targets, epsilon, result.success)
+
+    return vary
 
 
 # From an experiment's config
@@ -100,45 +144,47 @@ def _advmix(search, num_classes, radius, space, logits_fn, keys, batch, epsilon)
 def _space(config: ConfigDict, latent: Latent) -> Space:
     first, stop = config.advmix.layers
     layers = np.arange(latent.generator.num_layers)
-    return attacks.mixing(
-        latent.generator,
-        latent.params,
-        (layers >= first) & (layers < stop),
-        source=config.advmix.source,
-    )
+    replaced = (layers >= first) & (layers < stop)
+    return attacks.mixing(latent.generator, latent.params, replaced, source=config.advmix.source)
 
 
 def _partners(config: ConfigDict, restarts: int) -> Partners | None:
     return Partners(("codes",), restarts) if config.advmix.source == "other" else None
 
 
-def _advmix_from(config: ConfigDict, num_classes: int, latent: Latent) -> Method:
+def _advmix_from(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
     c = config.advmix
-    search = attacks.best_of(attacks.pgd(c.num_steps), c.restarts)
-    passes = c.restarts * (3 * c.num_steps + 1)
     return advmix(
-        _space(config, latent),
-        search,
+        _space(config, required(latent)),
+        attacks.best_of(attacks.pgd(c.num_steps), c.restarts),
         num_classes=num_classes,
         epsilon=c.epsilon,
         partners=_partners(config, c.restarts),
-        passes=passes,
+        passes=c.restarts * (3 * c.num_steps + 1),
     )
 
 
-def _randmix_from(config: ConfigDict, num_classes: int, latent: Latent) -> Method:
-    settings = {"num_classes": num_classes, "epsilon": 0.0, "partners": _partners(config, 1)}
-    return advmix(_space(config, latent), attacks.pgd(0), **settings, passes=1)
+def _randmix_from(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
+    return advmix(
+        _space(config, required(latent)),
+        attacks.pgd(0),
+        num_classes=num_classes,
+        epsilon=0.0,
+        partners=_partners(config, 1),
+        passes=1,
+    )
 
 
-def _mixl_from(config: ConfigDict, num_classes: int, latent: Latent) -> Method:
-    return mixl(latent.generator, latent.params, num_classes=num_classes, alpha=config.mixup.alpha)
+def _mixi_from(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
+    return mixi(num_classes=num_classes, alpha=config.mixup.alpha)
 
 
-MIXI = MethodSpec(
-    lambda config, num_classes, latent: mixi(num_classes=num_classes, alpha=config.mixup.alpha),
-    fields=("mixup",),
-)
+def _mixl_from(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
+    latent, alpha = required(latent), config.mixup.alpha
+    return mixl(latent.generator, latent.params, num_classes=num_classes, alpha=alpha)
+
+
+MIXI = MethodSpec(_mixi_from, fields=("mixup",))
 MIXL = MethodSpec(_mixl_from, fields=("mixup",), latent="codes")
 RANDMIX = MethodSpec(_randmix_from, fields=("advmix",), latent="codes")
 ADVMIX = MethodSpec(_advmix_from, fields=("advmix",), latent="codes")

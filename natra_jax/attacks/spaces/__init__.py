@@ -1,4 +1,4 @@
-"""The Spaces an attack can move in: pixels, a generator's codes, and the statistics of a classifier's features."""
+"""Spaces to attack in: pixels, a generator's codes, the statistics of a classifier's features."""
 
 from natra_jax.attacks.spaces.features import feature_stats
 from natra_jax.attacks.spaces.latent import directions

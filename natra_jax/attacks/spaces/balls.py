@@ -1,21 +1,21 @@
-"""What lies within a radius of zero, example by example: delta [B, ...], epsilon [B]."""
+"""Projections onto a ball around zero, example by example."""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from natra_jax.attacks.search import per_example
 
 
-def in_cube(delta: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """Every coordinate cut to -epsilon .. epsilon."""
+def in_cube(delta: Float[Array, "B ..."], epsilon: Float[Array, " B"]) -> Float[Array, "B ..."]:
+    """Cut every coordinate to -epsilon .. epsilon."""
     epsilon = per_example(epsilon, delta)
     return jnp.clip(delta, -epsilon, epsilon)
 
 
-def in_ball(delta: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """What is longer than epsilon shortened to it."""
+def in_ball(delta: Float[Array, "B ..."], epsilon: Float[Array, " B"]) -> Float[Array, "B ..."]:
+    """Shorten each delta to a Euclidean length of at most epsilon."""
     epsilon = per_example(epsilon, delta)
     length = jnp.sqrt(jnp.square(delta).sum(axis=tuple(range(1, delta.ndim)), keepdims=True))
     return delta * jnp.where(length > epsilon, epsilon / jnp.where(length > 0, length, 1.0), 1.0)
