@@ -14,16 +14,7 @@ from natra_jax.data.source import UNLABELLED, Images, Source, Split, to_float, t
 from natra_jax.data.subset import Concat, Subset
 from natra_jax.data.survey import SOURCES, DataSource, Survey, source_of
 
-ARRAYS = "arrays"  # in place of a source's name, where the arrays themselves are handed over
-
-
-def scales(name: str) -> bool:
-    """Return whether the source that config field data.name names scales to data.resolution."""
-    return source_of(name).scales
-
-
 __all__ = [
-    "ARRAYS",
     "FITS",
     "PREFIX",
     "SOURCES",
@@ -39,7 +30,6 @@ __all__ = [
     "batches",
     "from_arrays",
     "reopen",
-    "scales",
     "source_of",
     "to_float",
     "to_uint8",

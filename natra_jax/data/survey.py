@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -25,6 +25,9 @@ from natra_jax.data.encoded_images import Files, printable, typical_side
 from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
 from natra_jax.data.source import Source
 from natra_jax.types import UserError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 _SUITABLE = ((2_000, 32), (20_000, 64))  # fewer images than this can train so many pixels
 _SMALLEST, _LARGEST = 8, 128  # pixels
@@ -73,7 +76,7 @@ class DigitsSurvey(Survey):
 
     resolution, channels = digits.RESOLUTION, 3
 
-    def __init__(self, c: ConfigDict):
+    def __init__(self, c: ConfigDict) -> None:
         """Take the config's section `data`."""
 
     @property
@@ -94,7 +97,7 @@ class DigitsSurvey(Survey):
 class FolderSurvey(Survey):
     """A folder of photos and perhaps another of photos without labels, by their files' names."""
 
-    def __init__(self, c: ConfigDict):
+    def __init__(self, c: ConfigDict) -> None:
         """Take the config's section `data`."""
         self._path, self._unlabelled = c.path, c.unlabelled
 
@@ -137,7 +140,7 @@ class FolderSurvey(Survey):
 class PreparedSurvey(Survey):
     """A prepared data set, by what describes it and by its files' names and sizes."""
 
-    def __init__(self, c: ConfigDict):
+    def __init__(self, c: ConfigDict) -> None:
         """Take the config's section `data`."""
         self._path, self._name = c.path, c.name.partition(":")[2]
 
@@ -146,7 +149,7 @@ class PreparedSurvey(Survey):
         return prepared.find(self._path, self._name)
 
     @cached_property
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return builder(self._directory).info
 
     @cached_property
@@ -177,7 +180,7 @@ class PreparedSurvey(Survey):
 class ArraysSurvey(Survey):
     """Arrays that are handed over in Python, by all that is in them."""
 
-    def __init__(self, c: ConfigDict, source: Source | None = None):
+    def __init__(self, c: ConfigDict, source: Source | None = None) -> None:
         """Take the arrays that were handed over.
 
         Without them everything but the identity raises UserError.
