@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,21 +20,17 @@ from natra_jax import classifiers, trees
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.data import Images
 from natra_jax.data.survey import source_of
-from natra_jax.inputs import Inputs
 from natra_jax.methods.original import original
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.data import DatasetInfo
 from natra_jax.stages.fit import prefetch_options
 from natra_jax.stages.task import Plan
-from natra_jax.training import pretrained
 from natra_jax.training.fit import Schedule, adamw, fit_classifier, sgd, with_auxiliary
 from natra_jax.training.state import TrainState
 from natra_jax.types import LogitsFn, UserError
-from natra_jax.weights import classifiers as foreign
 
 Builder = Callable[[str | None], nn.Module]  # (axis_name) -> a classifier
 _WEIGHTS, _DESCRIPTION = "classifier.npz", "classifier.json"
-_LAST = "head"  # the name of the last layer in every network that others train too
 
 
 class Trained(NamedTuple):
@@ -70,7 +64,7 @@ def builder(config: Config, num_classes: int) -> Builder:
 
 def named_builder(config: Config, num_classes: int) -> Builder:
     """Return (axis_name) -> the classifier of classifier.name, which has a method features."""
-    options = _options(config) | {"dtype": config.classifier.dtype}
+    options = network_options(config) | {"dtype": config.classifier.dtype}
     return _named_builder(config.classifier.name, num_classes, tuple(options.items()))
 
 
@@ -99,17 +93,17 @@ def schedule_fields(plan: Plan) -> dict[str, Any]:
 
 def named_fields(config: Config) -> tuple[str, ...]:
     """Return the names of the config fields that describe the classifier of classifier.name."""
-    section, options = _section(config), _options(config)
+    section, options = options_section(config), network_options(config)
     return ("classifier.name", "classifier.dtype", *(f"{section}.{name}" for name in options))
 
 
-def _section(config: Config) -> str:
+def options_section(config: Config) -> str:
     """Return the config section of the classifier's options; cnn's are beside its name."""
     name = config.classifier.name
     return "classifier" if name == "cnn" else f"classifier.{name}"
 
 
-def _options(config: Config) -> dict[str, Any]:
+def network_options(config: Config) -> dict[str, Any]:
     """Return the fields of the module that classifier.name names, but for dtype."""
     c = config.classifier
     given = {"widths": c.widths, "norm": c.norm} if c.name == "cnn" else c[c.name].to_dict()
@@ -125,7 +119,7 @@ def _description(config: Config) -> dict[str, Any]:
     c = config.classifier
     if c.factory:
         return {"factory": c.factory}
-    options = _options(config)
+    options = network_options(config)
     section = options if c.name == "cnn" else {c.name: options}
     return {"name": c.name, "dtype": c.dtype, "factory": ""} | section
 
@@ -284,99 +278,6 @@ def load(directory: epath.Path, config: Config, info: DatasetInfo | Description)
             lambda variables: with_auxiliary(network, variables, info.image_shape), like
         )
     return trees.load(directory / _WEIGHTS, like)
-
-
-def read_weights(
-    config: Config, info: DatasetInfo | Description, path: str, inputs: Inputs
-) -> dict[str, Any]:
-    """Read the weights that the user has for the classifier.
-
-    Args:
-      config: the experiment.
-      info: of the data.
-      path: an .npz file of this package, a directory that orbax wrote or, for a classifier that
-        others train too, a file of theirs.
-      inputs: the files that the config names, so that each is read once.
-
-    Returns:
-      The variables {"params", "batch_stats"}, perhaps with auxiliary BatchNorm.
-
-    Raises:
-      UserError: if they do not fit the classifier.
-    """
-    where = epath.Path(path).expanduser()
-    if not _is_foreign(config, where):
-        like = variables_like(config, info)
-        return pretrained.read(where, like) if where.is_dir() else trees.load(where, like)
-    found = _read_foreign(config, where, inputs)
-    if (classes := found.arguments["num_classes"]) != info.num_classes:
-        raise UserError(f"{where}: tells {classes} classes apart, the data have {info.num_classes}")
-    return found.params
-
-
-def first_weights(
-    config: Config, info: DatasetInfo | Description, path: str, seed: int, inputs: Inputs
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Read weights as `read_weights` does, as the start of a training.
-
-    Where a file of others is of another number of classes, the last layer is a fresh one.
-
-    Args:
-      config: the experiment.
-      info: of the data.
-      path: as for `read_weights`.
-      seed: of a fresh last layer.
-      inputs: the files that the config names.
-
-    Returns:
-      (variables, notes for the user, a line each).
-
-    Raises:
-      UserError: if they do not fit the classifier.
-    """
-    where = epath.Path(path).expanduser()
-    if not _is_foreign(config, where):
-        return read_weights(config, info, path, inputs), ()
-    arguments, variables, notes = _read_foreign(config, where, inputs)
-    params, classes = variables["params"], arguments["num_classes"]
-    if classes == info.num_classes:
-        return variables, notes
-    rows = params[_LAST]["kernel"].shape[0]
-    last = nn.Dense(info.num_classes).init(jax.random.key(seed), jnp.zeros((1, rows)))["params"]
-    fresh = f"the last layer is fresh, for {info.num_classes} classes in place of {classes}"
-    return variables | {"params": params | {_LAST: last}}, (*notes, fresh)
-
-
-def _is_foreign(config: Config, path: epath.Path) -> bool:
-    """Return whether the variables at path are in a format of others.
-
-    The format of this package is an .npz of arrays under 'params/'.
-    """
-    own = config.classifier.factory or config.classifier.name not in foreign.CLASSIFIERS
-    if own or not path.is_file():
-        return False
-    # the reader reports what is wrong with a file that is no archive, or a damaged one
-    with (
-        contextlib.suppress(Exception),
-        path.open("rb") as file,
-        zipfile.ZipFile(cast(IO[bytes], file)) as archive,
-    ):
-        names = archive.namelist()
-        return not any(name.startswith("params/") and name.endswith(".npy") for name in names)
-    return True
-
-
-def _read_foreign(config: Config, path: epath.Path, inputs: Inputs) -> foreign.Converted:
-    """Read a file of others; raise UserError if the network in it has other options."""
-    name = config.classifier.name
-    found = inputs.once(("classifier", str(path), name), lambda: foreign.load(path, name))
-    for option, value in _options(config).items():
-        if (theirs := found.arguments[option]) != value:
-            raise UserError(
-                f"{path}: is of a network with {option} {theirs}: set config field "
-                f"{_section(config)}.{option} to that"
-            )
-    return found
 
 
 def is_kept(directory: epath.Path) -> bool:

@@ -1,4 +1,4 @@
-"""Fits that are no classifier's: on one device, resumable, the state after the last step."""
+"""The fit of generator, encoder and shift: on one device, with checkpoints that it resumes from."""
 
 from __future__ import annotations
 
@@ -27,24 +27,42 @@ def fit(
     name: str,
     parts: int = 4,
 ) -> Any:
-    """step(constant, state, batch) -> (state, metrics), `steps` times; `parts` checkpoints in directory and lines said on the way.
+    """Run a step `steps` times, or as often as a checkpoint has left.
 
-    The state's buffers are donated to the first step.
+    Args:
+      context: the run.
+      directory: where checkpoints are kept.
+      step: (frozen, state, batch) -> (state, metrics).
+      frozen: what the step reads and does not change.
+      state: the first one; its buffers are donated to the first step.
+      batch_at: (step) -> its batch.
+      steps: their number.
+      name: of the fit, in the lines of progress.
+      parts: the number of checkpoints, and of lines, on the way.
+
+    Returns:
+      The state after the last step.
     """
     every = max(1, steps // parts)
     compiled = compile_step(lambda axis: step, context.devices[:1])
-    read = {"prefetch_options": prefetch_options(context), "to_device": compiled.to_device}
     with Checkpoints(directory) as checkpoints:
-        settings = {
-            "checkpoints": checkpoints,
-            "checkpoint_every": every,
-            "log_every": every,
-            "name": name,
-            "log": context.log,
-        }
-        return loop.run(compiled, frozen, state, batch_at, steps, **settings, **read)[0]
+        fitted, _ = loop.run(
+            compiled,
+            frozen,
+            state,
+            batch_at,
+            steps,
+            checkpoints=checkpoints,
+            checkpoint_every=every,
+            log_every=every,
+            name=name,
+            log=context.log,
+            prefetch_options=prefetch_options(context),
+            to_device=compiled.to_device,
+        )
+        return fitted
 
 
 def prefetch_options(context: Context) -> PrefetchOptions:
-    """Who reads batches ahead, as config.data has it."""
+    """Return the threads and processes that read batches ahead, as config.data has them."""
     return PrefetchOptions(context.config.data.threads, context.config.data.workers)

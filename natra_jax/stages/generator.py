@@ -1,6 +1,6 @@
-"""Stage generator: a generator and its weights, taken from where the config says or trained from nothing.
+"""Stage generator: a generator and its weights, which are given or trained here.
 
-generator.json says what it is, so that later stages need not ask where it came from.
+generator.json describes it, so that later stages need not know where it came from.
 """
 
 from __future__ import annotations
@@ -46,22 +46,24 @@ def check(context: Context) -> None:
     """Raise UserError if the config's generator makes no images of the data's size."""
     config, info, generator = context.config, data.info(context), context.generator
     assert generator is not None, "an experiment with this task has one"
-    made = jax.eval_shape(
-        lambda key: generator.synthesize(
-            params := generator.init(key), generator.draw(params, key, 1)
-        ),
-        jax.random.key(0),
-    )
-    if made.shape[1:] != info.image_shape:
-        found, wanted = (
-            f"{height}x{width} with {channels} channels"
-            for height, width, channels in (made.shape[1:], info.image_shape)
-        )
+
+    def image(key: jax.Array) -> jax.Array:
+        params = generator.init(key)
+        return generator.synthesize(params, generator.draw(params, key, 1))
+
+    made = jax.eval_shape(image, jax.random.key(0)).shape[1:]
+    if made != info.image_shape:
         field = "weights" if is_file(config.generator) else "resolution"
         value = config.generator[field]
         raise UserError(
-            f"config field generator.{field} is {value!r}: its images are {found}, those of {config.data.name} {wanted}"
+            f"config field generator.{field} is {value!r}: its images are {_in_words(made)}, those "
+            f"of {config.data.name} {_in_words(info.image_shape)}"
         )
+
+
+def _in_words(image_shape: tuple[int, ...]) -> str:
+    height, width, channels = image_shape
+    return f"{height}x{width} with {channels} channels"
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -72,16 +74,14 @@ def tasks(plan: Plan) -> list[Task]:
     """
     if not plan.has_generator:
         return []
-    c, own = (
-        plan.config.generator,
-        [f"{NAME}.{name}" for name in own_arguments(plan.config.generator)],
-    )
+    c = plan.config.generator
     if is_file(c):
         fields = plan.fields(*_OF_CHECKPOINT) | plan.content("generator.weights")
         return [Task(NAME, NAME, run, fields, check=check)]
     if c.weights:
+        arguments = (f"{NAME}.{name}" for name in own_arguments(c))
         file = weights_path(c.weights.removeprefix(PACKAGE))
-        fields = plan.fields(*own, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
+        fields = plan.fields(*arguments, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
         return [Task(NAME, NAME, run, fields, check=check)]
     fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | plan.fields("generator.weights")
     return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
@@ -90,51 +90,67 @@ def tasks(plan: Plan) -> list[Task]:
 def run(context: Context, directory: epath.Path) -> None:
     """Write the generator's parameters and generator.json into directory."""
     c = context.config.generator
-    named = c.weights
     if is_file(c):
-        loaded = context.inputs.checkpoint(c)
-        function, params = loaded.function, loaded.params
-        _, arguments = with_options(c, function, loaded.arguments)
-        context.inputs.forget_checkpoint(c)
-        for note in loaded.notes:
-            context.log(f"generator: {note}")
-        context.log(
-            f"generator: {named}, a {loaded.family} of {loaded.generator.resolution} px, {loaded.generator.num_layers} layers"
-        )
+        save(directory, *_from_checkpoint(context))
+        return
+    arguments = own_arguments(c)
+    generator = generators.build(OWN, arguments)
+    if c.weights:
+        params = generators.load_weights(c.weights.removeprefix(PACKAGE), generator)
+        context.log(f"generator: the weights {c.weights} that come with natra_jax")
     else:
-        function, arguments = OWN, own_arguments(c)
-        if named:
-            params = generators.load_weights(
-                named.removeprefix(PACKAGE), generators.build(function, arguments)
-            )
-            context.log(f"generator: the weights {named} that come with natra_jax")
-        else:
-            params = _train(context, directory, generators.build(function, arguments))
-    save(directory, function, arguments, params)
+        params = _train(context, directory, generator)
+    save(directory, OWN, arguments, params)
 
 
 def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
-    """Writes what `build` and `load` read."""
+    """Write a generator so that `build` and `load` read it.
+
+    Args:
+      directory: of the task.
+      function: the name of its family in natra_jax.generators.GENERATORS.
+      arguments: of that function.
+      params: the generator's.
+    """
     trees.save(directory / _PARAMS, params)
-    (directory / _CARD).write_text(
-        json.dumps({"function": function, "arguments": arguments}, indent=1)
-    )
+    card = {"function": function, "arguments": arguments}
+    (directory / _CARD).write_text(json.dumps(card, indent=1))
 
 
 def build(context: Context) -> Generator:
+    """Build the generator that the stage wrote, without its parameters."""
     card = json.loads((context.workdir / NAME / _CARD).read_text())
     return generators.build(card["function"], card["arguments"])
 
 
 def load(context: Context) -> tuple[Generator, Params]:
+    """Load the generator and the parameters that the stage wrote."""
     generator = build(context)
-    return generator, trees.load(
-        context.workdir / NAME / _PARAMS, jax.eval_shape(generator.init, jax.random.key(0))
+    like = jax.eval_shape(generator.init, jax.random.key(0))
+    return generator, trees.load(context.workdir / NAME / _PARAMS, like)
+
+
+def _from_checkpoint(context: Context) -> tuple[str, dict[str, Any], Params]:
+    """Return (function, arguments, params) of the checkpoint that the config names."""
+    c = context.config.generator
+    loaded = context.inputs.checkpoint(c)
+    _, arguments = with_options(c, loaded.function, loaded.arguments)
+    context.inputs.forget_checkpoint(c)
+    for note in loaded.notes:
+        context.log(f"generator: {note}")
+    generator = loaded.generator
+    context.log(
+        f"generator: {c.weights}, a {loaded.family} of {generator.resolution} px, "
+        f"{generator.num_layers} layers"
     )
+    return loaded.function, arguments, loaded.params
 
 
 def _train(context: Context, directory: epath.Path, generator: Generator) -> Params:
-    """The weights of the autoencoder's decoder or, where the config goes on adversarially, their average."""
+    """Train the generator as the decoder of an autoencoder and return its parameters.
+
+    Where the config says so, it is then trained adversarially, and their average is returned.
+    """
     c = context.config.generator
     info = data.info(context)
     network = Encoder(2 * c.code_dim)
@@ -142,24 +158,25 @@ def _train(context: Context, directory: epath.Path, generator: Generator) -> Par
     if c.adversarial.steps:
         error, _ = _reconstruction_error(context, generator, network, params)
         context.log(
-            f"generator: squared error of reconstruction on val_iid {error:.5f} before adversarial training"
+            f"generator: squared error of reconstruction on val_iid {error:.5f} before adversarial "
+            "training"
         )
         params = _train_adversarially(context, directory, generator, network, params, info)
     error, images = _reconstruction_error(context, generator, network, params)
     context.log(
-        f"generator: squared error of reconstruction on val_iid {error:.5f} of a variance of {images.var():.4f}"
+        f"generator: squared error of reconstruction on val_iid {error:.5f} of a variance of "
+        f"{images.var():.4f}"
     )
-    fingerprint = context.fingerprints["generator"]
     record = Record(
-        "generator",
-        0,
-        "val_iid",
-        "reconstruction_error",
-        error,
-        len(images),
-        None,
-        None,
-        fingerprint,
+        method=NAME,
+        seed=0,
+        split="val_iid",
+        metric="reconstruction_error",
+        value=error,
+        n=len(images),
+        low=None,
+        high=None,
+        fingerprint=context.fingerprints[NAME],
     )
     write_records(directory / "records.jsonl", [record])
     return jax.device_get(params["generator"])
@@ -172,23 +189,15 @@ def _train_autoencoder(
     network: Encoder,
     info: data.DatasetInfo,
 ) -> Params:
-    """Parameters {"generator", "network"} after the last step."""
+    """Return the parameters {"generator", "network"} after the last step."""
     c = context.config.generator
     optimizer = adamw(c.learning_rate, c.weight_decay, c.steps)
     key_init, key_train = jax.random.split(jax.random.key(c.seed))
     params = autoencoder.init_params(generator, network, info.image_shape, key_init)
     step = autoencoder.make_step(generator, network, optimizer, c.kl_weight, c.augment)
     state = fit_state(params, optimizer, key_train)
-    return _fit(
-        context,
-        directory / "checkpoints",
-        step,
-        state,
-        c.steps,
-        c.batch_size,
-        "generator",
-        "generator.batch_size",
-    ).params
+    kept, field = directory / "checkpoints", "generator.batch_size"
+    return _fit(context, kept, step, state, c.steps, c.batch_size, NAME, field).params
 
 
 def _train_adversarially(
@@ -199,7 +208,7 @@ def _train_adversarially(
     params: Params,
     info: data.DatasetInfo,
 ) -> Params:
-    """Averaged parameters {"generator", "network"}, gone on from those of a trained autoencoder."""
+    """Train on from the parameters {"generator", "network"} of an autoencoder; return averages."""
     c = context.config.generator
     a = c.adversarial
     optimizers = adversarial.Optimizers(
@@ -222,14 +231,12 @@ def _train_adversarially(
         kinds=a.augment,
     )
     # the autoencoder's encoder has the same layers but for the last ones, and knows the images
-    opponent = warm_started(
-        init_params(discriminator, info.image_shape, key_init), params["network"]
-    )
+    opponent = init_params(discriminator, info.image_shape, key_init)
+    opponent = warm_started(opponent, params["network"])
     state = adversarial.init_state(params, opponent, optimizers, key_train)
     name, field = "generator: adversarial", "generator.adversarial.batch_size"
-    return _fit(
-        context, directory / "adversarial", step, state, a.steps, a.batch_size, name, field
-    ).average
+    kept = directory / "adversarial"
+    return _fit(context, kept, step, state, a.steps, a.batch_size, name, field).average
 
 
 def _fit(
@@ -242,14 +249,13 @@ def _fit(
     name: str,
     batch_size_field: str,
 ) -> Any:
-    """The state after `steps` steps on images of the generator's domain, with checkpoints in directory; says the minutes it took."""
-    start = time.perf_counter()
-    batch_at = batches(
-        {"image": data.domain_images(context)},
-        batch_size,
-        context.config.generator.seed,
-        batch_size_field,
-    )
+    """Return the state after `steps` steps on images of the generator's domain.
+
+    Checkpoints are kept in directory. The minutes it took are logged.
+    """
+    start, seed = time.perf_counter(), context.config.generator.seed
+    arrays = {"image": data.domain_images(context)}
+    batch_at = batches(arrays, batch_size, seed, batch_size_field)
     state = fit(context, directory, step, None, state, batch_at, steps, name=name, parts=8)
     context.log(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
     return state
@@ -258,12 +264,9 @@ def _fit(
 def _reconstruction_error(
     context: Context, generator: Generator, network: Encoder, params: Params
 ) -> tuple[float, np.ndarray]:
-    """The mean squared error of the images of val_iid through the autoencoder, and those images."""
-    images = to_float(data.held_out(context).image[:])
-    reconstruct, size = (
-        jax.jit(autoencoder.reconstruct, static_argnums=(0, 1)),
-        context.config.generator.batch_size,
-    )
+    """Return the autoencoder's mean squared error on the images of val_iid, and those images."""
+    images, size = to_float(data.held_out(context).image[:]), context.config.generator.batch_size
+    reconstruct = jax.jit(autoencoder.reconstruct, static_argnums=(0, 1))
     parts = [
         np.asarray(reconstruct(generator, network, params, images[i : i + size]))
         for i in range(0, len(images), size)

@@ -1,8 +1,10 @@
-"""Stage judge: the independent judge of labels. It serves evaluation and documents alone; nothing that training reads depends on it.
+"""Stage judge: the independent judge of labels.
 
-Where the source has labelled images of the generator's domain, it is trained on these. On digits, whose colours and light are then
-uniform, it is also the ceiling: what the classifier reaches when it is shown, with labels, the variation that the other methods have to
-find. Elsewhere it is another classifier of the train split, from a seed that no method has.
+It serves evaluation and documents alone; nothing that training reads depends on it. Where the
+source has labelled images of the generator's domain, it is trained on these. On digits, whose
+colours and light are then uniform, it is also the ceiling: the accuracy that the classifier reaches
+when it is shown, with labels, the variation that the other methods have to find. Elsewhere it is
+another classifier of the train split, from a seed that no method has.
 """
 
 from __future__ import annotations
@@ -10,29 +12,35 @@ from __future__ import annotations
 from etils import epath
 
 from natra_jax.stages import classifier, data
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 
 NAME = "judge"
 
 
-def name(config) -> str:
-    """In records and reports: it is an oracle only where it has seen the true variation, with labels."""
+def name(config: Config) -> str:
+    """Return the judge's name in records and reports.
+
+    It is an oracle only where it has seen the true variation, with labels.
+    """
     return "oracle" if config.data.name == "digits" else "judge"
 
 
-def describe(config) -> str:
-    """For the report."""
+def describe(config: Config) -> str:
+    """Return a sentence on the judge for the report."""
     if name(config) == "oracle":
         return (
-            "oracle is the independent judge, trained on labelled images with the variation removed from the label: a ceiling, not a "
-            "competitor."
+            "oracle is the independent judge, trained on labelled images with the variation "
+            "removed from the label: a ceiling, not a competitor."
         )
-    return "judge is an independent classifier of the same training images, from another seed: it says whether variations keep the label."
+    return (
+        "judge is an independent classifier of the same training images, from another seed: it "
+        "says whether variations keep the label."
+    )
 
 
 def tasks(plan: Plan) -> list[Task]:
-    """Declare the task judge: without variations there is nothing for it to judge."""
+    """Declare the task judge, where there are variations to judge."""
     if not plan.has_generator:
         return []
     fields = classifier.fields(plan) | classifier.schedule_fields(plan) | plan.fields(NAME)
@@ -42,10 +50,8 @@ def tasks(plan: Plan) -> list[Task]:
 def run(context: Context, directory: epath.Path) -> None:
     """Train the judge and write it into directory."""
     config, info = context.config, data.info(context)
-    build, schedule = (
-        classifier.builder(config, info.num_classes),
-        classifier.schedule(config, config.judge.steps),
-    )
+    build = classifier.builder(config, info.num_classes)
+    schedule = classifier.schedule(config, config.judge.steps)
     arrays = data.judge_split(context)._asdict()
     state = classifier.fit_plainly(
         context, build, arrays, schedule, seed=config.judge.seed, directory=directory, name="judge"
@@ -54,6 +60,6 @@ def run(context: Context, directory: epath.Path) -> None:
 
 
 def load(context: Context) -> classifier.Trained:
-    return classifier.Trained(
-        classifier.load(context.workdir / "judge", context.config, data.info(context)), None
-    )
+    """Load the trained judge."""
+    variables = classifier.load(context.workdir / NAME, context.config, data.info(context))
+    return classifier.Trained(variables, None)

@@ -1,6 +1,7 @@
-"""Piece evaluate/directions: how often random moves along the chosen directions keep the label, as the independent judge sees it.
+"""Task evaluate/directions-0: how often random moves along the chosen directions keep the label.
 
-For evaluation alone: nothing that training reads depends on it.
+The independent judge reads the labels. The figures are for evaluation alone: nothing that training
+reads depends on them.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare the task evaluate/directions-0, where there are directions."""
     if not plan.has_generator:
         return []
-    more = plan.fields("natra.epsilon_max", "screening.seed")
-    fields = evaluate.fields(plan) | more
+    fields = evaluate.fields(plan) | plan.fields("natra.epsilon_max", "screening.seed")
     name = f"{evaluate.NAME}/{NAME}-0"
     return [Task(name, evaluate.NAME, run, fields, evaluate.depends_on(plan))]
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    """label_read: the share of validation images that the judge reads as labelled when they are encoded and decoded.
+    """Measure label_read, label_kept and image_moved on the validation splits.
 
-    label_kept: of these the share that it still does once they are moved at random within natra.epsilon_max. image_moved: the root
-    mean square change of the pixels, images in [-1, 1].
+    label_read is the share of images that the judge reads as labelled when they are encoded and
+    decoded. label_kept is the share of these that it still reads so once they are moved at random
+    within natra.epsilon_max. image_moved is the root mean square change of the pixels, images in
+    [-1, 1].
     """
     config, space = context.config, screen.space(context)
     judge_fn = evaluate.logits(context, judge.load(context))
@@ -41,30 +43,29 @@ def run(context: Context, directory: epath.Path) -> None:
         if not name.startswith("val"):
             continue
         split = data.varied(context, name)
-        codes, index = encode.encode_images(context, split.image), np.arange(len(split.label))
+        drawn = draws(
+            space,
+            encode.encode_images(context, split.image),
+            index=np.arange(len(split.label)),
+            epsilon=config.natra.epsilon_max,
+            seed=config.screening.seed,
+            batch_size=config.eval.batch_size,
+        )
         read, still_read, squares = [], [], []
-        settings = {
-            "epsilon": config.natra.epsilon_max,
-            "seed": config.screening.seed,
-            "batch_size": config.eval.batch_size,
-        }
-        for at, still, moved in draws(space, codes, index=index, **settings):
+        for at, still, moved in drawn:
             read.append(predict(judge_fn, still, len(still)) == split.label[at])
             still_read.append(predict(judge_fn, moved, len(moved)) == split.label[at])
             squares.append(np.square(moved - still).mean((1, 2, 3)))
         right, kept = np.concatenate(read), np.concatenate(still_read)
-        before, change = (
-            record(name, "label_read", right),
-            float(np.sqrt(np.concatenate(squares).mean())),
-        )
-        records += [
-            before,
-            before._replace(metric="image_moved", value=change, low=None, high=None),
-        ]
+        before = record(name, "label_read", right)
+        change = float(np.sqrt(np.concatenate(squares).mean()))
+        movement = before._replace(metric="image_moved", value=change, low=None, high=None)
+        records += [before, movement]
         if right.any():
             after = record(name, "label_kept", kept[right])
             records.append(after)
             context.log(
-                f"evaluate: moved at random, {after.value:.1%} of the {after.n} images of {name} that can be read keep their label"
+                f"evaluate: moved at random, {after.value:.1%} of the {after.n} images of {name} "
+                "that can be read keep their label"
             )
     write_records(directory / "records.jsonl", records)

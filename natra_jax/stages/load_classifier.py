@@ -1,4 +1,4 @@
-"""What the stage train left in a work directory, for use outside of the pipeline."""
+"""Loading a classifier of the stage train from a work directory, outside of the pipeline."""
 
 from __future__ import annotations
 
@@ -18,47 +18,51 @@ class Classifier(NamedTuple):
     """A trained classifier."""
 
     logits_fn: Callable[[jax.Array], jax.Array]
-    """images [B, H, W, C], float32 in [-1, 1] -> logits [B, num_classes]: a jax.tree_util.Partial that holds the weights"""
+    """images [B, H, W, C], float32 in [-1, 1] -> logits [B, num_classes]: a jax.tree_util.Partial
+    that holds the weights"""
     classes: tuple[str, ...]  # names of the labels
-    image_shape: tuple[int, int, int]  # [H, W, C] of what it was trained on
-    fit: str  # of natra_jax.data.FITS, by which photos of any size were brought to that; '' where they came so
+    image_shape: tuple[int, int, int]  # [H, W, C] of the training images
+    fit: str  # of natra_jax.data.FITS: how photos were brought to that size; '' if they came so
 
 
 def load(workdir: str | os.PathLike, method: str, seed: int) -> Classifier:
-    """The classifier that the experiment in workdir trained by this method from this seed.
+    """Load the classifier that the experiment in workdir trained by this method from this seed.
 
-    Raises UserError if workdir is no experiment's, has no such training, or if what it has is damaged.
+    Raises UserError if workdir is no experiment's, has no such training, or a damaged one.
     """
     root = epath.Path(workdir).expanduser()
     if not (root / "config.json").exists():
         raise UserError(
-            f"{workdir}: no experiment there (no config.json): name the --workdir of a run of natra_jax.main"
+            f"{workdir}: no experiment there (no config.json): name the --workdir of a run of "
+            "natra_jax.main"
         )
     directory = root / "train" / f"{method}-{seed}"
     if not classifier.is_kept(directory):
         raise UserError(
-            f"{workdir}: no finished training of method {method!r} from seed {seed} ({_there(root)})"
+            f"{workdir}: no finished training of method {method!r} from seed {seed} "
+            f"({_there(root)})"
         )
     config, description = classifier.describe(directory)
-    logits_fn = classifier.logits_fn(
-        config, description.num_classes, classifier.load(directory, config, description)
-    )
+    variables = classifier.load(directory, config, description)
+    logits_fn = classifier.logits_fn(config, description.num_classes, variables)
     return Classifier(logits_fn, description.classes, description.image_shape, description.fit)
 
 
 def load_classifier(
     workdir: str | os.PathLike, method: str, seed: int
 ) -> Callable[[jax.Array], jax.Array]:
-    """The classifier of a method and seed in workdir as logits_fn: images [B, H, W, C], float32 in [-1, 1] -> logits [B, num_classes].
+    """Load the classifier of a method and seed in workdir as logits_fn.
 
-    A jax.tree_util.Partial that holds the weights: it may be called, jitted, attacked, or passed through jit as an argument. Raises
-    UserError if workdir is no experiment's, has no such training, or if what it has is damaged.
+    logits_fn takes images [B, H, W, C], float32 in [-1, 1], to logits [B, num_classes]. It is a
+    jax.tree_util.Partial that holds the weights: it may be called, jitted, attacked, or passed
+    through jit as an argument. Raises UserError if workdir is no experiment's, has no such
+    training, or a damaged one.
     """
     return load(workdir, method, seed).logits_fn
 
 
 def _there(root: epath.Path) -> str:
-    """The trainings that are there, as 'there are natra (seeds 0, 1), original (seed 0)'."""
+    """List the trainings, as 'there are natra (seeds 0, 1), original (seed 0)'."""
     seeds: dict[str, list[int]] = {}
     for path in (root / "train").iterdir() if (root / "train").is_dir() else ():
         if (match := re.fullmatch(r"(.+)-(\d+)", path.name)) and classifier.is_kept(path):
@@ -66,7 +70,7 @@ def _there(root: epath.Path) -> str:
     if not seeds:
         return "there is none: run the stage train"
     listed = (
-        f"{method} (seed{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))})"
-        for method, of in sorted(seeds.items())
+        f"{method} (seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))})"
+        for method, found in sorted(seeds.items())
     )
     return f"there are {', '.join(listed)}"

@@ -1,11 +1,15 @@
-"""Stage evaluate, thoroughly (eval.thorough): the figures that take long, beside those of `evaluate`.
+"""Stage evaluate with eval.thorough: the figures that take long, beside those of `evaluate`.
 
-latent_worst         still right under every one of several attacks in the training Space (cross entropy, margin, random search)
-latent_other_worst   the same along directions outside of it, where there are any: attacking along the training directions alone would
-                     be circular
-pixel_worst          the same in pixels, by Auto-PGD on the cross entropy, the logits' ratio and the margin
-corruption_NAME      accuracy on the test images under one of 15 common corruptions, mean over its five severities
-*_random_only, *_zero_gradient, *_not_rising   signs of masked gradients, see `natra_jax.evaluation.robustness`
+latent_worst         still right under every one of several attacks in the training Space: on the
+                     cross entropy, on the margin, and by random search
+latent_other_worst   the same along directions outside of it, where there are any: attacking along
+                     the training directions alone would be circular
+pixel_worst          the same in pixels, by Auto-PGD on the cross entropy, the logits' ratio and the
+                     margin
+corruption_NAME      accuracy on the test images under one of 15 common corruptions, mean over its
+                     five severities
+*_random_only, *_zero_gradient, *_not_rising
+                     signs of masked gradients, see `natra_jax.evaluation.robustness`
 """
 
 from __future__ import annotations
@@ -19,26 +23,27 @@ from etils import epath
 from natra_jax import attacks
 from natra_jax.data import to_float
 from natra_jax.evaluation import corruptions
-from natra_jax.evaluation.benchmark import LogitsFn, predict
+from natra_jax.evaluation.benchmark import predict
 from natra_jax.evaluation.records import write_records
 from natra_jax.evaluation.robustness import worst_case
 from natra_jax.latents.directions import outside
 from natra_jax.methods import Latent, natra
 from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, train
 from natra_jax.stages.context import Context
+from natra_jax.stages.evaluate import Recorder
 from natra_jax.stages.task import Plan, Task
-from natra_jax.types import Record
+from natra_jax.types import LogitsFn, Record
 
 _SPLIT, _SEVERITIES = "test_iid", (1, 2, 3, 4, 5)
 
 
 class _Target(NamedTuple):
-    """Where classifiers are attacked, and how."""
+    """A Space in which classifiers are attacked, and the attacks."""
 
     space: attacks.Space
     origin: np.ndarray  # [N, ...], codes or images
-    epsilon: float
-    searches: dict[str, attacks.Attack]  # the loss of each
+    epsilon: float  # in the Space's units
+    searches: dict[str, attacks.Attack]  # {loss: attack}
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -57,7 +62,14 @@ def tasks(plan: Plan) -> list[Task]:
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
-    """Writes the figures of one trained classifier into directory/records.jsonl."""
+    """Measure one trained classifier and write records.jsonl into directory.
+
+    Args:
+      context: the run.
+      directory: of the task.
+      method: whose classifier.
+      seed: of its training.
+    """
     branches = evaluate.branches(context, train.load(context, method, seed), method)
     recorders = {name: evaluate.recorder(context, directory, name, seed) for name in branches}
     targets, records = _targets(context), []
@@ -74,6 +86,7 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
 
 
 def _targets(context: Context) -> dict[str, _Target]:
+    """Return {prefix of the metrics: target}."""
     c = context.config.eval
     in_pixels = dict.fromkeys(_pixel_losses(context), _pixel(c.worst_steps))
     images = to_float(data.varied(context, _SPLIT).image[:])
@@ -82,39 +95,42 @@ def _targets(context: Context) -> dict[str, _Target]:
 
 
 def _latent_targets(context: Context) -> dict[str, _Target]:
+    """Return the targets along the training directions and along directions outside of these."""
     c = context.config
     split = data.varied(context, _SPLIT)
     codes = encode.encode_images(context, split.image)
     latent = Latent(*shift.load(context), screen.load(context))
     model, _ = encoder.load(context)
-    left_out = outside(
-        np.asarray(model.single(encode.domain_codes(context))), screen.chosen(context)
-    )
-    others = latent._replace(directions=encoder.lifted(context, left_out))
-    along = dict.fromkeys(
-        ("ce", "margin"), evaluate.latent_search(c.eval.worst_steps, c.eval.worst_restarts)
-    )
-    targets = {"latent": _Target(natra.space(c, latent), codes, c.eval.latent_epsilon, along)}
-    if len(others.directions.sigma):
-        targets["latent_other"] = _Target(
-            natra.space(c, others), codes, c.eval.latent_epsilon, along
-        )
+    population = np.asarray(model.single(encode.domain_codes(context)))
+    others = encoder.lifted(context, outside(population, screen.chosen(context)))
+    search = evaluate.latent_search(c.eval.worst_steps, c.eval.worst_restarts)
+    searches: dict[str, attacks.Attack] = {"ce": search, "margin": search}
+    epsilon = c.eval.latent_epsilon
+    targets = {"latent": _Target(natra.space(c, latent), codes, epsilon, searches)}
+    if len(others.sigma):
+        space = natra.space(c, latent._replace(directions=others))
+        targets["latent_other"] = _Target(space, codes, epsilon, searches)
     return targets
 
 
 def _worst_cases(
-    context: Context, targets: dict[str, _Target], logits_fn: LogitsFn, record, seed: int
+    context: Context,
+    targets: dict[str, _Target],
+    logits_fn: LogitsFn,
+    record: Recorder,
+    seed: int,
 ) -> list[Record]:
+    """Measure the worst case of each target, and the signs of masked gradients in it."""
     c, labels, records = context.config.eval, np.asarray(data.varied(context, _SPLIT).label), []
-    for name, at in targets.items():
+    for name, target in targets.items():
         found = worst_case(
-            at.searches,
+            target.searches,
             _random(c.worst_samples),
-            at.space,
+            target.space,
             logits_fn,
-            at.origin,
+            target.origin,
             labels,
-            at.epsilon,
+            target.epsilon,
             seed=seed,
             batch_size=c.batch_size,
         )
@@ -128,17 +144,18 @@ def _worst_cases(
 
 
 def _pixel_losses(context: Context) -> tuple[str, ...]:
+    """Return the losses of the attacks in pixels."""
     # the logits' ratio needs three classes
     return ("ce", "margin", "dlr") if data.info(context).num_classes > 2 else ("ce", "margin")
 
 
-def _corrupted(context: Context, branches: dict[str, LogitsFn], recorders) -> list[Record]:
+def _corrupted(
+    context: Context, branches: dict[str, LogitsFn], recorders: dict[str, Recorder]
+) -> list[Record]:
+    """Measure the accuracy under each common corruption."""
     split, records = data.varied(context, _SPLIT), []
-    seed, size, index = (
-        context.config.data.seed,
-        context.config.eval.batch_size,
-        np.arange(len(split.label)),
-    )
+    seed, size = context.config.data.seed, context.config.eval.batch_size
+    index = np.arange(len(split.label))
     for corruption in corruptions.CORRUPTIONS:
         right: dict[str, list[np.ndarray]] = {name: [] for name in branches}
         for severity in _SEVERITIES:
@@ -146,8 +163,8 @@ def _corrupted(context: Context, branches: dict[str, LogitsFn], recorders) -> li
             for name, logits_fn in branches.items():
                 right[name].append(predict(logits_fn, images, size) == split.label)
         records += [
-            recorders[name](_SPLIT, f"corruption_{corruption}", np.concatenate(predictions))
-            for name, predictions in right.items()
+            recorders[name](_SPLIT, f"corruption_{corruption}", np.concatenate(severities))
+            for name, severities in right.items()
         ]
     return records
 
@@ -157,9 +174,11 @@ def _corrupted(context: Context, branches: dict[str, LogitsFn], recorders) -> li
 
 @cache
 def _pixel(num_steps: int) -> attacks.Attack:
+    """Return Auto-PGD of so many steps."""
     return attacks.auto_pgd(num_steps)
 
 
 @cache
 def _random(num_samples: int) -> attacks.Attack:
+    """Return a random search of so many samples."""
     return attacks.random_search(num_samples)

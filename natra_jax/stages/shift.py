@@ -1,16 +1,21 @@
-"""Stage shift: the synthesis network moved towards the train split (NaTra eq. 10), and undone where that does not carry over."""
+"""Stage shift: the synthesis network moved towards the train split (NaTra eq. 10).
+
+The move is undone where it does not carry over to images that it was not fitted to.
+"""
 
 from __future__ import annotations
 
 import json
 
 import jax
+import jax.numpy as jnp
 from etils import epath
 
 from natra_jax import trees
 from natra_jax.evaluation.records import write_records
 from natra_jax.gan.fit_state import fit_state
 from natra_jax.latents import shift
+from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.stages import data, encoder, generator, perceptual
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
@@ -40,9 +45,10 @@ def run(context: Context, directory: epath.Path) -> None:
     before = encoder.measure(context, directory, encoder_, (generator_, params))
     after = encoder.measure(context, directory, encoder_, (generator_, shifted))
     better = after[0].value <= before[0].value
-    said = f"squared error of reconstruction on val_iid {before[0].value:.5f} before, {after[0].value:.5f} after"
+    undone = "" if better else ": undone, the generator stays as it was"
     context.log(
-        f"{directory.name}: {said}" + ("" if better else ": undone, the generator stays as it was")
+        f"{directory.name}: squared error of reconstruction on val_iid "
+        f"{before[0].value:.5f} before, {after[0].value:.5f} after{undone}"
     )
     if better:
         trees.save(directory / _PARAMS, shifted)
@@ -56,7 +62,10 @@ def run(context: Context, directory: epath.Path) -> None:
 
 
 def load(context: Context) -> tuple[Generator, Params]:
-    """The generator that everything after it decodes with: of expanded codes where an image has several, shifted where that helped."""
+    """Load the generator that all later stages decode with, and its parameters.
+
+    It is of expanded codes where an image has several, and shifted where that helped.
+    """
     _, generator_ = encoder.build(context)
     base, params = generator.load(context)
     directory = context.workdir / context.task_name(NAME)
@@ -66,27 +75,22 @@ def load(context: Context) -> tuple[Generator, Params]:
 
 
 def _train(
-    context: Context, directory: epath.Path, encoder_: tuple, decoder: tuple[Generator, Params]
+    context: Context,
+    directory: epath.Path,
+    encoder_: tuple[InverseEncoder, Params],
+    decoder: tuple[Generator, Params],
 ) -> Params:
+    """Return the shifted parameters of the synthesis network (NaTra eq. 10)."""
     c = context.config.shift
     (model, encoder_params), (generator_, params) = encoder_, decoder
     optimizer = adamw(c.learning_rate, 0.0, c.steps)
     step = shift.make_step(model, generator_, optimizer, encoder.reconstruction(context))
     # its buffers are donated: they must not be those of the parameters themselves
-    state = fit_state(
-        jax.tree.map(jax.numpy.array, shift.synthesis(params)), optimizer, jax.random.key(c.seed)
-    )
+    copies = jax.tree.map(jnp.array, shift.synthesis(params))
+    state = fit_state(copies, optimizer, jax.random.key(c.seed))
     batch_at = data.domain_batches(context, c.domain, c.batch_size, c.seed, "shift.batch_size")
     frozen = (encoder_params, params, perceptual.load(context))
+    checkpoints, name = directory / "checkpoints", directory.name
     return jax.device_get(
-        fit(
-            context,
-            directory / "checkpoints",
-            step,
-            frozen,
-            state,
-            batch_at,
-            c.steps,
-            name=directory.name,
-        ).params
+        fit(context, checkpoints, step, frozen, state, batch_at, c.steps, name=name).params
     )

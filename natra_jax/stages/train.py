@@ -9,13 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from natra_jax import classifiers, methods
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.methods import Latent
-from natra_jax.stages import classifier, data, encode, screen, shift
-from natra_jax.stages.context import Context, open_array, save_array, single
+from natra_jax.stages import classifier, data, encode, screen, shift, user_weights
+from natra_jax.stages.context import Config, Context, open_array, save_array, single
 from natra_jax.stages.fit import prefetch_options
 from natra_jax.stages.task import Plan, Task
 from natra_jax.training.checkpoint import History
@@ -33,14 +32,14 @@ _LATENT = {  # what MethodSpec.latent asks for -> the stages that it is read fro
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare a task for each method and seed, and for those that their methods start from."""
-    of_all = classifier.fields(plan) | classifier.schedule_fields(plan)
+    common = classifier.fields(plan) | classifier.schedule_fields(plan)
     found = []
     for method in _sources_first(plan.config):
         spec, source = methods.find(method), start(plan.config, method)
         first_weights = {"train.init_from": source}
         if source and not is_method(source):
             first_weights = plan.content("train.init_from")
-        fields = of_all | first_weights | plan.fields(*spec.fields)
+        fields = common | first_weights | plan.fields(*spec.fields)
         variant = plan.variant_of(method)
         latent = tuple(stage + variant for stage in _LATENT[spec.latent])
         for seed in plan.config.seeds:
@@ -52,11 +51,18 @@ def tasks(plan: Plan) -> list[Task]:
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
-    """Train the classifier of a method from a seed and write it into directory."""
+    """Train the classifier of a method from a seed and write it into directory.
+
+    Args:
+      context: the run.
+      directory: of the task.
+      method: its name.
+      seed: of the weights and of the order of batches.
+    """
     config, info = context.config, data.info(context)
     arrays = data.training(context)._asdict()
     if methods.find(method).latent:
-        arrays["codes"] = encode.train_codes(_of(context, method))
+        arrays["codes"] = encode.train_codes(_in_variant(context, method))
     built = _build(context, method)
     state, history = fit_classifier(
         classifier.builder(config, info.num_classes),
@@ -77,10 +83,10 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     classifier.save(directory, config, info, state)
 
 
-def _sources_first(config: ConfigDict) -> list[str]:
+def _sources_first(config: Config) -> list[str]:
     """Return the methods in order, each behind the one whose classifier it starts from.
 
-    Such a one is trained too, be it among the experiment's methods or not.
+    The latter is trained too, be it among the experiment's methods or not.
     """
     ordered: list[str] = []
 
@@ -96,8 +102,11 @@ def _sources_first(config: ConfigDict) -> list[str]:
     return ordered
 
 
-def start(config, method: str) -> str:
-    """What the method's training starts from: '' fresh weights, the name of another method, or a path."""
+def start(config: Config, method: str) -> str:
+    """Return the start of the method's training.
+
+    It is '' for fresh weights, the name of another method, or a path.
+    """
     source, fine_tunes = config.train.init_from, methods.find(method).fine_tunes
     if is_method(source):
         return fine_tunes or ("" if source == method else source)
@@ -105,7 +114,7 @@ def start(config, method: str) -> str:
 
 
 def is_method(source: str) -> bool:
-    """Whether this start is another method's classifier."""
+    """Return whether this start is another method's classifier."""
     try:
         return bool(methods.find(source))
     except (KeyError, ValueError):
@@ -113,7 +122,7 @@ def is_method(source: str) -> bool:
 
 
 def check(context: Context) -> None:
-    """Raises UserError, before any time is spent on what they need, if the user's own classifier or weights do not fit the data."""
+    """Raise UserError if the user's own classifier or weights do not fit the data."""
     config, info = context.config, data.info(context)
     network = classifier.builder(config, info.num_classes)(None)
     if config.classifier.factory:
@@ -123,28 +132,33 @@ def check(context: Context) -> None:
         jax.eval_shape(lambda variables: with_auxiliary(network, variables, info.image_shape), like)
     for source in {start(config, method) for method in config.methods} - {""}:
         if not is_method(source):
-            classifier.first_weights(config, info, source, 0, context.inputs)
+            user_weights.first_weights(config, info, source, 0, context.inputs)
 
 
 def load(context: Context, method: str, seed: int) -> classifier.Trained:
-    directory = context.workdir / "train" / f"{method}-{seed}"
-    variables = classifier.load(directory, context.config, data.info(context))
-    return classifier.Trained(variables, open_array(context, f"train/{method}-{seed}/{_EPSILON}"))
+    """Load the classifier of a method and seed."""
+    task = f"{NAME}/{method}-{seed}"
+    variables = classifier.load(context.workdir / task, context.config, data.info(context))
+    return classifier.Trained(variables, open_array(context, f"{task}/{_EPSILON}"))
 
 
 def history(context: Context, method: str, seed: int) -> History:
-    """The metrics logged while training, with their steps."""
-    return json.loads((context.workdir / "train" / f"{method}-{seed}" / "history.json").read_text())
+    """Read the metrics that were logged in training, with their steps."""
+    path = context.workdir / NAME / f"{method}-{seed}" / "history.json"
+    return json.loads(path.read_text())
 
 
 def _initial(context: Context, method: str, seed: int) -> dict[str, Any] | None:
-    """The variables that a training starts from; None for fresh ones. With adversarial twins where the method has a use for them."""
+    """Return the variables that a training starts from; None for fresh ones.
+
+    They have auxiliary BatchNorm only where the method has a use for it.
+    """
     source = start(context.config, method)
     if not source:
         return None
     if is_method(source):
         return auxiliary_batch_norm.clean(load(context, source, seed).variables)
-    variables, notes = classifier.first_weights(
+    variables, notes = user_weights.first_weights(
         context.config, data.info(context), source, seed, context.inputs
     )
     for note in notes:
@@ -152,33 +166,34 @@ def _initial(context: Context, method: str, seed: int) -> dict[str, Any] | None:
     return variables if methods.find(method).perturbs else auxiliary_batch_norm.clean(variables)
 
 
-def _of(context: Context, method: str) -> Context:
-    """The variant of encoder, codes and directions that the method trains on."""
+def _in_variant(context: Context, method: str) -> Context:
+    """Return the context of the encoder, codes and directions that the method trains on."""
     return single(context) if methods.find(method).single_code else context
 
 
 def _build(context: Context, method: str) -> Method:
+    """Build the method from the config and what it needs of the generator's codes."""
     spec, latent = methods.find(method), None
     if spec.latent:
-        of_method = _of(context, method)
-        along = screen.load(of_method) if spec.latent == "directions" else None
-        latent = Latent(*shift.load(of_method), along)
+        variant = _in_variant(context, method)
+        directions = screen.load(variant) if spec.latent == "directions" else None
+        latent = Latent(*shift.load(variant), directions)
     info = data.info(context)
     built = spec.build(context.config, info.num_classes, latent)
-    return (
-        built
-        if latent is None or info.covered is None
-        else methods.restrict_to_classes(built, info.covered, info.num_classes)
-    )
+    if latent is None or info.covered is None:
+        return built
+    return methods.restrict_to_classes(built, info.covered, info.num_classes)
 
 
 def _schedule(context: Context, method: str, built: Method) -> Schedule:
-    """The method's own schedule, or as many steps as make its network passes equal to those of the one it is to be as long as."""
+    """Return the method's schedule.
+
+    A method that matches the network passes of another takes as many steps as that needs.
+    """
     config, spec = context.config, methods.find(method)
     if spec.perturbs:
         return classifier.fine_tuning_schedule(config)
     if not (other := spec.match_passes_of):
         return classifier.schedule(config)
-    return classifier.schedule(
-        config, round(config.train.steps * _build(context, other).passes / built.passes)
-    )
+    steps = round(config.train.steps * _build(context, other).passes / built.passes)
+    return classifier.schedule(config, steps)

@@ -7,7 +7,7 @@ import pytest
 import natra_jax
 from natra_jax.classifiers import clean, has_auxiliary
 from natra_jax.inputs import Inputs
-from natra_jax.stages import classifier, data, train
+from natra_jax.stages import classifier, data, train, user_weights
 from natra_jax.types import UserError
 from natra_jax.weights import classifiers as foreign
 from tests.classifiers import torchvision_nets as theirs
@@ -102,7 +102,7 @@ def test_all_but_the_last_layer_is_taken_with_the_statistics_and_none_of_it_depe
     prepared, name, state, fields
 ):
     path, context, _ = prepared(name, state, **fields, **{"classifier.dtype": "bfloat16"})
-    variables, notes = classifier.first_weights(
+    variables, notes = user_weights.first_weights(
         context.config, data.info(context), str(path), seed=0, inputs=Inputs()
     )
     published = foreign.load(path, name).params
@@ -123,9 +123,9 @@ def test_all_but_the_last_layer_is_taken_with_the_statistics_and_none_of_it_depe
 def test_where_the_classes_agree_all_is_taken(prepared):
     path, context, _ = prepared("resnet50", "resnet50")
     info = data.info(context)
-    variables, notes = classifier.first_weights(context.config, info, str(path), seed=0, inputs=Inputs())
+    variables, notes = user_weights.first_weights(context.config, info, str(path), seed=0, inputs=Inputs())
     same(variables, foreign.load(path, "resnet50").params)
-    same(classifier.read_weights(context.config, info, str(path), Inputs()), variables)
+    same(user_weights.read_weights(context.config, info, str(path), Inputs()), variables)
     assert notes == ()
     images = np.random.default_rng(0).uniform(-1, 1, (2, *small.SHAPE)).astype(np.float32)
     logits = jax.jit(lambda f, x: f(x))(
@@ -141,7 +141,7 @@ def test_what_is_not_to_be_trained_needs_the_datas_classes(prepared):
     with pytest.raises(
         UserError, match=f"vgg16.npz: tells 11 classes apart, the data have {small.CLASSES}"
     ):
-        classifier.read_weights(context.config, data.info(context), str(path), Inputs())
+        user_weights.read_weights(context.config, data.info(context), str(path), Inputs())
 
 
 @pytest.mark.parametrize("method", ["advbn", "original"])
@@ -197,4 +197,4 @@ def test_our_own_weights_start_a_training_of_these_classifiers_as_of_ours(prepar
     like = classifier.variables_like(context.config, info)
     ours = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, leaf.dtype), like)
     natra_jax.trees.save(own, ours)
-    same(classifier.first_weights(context.config, info, str(own), seed=0, inputs=Inputs())[0], ours)
+    same(user_weights.first_weights(context.config, info, str(own), seed=0, inputs=Inputs())[0], ours)
