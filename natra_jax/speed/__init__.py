@@ -1,1 +1,1 @@
-"""The speeds that matter here, side by side in one run, as ratios: `python -m natra_jax.speed`."""
+"""Stopwatch for the speeds that matter here: `python -m natra_jax.speed`."""

@@ -1,4 +1,4 @@
-"""How fast images are read from JPEG files, and how long a training waits for its data."""
+"""Speeds of reading: images from JPEG files, and the time that a training waits for its data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,14 +22,20 @@ from natra_jax.training.fit import adamw
 from natra_jax.training.parallel import compile_step
 from natra_jax.training.state import init_state
 from natra_jax.training.step import make_step
+from natra_jax.types import Batch
 
 _FILES, _RESOLUTION, _BATCH, _STEPS = 512, 256, 64, 100
-_EXAMPLES = 65_536  # each file stands for many: the order of a small data set costs more time for each example
+# each file stands for many: the order of a small data set costs more time for each example
+_EXAMPLES = 65_536
 
 
 def decoding() -> dict[str, Callable[[], object]]:
-    """512 JPEGs of 256 px by Pillow alone, one after the other, against shuffled batches of as many, as bytes and ready for training."""
-    directory = tempfile.TemporaryDirectory(prefix="natra_jax_benchmark_")
+    """Return candidates that decode 512 JPEGs of 256 px.
+
+    Pillow alone, one after the other, against shuffled batches of as many: as bytes, and on the
+    device, ready for training.
+    """
+    directory = tempfile.TemporaryDirectory(prefix="natra_jax_speed_")
     names = [f"{i}.jpg" for i in range(_FILES)]
     _write_photos(Path(directory.name), names)
     images = Decoded(
@@ -40,14 +47,14 @@ def decoding() -> dict[str, Callable[[], object]]:
         lambda axis: lambda frozen, state, batch: (state, {}), jax.devices()[:1]
     ).to_device
 
-    def bare():
+    def bare() -> None:
         from PIL import Image
 
         for name in names:
             with Image.open(Path(directory.name, name)) as image:
                 np.asarray(image)
 
-    def read(threads, to_device=None):
+    def read(threads: int, to_device: Callable[[Batch], Any] | None = None) -> None:
         with prefetch(
             batch_at, 0, _FILES // _BATCH, threads=threads, to_device=to_device
         ) as reader:
@@ -66,7 +73,10 @@ def decoding() -> dict[str, Callable[[], object]]:
 
 
 def waiting() -> dict[str, Callable[[], object]]:
-    """100 steps of the digits' training with the least to compute, each awaited, and what of that time it waits for its batches."""
+    """Return candidates that time 100 steps of the digits' training with the least to compute.
+
+    Each step is awaited; the others are the part of that time without a batch.
+    """
     rng = np.random.default_rng(0)
     arrays = {
         "image": rng.integers(0, 256, (960, 16, 16, 3), np.uint8),
@@ -82,7 +92,7 @@ def waiting() -> dict[str, Callable[[], object]]:
     batch_at = batches(arrays, _BATCH, 0)
 
     def train(threads: int) -> tuple[float, float]:
-        """(seconds of all steps, seconds of them without a batch)."""
+        """Return (seconds of all steps, seconds of them without a batch)."""
         state, waited = jax.block_until_ready(fresh(jax.random.key(0))), 0.0
         start = time.perf_counter()
         with prefetch(batch_at, 0, _STEPS, threads=threads, to_device=step.to_device) as reader:
@@ -103,7 +113,7 @@ def waiting() -> dict[str, Callable[[], object]]:
 
 
 def _write_photos(directory: Path, names: list[str]) -> None:
-    """Something as smooth and as noisy as photos are, of about 20 kB each."""
+    """Write images as smooth and as noisy as photos are, of about 20 kB each."""
     from PIL import Image
 
     rng = np.random.default_rng(0)

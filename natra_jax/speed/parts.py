@@ -1,4 +1,4 @@
-"""What is measured side by side: for each part the candidates, as functions that are called without arguments."""
+"""The parts that are measured: each is a group of candidates, functions without arguments."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from natra_jax.training.fit import adamw
 from natra_jax.training.parallel import compile_step, cpu_options
 from natra_jax.training.state import init_state
 from natra_jax.training.step import make_step
-from natra_jax.types import Directions
+from natra_jax.types import Directions, Method, Params
 
 _BATCH, _CLASSES, _ATTACK_STEPS = 64, 10, 5
 
 
 def convolutions() -> dict[str, Callable[[], object]]:
-    """PGD of five steps, one scan, through four 3x3 convolutions: JAX's own gradients of lax.conv against conv2d's."""
+    """Return candidates of PGD, five steps in one scan, through four 3x3 convolutions.
+
+    JAX's own gradients of lax.conv, against conv2d's.
+    """
     keys = jax.random.split(jax.random.key(0), 5)
     kernels = [jax.random.normal(key, (3, 3, 32, 32)) * 0.06 for key in keys[1:]]
     images = jax.random.normal(keys[0], (_BATCH, 16, 16, 32))
@@ -36,8 +39,10 @@ def convolutions() -> dict[str, Callable[[], object]]:
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
-    def search(convolve, kernels, images):
-        def loss_fn(inputs):
+    def search(
+        convolve: Callable[..., jax.Array], kernels: list[jax.Array], images: jax.Array
+    ) -> jax.Array:
+        def loss_fn(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
             x = inputs
             for kernel in kernels:
                 x = jax.nn.relu(convolve(x, kernel))
@@ -62,7 +67,7 @@ def convolutions() -> dict[str, Callable[[], object]]:
 
 
 def training_steps() -> dict[str, Callable[[], object]]:
-    """One update of the digits' classifier by each method, 64 clean examples."""
+    """Return one update of the digits' classifier by each method, on 64 clean examples."""
     generator = generators.style_small()
     params = generators.load_weights("digits", generator)
     rng = np.random.default_rng(0)
@@ -70,7 +75,7 @@ def training_steps() -> dict[str, Callable[[], object]]:
     vectors[:, 4:] = rng.normal(size=(8, 2, generator.code_dim))
     vectors /= np.linalg.norm(vectors.reshape(8, -1), axis=1)[:, None, None]
     mean = np.zeros(vectors.shape[1:], np.float32)
-    along = Directions(
+    directions = Directions(
         vectors,
         np.ones(8, np.float32),
         mean,
@@ -79,7 +84,7 @@ def training_steps() -> dict[str, Callable[[], object]]:
         np.full(8, np.inf),
         "",
     )
-    space = attacks.directions(generator, params, along)
+    space = attacks.directions(generator, params, directions)
     search, passes = attacks.pgd(_ATTACK_STEPS, random_start=True), 3 * _ATTACK_STEPS + 1
     mix = attacks.mixing(generator, params, vectors.any((0, 2)))
     restarts = attacks.best_of(attacks.pgd(_ATTACK_STEPS), 5)
@@ -113,14 +118,17 @@ def training_steps() -> dict[str, Callable[[], object]]:
     step = compile_step(lambda axis: make_step(build, optimizer, axis), jax.devices()[:1])
     fresh = jax.jit(partial(init_state, build(None), optimizer, (16, 16, 3), _BATCH))
 
-    def update(method):
+    def update(method: Method) -> dict[str, jax.Array]:
         return step(method, fresh(jax.random.key(0)), batch)[1]
 
     return {name: partial(update, method) for name, method in methods.items()}
 
 
 def encoding() -> dict[str, Callable[[], object]]:
-    """10,000 images through the digits' encoder: its forward pass alone, on images that lie ready, against encoding an array of them."""
+    """Return candidates that send 10,000 images through the digits' encoder.
+
+    Its forward pass alone, on images that lie ready, against encoding an array of them.
+    """
     generator = generators.style_small()
     encoder = latents.inverse_encoder(generator, codes="w+", widths=(32, 64, 128), hidden=128)
     params = encoder.init(
@@ -136,7 +144,10 @@ def encoding() -> dict[str, Callable[[], object]]:
 
 
 def upsampling() -> dict[str, Callable[[], object]]:
-    """StyleGAN2's up-convolution, 64 to 128 px and 256 to 128 channels, four examples, in either form."""
+    """Return both forms of StyleGAN2's up-convolution, and the gradient of each.
+
+    64 to 128 px, 256 to 128 channels, four examples.
+    """
     keys = jax.random.split(jax.random.key(0))
     x, kernel = (
         jax.random.normal(keys[0], (4, 64, 64, 256)),
@@ -147,7 +158,7 @@ def upsampling() -> dict[str, Callable[[], object]]:
         "four phases": resampling.up_by_phases,
     }
 
-    def gradient(form, x, kernel):
+    def gradient(form: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.grad(lambda x: jnp.square(form(x, kernel, (1, 3, 3, 1))).sum())(x)
 
     calls = {
@@ -162,18 +173,19 @@ def upsampling() -> dict[str, Callable[[], object]]:
 
 
 def stylegan2(*, gradient: bool = False) -> dict[str, Callable[[], object]]:
-    """Synthesis of four images by a StyleGAN2 of 256 px at full width; by PyTorch too, where it is installed.
+    """Return candidates that synthesise four images by a StyleGAN2 of 256 px at full width.
 
-    gradient: also that of the sum of squared pixels with respect to the codes.
+    PyTorch is one of them where it is installed. gradient: compute also that of the sum of squared
+    pixels with respect to the codes.
     """
     generator = generators.stylegan2(resolution=256)
     params = jax.jit(generator.init)(jax.random.key(0))
     codes = generator.draw(params, jax.random.key(1), 4)
 
-    def run(params, codes):
+    def run(params: Params, codes: jax.Array) -> jax.Array:
         return generator.synthesize(params, codes)
 
-    def run_back(params, codes):
+    def run_back(params: Params, codes: jax.Array) -> jax.Array:
         return jax.grad(lambda codes: jnp.square(generator.synthesize(params, codes)).sum())(codes)
 
     options = {"natra_jax": None, "natra_jax, compiled as in training": cpu_options()}

@@ -1,4 +1,4 @@
-"""Seconds of what is measured, side by side."""
+"""A clock for functions that are measured side by side."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import jax
 
 
 class Seconds(float):
-    """What a candidate has measured of itself, in place of the time that it takes."""
+    """A time that a candidate has measured of itself, in place of the time that it takes."""
 
 
 def measure(candidates: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of each, called in turn, round after round, so that whatever else the machine does meets all alike."""
+    """Return the median seconds of each candidate.
+
+    They are called in turn, round after round, so that whatever else the machine does meets all
+    alike; the first call of each, which compiles, does not count.
+    """
     for call in candidates.values():
         jax.block_until_ready(call())
     seconds: dict[str, list[float]] = {name: [] for name in candidates}

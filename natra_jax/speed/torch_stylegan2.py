@@ -1,10 +1,12 @@
-"""StyleGAN2's synthesis as PyTorch users write it, to measure natra_jax's against: the same parameters, the same images.
+"""StyleGAN2's synthesis as PyTorch users write it, to measure natra_jax's against.
 
-    images = synthesis(params)                      # params of natra_jax's 'skip' generator, as NumPy arrays
-    images(torch.from_numpy(codes))                 # [B, L, D] -> [B, 3, H, W]
+    images = synthesis(params)             # params of natra_jax's 'skip' generator, NumPy arrays
+    images(torch.from_numpy(codes))        # [B, L, D] -> [B, 3, H, W]
 
-Weights are modulated for each example and convolved in one grouped convolution, or, with grouped=False, activations are scaled in their
-place. Only what is needed here: architecture 'skip', constant noise, float32. Needs PyTorch, which natra_jax does not.
+The parameters are the same, and so are the images. Weights are modulated for each example and
+convolved in one grouped convolution, or, with grouped=False, activations are scaled in their place.
+Only what is needed here: architecture 'skip', constant noise, float32. Needs PyTorch, which
+natra_jax does not.
 """
 
 from __future__ import annotations
@@ -27,23 +29,30 @@ def synthesis(
     channels_last: bool = False,
     device: str = "cpu",
 ) -> Callable[[Any], Any]:
-    """params: of `natra_jax.generators.stylegan2`, whose 'mapping' part is not needed. taps: its resample_filter, four of them.
+    """Return images(codes): a tensor [B, L, D] on the device to a tensor [B, C, H, W].
 
-    Returns images(codes): a tensor [B, L, D] on the device to a tensor [B, C, H, W], through which PyTorch differentiates.
+    PyTorch differentiates through it.
+
+    Args:
+      params: of `natra_jax.generators.stylegan2`; the part 'mapping' is not needed.
+      taps: its resample_filter, four numbers.
+      grouped: modulate weights, and convolve all examples as groups; False scales activations.
+      channels_last: lay activations out in memory as [B, H, W, C].
+      device: PyTorch's name of where to compute.
     """
-    import torch
-    from torch.nn import functional as F
+    import torch  # pyright: ignore[reportMissingImports] where it is not installed
+    from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
     memory = torch.channels_last if channels_last else torch.contiguous_format
 
-    def tensor(array, *order):
+    def tensor(array: Any, *order: int) -> Any:
         array = np.asarray(array, np.float32)
         # a copy: PyTorch wants to own what it is given
         return torch.from_numpy(np.array(array.transpose(order) if order else array, order="C")).to(
             device
         )
 
-    def affine(layer):
+    def affine(layer: Params) -> tuple[Any, Any]:
         kernel = layer["affine"]["kernel"]
         return tensor(kernel / math.sqrt(len(kernel)), 1, 0), tensor(layer["affine"]["bias"])
 
@@ -67,10 +76,10 @@ def synthesis(
     constant = tensor(params["synthesis"]["constant"], 2, 0, 1)[None]
     impulse = torch.from_numpy(4 * np.outer(taps, taps) / np.sum(taps) ** 2).float().to(device)
 
-    def depthwise(count):
+    def depthwise(count: int) -> Any:
         return impulse.expand(count, 1, *impulse.shape)
 
-    def modulated(x, weight, styles, up, demodulate):
+    def modulated(x: Any, weight: Any, styles: Any, up: bool, demodulate: bool) -> Any:
         count, channels, height, width = x.shape
         outputs, _, k, _ = weight.shape
         scale = (
@@ -97,7 +106,7 @@ def synthesis(
             x = x.reshape(count, outputs, *x.shape[2:])
         return F.conv2d(x, depthwise(outputs).flip(2, 3), padding=1, groups=outputs) if up else x
 
-    def images(codes):
+    def images(codes: Any) -> Any:
         x, image = constant.expand(len(codes), -1, -1, -1).contiguous(memory_format=memory), None
         for layer in range(len(convs) + 1):
             code = codes[:, layer]
@@ -127,18 +136,20 @@ def synthesis(
 def candidates(
     params: Params, codes: np.ndarray, *, gradient: bool
 ) -> dict[str, Callable[[], object]]:
-    """The synthesis of images from codes in the ways that are common, for natra_jax's benchmark.
+    """Return the synthesis of images from codes in the ways that are common.
 
-    gradient: also that of the sum of squared pixels with respect to the codes.
+    gradient: compute also that of the sum of squared pixels with respect to the codes.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] where it is not installed
 
     ways = {
-        "PyTorch, grouped convolutions": {"grouped": True},
-        "PyTorch, activations scaled, channels last": {"grouped": False, "channels_last": True},
+        "PyTorch, grouped convolutions": synthesis(params),
+        "PyTorch, activations scaled, channels last": synthesis(
+            params, grouped=False, channels_last=True
+        ),
     }
 
-    def call(images):
+    def call(images: Callable[[Any], Any]) -> np.ndarray:
         given = torch.from_numpy(np.array(codes)).requires_grad_(gradient)
         with torch.set_grad_enabled(gradient):
             made = images(given)
@@ -147,4 +158,4 @@ def candidates(
         made.square().sum().backward()
         return given.grad.numpy()
 
-    return {name: partial(call, synthesis(params, **way)) for name, way in ways.items()}
+    return {name: partial(call, images) for name, images in ways.items()}
