@@ -1,4 +1,4 @@
-"""Tiny data sets in their publishers' layouts, and what was imported, as TensorFlow Datasets reads it."""
+"""Tiny data sets in their publishers' layouts; imported ones as TensorFlow Datasets reads them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def celeba_images(count: int) -> dict[str, bytes]:
 
 
 def celeba_facts(image: str) -> dict:
-    """What the tables that `celeba_tables` writes say of an image: any rule that tells them apart."""
+    """Return what the tables of `celeba_tables` say of an image: any rule that tells them apart."""
     number = int(Path(image).stem)
     return {
         "split": CELEBA_SPLITS[number % 4 % 3],

@@ -48,7 +48,10 @@ def grey(value, height=4, width=4):
 
 
 def classes(root, counts, first=0):
-    """Folders of grey images, one a class: {class: number}. The shades rise by one from image to image, from `first` on."""
+    """Write folders of grey images, one a class: {class: number}.
+
+    The shades rise by one from image to image, from `first` on.
+    """
     shade = first
     for name, count in counts.items():
         Path(root, name).mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,9 @@ from tests.data.photos import encoded, grey
 
 
 def prepare(directory, features, splits, shards=2, file_format="array_record"):
-    """Writes {split: examples without their image} to the directory; the images are grey, their shades rise by one from example to example.
+    """Write {split: examples without their image} to the directory.
+
+    The images are grey; their shades rise by one from example to example.
 
     features: of tfds, without the image.
     """
@@ -49,7 +51,10 @@ def prepare(directory, features, splits, shards=2, file_format="array_record"):
 
 
 def faces(directory, counts, seed=0):
-    """People with attributes: {split: number}. Returns {split: [(identity, Smiling, Male, Eyeglasses)]}; identity -1 is not known."""
+    """Prepare people with attributes: {split: number}.
+
+    Return {split: [(identity, Smiling, Male, Eyeglasses)]}; identity -1 is not known.
+    """
     rng = np.random.default_rng(seed)
     rows = {
         split: [

@@ -1,4 +1,7 @@
-"""Image files: a second reader, of Pillow's pixels and NumPy, agrees on every format and fit; damaged and hostile files are one line."""
+"""Image files: a second reader, of Pillow's pixels and NumPy, agrees on every format and fit.
+
+Damaged and hostile files are one line.
+"""
 
 import io
 import itertools
@@ -305,7 +308,9 @@ def test_files_that_are_gone_or_may_not_be_read_are_said_so(tmp_path, monkeypatc
     monkeypatch.setattr(Image, "open", refused)
     with pytest.raises(
         UserError,
-        match=f"^{tmp_path}/photo.png: may not be read .Permission denied.: change its permissions$",
+        match=(
+            f"^{tmp_path}/photo.png: may not be read .Permission denied.: change its permissions$"
+        ),
     ):
         check(tmp_path / "photo.png")
 

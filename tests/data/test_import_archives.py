@@ -1,4 +1,4 @@
-"""Archives from strangers: nothing of them is written to disk, nothing is followed, and nothing is read without bound."""
+"""Archives from strangers: nothing is written to disk, followed, or read without bound."""
 
 import io
 import os

@@ -46,8 +46,8 @@ def test_the_program_imports_then_says_that_it_did_and_ends_with_2_for_another_s
 
     run(*line)
     assert (
-        capsys.readouterr().out
-        == f"größe: is there already, of the same source: train 4, test 4 images in {directory}: {config}\n"
+        capsys.readouterr().out == "größe: is there already, of the same source: "
+        f"train 4, test 4 images in {directory}: {config}\n"
     )
 
     (tmp_path / "photos" / "train" / "cat" / "0.jpg").unlink()

@@ -1,4 +1,7 @@
-"""CelebA and CelebA-HQ from their publishers' files: images as they were, tables that have to agree with them."""
+"""CelebA and CelebA-HQ from their publishers' files.
+
+Images are as they were, and tables have to agree with them.
+"""
 
 import shutil
 
@@ -18,7 +21,7 @@ def run(kind, source, dest):
 
 
 def check(found, images, original=lambda image: image, identified=True):
-    """Each split has the images of its partition, in their order, with what the tables say of them."""
+    """Check that each split has its partition's images, in order, and what the tables say of them."""
     assert sum(map(len, found.values())) == len(images)
     for split, examples in found.items():
         names = [example["filename"] for example in examples]

@@ -1,4 +1,4 @@
-"""Folders of classes and LSUN's databases: labels by name, images as they were, what does not fit is named."""
+"""Folders of classes and LSUN's databases: labels by name, images as they were, misfits named."""
 
 import sys
 
@@ -160,7 +160,10 @@ def key(i):
 
 
 def lsun(source):
-    """Scenes with both splits, an object, and the unlabelled test set; {(split, category): {key: bytes}}."""
+    """Write scenes with both splits, an object, and the unlabelled test set.
+
+    Return {(split, category): {key: bytes}}.
+    """
     counts = {
         ("train", "bedroom"): 3,
         ("validation", "bedroom"): 1,

@@ -1,4 +1,7 @@
-"""The layout of TensorFlow Datasets: read back equal, restarted to the same bytes, never half written, never over something else."""
+"""The layout of TensorFlow Datasets: read back equal, restarted to the same bytes.
+
+It is never half written, and never over something else.
+"""
 
 import resource
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""CIFAR-10's binary version and MNIST's idx files: the same pixels and labels, and what is damaged is named."""
+"""CIFAR-10's binary version and MNIST's idx files: the same pixels and labels, damage named."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Reading ahead: the batches that batch_at gives, in order, from any step on; what fails says so where it is asked for; nothing stays."""
+"""Reading ahead: the batches that batch_at gives, in order, from any step on.
+
+What fails says so where it is asked for; nothing stays.
+"""
 
 import gc
 import multiprocessing

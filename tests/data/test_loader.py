@@ -1,4 +1,7 @@
-"""Batches by step: each example at most once an epoch, a new order every epoch, the same for the same seed, whatever came before."""
+"""Batches by step: each example at most once an epoch, a new order every epoch.
+
+They are the same for the same seed, whatever came before.
+"""
 
 import grain
 import numpy as np

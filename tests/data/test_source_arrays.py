@@ -1,4 +1,7 @@
-"""Arrays as a source: what is handed over is what is read, missing splits are drawn, mistakes are named by their argument."""
+"""Arrays as a source: what is handed over is what is read, and missing splits are drawn.
+
+Mistakes are named by their argument.
+"""
 
 import numpy as np
 import pytest
@@ -48,8 +51,10 @@ def test_missing_splits_are_drawn_by_class_from_train():
     source = from_arrays(made(60), seed=3)
     assert source.classes == ("0", "1", "2")
     assert {name: np.bincount(split.label).tolist() for name, split in source.splits.items()} == {
-        "train": [14] * 3, "val_iid": [2] * 3, "test_iid": [4] * 3,
-    }  # fmt: skip
+        "train": [14] * 3,
+        "val_iid": [2] * 3,
+        "test_iid": [4] * 3,
+    }
     assert sorted(sum((examples(split) for split in source.splits.values()), [])) == [
         (i, i % 3) for i in range(60)
     ]

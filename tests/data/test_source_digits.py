@@ -1,4 +1,4 @@
-"""Colour digits: who is in which split, what is tied to the label where, and that painting does what it says."""
+"""Colour digits: who is in which split, what is tied to the label where, how they are painted."""
 
 import colorsys
 from functools import cache
@@ -104,7 +104,10 @@ def test_renderings_of_an_example_differ():
 
 
 def hues(images):
-    """(hue of the stroke, hue of the ground) of each image [N, H, W, 3], read off its brightest pixel and its upper left corner."""
+    """Return (hue of the stroke, hue of the ground) of each image [N, H, W, 3].
+
+    They are read off its brightest pixel and its upper left corner.
+    """
     brightest = images.reshape(len(images), -1, 3)[
         np.arange(len(images)), images.reshape(len(images), -1, 3).max(2).argmax(1)
     ]
@@ -117,7 +120,10 @@ def hues(images):
 
 
 def concentration(turns, label):
-    """Mean over the classes of the resultant length of their hues: 1 where the class fixes the hue, near 0 where it tells nothing."""
+    """Return the mean over the classes of the resultant length of their hues.
+
+    It is 1 where the class fixes the hue, near 0 where it tells nothing.
+    """
     return np.mean([np.abs(np.exp(2j * np.pi * turns[label == c]).mean()) for c in range(10)])
 
 
@@ -191,7 +197,8 @@ def test_paint_mixes_ink_and_ground_by_coverage_under_the_light():
     np.testing.assert_allclose(unlit[0, 0], ground, atol=0.51)
     np.testing.assert_allclose(unlit[15, 15], ink, atol=0.51)
     np.testing.assert_allclose(unlit[8, 8], (ink + ground) / 2, atol=0.51)
-    # from the left to the right along an angle of 0: the right side stays, the left receives less, and a side at most 60 % less
+    # from the left to the right at an angle of 0: the right side stays, the left receives less,
+    # and a side at most 60 % less
     lit = digits.paint(np.ones((1, 16, 16)), np.array([[0.3, 0.7, 0.0, 1.0]]))[0] / 255
     brightness = lit.max(2)
     assert np.all(np.diff(brightness, axis=1) >= 0) and brightness[0, 0] < brightness[0, -1] <= 0.95

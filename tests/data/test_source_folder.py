@@ -1,4 +1,4 @@
-"""A folder of photos: what is found in it, how it is split, and one line for whatever is wrong with it."""
+"""A folder of photos: what is found in it, how it is split, and one line for whatever is wrong."""
 
 import json
 import os
@@ -16,9 +16,17 @@ from natra_jax.types import UserError
 from tests.data.photos import classes, grey, large, pixels, write
 
 SETTINGS = {
-    "seed": 0, "resolution": 4, "channels": 3, "fit": "crop", "validation_share": 0.1, "test_share": 0.2, "own_splits": True,
-    "min_per_class": 0, "label": "", "unlabelled": "",
-}  # fmt: skip
+    "seed": 0,
+    "resolution": 4,
+    "channels": 3,
+    "fit": "crop",
+    "validation_share": 0.1,
+    "test_share": 0.2,
+    "own_splits": True,
+    "min_per_class": 0,
+    "label": "",
+    "unlabelled": "",
+}
 
 
 def load(root, **changed):
@@ -51,8 +59,10 @@ def test_class_folders_are_split_by_class_and_nothing_is_in_two_splits(tmp_path)
         and not source.renderings
     )
     assert {name: np.bincount(split.label).tolist() for name, split in source.splits.items()} == {
-        "train": [14, 21, 7], "val_iid": [2, 3, 1], "test_iid": [4, 6, 2],
-    }  # fmt: skip
+        "train": [14, 21, 7],
+        "val_iid": [2, 3, 1],
+        "test_iid": [4, 6, 2],
+    }
     expected = [(shade, 0 if shade < 20 else 1 if shade < 50 else 2) for shade in range(60)]
     assert sorted(sum((examples(split) for split in source.splits.values()), [])) == expected
     for split in source.splits.values():
@@ -273,7 +283,8 @@ def test_classes_that_are_known_may_lie_at_any_depth(tmp_path):
     classes(root, {"fog/2/wolf": 1})
     with pytest.raises(
         UserError,
-        match=f"^{root}/fog/2/wolf: is none of the training classes .cat, dog, fox, ...., and holds none",
+        match=f"^{root}/fog/2/wolf: is none of the training classes .cat, dog, fox, ...., "
+        "and holds none",
     ):
         folder.list_classes(root, ("cat", "dog", "fox"))
 
@@ -337,7 +348,8 @@ def test_what_is_wrong_is_one_line_that_begins_with_where(tmp_path, what):
 
 def test_folders_that_are_none_or_empty_are_said_so(tmp_path):
     assert refused(tmp_path / "none") == (
-        f"config field data.path is '{tmp_path}/none': it must be a folder with one subfolder of images for each class"
+        f"config field data.path is '{tmp_path}/none': "
+        "it must be a folder with one subfolder of images for each class"
     )
     assert refused("").startswith("config field data.path is '': ")
     assert refused(tmp_path).startswith(f"{tmp_path}: has no subfolders: ")
@@ -371,7 +383,10 @@ def test_splits_that_do_not_fit_one_another_are_said_so(tmp_path):
 
 def test_too_high_a_demand_says_how_far_to_lower_it(tmp_path):
     classes(tmp_path, {"cat": 9, "dog": 7, "fox": 5})
-    line = f"{tmp_path}: fewer than two classes have the 8 images each that data.min_per_class asks for: lower it to 7 or less"
+    line = (
+        f"{tmp_path}: fewer than two classes have the 8 images each "
+        "that data.min_per_class asks for: lower it to 7 or less"
+    )
     assert refused(tmp_path, min_per_class=8) == line
 
 

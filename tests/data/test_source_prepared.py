@@ -1,4 +1,7 @@
-"""Data sets prepared by TensorFlow Datasets, without TensorFlow: images, labels of every kind, splits, and what is wrong in one line."""
+"""Data sets prepared by TensorFlow Datasets, read without TensorFlow.
+
+Images, labels of every kind, splits, and what is wrong in one line.
+"""
 
 import json
 import pickle
@@ -30,7 +33,10 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def animals(tmp_path_factory):
-    """A data set with the class label `label`, train and test only, shown in turn: 4 cats and dogs each in test, no elk anywhere."""
+    """Prepare a data set with the class label `label`, train and test only, shown in turn.
+
+    There are 4 cats and dogs each in test, and no elk anywhere.
+    """
     root = tmp_path_factory.mktemp("prepared")
     features = {"label": tfds.features.ClassLabel(names=["cat", "dog", "elk"]), "coarse": np.int64}
     rows = {
@@ -133,7 +139,8 @@ def test_combinations_that_training_lacks_are_a_mistake_or_left_out_everywhere(t
     }
     prepare(tmp_path / "pairs" / "1.0.0", {"Male": np.bool_, "Smiling": np.bool_}, named)
     assert refused(tmp_path, "pairs", label="Male,Smiling").startswith(
-        f"{tmp_path}/pairs/1.0.0: train has no image of 'Male, Smiling', and of 1 such in all: leave them out with data.min_per_class=1"
+        f"{tmp_path}/pairs/1.0.0: train has no image of 'Male, Smiling', and of 1 such in all: "
+        "leave them out with data.min_per_class=1"
     )
     source = load(tmp_path, "pairs", label="Male,Smiling", min_per_class=1)
     assert source.classes == ("not Male, not Smiling", "not Male, Smiling", "Male, not Smiling")
@@ -243,7 +250,8 @@ def test_the_newest_version_that_is_whole_is_read(tmp_path):
     shutil.copytree(tmp_path / "set", tmp_path / "sets" / "two")
     with pytest.raises(
         UserError,
-        match=f"^{tmp_path}/sets: has several configurations: set data.name to one of tfds:sets/one, tfds:sets/two$",
+        match=f"^{tmp_path}/sets: has several configurations: "
+        "set data.name to one of tfds:sets/one, tfds:sets/two$",
     ):
         prepared.find(str(tmp_path), "sets")
     assert prepared.find(str(tmp_path), "sets/two") == tmp_path / "sets" / "two" / "1.10.0"
@@ -254,7 +262,8 @@ def test_the_newest_version_that_is_whole_is_read(tmp_path):
     [
         (
             "",
-            "the data set has no 'label' that can be a label (valid: Eyeglasses, Male, Smiling, identity)",
+            "the data set has no 'label' that can be a label "
+            "(valid: Eyeglasses, Male, Smiling, identity)",
         ),
         ("Smilling", "the data set has no 'Smilling' that can be a label (did you mean Smiling?)"),
         ("glasses", "the data set has no 'glasses' that can be a label (did you mean Eyeglasses?)"),
@@ -356,8 +365,8 @@ def test_another_file_format_says_how_to_prepare_it(tmp_path):
         tmp_path / "set" / "1.0.0", {"label": np.int64}, {"train": [{"label": 0}]}, 1, "tfrecord"
     )
     assert (
-        refused(tmp_path, "set")
-        == f"{directory}: its files are tfrecord: prepare it with download_and_prepare(file_format='array_record')"
+        refused(tmp_path, "set") == f"{directory}: its files are tfrecord: "
+        "prepare it with download_and_prepare(file_format='array_record')"
     )
 
 
@@ -368,8 +377,8 @@ def test_a_data_set_without_train_or_without_images_is_said_so(tmp_path):
         {"test": [{"label": i % 2} for i in range(6)]},
     )
     assert (
-        refused(tmp_path, "set")
-        == f"{directory}: has no split train, only test: set data.own_splits=False to draw one from these"
+        refused(tmp_path, "set") == f"{directory}: has no split train, only test: "
+        "set data.own_splits=False to draw one from these"
     )
     assert load(tmp_path, "set", own_splits=False).classes == ("0", "1")
     content = json.loads((directory / "features.json").read_text())

@@ -1,4 +1,7 @@
-"""Drawn splits: disjoint, complete, by class, the same for the same seed; classes too rare are left out of all of them."""
+"""Drawn splits: disjoint, complete, by class, the same for the same seed.
+
+Classes too rare are left out of all of them.
+"""
 
 import numpy as np
 import pytest

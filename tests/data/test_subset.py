@@ -1,4 +1,4 @@
-"""Views of arrays answer as the arrays themselves would, and read no more than they are asked for."""
+"""Views of arrays: they answer as the arrays would, and read no more than they are asked for."""
 
 import numpy as np
 import pytest
