@@ -178,7 +178,7 @@ class Partners(NamedTuple):
     """
 
     arrays: tuple[str, ...]
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]: tuple.count is of no use here
 
 
 Loss = Callable[

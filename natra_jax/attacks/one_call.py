@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Integer
 
@@ -276,12 +277,12 @@ def _check_values(problem: _Problem, num_classes: int) -> None:
 
 
 def _is_known(x: jax.Array) -> bool:
-    return not isinstance(x, jax.core.Tracer)
+    return not isinstance(x, Tracer)
 
 
 def _array(x: Any, dtype: Any = None) -> jax.Array:
     """Convert to an array. Known values stay known even while something around is traced."""
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         return x.astype(dtype or x.dtype)
     with jax.ensure_compile_time_eval():
         return jnp.asarray(x, dtype)

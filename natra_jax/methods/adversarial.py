@@ -5,6 +5,7 @@ Madry et al. 2018; NaTra section 4.1, "Adv".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import jax
@@ -18,7 +19,7 @@ from natra_jax.attacks import Attack, Space
 from natra_jax.losses import soft_cross_entropy
 from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec
-from natra_jax.types import Batch, Keys, LogitsFn, Method, Variation, Vary
+from natra_jax.types import Batch, Keys, LogitsFn, Method, Variation
 
 
 def adv(*, num_classes: int, epsilon: float, step_size: float, num_steps: int) -> Method:
@@ -33,7 +34,7 @@ def adv(*, num_classes: int, epsilon: float, step_size: float, num_steps: int) -
 
 
 @cache
-def _vary(search: Attack, num_classes: int) -> Vary:
+def _vary(search: Attack, num_classes: int) -> Callable[..., Variation]:
     def vary(
         space: Space,
         radius: Float[Array, ""],

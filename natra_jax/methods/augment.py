@@ -5,6 +5,7 @@ Crop, flip, colour jitter and cutout.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from natra_jax import attacks
 from natra_jax.losses import soft_cross_entropy
 from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec
-from natra_jax.types import Batch, Keys, LogitsFn, Method, Variation, Vary
+from natra_jax.types import Batch, Keys, LogitsFn, Method, Variation
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -67,7 +68,7 @@ def augment(
 
 
 @cache
-def _vary(num_classes: int, settings: _Settings) -> Vary:
+def _vary(num_classes: int, settings: _Settings) -> Callable[..., Variation]:
     def vary(
         logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:

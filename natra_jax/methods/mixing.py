@@ -23,17 +23,7 @@ from natra_jax.attacks import Attack, Space
 from natra_jax.losses import soft_cross_entropy
 from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec, required
-from natra_jax.types import (
-    Batch,
-    Generator,
-    Keys,
-    LogitsFn,
-    Method,
-    Params,
-    Partners,
-    Variation,
-    Vary,
-)
+from natra_jax.types import Batch, Generator, Keys, LogitsFn, Method, Params, Partners, Variation
 
 
 def mixi(*, num_classes: int, alpha: float) -> Method:
@@ -95,7 +85,7 @@ def _mixup(
     decode: Callable[[Params, Array], Float[Array, "B H W C"]],
     num_classes: int,
     alpha: float,
-) -> Vary:
+) -> Callable[..., Variation]:
     def vary(
         params: Params, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:
@@ -123,7 +113,7 @@ def _mix(
 
 
 @cache
-def _advmix(search: Attack, num_classes: int, radius: float) -> Vary:
+def _advmix(search: Attack, num_classes: int, radius: float) -> Callable[..., Variation]:
     def vary(
         space: Space, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:

@@ -13,6 +13,7 @@ random_long random, trained for as many network passes as natra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -27,17 +28,7 @@ from natra_jax.attacks import Attack, LossFn, Space
 from natra_jax.losses import mixed, soft_cross_entropy
 from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec, required
-from natra_jax.types import (
-    Batch,
-    Generator,
-    Keys,
-    LogitsFn,
-    Loss,
-    Method,
-    Params,
-    Variation,
-    Vary,
-)
+from natra_jax.types import Batch, Generator, Keys, LogitsFn, Loss, Method, Params, Variation
 
 LOSSES = ("ce", "mixed")
 SEARCHES = ("joint", "per_direction")
@@ -125,7 +116,9 @@ def random_normal(generator: Generator, params: Params, *, num_classes: int) -> 
 
 
 @cache
-def _adaptive(search: Attack, loss: Loss, num_classes: int, tuning: _Tuning) -> Vary:
+def _adaptive(
+    search: Attack, loss: Loss, num_classes: int, tuning: _Tuning
+) -> Callable[..., Variation]:
     rho, epsilon_max, smoothing = tuning
 
     def vary(
@@ -145,7 +138,7 @@ def _adaptive(search: Attack, loss: Loss, num_classes: int, tuning: _Tuning) -> 
 
 
 @cache
-def _fixed(search: Attack, loss: Loss, num_classes: int, radius: float) -> Vary:
+def _fixed(search: Attack, loss: Loss, num_classes: int, radius: float) -> Callable[..., Variation]:
     def vary(
         space: Space, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:
@@ -167,7 +160,7 @@ def _objective(
 
 
 @cache
-def _random(num_classes: int, radius: float) -> Vary:
+def _random(num_classes: int, radius: float) -> Callable[..., Variation]:
     def vary(
         space: Space, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:
@@ -180,7 +173,7 @@ def _random(num_classes: int, radius: float) -> Vary:
 
 
 @cache
-def _random_normal(generator: Generator, num_classes: int) -> Vary:
+def _random_normal(generator: Generator, num_classes: int) -> Callable[..., Variation]:
     def vary(
         params: Params, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:

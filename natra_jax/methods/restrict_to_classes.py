@@ -6,7 +6,7 @@ pictures, with a generator of cats, or cars.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -30,7 +30,7 @@ def restrict_to_classes(method: Method, classes: Sequence[int], num_classes: int
 
 
 @cache
-def _vary(classes: tuple[int, ...], num_classes: int) -> Vary:
+def _vary(classes: tuple[int, ...], num_classes: int) -> Callable[..., Variation]:
     def vary(
         inner: Vary, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:
