@@ -118,7 +118,7 @@ def test_what_is_slow_to_import_is_imported_where_it_is_used():
 
 
 HELD_OUT = {"val_shift", "test_iid", "test_shift"}
-MAY_READ = {"data", "evaluate", "robustness", "report", "judge"}
+MAY_READ = {"data", "evaluate", "robustness", "report", "report_figures", "judge"}
 
 
 def test_only_evaluation_and_report_name_held_out_splits_and_only_the_judge_reads_its_labels():

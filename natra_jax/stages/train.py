@@ -137,9 +137,14 @@ def check(context: Context) -> None:
 
 def load(context: Context, method: str, seed: int) -> classifier.Trained:
     """Load the classifier of a method and seed."""
-    task = f"{NAME}/{method}-{seed}"
-    variables = classifier.load(context.workdir / task, context.config, data.info(context))
-    return classifier.Trained(variables, open_array(context, f"{task}/{_EPSILON}"))
+    directory = context.workdir / NAME / f"{method}-{seed}"
+    variables = classifier.load(directory, context.config, data.info(context))
+    return classifier.Trained(variables, radii(context, method, seed))
+
+
+def radii(context: Context, method: str, seed: int) -> np.ndarray:
+    """Open the examples' radii at the end of training, [N_examples]."""
+    return open_array(context, f"{NAME}/{method}-{seed}/{_EPSILON}")
 
 
 def history(context: Context, method: str, seed: int) -> History:
