@@ -21,7 +21,7 @@ def run(kind, source, dest):
 
 
 def check(found, images, original=lambda image: image, identified=True):
-    """Check that each split has its partition's images, in order, and what the tables say of them."""
+    """Check that each split has its partition's images, in order, and what tables say of them."""
     assert sum(map(len, found.values())) == len(images)
     for split, examples in found.items():
         names = [example["filename"] for example in examples]
