@@ -3,32 +3,39 @@
 python -m natra_jax.data import celeba --source=DOWNLOADS --dest=data
 python -m natra_jax.main --config=experiments/celeba.py --workdir=runs/celeba
 
-DOWNLOADS holds img_align_celeba.zip, list_attr_celeba.txt, list_eval_partition.txt and identity_CelebA.txt, which the Chinese University
-of Hong Kong gives out (mmlab.ie.cuhk.edu.hk/projects/CelebA.html). weights/stylegan_celeba_partial256.pth is the generator
-celeba_partial-256x256 of genforce (github.com/genforce/genforce, MODEL_ZOO.md); another file is named by --config.generator.weights=FILE.
+DOWNLOADS holds img_align_celeba.zip, list_attr_celeba.txt, list_eval_partition.txt and
+identity_CelebA.txt, which the Chinese University of Hong Kong gives out
+(mmlab.ie.cuhk.edu.hk/projects/CelebA.html). weights/stylegan_celeba_partial256.pth is the generator
+celeba_partial-256x256 of genforce (github.com/genforce/genforce, MODEL_ZOO.md); another file is
+named by --config.generator.weights=FILE.
 
 The task is smiling. The others of the table:
 
-    --config.data.label=Eyeglasses      and Male (gender), Young (age); 'Smiling,Male' tells their four combinations apart
+    --config.data.label=Eyeglasses      and Male (gender), Young (age);
+                                        'Smiling,Male' tells their four combinations apart
     --config.data.label=identity --config.data.own_splits=False --config.data.min_per_class=30
 
-No person is in two of CelebA's own splits, so those of identities are drawn anew, from the people with enough images.
+No person is in two of CelebA's own splits, so those of identities are drawn anew, from the people
+with enough images.
 
-CelebA-HQ, as in the paper, is another import, of data256x256.tar, image_list.txt and CelebA's tables. NVIDIA has its generators. 20 epochs
-are fewer steps there, and at 1024 pixels (weights/karras2019stylegan-celebahq-1024x1024.pkl) batches are smaller:
+CelebA-HQ, as in the paper, is another import, of data256x256.tar, image_list.txt and CelebA's
+tables. NVIDIA has its generators. 20 epochs are fewer steps there, and at 1024 pixels
+(weights/karras2019stylegan-celebahq-1024x1024.pkl) batches are smaller:
 
     python -m natra_jax.data import celeba_hq --source=DOWNLOADS --dest=data
-    --config.data.name=tfds:celeba_hq --config.generator.weights=weights/stylegan2-celebahq-256x256.pkl --config.train.steps=7557
-    --config.train.batch_size=8 --config.train.steps=60458 --config.encoder.batch_size=4 --config.encode.batch_size=8
-    --config.eval.batch_size=8
+    --config.data.name=tfds:celeba_hq --config.train.steps=7557
+    --config.generator.weights=weights/stylegan2-celebahq-256x256.pkl
+    --config.train.batch_size=8 --config.train.steps=60458 --config.encoder.batch_size=4
+    --config.encode.batch_size=8 --config.eval.batch_size=8
 
-The classifier is VGG-16, with BatchNorm (our choice: it is trained from nothing); --config.classifier.name=wide_resnet is that of Madry et
-al. (2018). Eq. 9 compares what a plainly trained classifier of the task sees. For VGG-16's published features, as in the paper:
+The classifier is VGG-16, with BatchNorm (our choice: it is trained from nothing);
+--config.classifier.name=wide_resnet is that of Madry et al. (2018). NaTra eq. 9 compares what a
+plainly trained classifier of the task sees. For VGG-16's published features, as in the paper:
 
     --config.encoder.perceptual=vgg16 --config.encoder.perceptual_weights=vgg16-397923af.pth
 
-Directions are found in 10,000 prior samples of w and move the layers of 128 pixels and more, the paper's. Its figures, of CelebA-HQ at 1024
-pixels, in per cent:
+Directions are found in 10,000 prior samples of w and move the layers of 128 pixels and more, the
+paper's. Its figures, of CelebA-HQ at 1024 pixels, in per cent:
 
     method     glasses  gender  smiling   age   identity
     original    96.82   90.32    84.16   79.76   75.87
@@ -40,11 +47,13 @@ pixels, in per cent:
     natra_oa    97.83   92.35    85.72   79.55   76.41
     natra       98.11   93.10    86.33   80.18   77.02
 
-Estimated, not measured: for one example natra takes 7 steps through StyleGAN (74 GFLOP with the gradient) and VGG-16 (79), decodes once
-more (37) and trains on two images (2 x 118), 1.34 TFLOP. 3.26 million examples are 4.4e18 FLOP, 24 hours at 50 TFLOP/s, natra_ol and
-natra_oa the same. adv (10 steps, in pixels) takes 19 hours, original, mixi, mixl and random 2 to 6 each, encoders and judges 9: five days
-for one seed on one accelerator of 80 GB. On several, training alone is shared. A WideResNet costs 21 times VGG-16's share. The codes are
-4.7 GB on disk, and as much again for natra_ol.
+Estimated, not measured: for one example natra takes 7 steps through StyleGAN (74 GFLOP with the
+gradient) and VGG-16 (79), decodes once more (37) and trains on two images (2 x 118), 1.34 TFLOP.
+3.26 million examples are 4.4e18 FLOP, 24 hours at 50 TFLOP/s, natra_ol and natra_oa the same. adv
+(10 steps, in pixels) takes 19 hours, original, mixi, mixl and random 2 to 6 each, encoders and
+judges 9: five days for one seed on one accelerator of 80 GB. On several, training alone is shared.
+A WideResNet costs 21 times VGG-16's share. The codes are 4.7 GB on disk, and as much again for
+natra_ol.
 """
 
 from ml_collections import ConfigDict
@@ -59,12 +68,14 @@ def get_config() -> ConfigDict:
     config.name = "celeba"
     config.methods = ("original", "adv", "mixi", "mixl", "random", "natra_ol", "natra_oa", "natra")
     config.obtain.data = (
-        "CelebA (aligned and cropped) is had from the Chinese University of Hong Kong, mmlab.ie.cuhk.edu.hk/projects/CelebA.html: "
-        "python -m natra_jax.data import celeba --source=DOWNLOADS --dest=data brings it in place (celeba_hq that of CelebA-HQ)"
+        "CelebA (aligned and cropped) is had from the Chinese University of Hong Kong, "
+        "mmlab.ie.cuhk.edu.hk/projects/CelebA.html: python -m natra_jax.data import celeba "
+        "--source=DOWNLOADS --dest=data brings it in place (celeba_hq that of CelebA-HQ)"
     )
     config.obtain.weights = (
-        "a StyleGAN of such faces, celeba_partial-256x256, is had from genforce, github.com/genforce/genforce, MODEL_ZOO.md (those of "
-        "CelebA-HQ from NVIDIA): save it there, and python -m natra_jax.weights FILE says whether it can be read"
+        "a StyleGAN of such faces, celeba_partial-256x256, is had from genforce, "
+        "github.com/genforce/genforce, MODEL_ZOO.md (those of CelebA-HQ from NVIDIA): save it "
+        "there, and python -m natra_jax.weights FILE says whether it can be read"
     )
     config.data.update(name="tfds:celeba", path="data", label="Smiling", threads=4)
     config.generator.weights = "weights/stylegan_celeba_partial256.pth"

@@ -15,8 +15,9 @@ def get_config() -> ConfigDict:
     # the weights that training from nothing, with weights="", ends in
     config.generator.update(weights="package:digits", resolution=16, channels_out=3, steps=8000)
     config.generator.adversarial.steps = 5000
-    # What the user states here: neither colour nor light carries the label. They live in the layers of the full resolution. The training
-    # labels are tied to both, so that no judge trained on them could tell.
+    # What the user states here: neither colour nor light carries the label. They live in the layers
+    # of the full resolution. The training labels are tied to both, so that no judge trained on them
+    # could tell.
     config.screening.judge = "none"
     config.directions.update(layers=(4, 6), num=12)
     config.natra.update(rho=1.0, epsilon_max=4.0, smoothing=0.075)

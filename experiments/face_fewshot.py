@@ -1,21 +1,26 @@
-"""People recognised from about 100 photos each: NaTra section 4.2, with a generator transferred to their faces.
+"""People recognised from 100 photos each: NaTra section 4.2, a generator moved to their faces.
 
-python -m natra_jax.main --config=experiments/face_fewshot.py --workdir=runs/faces --config.data.path=PHOTOS
+python -m natra_jax.main --config=experiments/face_fewshot.py --workdir=runs/faces \\
+    --config.data.path=PHOTOS
 
-PHOTOS has a folder for each person, of photos cut to the face in one way, if possible FFHQ's. The generator is NVIDIA's of FFHQ at 256
-pixels, stylegan2-ffhq-256x256.pkl (catalog.ngc.nvidia.com, research/stylegan2). Stage shift (eq. 10) moves its synthesis network towards
-the photos that are trained on, and undoes that where photos that it has not seen come out worse. More photos of faces, of nobody in
-particular, help the encoder: --config.data.unlabelled=FOLDER.
+PHOTOS has a folder for each person, of photos cut to the face in one way, if possible FFHQ's. The
+generator is NVIDIA's of FFHQ at 256 pixels, stylegan2-ffhq-256x256.pkl (catalog.ngc.nvidia.com,
+research/stylegan2). Stage shift (NaTra eq. 10) moves its synthesis network towards the photos that
+are trained on, and undoes that where photos that it has not seen come out worse. More photos of
+faces, of nobody in particular, help the encoder: --config.data.unlabelled=FOLDER.
 
-Directions are sought in how photos of one person differ (directions.codes=within_classes), so that they change light, pose and expression
-and leave the person. Screening, whose judges have as few photos, tells which do.
+Directions are sought in how photos of one person differ (directions.codes=within_classes), so that
+they change light, pose and expression and leave the person. Screening, whose judges have as few
+photos, tells which do.
 
-By the paper: more than 95 % right from 100 photos a person. It names neither the people nor their number.
+By the paper: more than 95 % right from 100 photos a person. It names neither the people nor their
+number.
 
-Estimated, not measured, for ten people, of whom 700 photos are trained on: the encoder takes 20,000 iterations of 16 photos (0.3 TFLOP
-each), 1.0e17 FLOP; encoding a photo takes 100 steps of refinement (0.3 TFLOP each), 1.0e17 for all and their evaluation; natra trains on
-64,000 (7 steps through StyleGAN2, 179 GFLOP with the gradient, and ResNet-18, 9: 1.4 TFLOP each), 9e16. Two hours at 50 TFLOP/s, on one
-accelerator of 24 GB.
+Estimated, not measured, for ten people, of whom 700 photos are trained on: the encoder takes 20,000
+iterations of 16 photos (0.3 TFLOP each), 1.0e17 FLOP; encoding a photo takes 100 steps of
+refinement (0.3 TFLOP each), 1.0e17 for all and their evaluation; natra trains on 64,000 (7 steps
+through StyleGAN2, 179 GFLOP with the gradient, and ResNet-18, 9: 1.4 TFLOP each), 9e16. Two hours
+at 50 TFLOP/s, on one accelerator of 24 GB.
 """
 
 from ml_collections import ConfigDict
@@ -27,10 +32,14 @@ def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "face_fewshot"
     config.methods = ("original", "augment", "random", "natra")
-    config.obtain.data = "--config.data.path=PHOTOS names a folder of yours with a subfolder of about 100 photos for each person"
+    config.obtain.data = (
+        "--config.data.path=PHOTOS names a folder of yours with a subfolder of about 100 photos "
+        "for each person"
+    )
     config.obtain.weights = (
-        "the StyleGAN2 of FFHQ at 256 pixels is had from NVIDIA, catalog.ngc.nvidia.com, research/stylegan2, stylegan2-ffhq-256x256.pkl: "
-        "save it there, and python -m natra_jax.weights FILE says whether it can be read"
+        "the StyleGAN2 of FFHQ at 256 pixels is had from NVIDIA, catalog.ngc.nvidia.com, "
+        "research/stylegan2, stylegan2-ffhq-256x256.pkl: save it there, and python -m "
+        "natra_jax.weights FILE says whether it can be read"
     )
     config.data.update(name="folder", channels=3)
     config.generator.weights = "weights/stylegan2-ffhq-256x256.pkl"

@@ -119,10 +119,10 @@ def test_fine_tuning_by_advbn_takes_its_authors_schedule():
 
 
 def commands(name):
-    """The lines of an experiment's docstring that are typed, split at spaces that stand in no quotes."""
+    """Return the lines of a docstring that are typed, split at spaces that stand in no quotes."""
     return [
         shlex.split(line)
-        for line in module(name).__doc__.splitlines()
+        for line in module(name).__doc__.replace("\\\n", " ").splitlines()
         if line.lstrip().startswith(("python ", "--config", '"--config'))
     ]
 
