@@ -1,4 +1,7 @@
-"""The train state: arrays only, so that it can be replicated, donated and checkpointed. Functions stay outside."""
+"""The train state: arrays only, so that it can be replicated, donated and checkpointed.
+
+Functions stay outside.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,23 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jaxtyping import Array, Float, Integer
+
+from natra_jax.types import Params
 
 
 class TrainState(NamedTuple):
-    step: jax.Array  # [] int32, updates done
-    params: Any
-    batch_stats: Any  # {} for a classifier without BatchNorm
+    """Everything that training changes, and the key of its randomness."""
+
+    step: Integer[Array, ""]  # updates done
+    params: Params
+    batch_stats: Params  # {} for a classifier without BatchNorm
     opt_state: Any
-    epsilon: (
-        jax.Array
-    )  # [N_examples], the adaptive radius of every training example (NaTra section 3.4.3)
-    key: jax.Array  # the seed of everything random in training; never advanced, randomness is (key, step, example index)
+    epsilon: Float[Array, " examples"]
+    """The adaptive radius of every training example (NaTra section 3.4.3)."""
+    key: jax.Array
+    """The seed of everything random in training. It is never advanced: randomness follows from
+    (key, step, example index)."""
 
 
 def init_state(
@@ -27,9 +36,20 @@ def init_state(
     optimizer: optax.GradientTransformation,
     image_shape: tuple[int, ...],
     num_examples: int,
-    key,
+    key: jax.Array,
 ) -> TrainState:
-    """A fresh state with epsilon 0 for all. image_shape: [H, W, C]. The same key gives the same initial weights for every method."""
+    """Return a fresh state, with epsilon 0 for all examples.
+
+    Args:
+        classifier: called as classifier(images, train).
+        optimizer: of the classifier's weights.
+        image_shape: (H, W, C).
+        num_examples: the size of the training set.
+        key: the same key gives the same initial weights for every method.
+
+    Returns:
+        The state.
+    """
     key_init, key_train = jax.random.split(key)
     variables = _fresh_variables(classifier, image_shape, key_init)
     return TrainState(
@@ -43,6 +63,11 @@ def init_state(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _fresh_variables(classifier: nn.Module, image_shape: tuple[int, ...], key: jax.Array):
-    """Compiled once for all fits of one classifier: made operation by operation, fresh weights take seconds."""
+def _fresh_variables(
+    classifier: nn.Module, image_shape: tuple[int, ...], key: jax.Array
+) -> dict[str, Any]:
+    """Initialise the weights, compiled once for all fits of one classifier.
+
+    Made operation by operation, fresh weights take seconds.
+    """
     return classifier.init(key, jnp.zeros((1, *image_shape)), train=False)

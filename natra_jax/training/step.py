@@ -1,34 +1,49 @@
-"""One update of the classifier, written for one device against a named axis (None on one device)."""
+"""One update of the classifier, written for one device against a named axis of devices."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.tree_util import Partial
+from jaxtyping import Array, Bool, Float
 
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.classifiers.advbn import Cut
 from natra_jax.losses import cross_entropy
 from natra_jax.training.state import TrainState
-from natra_jax.types import Batch, Method, Variation
+from natra_jax.types import Batch, Keys, Method, Params, Perturb, Variation
 
-# Folded into keys, so that draws for different uses are independent; larger than any step and any number of restarts.
+T = TypeVar("T")
+Metrics = dict[str, Float[Array, ""]]
+Variables = dict[str, Any]  # "params" and "batch_stats", each a pytree of arrays
+
+# Folded into keys, so that draws for different uses are independent; larger than any step and any
+# number of restarts.
 _DROPOUT, _FEATURES = 0xFFFFFFFF, 0xFFFFFFFE
 
 
 class _Perturbed(NamedTuple):
-    """What a method that acts on features trains on, at the cut of the classifier."""
+    """Perturbed features at the cut of the classifier, for a method that acts on features."""
 
     cut: Cut
-    plain: jax.Array  # features of the clean images, and of their variations where there are such
-    features: jax.Array  # [B, ...], perturbed
-    targets: jax.Array  # [B, C]
-    failed: jax.Array  # [B]
+    plain: Float[Array, "images *space F"]
+    """The features of the clean images, and of their variations where there are such."""
+    features: Float[Array, "B *space F"]  # perturbed
+    targets: Float[Array, "B C"]
+    failed: Bool[Array, " B"]
+
+
+class _Outputs(NamedTuple):
+    """The results of the training pass."""
+
+    logits: Float[Array, "images C"]  # of clean and varied images together
+    adversarial: Float[Array, "B C"] | None  # of the perturbed features, where there are such
+    batch_stats: Params
 
 
 def make_step(
@@ -39,28 +54,45 @@ def make_step(
     clean_ratio: float = 0.5,
     failures_only: bool = False,
     pseudo_confidence: float | None = None,
-) -> Callable[[Method, TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """(method, state, batch) -> (state, metrics): the outer minimisation of NaTra eq. 14.
+) -> Callable[[Method, TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Build the outer minimisation of NaTra eq. 14: (method, state, batch) -> (state, metrics).
 
-    build_classifier: (axis_name) -> the classifier. clean_ratio: weight of the clean images' loss, the variations' has the rest;
-    a method without variations trains on the clean images alone. failures_only: only variations that the classifier gets wrong count
-    (eq. 7), the others add nothing to the loss. A method that perturbs features trains the head alone, on images as above with the
-    clean BatchNorm and on the perturbed features with its adversarial twin, 1:1 (AdvBN). metrics are means over the batch and axis_name.
+    A method without variations trains on the clean images alone. A method that perturbs features
+    trains the head alone, on images as above with the clean BatchNorm and on the perturbed features
+    with the auxiliary one, 1:1 (AdvBN). The metrics are means over the batch and axis_name.
 
-    pseudo_confidence: for data with unlabelled examples, whose labels are below 0 (NaTra section 4.2). They get the label that the
-    classifier gives them, as it stands, and count wherever it is at least so sure (Sohn et al. 2020, FixMatch); None where all are
-    labelled.
+    Args:
+        build_classifier: (axis_name) -> the classifier.
+        optimizer: of the classifier's weights.
+        axis_name: the axis of the devices; None on one device.
+        clean_ratio: weight of the clean images' loss; the variations' has the rest.
+        failures_only: let only those variations count that the classifier gets wrong (NaTra
+            eq. 7); the others add nothing to the loss.
+        pseudo_confidence: for data with unlabelled examples, whose labels are below 0 (NaTra
+            section 4.2). They get the label that the classifier gives them, as it stands, and count
+            wherever it is at least so sure (Sohn et al. 2020, FixMatch). None where all are
+            labelled.
+
+    Returns:
+        The step.
     """
     classifier = build_classifier(axis_name)
+    apply: Callable[..., Any] = classifier.apply
 
-    def mean_over_devices(tree):
+    def mean_over_devices(tree: T) -> T:
         return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
-    def logits_fn(variables, images):
-        return classifier.apply(variables, images, train=False)
+    def logits_fn(
+        variables: Variables, images: Float[Array, "B H W channels"]
+    ) -> Float[Array, "B C"]:
+        return apply(variables, images, train=False)
 
     def perturb(
-        method: Method, variables, keys, batch: Batch, variation: Variation | None
+        perturb_fn: Perturb,
+        variables: Variables,
+        keys: Keys,
+        batch: Batch,
+        variation: Variation | None,
     ) -> _Perturbed:
         cut = Cut.of(classifier, variables, batch["image"].shape)
         plain = cut.trunk(variables, _images(batch, variation))
@@ -73,84 +105,90 @@ def make_step(
             else variation.targets
         )
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, _FEATURES)
-        features, failed = method.perturb(
-            Partial(cut.head, auxiliary_batch_norm.adversarial(variables)),
-            keys,
-            varied,
-            targets,
-            cut.relu,
-        )
+        head_fn = Partial(cut.head, auxiliary_batch_norm.adversarial(variables))
+        features, failed = perturb_fn(head_fn, keys, varied, targets, cut.relu)
         return _Perturbed(cut, plain, features, targets, failed)
 
-    def forward(params, batch_stats, batch: Batch, variation, perturbed: _Perturbed | None, rngs):
-        """(logits of clean and varied images together, logits of perturbed features or None, new batch_stats), training."""
-        variables = {"params": params, "batch_stats": batch_stats}
+    def forward(
+        variables: Variables,
+        batch: Batch,
+        variation: Variation | None,
+        perturbed: _Perturbed | None,
+        rngs: dict[str, Array],
+    ) -> _Outputs:
+        """Run the classifier in training mode."""
         if perturbed is None:
-            logits, updated = classifier.apply(
+            logits, updated = apply(
                 variables, _images(batch, variation), train=True, mutable=["batch_stats"], rngs=rngs
             )
-            return logits, None, updated.get("batch_stats", {})
-        logits, of_clean = perturbed.cut.train_head(
+            return _Outputs(logits, None, updated.get("batch_stats", {}))
+        train_head = perturbed.cut.train_head
+        logits, clean_stats = train_head(
             auxiliary_batch_norm.clean(variables), perturbed.plain, rngs
         )
-        adversarial, of_adversarial = perturbed.cut.train_head(
+        adversarial, adversarial_stats = train_head(
             auxiliary_batch_norm.adversarial(variables), perturbed.features, rngs
         )
-        return (
-            logits,
-            adversarial,
-            auxiliary_batch_norm.with_stats(batch_stats, of_clean, of_adversarial),
+        batch_stats = auxiliary_batch_norm.with_stats(
+            variables["batch_stats"], clean_stats, adversarial_stats
         )
+        return _Outputs(logits, adversarial, batch_stats)
 
-    def counted(batch: Batch, losses):
+    def counted(batch: Batch, losses: Float[Array, " B"]) -> Float[Array, " B"]:
         return losses if pseudo_confidence is None else jnp.where(batch["counts"], losses, 0.0)
 
-    def loss_fn(params, batch_stats, method: Method, batch: Batch, variation, perturbed, rngs):
-        logits, adversarial, batch_stats = forward(
-            params, batch_stats, batch, variation, perturbed, rngs
-        )
-        clean, varied = jnp.split(logits, [len(batch["label"])])
+    def loss_fn(
+        params: Params,
+        batch_stats: Params,
+        method: Method,
+        batch: Batch,
+        variation: Variation | None,
+        perturbed: _Perturbed | None,
+        rngs: dict[str, Array],
+    ) -> tuple[Float[Array, ""], tuple[Params, Metrics]]:
+        variables = {"params": params, "batch_stats": batch_stats}
+        outputs = forward(variables, batch, variation, perturbed, rngs)
+        clean, varied = jnp.split(outputs.logits, [len(batch["label"])])
         loss = counted(batch, cross_entropy(clean, batch["label"])).mean()
         metrics = {"accuracy": _accuracy(clean, batch)}
         if variation is not None:
             losses = method.loss(varied, variation.targets, batch["label"])
-            if failures_only and variation.failed is not None:
+            if failures_only and variation.failed is not None:  # NaTra eq. 7
                 losses = jnp.where(variation.failed, losses, 0.0)
             loss = clean_ratio * loss + (1 - clean_ratio) * counted(batch, losses).mean()
             metrics |= {name: value.mean() for name, value in variation.metrics.items()}
             if variation.failed is not None:
                 metrics["attack_success"] = variation.failed.mean()
-        if perturbed is not None:
-            loss = (loss + counted(batch, cross_entropy(adversarial, perturbed.targets)).mean()) / 2
+        if perturbed is not None and outputs.adversarial is not None:
+            losses = cross_entropy(outputs.adversarial, perturbed.targets)
+            loss = (loss + counted(batch, losses).mean()) / 2
             metrics["feature_attack_success"] = perturbed.failed.mean()
-        return loss, (batch_stats, metrics | {"loss": loss})
+        return loss, (outputs.batch_stats, metrics | {"loss": loss})
 
-    def step(method: Method, state: TrainState, batch: Batch):
-        of_step = jax.random.fold_in(state.key, state.step)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(of_step, batch["index"])
+    def step(method: Method, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        step_key = jax.random.fold_in(state.key, state.step)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, batch["index"])
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         variation, perturbed, epsilon = None, None, state.epsilon
         if pseudo_confidence is not None:
-            batch = _pseudo_labelled(
-                batch,
-                logits_fn(auxiliary_batch_norm.clean(variables), batch["image"]),
-                pseudo_confidence,
-            )
+            logits = logits_fn(auxiliary_batch_norm.clean(variables), batch["image"])
+            batch = _pseudo_labelled(batch, logits, pseudo_confidence)
         if method.vary is not None:
+            # the inner maximum of NaTra eq. 14
             frozen = Partial(logits_fn, auxiliary_batch_norm.clean(variables))
             variation = jax.lax.stop_gradient(
                 method.vary(frozen, keys, batch, state.epsilon[batch["index"]])
             )
-            seen = (batch["index"], variation.epsilon)
+            visited = (batch["index"], variation.epsilon)
             if axis_name is not None:
-                seen = jax.lax.all_gather(seen, axis_name, tiled=True)
-            epsilon = epsilon.at[seen[0]].set(seen[1].astype(epsilon.dtype))
+                visited = jax.lax.all_gather(visited, axis_name, tiled=True)
+            index, radii = visited
+            epsilon = epsilon.at[index].set(radii.astype(epsilon.dtype))
         if method.perturb is not None:
-            perturbed = perturb(method, variables, keys, batch, variation)
-        key_dropout = jax.random.fold_in(jax.random.fold_in(state.key, _DROPOUT), state.step)
-        rngs = {
-            "params": _of_device(key_dropout, axis_name)
-        }  # what Flax falls back to for streams of any name
+            perturbed = perturb(method.perturb, variables, keys, batch, variation)
+        dropout_key = jax.random.fold_in(jax.random.fold_in(state.key, _DROPOUT), state.step)
+        # what Flax falls back to for streams of any name
+        rngs = {"params": _per_device(dropout_key, axis_name)}
         gradients, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(
             state.params, state.batch_stats, method, batch, variation, perturbed, rngs
         )
@@ -160,42 +198,41 @@ def make_step(
         if perturbed is not None:
             # without a gradient, weight decay would still wear the trunk down
             params = perturbed.cut.keep_trunk(state.params, params)
-        return TrainState(
-            state.step + 1, params, batch_stats, opt_state, epsilon, state.key
-        ), metrics
+        state = TrainState(state.step + 1, params, batch_stats, opt_state, epsilon, state.key)
+        return state, metrics
 
     return step
 
 
-def _pseudo_labelled(batch: Batch, logits: jax.Array, confidence: float) -> Batch:
-    """The batch with the classifier's answers in place of missing labels; 'counts', 'labelled' [B]: whether it is trained on, and known."""
+def _pseudo_labelled(batch: Batch, logits: Float[Array, "B C"], confidence: float) -> Batch:
+    """Put the classifier's predictions in place of missing labels.
+
+    The batch gains 'counts' [B], whether an example is trained on, and 'labelled' [B], whether its
+    label is known.
+    """
     labelled = batch["label"] >= 0
     sure = jax.nn.softmax(logits.astype(jnp.float32)).max(-1) >= confidence
     label = jnp.where(labelled, batch["label"], logits.argmax(-1).astype(batch["label"].dtype))
     return batch | {"label": label, "counts": labelled | sure, "labelled": labelled}
 
 
-def _accuracy(logits: jax.Array, batch: Batch) -> jax.Array:
-    """Of the labelled examples; 1 where there is none."""
+def _accuracy(logits: Float[Array, "B C"], batch: Batch) -> Float[Array, ""]:
+    """Compute the accuracy on the labelled examples; 1 where there is none."""
     right = logits.argmax(-1) == batch["label"]
     if "labelled" not in batch:
         return right.mean()
-    return jnp.where(
-        batch["labelled"].any(),
-        (right & batch["labelled"]).sum() / jnp.maximum(batch["labelled"].sum(), 1),
-        1.0,
-    )
+    labelled = batch["labelled"]
+    accuracy = (right & labelled).sum() / jnp.maximum(labelled.sum(), 1)
+    return jnp.where(labelled.any(), accuracy, 1.0)
 
 
-def _images(batch: Batch, variation: Variation | None) -> jax.Array:
-    """The clean images, and their variations behind them."""
+def _images(batch: Batch, variation: Variation | None) -> Float[Array, "images H W channels"]:
+    """Return the clean images, with their variations behind them."""
     clean = batch["image"]
-    return (
-        clean
-        if variation is None
-        else jnp.concatenate([clean, variation.inputs.astype(clean.dtype)])
-    )
+    if variation is None:
+        return clean
+    return jnp.concatenate([clean, variation.inputs.astype(clean.dtype)])
 
 
-def _of_device(key: Any, axis_name: str | None) -> Any:
+def _per_device(key: Array, axis_name: str | None) -> Array:
     return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
