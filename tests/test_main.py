@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from natra_jax import main
+from natra_jax.config.field import by_name
+from natra_jax.config.fields import FIELDS
 
 # ml_collections' own, on reading a config file
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -231,11 +233,25 @@ def test_debug_shows_the_traceback_too(tmp_path):
     )
 
 
-def test_help_lists_the_flags_and_is_no_error():
+@pytest.mark.parametrize("flag", ["--help", "--helpfull", "--helpshort", "-h"])
+def test_help_teaches_commands_flags_and_every_field_in_100_columns(flag, capsys):
+    main.main(["natra_jax", flag, "--workdir=runs/digits"])
+    out, err = capsys.readouterr()
+    assert err == "" and max(map(len, out.splitlines())) <= 100
+    assert out.count("    python -m natra_jax.main ") == 4 and "Exit code" in out
+    for shown in ("--config=", "--workdir=", "--stages=", "--scratch=", "--[no]debug", "--help"):
+        assert f"\n  {shown}" in out
+    for name in by_name(FIELDS):
+        assert out.count(f"\n  {name}=") == 1, name
+    assert "verbosity" not in out, "absl has flags of its own"
+
+
+def test_help_shows_the_values_of_the_experiment_that_is_named(capsys):
+    main.main(["natra_jax", "--config", "experiments/celeba.py", "--help"])
+    assert "\n  data.label=Smiling " in capsys.readouterr().out
+
+
+def test_the_real_command_prints_its_help_and_nothing_else():
     answer = command("--help")
-    assert (
-        "--workdir" in answer.stdout
-        and "--[no]debug" in answer.stdout
-        and "Exit code" in answer.stdout
-    )
     assert answer.stderr == "" and answer.returncode == 0
+    assert answer.stdout.startswith("Run an experiment")
