@@ -1,4 +1,4 @@
-"""The pipeline: what depends on what, what is skipped and what runs again, and how a killed run goes on."""
+"""The pipeline: which tasks depend on which, are skipped, run again, and go on after a kill."""
 
 import json
 from fnmatch import fnmatch
@@ -18,7 +18,7 @@ METHODS = (*methods.METHODS, "augment+advbn", "natra+advbn")
 
 
 def config(**fields):
-    """The smoke experiment with all methods; double underscores stand for dots."""
+    """Return the smoke experiment with all methods; double underscores stand for dots."""
     experiment = smoke.get_config()
     experiment.methods = METHODS
     experiment.encoder.gamma2 = 0.0
@@ -32,7 +32,7 @@ def work_of(**fields):
 
 
 def everything_read_by(work, name):
-    """The names of all tasks that the named one reads, and those read, ..."""
+    """Return the names of all tasks that the named one reads, and those read, ..."""
     return {name}.union(*(everything_read_by(work, need) for need in work[name].depends_on))
 
 
@@ -54,7 +54,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("fields", VARIANTS)
-def test_every_piece_comes_after_all_that_it_reads_and_belongs_to_a_stage(fields):
+def test_every_task_comes_after_all_that_it_reads_and_belongs_to_a_stage(fields):
     work = pipeline.tasks(config(**fields))
     names = [task.name for task in work]
     assert len(set(names)) == len(names)
@@ -80,7 +80,7 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
         )
 
 
-def test_every_field_that_shapes_a_result_belongs_to_a_piece(tmp_path):
+def test_every_field_that_shapes_a_result_belongs_to_a_task(tmp_path):
     (tmp_path / "vgg16.pth").write_text("weights")
     perceptual = {
         "encoder__perceptual": "vgg16",
@@ -102,7 +102,7 @@ def test_every_field_that_shapes_a_result_belongs_to_a_piece(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """run(fields) -> names of the tasks that ran; each does nothing but write its name."""
+    """Return (**fields) -> names of the tasks that ran; each only writes its fingerprint."""
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
     monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
@@ -114,10 +114,8 @@ def run(tmp_path, monkeypatch):
             ran.append(name)
             (directory / "made").write_text(context.fingerprints[name])
 
-        return [
-            task._replace(run=partial(work, name=task.name))
-            for task in real(experiment, found, inputs)
-        ]
+        declared = real(experiment, found, inputs)
+        return [task._replace(run=partial(work, name=task.name)) for task in declared]
 
     def run(stages=pipeline.STAGES, said=None, **fields):
         ran = []
@@ -137,12 +135,7 @@ def run(tmp_path, monkeypatch):
 
 LATENT = ["train/random*", "train/natra*"]  # along directions
 MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
-ENCODED = [
-    "encode",
-    "encode-ol",
-    "directions*",
-    "screen*",
-]  # of both variants, with and without expansion
+ENCODED = ["encode", "encode-ol", "directions*", "screen*"]  # with and without expansion
 EVALUATED = [f"evaluate/{name}-0" for name in (*METHODS, "directions")]  # all but the judge
 CHANGES = {
     # field: (value, what runs again)
@@ -201,11 +194,8 @@ def test_a_changed_field_runs_again_what_depends_on_it_and_nothing_else(run, fie
     first = run()
     value, patterns = CHANGES[field]
     again = run(**{field: value})
-    names = [
-        task.name
-        for task in pipeline.tasks(config(**{field: value}))
-        if task.stage in pipeline.STAGES
-    ]
+    work = work_of(**{field: value})
+    names = [name for name, task in work.items() if task.stage in pipeline.STAGES]
     assert again == [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
     assert run(**{field: value}) == []
     assert set(first) == {task.name for task in pipeline.tasks(config())} - {"export"}
@@ -224,40 +214,29 @@ def test_the_export_runs_when_it_is_asked_for_and_depends_on_its_own_classifier(
     assert run(stages=["export"]) == ["export"] and run(stages=["export"]) == []
     assert run(stages=["export"], export__epsilon=1.0) == ["export"]
     assert run(stages=["export"], export__method="adv") == ["export"]
-    assert run(stages=["train", "export"], export__method="adv", adv__epsilon=0.1) == [
-        "train/adv-0",
-        "export",
-    ]
+    again = run(stages=["train", "export"], export__method="adv", adv__epsilon=0.1)
+    assert again == ["train/adv-0", "export"]
     work = work_of(export__method="natra+advbn", seeds=(3, 0))
     assert "train/natra+advbn-3" in work["export"].depends_on
-    assert not any(
-        "judge" in name or "evaluate" in name for name in everything_read_by(work, "export")
-    )
+    read = everything_read_by(work, "export")
+    assert not any("judge" in name or "evaluate" in name for name in read)
 
 
-def test_a_fine_tuning_depends_on_the_training_of_its_seed_that_it_starts_from_be_that_asked_for_or_not(
-    run,
-):
+def test_a_fine_tuning_depends_on_the_training_that_it_starts_from_be_that_asked_for_or_not(run):
+    def only(prefix, names):
+        return [name for name in names if name.startswith(prefix)]
+
     asked = {"methods": ("natra+advbn",), "seeds": (0, 2)}
+    fine_tunings = ["natra+advbn-0", "natra+advbn-2"]
+    trainings = [f"train/{name}" for name in ("natra-0", "natra-2", *fine_tunings)]
     work = work_of(**asked)
-    assert [name for name in work if name.startswith("train/")] == [
-        f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)
-    ]
-    assert [name for name in work if name.startswith("evaluate/natra")] == [
-        "evaluate/natra+advbn-0",
-        "evaluate/natra+advbn-2",
-    ]
+    assert only("train/", work) == trainings
+    assert only("evaluate/natra", work) == [f"evaluate/{name}" for name in fine_tunings]
     assert work["train/natra+advbn-2"].depends_on[-1] == "train/natra-2"
     run(**asked)
-    again = run(**asked, natra__rho=0.7)
-    assert [name for name in again if name.startswith("train/")] == [
-        f"train/{m}-{s}" for m in ("natra", "natra+advbn") for s in (0, 2)
-    ]
+    assert only("train/", run(**asked, natra__rho=0.7)) == trainings
     again = run(**asked, natra__rho=0.7, advbn__steps=7)
-    assert [name for name in again if name.startswith("train/")] == [
-        "train/natra+advbn-0",
-        "train/natra+advbn-2",
-    ]
+    assert only("train/", again) == [f"train/{name}" for name in fine_tunings]
 
 
 def test_an_encoder_with_perceptual_features_depends_on_the_classifiers_training(run):
@@ -302,20 +281,14 @@ def test_a_classifier_depends_on_its_own_options_and_on_no_others(run, name):
 def test_a_method_with_a_single_code_has_an_encoder_of_its_own_unless_the_experiments_is_one():
     variant = [f"{stage}-ol" for stage in ("encoder", "shift", "encode", "directions", "screen")]
     work = work_of()
-    assert set(variant) <= set(work) and set(work["train/natra_ol-0"].depends_on) == {
-        "data",
-        "shift-ol",
-        "encode-ol",
-        "screen-ol",
-    }
-    assert (
-        work["encoder-ol"].fields["encoder.codes"] == "w"
-        and work["encoder"].fields["encoder.codes"] == "w+"
-    )
+    assert set(variant) <= set(work)
+    latent = {"shift-ol", "encode-ol", "screen-ol"}
+    assert set(work["train/natra_ol-0"].depends_on) == {"data", *latent}
+    assert work["encoder-ol"].fields["encoder.codes"] == "w"
+    assert work["encoder"].fields["encoder.codes"] == "w+"
     read = everything_read_by(work, "train/natra_ol-0")
-    assert (
-        set(variant) <= read and not {"encoder", "shift", "encode", "directions", "screen"} & read
-    )
+    assert set(variant) <= read
+    assert not {"encoder", "shift", "encode", "directions", "screen"} & read
     for other in ({"methods": ("natra",)}, {"encoder__codes": "w"}):
         assert not set(variant) & set(work_of(**other))
     assert "screen" in work_of(encoder__codes="w")["train/natra_ol-0"].depends_on
@@ -347,21 +320,16 @@ def test_a_checkpoint_counts_by_its_content_and_by_how_it_is_read(tmp_path):
         (tmp_path / "file.pkl").write_bytes(content)
         return work_of(generator__weights=str(tmp_path / "file.pkl"), **fields)["generator"]
 
-    made = task(b"one")
-    assert made.depends_on == () and set(made.fields) == {
-        f"generator.{name}" for name in ("weights", "family", "truncation", "dtype")
-    }
+    made, fields = task(b"one"), ("weights", "family", "truncation", "dtype")
+    assert made.depends_on == ()
+    assert set(made.fields) == {f"generator.{name}" for name in fields}
     (tmp_path / "other.pkl").write_bytes(b"one")
-    same = work_of(
-        generator__weights=str(tmp_path / "other.pkl"), generator__steps=7, generator__resolution=32
-    )["generator"]
+    other = {"generator__weights": str(tmp_path / "other.pkl")}
+    same = work_of(**other, generator__steps=7, generator__resolution=32)["generator"]
     assert same.fields == made.fields
-    for other in (
-        task(b"two"),
-        task(b"one", generator__dtype="bfloat16"),
-        task(b"one", generator__truncation=0.5),
-    ):
-        assert other.fields != made.fields
+    assert task(b"two").fields != made.fields
+    assert task(b"one", generator__dtype="bfloat16").fields != made.fields
+    assert task(b"one", generator__truncation=0.5).fields != made.fields
 
 
 def test_a_users_own_classifier_depends_on_nothing_that_describes_ours(run):
@@ -374,14 +342,11 @@ def test_a_users_own_classifier_depends_on_nothing_that_describes_ours(run):
 
 def test_a_training_depends_on_the_one_that_it_starts_from(run):
     work = work_of(train__init_from="adv", seeds=(0, 3))
-    assert work["train/natra-3"].depends_on[-1] == "train/adv-3" and not any(
-        "train" in need for need in work["train/adv-3"].depends_on
-    )
+    assert work["train/natra-3"].depends_on[-1] == "train/adv-3"
+    assert not any("train" in name for name in work["train/adv-3"].depends_on)
     run(train__init_from="adv")
     again = run(train__init_from="adv", adv__epsilon=0.1)
-    assert again == [
-        name for name in again if name.startswith(("train/", "evaluate/")) or name == "report"
-    ]
+    assert {name.split("/")[0] for name in again} == {"train", "evaluate", "report"}
     assert {f"train/{method}-0" for method in METHODS} <= set(again)
 
 
@@ -397,11 +362,9 @@ def test_a_training_depends_on_the_content_of_its_first_weights_and_not_on_their
 
     run(train__init_from=place("here", "weights"))
     assert run(train__init_from=place("there", "weights")) == []
-    again = run(train__init_from=place("here", "others"))
-    assert {f"train/{method}-0" for method in METHODS} <= set(again) and not {
-        "encoder",
-        "judge",
-    } & set(again)
+    again = set(run(train__init_from=place("here", "others")))
+    assert {f"train/{method}-0" for method in METHODS} <= again
+    assert not {"encoder", "judge"} & again
 
 
 def test_what_is_up_to_date_is_skipped_and_said(run):
@@ -418,7 +381,7 @@ def test_a_rerun_says_which_fields_changed_and_how(run):
     assert "train/natra-0: running again, train.batch_size: 64 -> 128" in said
 
 
-def test_a_file_altered_in_a_finished_piece_runs_that_piece_again(run, tmp_path):
+def test_a_file_altered_in_a_finished_task_runs_that_task_again(run, tmp_path):
     run()
     (tmp_path / "work" / "train" / "natra-0" / "made").write_text("0" * 16)
     assert run() == ["train/natra-0"]
@@ -435,11 +398,11 @@ def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     if stage == "perceptual":
         fields = {"encoder__gamma2": 0.1, "encoder__perceptual": "vgg16"}
         fields["encoder__perceptual_weights"] = str(tmp_path / "vgg16.pth")
-    monkeypatch.setattr(
-        getattr(pipeline, stage),
-        "check",
-        lambda context, *_: tried.append(sorted(p.name for p in context.workdir.iterdir())),
-    )
+
+    def check(context):
+        tried.append(sorted(path.name for path in context.workdir.iterdir()))
+
+    monkeypatch.setattr(getattr(pipeline, stage), "check", check)
     run(stages=["data"], **fields)
     assert tried == []
     run(**fields)
@@ -456,14 +419,12 @@ def test_chosen_stages_run_alone_and_the_others_later(run):
 
 
 def test_a_stage_whose_input_is_missing_says_which_stage_to_add(run, tmp_path):
-    with pytest.raises(
-        UserError, match="--stages=train: train/original-0 needs data, which is not done: add data"
-    ):
+    missing = "--stages=train: train/original-0 needs data, which is not done: add data"
+    with pytest.raises(UserError, match=missing):
         run(stages=["train"])
     run(stages=["data", "generator", "encoder", "shift", "encode", "directions"])
-    with pytest.raises(
-        UserError, match="train/random-0 needs screen, which is not done: add screen"
-    ):
+    missing = "train/random-0 needs screen, which is not done: add screen"
+    with pytest.raises(UserError, match=missing):
         run(stages=["train"])
     assert not (tmp_path / "work" / "train" / "random-0").exists()
 
@@ -475,10 +436,15 @@ def test_an_input_that_is_out_of_date_counts_as_missing(run):
 
 
 class Killed(BaseException):
-    pass
+    """As an interrupt: nothing catches it."""
 
 
-def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
+def run_in(workdir):
+    """Run whatever pipeline.tasks has been made to return."""
+    pipeline.run(config(), str(workdir), devices=jax.devices()[:1], log=lambda line: None)
+
+
+def test_a_task_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
@@ -497,25 +463,21 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
             raise Killed
 
     def run(dies, steps=1):
+        dying = partial(halting, dies=dies)
         work = [
             Task("data", "data", whole, {}),
-            Task(
-                "generator", "generator", partial(halting, dies=dies), {"steps": steps}, ("data",)
-            ),
+            Task("generator", "generator", dying, {"steps": steps}, ("data",)),
             Task("encode", "encode", whole, {}, ("generator",)),
         ]
         monkeypatch.setattr(pipeline, "tasks", lambda *_: work)
         ran.clear()
-        pipeline.run(
-            config(), str(tmp_path / "work"), devices=jax.devices()[:1], log=lambda line: None
-        )
+        run_in(tmp_path / "work")
         return list(ran)
 
     with pytest.raises(Killed):
         run(dies=True)
-    assert (
-        ran == ["data", "generator"] and not (tmp_path / "work" / "generator" / "COMMIT").exists()
-    )
+    assert ran == ["data", "generator"]
+    assert not (tmp_path / "work" / "generator" / "COMMIT").exists()
     with pytest.raises(Killed):
         run(dies=True)
     assert ran == ["generator"] and seen[-1] == ["half1"]
@@ -524,46 +486,29 @@ def test_a_piece_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
     with pytest.raises(Killed):
         run(dies=True, steps=2)
     assert seen[-1] == [], "another configuration's leftovers"
-    assert run(dies=False, steps=1) == ["generator"] and seen[-1] == [], (
-        "what was finished before is gone by now"
-    )
+    assert run(dies=False, steps=1) == ["generator"]
+    assert seen[-1] == [], "what was finished before is gone by now"
 
 
 @pytest.fixture
 def evaluated(tmp_path, monkeypatch):
-    """Runs two tasks that write a record each; (run, the lines of records.jsonl at the top)."""
+    """Return (run of tasks that write a record each, the methods of records.jsonl at the top)."""
 
     def work(context, directory, name):
-        record = Record(
-            name,
-            0,
-            "val_iid",
-            "accuracy",
-            0.5,
-            240,
-            0.4,
-            0.6,
-            context.fingerprints[f"evaluate/{name}"],
-        )
+        fingerprint = context.fingerprints[f"evaluate/{name}"]
+        record = Record(name, 0, "val_iid", "accuracy", 0.5, 240, 0.4, 0.6, fingerprint)
         pipeline.write_records(directory / "records.jsonl", [record])
 
     def run(names=("a", "b")):
-        monkeypatch.setattr(
-            pipeline,
-            "tasks",
-            lambda *_: [
-                Task(f"evaluate/{n}", "evaluate", partial(work, name=n), {}) for n in names
-            ],
-        )
-        pipeline.run(
-            config(), str(tmp_path / "work"), devices=jax.devices()[:1], log=lambda line: None
-        )
+        tasks = [Task(f"evaluate/{n}", "evaluate", partial(work, name=n), {}) for n in names]
+        monkeypatch.setattr(pipeline, "tasks", lambda *_: tasks)
+        run_in(tmp_path / "work")
 
     top = tmp_path / "work" / "records.jsonl"
     return run, lambda: [json.loads(line)["method"] for line in top.read_text().splitlines()]
 
 
-def test_the_records_of_all_pieces_are_gathered_at_the_top(evaluated):
+def test_the_records_of_all_tasks_are_gathered_at_the_top(evaluated):
     run, methods = evaluated
     run()
     assert methods() == ["a", "b"]
@@ -571,7 +516,7 @@ def test_the_records_of_all_pieces_are_gathered_at_the_top(evaluated):
     assert methods() == ["a", "b", "c"]
 
 
-def test_the_records_of_a_piece_that_is_no_longer_asked_for_go(evaluated):
+def test_the_records_of_a_task_that_is_no_longer_asked_for_go(evaluated):
     run, methods = evaluated
     run()
     run(("b",))

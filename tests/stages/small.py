@@ -1,4 +1,7 @@
-"""A work directory small enough for tests: random images of three classes, and a run of the stages on them without the others."""
+"""A work directory small enough for tests, with random images of three classes.
+
+Single stages can be run in it without the others.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ OWN = "tests.classifiers.own"
 
 
 def config(factory: str = "plain", **fields):
-    """The smoke experiment with a user's classifier and a training of three steps; double underscores stand for dots."""
+    """Return the smoke experiment with a user's classifier and a training of three steps.
+
+    In the names of fields double underscores stand for dots.
+    """
     c = smoke.get_config()
     c.methods = ("original", "adv")
     c.classifier.factory = f"{OWN}:{factory}"
@@ -31,13 +37,12 @@ def config(factory: str = "plain", **fields):
 
 
 def context(workdir: Path, c) -> Context:
-    """With the files of the stage data and config.json as the pipeline writes them."""
+    """Return the context of a work directory with config.json and the files of the stage data."""
     root = epath.Path(workdir)
     (root / "data").mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    np.save(
-        root / "data" / "train_image.npy", rng.integers(0, 256, (NUM_EXAMPLES, *SHAPE), np.uint8)
-    )
+    images = rng.integers(0, 256, (NUM_EXAMPLES, *SHAPE), np.uint8)
+    np.save(root / "data" / "train_image.npy", images)
     np.save(root / "data" / "train_label.npy", np.arange(NUM_EXAMPLES) % CLASSES)
     info = {
         "classes": ["a", "b", "c"],
@@ -46,8 +51,8 @@ def context(workdir: Path, c) -> Context:
         "rendered": [],
         "covered": None,
         "unlabelled": 0,
+        "counts": {"train": [NUM_EXAMPLES // CLASSES] * CLASSES},
     }
-    info["counts"] = {"train": [NUM_EXAMPLES // CLASSES] * CLASSES}
     (root / "data" / "facts.json").write_text(json.dumps(info))
     (root / "config.json").write_text(experiment.to_json(c))
     frozen, devices = FrozenConfigDict(c), jax.devices()[:1]

@@ -1,4 +1,4 @@
-"""The stage data: whether decoded or left in its files, what later stages read is the same; who sees which images."""
+"""The stage data: images decoded or left in their files are the same, and who sees which."""
 
 import json
 
@@ -24,17 +24,14 @@ PER_CLASS, LOOSE = 7, 4
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three classes of seven photos, and four without labels beside."""
+    """Write three classes of seven photos, and four without labels beside."""
     rng = np.random.default_rng(0)
-    for folder, count in {
-        **dict.fromkeys((f"photos/{name}" for name in CLASSES), PER_CLASS),
-        "loose": LOOSE,
-    }.items():
+    counts = {f"photos/{name}": PER_CLASS for name in CLASSES} | {"loose": LOOSE}
+    for folder, count in counts.items():
         (tmp_path / folder).mkdir(parents=True)
         for i in range(count):
-            Image.fromarray(rng.integers(0, 256, (12, 10, 3), np.uint8)).save(
-                tmp_path / folder / f"{i}.png"
-            )
+            image = Image.fromarray(rng.integers(0, 256, (12, 10, 3), np.uint8))
+            image.save(tmp_path / folder / f"{i}.png")
     return tmp_path
 
 
@@ -70,9 +67,8 @@ def run(workdir, c, source=None, said=None):
 def test_images_are_the_same_decoded_or_left_in_their_files(photos):
     decoded = run(photos / "a", config(photos))
     in_files = run(photos / "b", config(photos, data__decoded_gigabytes=0.0))
-    assert (photos / "a" / "data" / "train_image.npy").exists() and not (
-        photos / "b" / "data" / "train_image.npy"
-    ).exists()
+    assert (photos / "a" / "data" / "train_image.npy").exists()
+    assert not (photos / "b" / "data" / "train_image.npy").exists()
     assert data.info(decoded) == data.info(in_files)
     for name in ("train", "val_iid", "test_iid"):
         one, other = data.split(decoded, name), data.split(in_files, name)
@@ -99,25 +95,14 @@ def test_unlabelled_images_are_trained_on_behind_the_labelled_ones_and_seen_by_t
 ):
     context = run(photos / "a", config(photos, data__unlabelled=str(photos / "loose")))
     image, label = data.training(context)
-    assert (
-        (label[:15] >= 0).all()
-        and (label[15:] == UNLABELLED).all()
-        and len(image) == len(label) == 19
-    )
-    loose = [
-        np.asarray(
-            Image.open(photos / "loose" / f"{i}.png")
-            .crop((0, 1, 10, 11))
-            .resize((8, 8), Image.LANCZOS)
-        )
-        for i in range(LOOSE)
-    ]
-    np.testing.assert_array_equal(image[np.arange(15, 19)], loose)
+    assert (label[:15] >= 0).all() and (label[15:] == UNLABELLED).all()
+    assert len(image) == len(label) == 19
+    loose = [Image.open(photos / "loose" / f"{i}.png") for i in range(LOOSE)]
+    fitted = [each.crop((0, 1, 10, 11)).resize((8, 8), Image.LANCZOS) for each in loose]
+    np.testing.assert_array_equal(image[np.arange(15, 19)], np.stack(fitted))
     np.testing.assert_array_equal(data.domain_images(context)[:], image[:])
-    assert (
-        len(data.split(context, "train").label) == 15
-        and (data.judge_split(context).label >= 0).all()
-    )
+    assert len(data.split(context, "train").label) == 15
+    assert (data.judge_split(context).label >= 0).all()
 
 
 def test_the_generator_sees_the_classes_that_it_covers(photos):
@@ -138,9 +123,8 @@ def test_attacks_are_measured_on_some_examples_the_same_every_time(photos):
     some = data.varied(context, "test_iid")
     assert len(some.label) == 2
     np.testing.assert_array_equal(some.image[:], data.varied(context, "test_iid").image[:])
-    assert (
-        len(data.varied(run(photos / "b", config(photos, eval__examples=0)), "test_iid").label) == 3
-    )
+    everything = run(photos / "b", config(photos, eval__examples=0))
+    assert len(data.varied(everything, "test_iid").label) == 3
 
 
 def test_a_folder_that_changes_is_another(photos):
@@ -160,20 +144,14 @@ def test_arrays_that_are_handed_over_are_known_by_what_is_in_them(photos):
     changed = image.copy()
     changed[3, 2, 1, 0] ^= 1
     c = config(photos)
-    assert (
-        survey(c.data, source).identity
-        == survey(c.data, from_arrays(train=(image.copy(), label))).identity
+    identity, same, other = (
+        survey(c.data, from_arrays(train=(images, label))).identity
+        for images in (image, image.copy(), changed)
     )
-    assert (
-        survey(c.data, source).identity
-        != survey(c.data, from_arrays(train=(changed, label))).identity
-    )
+    assert identity == same != other
     context = run(photos / "a", c, source)
-    index = {
-        split: data.split(context, split).image[:].tobytes()
-        for split in ("train", "val_iid", "test_iid")
-    }
-    assert sorted(b"".join(index.values())) == sorted(image.tobytes())
+    splits = [data.split(context, name).image[:] for name in ("train", "val_iid", "test_iid")]
+    assert sorted(b"".join(images.tobytes() for images in splits)) == sorted(image.tobytes())
 
 
 def test_a_damaged_list_of_files_is_named(photos):
@@ -188,20 +166,14 @@ def test_a_damaged_list_of_files_is_named(photos):
 
 
 def test_training_on_files_is_training_on_arrays(photos):
-    """Codes and radii go by the example's index, images are read where they are asked for: what comes out is the same."""
+    """Radii go by the example's index, images are read where they are asked for."""
     made = []
     for name, gigabytes in (("a", 2.0), ("b", 0.0)):
-        c = config(
-            photos, data__decoded_gigabytes=gigabytes, data__unlabelled=str(photos / "loose")
-        )
-        context = run(photos / name, c)
+        fields = {"data__decoded_gigabytes": gigabytes, "data__unlabelled": str(photos / "loose")}
+        context = run(photos / name, config(photos, **fields))
         directory = context.workdir / "train" / "adv-0"
         directory.mkdir(parents=True)
         train.run(context, directory, "adv", 0)
-        made.append(
-            {
-                file: (directory / file).read_bytes()
-                for file in ("classifier.npz", "epsilon.npy", "history.json")
-            }
-        )
+        files = ("classifier.npz", "epsilon.npy", "history.json")
+        made.append({file: (directory / file).read_bytes() for file in files})
     assert made[0] == made[1]

@@ -1,4 +1,4 @@
-"""The images that encoder and shift are fitted to: of the generator's domain, of the train split, or of both."""
+"""The images that encoder and shift are fitted to: generator's domain, train split, or both."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def context(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("work")
     made = small.context(workdir, small.config())
     for name, count, value in (
-        ("wild", latent_work.NUM_WILD, DARK),
+        ("wild", latent_work.NUM_DOMAIN, DARK),
         ("train", small.NUM_EXAMPLES, BRIGHT),
     ):
         images = np.full((count, *small.SHAPE), value, np.uint8)
@@ -26,7 +26,7 @@ def context(tmp_path_factory):
 
 
 def seen(context, domain, steps=range(4), seed=0, size=5):
-    """[(whether it is bright, its number) of every image], batch by batch."""
+    """Return [(whether it is bright, its number) of every image], batch by batch."""
     batch_at = data.domain_batches(context, domain, size, seed, "encoder.batch_size")
     images = [batch_at(step)["image"] for step in steps]
     assert all(batch.shape == (size, *small.SHAPE) and batch.dtype == np.uint8 for batch in images)
@@ -37,18 +37,13 @@ def seen(context, domain, steps=range(4), seed=0, size=5):
 def test_every_batch_has_its_share_of_either(context, domain):
     batches = seen(context, domain)
     for batch in batches:
-        assert (
-            len(batch) - sum(bright for bright, _ in batch),
-            sum(bright for bright, _ in batch),
-        ) == SHARES[domain]
+        bright = sum(bright for bright, _ in batch)
+        assert (len(batch) - bright, bright) == SHARES[domain]
         assert len(set(batch)) == 5
     assert batches[0] != batches[1]
     # a function of step and seed alone
-    assert (
-        seen(context, domain, steps=[2])[0]
-        == batches[2]
-        != seen(context, domain, steps=[2], seed=1)[0]
-    )
+    (again,), (other,) = (seen(context, domain, steps=[2], seed=seed) for seed in (0, 1))
+    assert again == batches[2] != other
 
 
 @pytest.mark.parametrize(

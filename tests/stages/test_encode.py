@@ -1,4 +1,4 @@
-"""Stage encode: codes by index, in parts, so that a killed run ends in the same files as one that ran through."""
+"""Stage encode: codes by index, in parts: a killed run ends in the same files as a whole one."""
 
 import jax
 import numpy as np
@@ -26,7 +26,7 @@ def short_parts(monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nothing disturbed: context, what it said, and its files."""
+    """Return the context, the lines logged and the files of a run that nothing disturbed."""
     said, original = [], encode._PART
     encode._PART = PART
     context = context_of(tmp_path_factory.mktemp("whole"), said)
@@ -61,7 +61,7 @@ def test_codes_lie_at_their_examples_index_and_parts_are_gone(whole):
 
 def test_the_sample_of_the_generators_domain_is_of_different_images_in_their_order(whole):
     context, _, _ = whole
-    wild = codes_of(context, data.domain_images(context)).reshape(latent_work.NUM_WILD, -1)
+    wild = codes_of(context, data.domain_images(context)).reshape(latent_work.NUM_DOMAIN, -1)
     sample = encode.domain_codes(context).reshape(NUM_CODES, -1)
     distance = np.abs(sample[:, None] - wild[None]).max(2)
     index = distance.argmin(1)
@@ -81,7 +81,7 @@ class Killed(BaseException):
 
 
 def kill_at(monkeypatch, context, count, left):
-    """Runs until the part `count` (from 0) is written, of which the given share of bytes reaches the disk."""
+    """Run until the part `count` (from 0) is written, a share `left` of whose bytes is kept."""
     written, save = [], encode.save_array
 
     def interrupted(path, array):
@@ -98,7 +98,7 @@ def kill_at(monkeypatch, context, count, left):
 
 
 def resume(monkeypatch, context):
-    """Runs to the end -> the number of images that were still encoded."""
+    """Run to the end and return the number of images that were still encoded."""
     encoded, in_batches = [], encode.in_batches
 
     def counted(*arguments):
@@ -112,7 +112,7 @@ def resume(monkeypatch, context):
     return sum(encoded)
 
 
-# the first of train's two parts, the second, one of wild's three; what is left of it; and what then remains to be done
+# (the part: of train's two, then of wild's three; what is left of it; images that then remain)
 KILLS = [(0, 0.0, 32), (1, 0.5, 24), (3, 0.9, 12), (4, 1.0, 0)]
 
 

@@ -1,4 +1,7 @@
-"""The augmented data set of eq. 7: every row of the table tells how its image was made, and failures fail as they are written."""
+"""The augmented data set of NaTra eq. 7: every row tells how its image was made.
+
+Failures fail as they are written.
+"""
 
 import csv
 
@@ -22,7 +25,7 @@ CODES = RNG.normal(size=(N, GENERATOR.num_layers, GENERATOR.code_dim)).astype(np
 
 @pytest.fixture(scope="module")
 def weights():
-    """Of a linear classifier with every class among its answers."""
+    """Return those of a linear classifier with every class among its answers."""
     clean = np.asarray(GENERATOR.synthesize(PARAMS, CODES)).reshape(N, -1)
     kernel = (
         np.random.default_rng(1).normal(size=(clean.shape[1], small.CLASSES)).astype(np.float32)
@@ -32,7 +35,10 @@ def weights():
 
 @pytest.fixture
 def exported(tmp_path, monkeypatch, weights):
-    """exported(**fields of export) -> (directory, rows): with known codes, directions and a linear classifier; some answers are right."""
+    """Return (**fields of export) -> (directory, labels, rows).
+
+    Codes and directions are known, the classifier is linear, and some of its answers are right.
+    """
     variables = {"params": {"weights": weights}, "batch_stats": {}}
     params = latent_small.cast(PARAMS, np.float32)
     monkeypatch.setattr(export.encode, "train_codes", lambda context: CODES)
@@ -64,7 +70,7 @@ def exported(tmp_path, monkeypatch, weights):
 
 
 def check(directory, labels, rows, weights):
-    """Every row against its image, which is decoded anew."""
+    """Compare every row with its image, which is decoded anew."""
     files = {path.relative_to(directory).as_posix() for path in (directory / "images").glob("*/*")}
     assert files == {row["file"] for row in rows} and len(files) == len(rows)
     index = np.array([int(row["index"]) for row in rows])

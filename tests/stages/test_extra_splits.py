@@ -1,4 +1,4 @@
-"""Further test sets in folders: how they are named, what is found in them, and that classifiers are tested on it."""
+"""Further test sets in folders: how they are named, and what is found in them."""
 
 import numpy as np
 import pytest
@@ -12,18 +12,17 @@ CLASSES = ("a", "b", "c")  # of small
 
 
 def run(tmp_path, *entries):
-    """(context, what is said) after the piece has run."""
+    """Run the task and return (context, lines logged)."""
     said = []
-    context = small.context(tmp_path / "work", small.config(eval__extra_splits=entries))._replace(
-        log=said.append
-    )
+    context = small.context(tmp_path / "work", small.config(eval__extra_splits=entries))
+    context = context._replace(log=said.append)
     (context.workdir / extra_splits.NAME).mkdir()
     extra_splits.run(context, context.workdir / extra_splits.NAME)
     return context, said
 
 
 def shades(split):
-    """(shade, label) of every image, which are grey."""
+    """Return (shade, label) of every image, which are grey."""
     return sorted(zip(split.image[:][:, 0, 0, 0].tolist(), split.label.tolist(), strict=True))
 
 
@@ -37,10 +36,8 @@ def test_folders_of_the_same_classes_become_splits_at_the_size_of_the_data(tmp_p
     sketch, filtered = (extra_splits.split(context, name) for name in extra_splits.names(context))
     assert sketch.image.shape == (4, *small.SHAPE) and sketch.image[:].dtype == np.uint8
     # the label is the number that the class has in the data, though a folder has not all of them
-    assert shades(sketch) == [(0, 0), (1, 0), (2, 1), (3, 2)] and shades(filtered) == [
-        (100, 2),
-        (101, 2),
-    ]
+    assert shades(sketch) == [(0, 0), (1, 0), (2, 1), (3, 2)]
+    assert shades(filtered) == [(100, 2), (101, 2)]
     assert [line.split(",")[0] for line in said] == [
         "extra_splits: test_sketch 4 images",
         "extra_splits: test_filtered 2 images",
@@ -65,14 +62,7 @@ def test_a_folder_of_no_class_is_named(tmp_path):
         run(tmp_path, f"sketch={tmp_path / 'sketch'}")
 
 
-WRONG = [
-    "sketch",
-    "sketch=",
-    "=somewhere",
-    "a sketch=somewhere",
-    "iid=somewhere",
-    "shift=somewhere",
-]
+WRONG = ["sketch", "sketch=", "=here", "a sketch=here", "iid=here", "shift=here"]
 
 
 @pytest.mark.parametrize("entry", WRONG)
@@ -88,10 +78,8 @@ def test_a_name_that_comes_twice_is_refused():
 
 
 def test_a_path_may_hold_what_it_likes():
-    assert extra_splits.named(["c=/data/a=b", "c_2=~/x y"]) == {
-        "test_c": "/data/a=b",
-        "test_c_2": "~/x y",
-    }
+    named = extra_splits.named(["c=/data/a=b", "c_2=~/x y"])
+    assert named == {"test_c": "/data/a=b", "test_c_2": "~/x y"}
 
 
 def test_the_folders_are_known_again_by_their_files(tmp_path):

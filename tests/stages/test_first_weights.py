@@ -1,4 +1,7 @@
-"""Classifiers of others as a training's first weights: VGG-16, ResNet-18 and -50 with torchvision's names, and with AdvBN's."""
+"""Classifiers of others as a training's first weights.
+
+VGG-16, ResNet-18 and -50 with torchvision's names, and with AdvBN's.
+"""
 
 import jax
 import numpy as np
@@ -13,9 +16,7 @@ from natra_jax.weights import classifiers as foreign
 from tests.classifiers import torchvision_nets as theirs
 from tests.stages import small
 
-STILL = (
-    1e-30  # a learning rate that moves no float32 weight, so that a training ends where it started
-)
+STILL = 1e-30  # a learning rate that moves no float32 weight: a training ends where it started
 OPTIONS = {
     "vgg16.widths": (6, 8, 10, 12, 12),
     "vgg16.dense": (24, 20),
@@ -25,13 +26,13 @@ OPTIONS = {
     "resnet50.blocks": (1, 1, 1, 1),
 }
 SIZES = (OPTIONS["resnet50.widths"], OPTIONS["resnet50.blocks"], small.CLASSES)
-RESNET50, TWINS = (theirs.resnet_state(*SIZES, seed=seed) for seed in (0, 1))
+RESNET50, AUXILIARY = (theirs.resnet_state(*SIZES, seed=seed) for seed in (0, 1))
 STATES = {
     "vgg16": theirs.of_golden(),
     "vgg16_bn": theirs.vgg_state(),
     "resnet18": theirs.resnet_state(basic=True),
     "resnet50": RESNET50,
-    "advbn": theirs.advbn_names(1, RESNET50, TWINS),
+    "advbn": theirs.advbn_names(1, RESNET50, AUXILIARY),
 }
 NORMED = {
     "classifier.vgg16.widths": theirs.VGG_WIDTHS,
@@ -42,16 +43,15 @@ NORMED = {
 
 @pytest.fixture
 def prepared(tmp_path):
-    """prepared(classifier.name, name of STATES, **fields) -> (path of a file with that state dict, context, what it says)."""
+    """Return (classifier.name, name of STATES, **fields) -> (path of that file, context, lines)."""
 
     def prepare(name, state, **fields):
         path, said = tmp_path / f"{state}.npz", []
         np.savez(path, **STATES[state])
         c = small.config(factory="plain", train__init_from=str(path))
         c.classifier.update(name=name, factory="")
-        c.update_from_flattened_dict(
-            {f"classifier.{option}": value for option, value in OPTIONS.items()} | fields
-        )
+        options = {f"classifier.{option}": value for option, value in OPTIONS.items()}
+        c.update_from_flattened_dict(options | fields)
         return path, small.context(tmp_path / "work", c)._replace(log=said.append), said
 
     return prepare
@@ -79,26 +79,21 @@ def test_a_training_starts_from_torchvisions_file_with_a_fresh_last_layer_where_
     kept, published = run(context, "original"), foreign.load(path, "vgg16").params
     last, theirs_ = kept["params"].pop("head"), published["params"].pop("head")
     same(kept, published)
-    assert (
-        last["kernel"].shape == (20, small.CLASSES)
-        and theirs_["kernel"].shape == (20, 11)
-        and np.std(last["kernel"]) > 0.1
-    )
-    line = f"train/original-0: {path}: the last layer is fresh, for {small.CLASSES} classes in place of 11"
-    assert [text for text in said if "fresh" in text] == [line]
+    assert last["kernel"].shape == (20, small.CLASSES) and np.std(last["kernel"]) > 0.1
+    assert theirs_["kernel"].shape == (20, 11)
+    fresh = f"the last layer is fresh, for {small.CLASSES} classes in place of 11"
+    assert [text for text in said if "fresh" in text] == [f"train/original-0: {path}: {fresh}"]
     # what was kept is loaded again as the network that it is
     logits_fn = natra_jax.load_classifier(context.workdir, "original", 0)
     same(logits_fn.args[0]["params"], kept["params"] | {"head": last})
-    assert jax.eval_shape(logits_fn, np.zeros((2, *small.SHAPE), np.float32)).shape == (
-        2,
-        small.CLASSES,
-    )
+    logits = jax.eval_shape(logits_fn, np.zeros((2, *small.SHAPE), np.float32))
+    assert logits.shape == (2, small.CLASSES)
 
 
 @pytest.mark.parametrize(
     ("name", "state", "fields"), [("resnet18", "resnet18", {}), ("vgg16", "vgg16_bn", NORMED)]
 )
-def test_all_but_the_last_layer_is_taken_with_the_statistics_and_none_of_it_depends_on_how_it_is_computed(
+def test_all_but_the_last_layer_is_taken_with_the_statistics_whatever_the_dtype(
     prepared, name, state, fields
 ):
     path, context, _ = prepared(name, state, **fields, **{"classifier.dtype": "bfloat16"})
@@ -115,15 +110,16 @@ def test_all_but_the_last_layer_is_taken_with_the_statistics_and_none_of_it_depe
         f"the last layer is fresh, for {small.CLASSES} classes in place of {theirs.CLASSES}",
     )
     like = classifier.variables_like(context.config, data.info(context))
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), variables) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), like
-    )
+    found, wanted = (jax.tree.map(lambda x: (x.shape, x.dtype), tree) for tree in (variables, like))
+    assert found == wanted
 
 
 def test_where_the_classes_agree_all_is_taken(prepared):
     path, context, _ = prepared("resnet50", "resnet50")
     info = data.info(context)
-    variables, notes = user_weights.first_weights(context.config, info, str(path), seed=0, inputs=Inputs())
+    variables, notes = user_weights.first_weights(
+        context.config, info, str(path), seed=0, inputs=Inputs()
+    )
     same(variables, foreign.load(path, "resnet50").params)
     same(user_weights.read_weights(context.config, info, str(path), Inputs()), variables)
     assert notes == ()
@@ -145,7 +141,7 @@ def test_what_is_not_to_be_trained_needs_the_datas_classes(prepared):
 
 
 @pytest.mark.parametrize("method", ["advbn", "original"])
-def test_adversarial_twins_stay_in_methods_that_perturb_features_alone(prepared, method):
+def test_auxiliary_batch_norm_stays_in_methods_that_perturb_features_alone(prepared, method):
     steps = {"advbn.steps": 0, "train.steps": 0, "advbn.group_size": 4}
     path, context, said = prepared("resnet50", "advbn", methods=("original", "advbn"), **steps)
     started, published = run(context, method), foreign.load(path, "resnet50").params
@@ -197,4 +193,7 @@ def test_our_own_weights_start_a_training_of_these_classifiers_as_of_ours(prepar
     like = classifier.variables_like(context.config, info)
     ours = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, leaf.dtype), like)
     natra_jax.trees.save(own, ours)
-    same(user_weights.first_weights(context.config, info, str(own), seed=0, inputs=Inputs())[0], ours)
+    variables, _ = user_weights.first_weights(
+        context.config, info, str(own), seed=0, inputs=Inputs()
+    )
+    same(variables, ours)

@@ -1,4 +1,4 @@
-"""Stage generator, trained from nothing: the autoencoder, adversarial training behind it, and both continued where they were left."""
+"""Stage generator: the autoencoder, adversarial training behind it, and both continued."""
 
 import json
 from dataclasses import replace
@@ -35,9 +35,8 @@ class Zeros(nn.Module):
 
     @nn.compact
     def __call__(self, images):
-        return nn.Dense(self.outputs, kernel_init=nn.initializers.constant(0.01))(
-            images.reshape(len(images), -1)
-        )
+        layer = nn.Dense(self.outputs, kernel_init=nn.initializers.constant(0.01))
+        return layer(images.reshape(len(images), -1))
 
 
 class Opponent(nn.Module):
@@ -50,32 +49,25 @@ class Opponent(nn.Module):
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """Of a stage whose networks are linear, so that compiling them takes no time."""
+    """Make the stage's networks linear, so that compiling them takes no time."""
     linear = linear_generator(2, 3, resolution=8, channels=3)
     shape = {"constant": jnp.zeros(192), "layers": jnp.full((2, 3, 192), 0.1)}
-    monkeypatch.setattr(
-        generator.generators,
-        "build",
-        lambda function, arguments: replace(linear, init=lambda key: shape),
-    )
+    made = replace(linear, init=lambda key: shape)
+    monkeypatch.setattr(generator.generators, "build", lambda function, arguments: made)
     monkeypatch.setattr(generator, "Encoder", lambda outputs: Zeros(6))
     monkeypatch.setattr(generator, "Discriminator", Opponent)
     return tmp_path
 
 
 def run(workdir, **fields):
-    """(weights by name, records, lines said) of the stage in workdir/generator."""
+    """Run the stage in workdir/generator and return (weights by name, records, lines logged)."""
     lines = []
-    context = small.context(workdir, small.config(**SIZE | fields))._replace(
-        log=lines.append, fingerprints={"generator": "mine"}
-    )
+    context = small.context(workdir, small.config(**SIZE | fields))
+    context = context._replace(log=lines.append, fingerprints={"generator": "mine"})
     images = np.random.default_rng(1).integers(0, 256, (small.NUM_EXAMPLES, *small.SHAPE), np.uint8)
-    for name, values in {
-        "wild_image": images,
-        "val_iid_image": images[:4],
-        "val_iid_label": np.zeros(4, int),
-    }.items():
-        np.save(workdir / "data" / f"{name}.npy", values)
+    np.save(workdir / "data" / "wild_image.npy", images)
+    np.save(workdir / "data" / "val_iid_image.npy", images[:4])
+    np.save(workdir / "data" / "val_iid_label.npy", np.zeros(4, int))
     directory = epath.Path(workdir) / "generator"
     directory.mkdir(exist_ok=True)
     generator.run(context, directory)
@@ -90,19 +82,12 @@ def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_wher
     assert not any("adversarial" in line for line in lines)
     moved, (later,), lines = run(workdir, **ADVERSARIAL)
     # nothing of the autoencoder is trained again
-    assert (
-        "generator: continuing from step 2" in lines
-        and "generator: adversarial: step 3/3" in "".join(lines)
-    )
-    assert moved.keys() == plain.keys() and any(
-        np.any(moved[name] != plain[name]) for name in plain
-    )
-    assert max(np.abs(moved[name] - plain[name]).max() for name in plain) < 0.05
-    assert (
-        (error.metric, error.split, error.n)
-        == (later.metric, later.split, later.n)
-        == ("reconstruction_error", "val_iid", 4)
-    )
+    assert "generator: continuing from step 2" in lines
+    assert "generator: adversarial: step 3/3" in "".join(lines)
+    assert moved.keys() == plain.keys()
+    assert 0 < max(np.abs(moved[name] - plain[name]).max() for name in plain) < 0.05
+    for record in (error, later):
+        assert (record.metric, record.split, record.n) == ("reconstruction_error", "val_iid", 4)
     assert error.value != later.value
 
     again, records, lines = run(workdir, **ADVERSARIAL)
@@ -119,10 +104,10 @@ def described(context):
 def test_a_checkpoint_of_another_size_is_refused_before_anything_is_trained(tmp_path):
     file = made.file("dcgan", tmp_path)
     context = small.context(tmp_path, small.config(**SIZE, generator__weights=str(file)))
-    with pytest.raises(
-        UserError,
-        match="generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits 8x8",
-    ):
+    refused = (
+        "generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits"
+    )
+    with pytest.raises(UserError, match=f"{refused} 8x8"):
         generator.check(described(context))
 
 
@@ -130,8 +115,6 @@ def test_images_of_another_size_are_refused(workdir):
     context = small.context(workdir, small.config(**SIZE))
     info = workdir / "data" / "facts.json"
     info.write_text(json.dumps(json.loads(info.read_text()) | {"image_shape": [16, 16, 3]}))
-    with pytest.raises(
-        UserError,
-        match="generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16",
-    ):
+    refused = "generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16"
+    with pytest.raises(UserError, match=refused):
         generator.check(described(context))

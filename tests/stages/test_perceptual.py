@@ -1,4 +1,4 @@
-"""The network whose features eq. 9 compares: the user's VGG-16, kept by the piece, that an encoder is fitted with."""
+"""The network whose features NaTra eq. 9 compares: the user's VGG-16, kept by its task."""
 
 import json
 
@@ -18,22 +18,21 @@ TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
 @pytest.fixture
 def context(tmp_path):
-    """With a small VGG-16 of the user's, and its piece done."""
+    """Return a context with a small VGG-16 of the user's, and its task done."""
     np.savez(tmp_path / "vgg16.npz", **theirs.of_golden())
-    fields = {
-        "perceptual": "vgg16",
-        "perceptual_weights": str(tmp_path / "vgg16.npz"),
-        "gamma2": 0.5,
-        "steps": 2,
-        "batch_size": 4,
-    }
-    c = latent_work.config(**{f"encoder__{name}": value for name, value in fields.items()})
+    c = latent_work.config(
+        encoder__perceptual="vgg16",
+        encoder__perceptual_weights=str(tmp_path / "vgg16.npz"),
+        encoder__gamma2=0.5,
+        encoder__steps=2,
+        encoder__batch_size=4,
+    )
     context = latent_work.context(tmp_path / "work", c)
     directory = context.workdir / perceptual.NAME
     directory.mkdir()
     perceptual.check(context)
     perceptual.run(context, directory)
-    (tmp_path / "vgg16.npz").unlink()  # the piece has all that is needed of it
+    (tmp_path / "vgg16.npz").unlink()  # the task has kept all that is needed of it
     return context
 
 
@@ -41,10 +40,8 @@ def test_its_features_are_the_first_four_taps_and_an_encoder_is_fitted_and_measu
     context,
 ):
     golden, features_fn = theirs.golden(), perceptual.load(context)
-    assert not any(
-        "dense" in jax.tree_util.keystr(path)
-        for path, _ in jax.tree.flatten_with_path(features_fn)[0]
-    )
+    leaves, _ = jax.tree.flatten_with_path(features_fn)
+    assert not any("dense" in jax.tree_util.keystr(path) for path, _ in leaves)
     features = jax.jit(lambda f, x: f(x))(features_fn, 2 * theirs.nhwc(golden["in/image01"]) - 1)
     for name, found in zip(TAPS, features, strict=True):
         np.testing.assert_allclose(
@@ -69,10 +66,8 @@ def test_what_is_not_there_or_no_vgg16_is_refused_before_anything_is_trained(con
     with pytest.raises(UserError, match="are no VGG-16's"):
         perceptual.check(again())
     np.savez(tmp_path / "vgg16.npz", **theirs.vgg_state())
-    with pytest.raises(
-        UserError,
-        match="vgg16.npz: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights takes",
-    ):
+    refused = "vgg16.npz: is of a VGG-16 with BatchNorm: config field encoder.perceptual_weights"
+    with pytest.raises(UserError, match=f"{refused} takes"):
         perceptual.check(again())
     damaged = context.workdir / perceptual.NAME / "vgg16.json"
     for text in ("{", "[]", json.dumps({"widths": 3})):

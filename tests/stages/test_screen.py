@@ -1,4 +1,4 @@
-"""The stage screen: who judges, what is proposed, what a user's choice changes, and what is kept of it."""
+"""The stage screen: who judges, what is proposed, and what a user's choice changes."""
 
 import json
 
@@ -61,27 +61,27 @@ BROKEN = {
 
 
 class Fingerprints(dict):
-    def __missing__(self, piece):
+    def __missing__(self, task):
         return "made by hand"
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """With all that the stage reads, of a generator with random weights and of images with random labels."""
+    """Write all that the stage reads, of a generator and images that are random."""
     workdir = tmp_path_factory.mktemp("work")
     context = at(workdir)
     vectors = np.zeros((4, LAYERS, DIM), np.float32)
     vectors[[0, 1, 2, 3], [0, 1, 1, 3], [0, 0, 1, 2]] = 1
     sigma, mean = np.array([1.0, 0.5, 2.0, 1.5], np.float32), np.zeros((LAYERS, DIM), np.float32)
     found = Directions(
-        vectors,
-        sigma,
-        mean,
-        np.abs(vectors).max(2) > 0,
-        NAMES,
-        np.full(4, np.inf, np.float32),
-        "made by hand",
-        "pca",
+        vectors=vectors,
+        sigma=sigma,
+        mean=mean,
+        mask=np.abs(vectors).max(2) > 0,
+        names=NAMES,
+        useful=np.full(4, np.inf, np.float32),
+        generator_fingerprint="made by hand",
+        method="pca",
     )
     for stage in ("directions", "generator", "shift", "encode"):
         (context.workdir / stage).mkdir()
@@ -95,24 +95,21 @@ def workdir(tmp_path_factory):
 
 
 def at(workdir, said=None, **fields):
-    """The context of the work directory for an experiment with these screening fields."""
-    small_generator = {
-        "generator__resolution": 8,
-        "generator__code_dim": DIM,
-        "generator__base_channels": 8,
-        "generator__max_channels": 8,
-    }
+    """Return the context of the work directory for an experiment with these screening fields."""
     screening = {"judge": "none", "examples": N, "multiples": (1.0, 2.0)} | fields
     c = small.config(
-        **small_generator, **{f"screening__{name}": value for name, value in screening.items()}
+        generator__resolution=8,
+        generator__code_dim=DIM,
+        generator__base_channels=8,
+        generator__max_channels=8,
+        **{f"screening__{name}": value for name, value in screening.items()},
     )
-    return small.context(workdir, c)._replace(
-        fingerprints=Fingerprints(), log=lambda line: said is not None and said.append(line)
-    )
+    log = ([] if said is None else said).append
+    return small.context(workdir, c)._replace(fingerprints=Fingerprints(), log=log)
 
 
 def run(workdir, place, said=None, **fields):
-    """The context after a run of the stage whose files are at workdir/place, (table, records by metric)."""
+    """Run the stage in workdir/screen-{place} and return (context, table, {metric: record})."""
     context = at(workdir, said, **fields)._replace(variant=f"-{place}")
     for stage in ("directions", "shift", "encode"):
         if not (linked := workdir / f"{stage}-{place}").exists():
@@ -120,11 +117,8 @@ def run(workdir, place, said=None, **fields):
     directory = context.workdir / context.task_name("screen")
     directory.mkdir()
     screen.run(context, directory)
-    return (
-        context,
-        screen.table(context),
-        {r.metric: r for r in read_records(directory / "records.jsonl")},
-    )
+    records = {r.metric: r for r in read_records(directory / "records.jsonl")}
+    return context, screen.table(context), records
 
 
 def chosen_in(table):
@@ -135,14 +129,10 @@ def test_without_a_judge_all_are_chosen_without_limits_and_there_is_no_check(wor
     context, table, records = run(workdir, "none")
     assert screen.chosen(context).names == NAMES and np.isinf(screen.chosen(context).useful).all()
     assert chosen_in(table) == list(NAMES) and not table["box"]
-    assert {row["verdict"] for row in table["directions"]} == {
-        "unjudged"
-    } and "box_kept" not in records
-    assert (records["chosen"].value, records["chosen"].n, records["chosen"].split) == (
-        4,
-        4,
-        "train",
-    )
+    assert {row["verdict"] for row in table["directions"]} == {"unjudged"}
+    assert "box_kept" not in records
+    count = records["chosen"]
+    assert (count.value, count.n, count.split) == (4, 4, "train")
     for row in table["directions"]:
         assert row["kept"] == {"1": None, "2": None} and row["useful"] is None
         assert row["moved"]["2"] > row["moved"]["1"] > 0 and 0 <= row["predicts"] <= 1
@@ -153,35 +143,27 @@ def test_a_user_overrides_the_proposal_by_names_and_numbers_or_by_a_file(workdir
     choice = "third, 0"
     if kind == "file":
         readable = json.loads((workdir / "directions" / "directions.json").read_text())
-        readable["directions"] = [
-            readable["directions"][2] | {"name": "hue"},
-            readable["directions"][0],
-        ]
+        first, _, third, _ = readable["directions"]
+        readable["directions"] = [third | {"name": "hue"}, first]
         (tmp_path / "mine.json").write_text(json.dumps(readable))
         choice = str(tmp_path / "mine.json")
     # this judge would have left none: it says nothing of what is chosen against it
     context, table, records = run(workdir, kind, judge=NONE, choose=choice)
     taken = screen.chosen(context)
-    assert (
-        taken.names == (("hue" if kind == "file" else "third"), "first")
-        and np.isinf(taken.useful).all()
-    )
+    assert taken.names == (("hue" if kind == "file" else "third"), "first")
+    assert np.isinf(taken.useful).all()
     np.testing.assert_array_equal(taken.sigma, [2, 1])
-    assert (
-        chosen_in(table) == ["first", "third"] and "does not speak for first, third" in table["box"]
-    )
-    assert (
-        records["chosen"].value == 2 and records["box_kept"].value < 0.95 and not table["warnings"]
-    )
+    assert chosen_in(table) == ["first", "third"]
+    assert "does not speak for first, third" in table["box"] and not table["warnings"]
+    assert records["chosen"].value == 2 and records["box_kept"].value < 0.95
 
 
 def test_a_useful_range_is_kept_and_limits_the_space_that_is_trained_on(workdir):
     context, table, records = run(workdir, "useful", judge=EVERY)
     assert [row["verdict"] for row in table["directions"]] == ["kept"] * 4
     np.testing.assert_array_equal(screen.load(context).useful, 2)
-    assert (records["box_kept"].value, records["box_kept"].n) == (1, N) and table["box"].startswith(
-        "100.0% of 12 random moves"
-    )
+    assert (records["box_kept"].value, records["box_kept"].n) == (1, N)
+    assert table["box"].startswith("100.0% of 12 random moves")
     space = screen.space(context)
     center = space.anchor(jax.random.split(jax.random.key(0), N), CODES)
     far = space.project(np.full((N, 4), 9, np.float32), center, np.full(N, 9, np.float32))
@@ -205,31 +187,24 @@ def test_nothing_left_is_said_with_verdicts_and_what_to_do_and_the_figures_are_t
 
 def test_what_is_confounded_is_said_once_with_what_to_do(workdir, monkeypatch):
     def measured(*_, **__):
-        kept, nothing = np.ones((4, 2)), np.zeros((4, 2))
-        verdicts = ("kept", "confounded", "confounded", "kept")
         return Screening(
-            np.array([1.0, 2.0]),
-            kept,
-            nothing,
-            np.full(4, 0.5),
-            np.array([0, 1, 1, 0], bool),
-            np.full(4, 2.0),
-            verdicts,
+            multiples=np.array([1.0, 2.0]),
+            kept=np.ones((4, 2)),
+            moved=np.zeros((4, 2)),
+            predicts=np.full(4, 0.5),
+            confounded=np.array([0, 1, 1, 0], bool),
+            useful=np.full(4, 2.0),
+            verdicts=("kept", "confounded", "confounded", "kept"),
         )
 
     monkeypatch.setattr(screen.screening, "screen", measured)
     said = []
     _, table, _ = run(workdir, "suspects", said, judge=EVERY)
     (warning,) = [line for line in said if "warning" in line]
-    assert (
-        "along second, third (confounded)" in warning
-        and "left out: if you know" in warning
-        and "screening.choose" in warning
-    )
-    assert table["warnings"] == [warning.partition("warning: ")[2]] and chosen_in(table) == [
-        "first",
-        "fourth",
-    ]
+    for words in ("along second, third (confounded)", "left out: if you know", "screening.choose"):
+        assert words in warning
+    assert table["warnings"] == [warning.partition("warning: ")[2]]
+    assert chosen_in(table) == ["first", "fourth"]
     said.clear()
     run(workdir, "decided", said, judge=EVERY, choose="first,second")
     assert not [line for line in said if "warning" in line]
@@ -277,23 +252,19 @@ def test_a_wrong_field_is_said_before_anything_runs(field):
 
 @pytest.fixture
 def no_oracle(monkeypatch):
-    """Neither the independent judge nor what it alone may read can be had."""
+    """Make the independent judge, and what it alone may read, unavailable."""
 
     def unavailable(*_):
         raise AssertionError("the independent judge is for evaluation alone")
 
-    for module, name in (
-        (judge, "load"),
-        (judge, "run"),
-        (data, "judge_split"),
-        (data, "renderings"),
-    ):
-        monkeypatch.setattr(module, name, unavailable)
+    for module, names in ((judge, ("load", "run")), (data, ("judge_split", "renderings"))):
+        for name in names:
+            monkeypatch.setattr(module, name, unavailable)
 
 
 @pytest.fixture
 def folded(workdir, no_oracle):
-    """The context in which the cross-fitted judge is trained."""
+    """Return a context in which the cross-fitted judge is trained."""
     context = at(workdir, judge="cross_fitted")
     if not (context.workdir / "folds").exists():
         assert not (workdir / "data" / "judge_label.npy").exists()
@@ -317,10 +288,9 @@ def test_every_example_is_judged_by_a_classifier_that_has_not_seen_it(folded, tm
     index = np.random.default_rng(2).permutation(N)
     predictions = folds.load(folded)(images, index)
     for i, at_index in enumerate(index):
-        logits = classifier.logits_fn(
-            folded.config, small.CLASSES, weights(folded, fold[at_index])
-        )(images[i : i + 1])
-        assert predictions[i] == logits.argmax()
+        variables = weights(folded, fold[at_index])
+        logits_fn = classifier.logits_fn(folded.config, small.CLASSES, variables)
+        assert predictions[i] == logits_fn(images[i : i + 1]).argmax()
     # other images in fold 0 do not change the classifier that judges it, and do change the other
     again = at(tmp_path, judge="cross_fitted")
     other = np.where((fold == 0)[:, None, None, None], 255 - train.image, train.image)
@@ -351,9 +321,8 @@ def test_label_kept_is_measured_on_the_validation_splits_by_the_independent_judg
 ):
     context, _, _ = run(workdir, "labels")
     rng = np.random.default_rng(5)
-    info = json.loads((workdir / "data" / "facts.json").read_text()) | {
-        "splits": ["train", "val_iid", "test_iid", "val_shift"]
-    }
+    info = json.loads((workdir / "data" / "facts.json").read_text())
+    info["splits"] = ["train", "val_iid", "test_iid", "val_shift"]
     (workdir / "data" / "facts.json").write_text(json.dumps(info))
     generator_, params = shift.load(context)
     codes = {
@@ -362,20 +331,15 @@ def test_label_kept_is_measured_on_the_validation_splits_by_the_independent_judg
     }
     bright = np.median([generator_.synthesize(params, c).mean((1, 2, 3)) for c in codes.values()])
     for name, c in codes.items():
-        right = np.asarray(generator_.synthesize(params, c).mean((1, 2, 3)) > bright).astype(
-            np.int32
-        )
-        np.save(
-            workdir / "data" / f"{name}_image.npy", np.full((9, *small.SHAPE), len(name), np.uint8)
-        )
-        np.save(
-            workdir / "data" / f"{name}_label.npy", np.where(np.arange(9) == 0, 1 - right, right)
-        )  # the first is labelled wrongly
+        images = np.full((9, *small.SHAPE), len(name), np.uint8)
+        labels = np.array(generator_.synthesize(params, c).mean((1, 2, 3)) > bright, np.int32)
+        labels[0] = 1 - labels[0]  # the first is labelled wrongly
+        np.save(workdir / "data" / f"{name}_image.npy", images)
+        np.save(workdir / "data" / f"{name}_label.npy", labels)
 
     def judge_logits(bright, images):
-        return jax.numpy.stack(
-            [bright - images.mean((1, 2, 3)), images.mean((1, 2, 3)) - bright], 1
-        )
+        brighter = images.mean((1, 2, 3)) - bright
+        return jax.numpy.stack([-brighter, brighter], 1)
 
     monkeypatch.setattr(
         label_preservation.encode,
@@ -388,21 +352,16 @@ def test_label_kept_is_measured_on_the_validation_splits_by_the_independent_judg
     directory.mkdir(parents=True)
     label_preservation.run(context, directory)
     found = {(r.split, r.metric): r for r in read_records(directory / "records.jsonl")}
-    assert {split for split, _ in found} == {"val_iid", "val_shift"} and {
-        r.method for r in found.values()
-    } == {"directions"}
+    assert {split for split, _ in found} == {"val_iid", "val_shift"}
+    assert {r.method for r in found.values()} == {"directions"}
     for name in codes:
         assert found[name, "label_read"].value == 8 / 9 and found[name, "image_moved"].value > 0.01
-        assert (
-            found[name, "label_kept"].n == 8
-            and 0 < found[name, "label_kept"].low < found[name, "label_kept"].value < 1
-        )
+        kept = found[name, "label_kept"]
+        assert kept.n == 8 and 0 < kept.low < kept.value < 1
     # directions that may not be moved along
-    still = saved.load(directory.parent.parent / context.task_name("screen"), "made by hand")
-    saved.save(
-        still._replace(useful=np.zeros(4, np.float32)),
-        context.workdir / context.task_name("screen"),
-    )
+    screened = context.workdir / context.task_name("screen")
+    still = saved.load(screened, "made by hand")._replace(useful=np.zeros(4, np.float32))
+    saved.save(still, screened)
     label_preservation.run(context, directory)
     found = {(r.split, r.metric): r.value for r in read_records(directory / "records.jsonl")}
     assert found["val_iid", "label_kept"] == 1 and found["val_shift", "image_moved"] == 0

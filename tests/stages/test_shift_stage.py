@@ -1,4 +1,4 @@
-"""Stage shift: what it keeps, what it undoes, and the variant of the stages in which an image has a single code."""
+"""Stage shift: what it keeps and undoes; the variant in which an image has a single code."""
 
 import jax
 import numpy as np
@@ -14,7 +14,10 @@ SETTINGS = {"shift__steps": 3, "shift__batch_size": 8, "shift__learning_rate": 0
 
 
 def shifted(workdir, held_out, **fields):
-    """(context, what was said) of a run whose train images are bright, and whose held-out images have the given value throughout."""
+    """Run the stage on bright train images and return (context, lines logged).
+
+    The held-out images have the given value throughout.
+    """
     said = []
     context = latent_work.context(workdir, latent_work.config(**SETTINGS | fields), said)
     for name, value in (("train", 230), ("val_iid", held_out)):
@@ -25,7 +28,7 @@ def shifted(workdir, held_out, **fields):
 
 
 def change(context):
-    """The largest change of each part of the generator's parameters."""
+    """Return the largest change of each part of the generator's parameters."""
     (_, before), (_, after) = generator.load(context), shift.load(context)
 
     def largest(a, b):
@@ -49,18 +52,15 @@ def test_a_shift_towards_the_train_images_is_kept_and_leaves_the_mapping_alone(t
     before, after = (r.value for r in records)
     assert after < before and said[-1].endswith(f"{before:.5f} before, {after:.5f} after")
     # the figures are of the generators that there are
-    (model, params), (generator_, moved), (_, original) = (
-        encoder.load(context),
-        shift.load(context),
-        generator.load(context),
-    )
+    model, params = encoder.load(context)
+    generator_, moved = shift.load(context)
+    _, original = generator.load(context)
     images = np.full((1, 8, 8, 3), 230 / 127.5 - 1, np.float32)
 
     @jax.jit
     def error(generator_params):
-        return (
-            (generator_.synthesize(generator_params, model.encode(params, images)) - images) ** 2
-        ).mean()
+        decoded = generator_.synthesize(generator_params, model.encode(params, images))
+        return ((decoded - images) ** 2).mean()
 
     np.testing.assert_allclose([error(original), error(moved)], [before, after], rtol=1e-4)
 
@@ -81,15 +81,11 @@ def test_without_steps_the_generator_stays_and_nothing_is_measured(tmp_path):
 
 @pytest.mark.parametrize(("codes", "num_codes"), [("w+", 1), ("w", 2), ("w+", 2)])
 def test_the_single_variant_has_one_code_an_image_and_places_of_its_own(tmp_path, codes, num_codes):
-    context = latent_work.context(
-        tmp_path, latent_work.config(encoder__codes=codes, encoder__num_codes=num_codes)
-    )
+    c = latent_work.config(encoder__codes=codes, encoder__num_codes=num_codes)
+    context = latent_work.context(tmp_path, c)
     variant = single(context)
-    assert [made.task_name("encode") for made in (context, variant, single(variant))] == [
-        "encode",
-        "encode-ol",
-        "encode-ol",
-    ]
+    names = [made.task_name("encode") for made in (context, variant, single(variant))]
+    assert names == ["encode", "encode-ol", "encode-ol"]
     (model, generator_), (of_variant, plain) = encoder.build(context), encoder.build(variant)
     base = generator.build(context)
     assert not of_variant.per_layer and of_variant.layout is None and plain == base
@@ -107,9 +103,8 @@ def test_the_variant_reads_its_own_shift(tmp_path):
     context, _ = shifted(tmp_path, 230, shift__steps=0)
     variant = single(context)
     (tmp_path / "shift-ol").mkdir()
-    other = dict(np.load(tmp_path / "generator" / "params.npz")) | {
-        "rgb/bias": np.float32([7, 8, 9])
-    }
+    other = dict(np.load(tmp_path / "generator" / "params.npz"))
+    other["rgb/bias"] = np.float32([7, 8, 9])
     np.savez(tmp_path / "shift-ol" / "params.npz", **other)
     (tmp_path / "shift-ol" / "shift.json").write_text('{"shifted": true}')
     np.testing.assert_array_equal(shift.load(variant)[1]["rgb"]["bias"], [7, 8, 9])

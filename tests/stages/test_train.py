@@ -17,14 +17,12 @@ from natra_jax.types import UserError
 from tests.classifiers import own
 from tests.stages import small
 
-STILL = (
-    1e-30  # a learning rate that moves no float32 weight, so that a training ends where it started
-)
+STILL = 1e-30  # a learning rate that moves no float32 weight: a training ends where it started
 IMAGES = np.random.default_rng(2).uniform(-1, 1, (5, *small.SHAPE)).astype(np.float32)
 
 
 def run(workdir, c, method="original", seed=0):
-    """The context of a work directory in which this training has run."""
+    """Run a training and return the context of its work directory."""
     context = small.context(workdir, c)
     directory = context.workdir / "train" / f"{method}-{seed}"
     directory.mkdir(parents=True, exist_ok=True)
@@ -33,15 +31,11 @@ def run(workdir, c, method="original", seed=0):
 
 
 def weights(seed):
-    """Variables of the classifier of plain functions, not as anything would initialise them."""
+    """Return variables of the classifier of plain functions, unlike any initial ones."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda: own.plain_init(small.CLASSES, jax.random.key(0), IMAGES))
-    return {
-        "params": {
-            "weights": jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
-        },
-        "batch_stats": {},
-    }
+    drawn = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
+    return {"params": {"weights": drawn}, "batch_stats": {}}
 
 
 def assert_same(a, b):
@@ -68,12 +62,8 @@ def test_what_is_kept_is_the_last_state_of_the_training(trained):
 
 
 def assert_any_moved(a, b):
-    assert (
-        max(
-            np.abs(x - y).max() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-        )
-        > 1e-3
-    )
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    assert max(np.abs(x - y).max() for x, y in leaves) > 1e-3
 
 
 def test_load_classifier_answers_as_evaluation_and_as_the_users_own_module_do(trained):
@@ -107,23 +97,13 @@ def test_what_is_loaded_does_not_follow_a_config_that_was_changed_since(trained,
     )
 
 
-MISSING = {
-    (
-        "natra",
-        0,
-    ): "no finished training of method 'natra' from seed 0 (there are original (seed 0))",
-    (
-        "original",
-        3,
-    ): "no finished training of method 'original' from seed 3 (there are original (seed 0))",
-}
-
-
-@pytest.mark.parametrize(("method", "seed"), MISSING)
+@pytest.mark.parametrize(("method", "seed"), [("natra", 0), ("original", 3)])
 def test_a_training_that_is_not_there_is_named_with_those_that_are(trained, method, seed):
     with pytest.raises(UserError) as error:
         natra_jax.load_classifier(trained.workdir, method, seed)
-    assert str(error.value) == f"{trained.workdir}: {MISSING[method, seed]}"
+    missing = f"no finished training of method {method!r} from seed {seed}"
+    there = "there are original (seed 0)"
+    assert str(error.value) == f"{trained.workdir}: {missing} ({there})"
 
 
 def test_a_directory_that_is_no_experiments_is_refused(tmp_path):
@@ -154,7 +134,7 @@ def test_a_training_starts_from_the_users_weights(tmp_path, source):
     assert_same(train.load(context, "original", 0).variables, weights(1))
 
 
-def test_a_training_starts_from_the_named_methods_classifier_of_its_seed_and_goes_on_from_its_own_checkpoint(
+def test_a_training_starts_from_the_named_methods_classifier_and_goes_on_from_its_own_checkpoint(
     tmp_path,
 ):
     c = small.config(
