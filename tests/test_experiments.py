@@ -1,4 +1,4 @@
-"""The experiments on real data: what they set can be run, what they say is so, and what is missing they say how to get."""
+"""The experiments on real data can be run, are as they say, and say how to get what is missing."""
 
 import importlib
 import os
@@ -45,7 +45,10 @@ def module(name):
 
 @pytest.fixture
 def there(tmp_path, monkeypatch):
-    """there(name) -> the experiment's config where all that it names is there: its data on the disk, and files that stand for weights."""
+    """Return there(name) -> the config of an experiment whose data and weights are on the disk.
+
+    Its weights are files that stand for them.
+    """
 
     def there(name):
         c = module(name).get_config()
@@ -112,9 +115,8 @@ def test_fine_tuning_by_advbn_takes_its_authors_schedule():
         0 <= config.advbn.steps * config.train.batch_size - 20 * 1_281_167 < config.train.batch_size
     )
     c = config.advbn
-    assert (c.learning_rate, c.momentum, c.weight_decay, c.group_size, c.num_steps, c.step_size, c.epsilon) == (
-        1e-3, 0.9, 1e-4, 64, 6, 0.2, 1.1,
-    )  # fmt: skip
+    assert (c.learning_rate, c.momentum, c.weight_decay) == (1e-3, 0.9, 1e-4)
+    assert (c.group_size, c.num_steps, c.step_size, c.epsilon) == (64, 6, 0.2, 1.1)
     assert config.train.steps == 0, "the network that it is compared with is the published one"
 
 
@@ -167,7 +169,7 @@ def test_the_fields_of_its_docstring_take_the_values_that_they_are_given_there(n
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """refused(arguments) -> the one line that the command says, in a directory with nothing in it."""
+    """Return refused(arguments) -> the line that the command says, in an empty directory."""
 
     def refused(name, *arguments):
         monkeypatch.chdir(tmp_path)

@@ -1,4 +1,7 @@
-"""The command line: a user's mistake is one line on stderr that names what is wrong and what to do, exit code 2, and nothing written."""
+"""The command line: a user's mistake is one line on stderr, exit code 2, and nothing is written.
+
+The line names what is wrong and what to do.
+"""
 
 import os
 import subprocess
@@ -20,7 +23,10 @@ SMOKE = "--config=experiments/smoke.py"
 
 @pytest.fixture
 def said(tmp_path, monkeypatch, capsys):
-    """said(arguments) -> (exit code, stdout, stderr) of the command, in this process; {tmp} in an argument is a fresh directory."""
+    """Return said(arguments) -> (exit code, stdout, stderr) of the command, in this process.
+
+    {tmp} in an argument is a fresh directory.
+    """
     monkeypatch.chdir(ROOT)
 
     def said(*arguments):
@@ -38,7 +44,7 @@ def said(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def refused(said, tmp_path):
-    """refused(arguments) -> the one line on stderr, having seen that nothing was written."""
+    """Return refused(arguments) -> the one line on stderr, with nothing written."""
 
     def refused(*arguments):
         before = sorted(tmp_path.rglob("*"))
@@ -53,89 +59,156 @@ def refused(said, tmp_path):
 
 WORK = "--workdir={tmp}/work"
 
+# What is wrong beside a config and a work directory: what the line has to say, in this order.
 MISTAKES = {
-    # arguments: what the line has to say, in this order
-    (SMOKE, WORK, "--config.train.stesp=3"): ["train.stesp", "did you mean train.steps?"],
-    (SMOKE, WORK, "--config.stesp=3"): ["stesp", "did you mean"],
-    (SMOKE, WORK, "--config.trian.batch_size=3"): ["trian.batch_size", "did you mean train.batch_size?"],
-    (SMOKE, WORK, "--config.train.steps=3", "--config.natra.rhoo=1"): ["natra.rhoo", "did you mean natra.rho?"],
-    (SMOKE, WORK, "--config.directions.layers=((0,2),(4,7))"): ["directions.layers is ((0, 2), (4, 7))", "several such"],
-    (SMOKE, WORK, "--config.directions.at=4"): ["directions.at is 4", "5..6"],
-    (SMOKE, WORK, "--config.encoder.expand_at=7"): ["encoder.expand_at is 7", "1..6"],
-    (SMOKE, WORK, "--config.shift.domain=train"): ["shift.domain is 'train'", "marginal, target, both"],
-    (SMOKE, WORK, "--config.random.kind=normal_w", "--config.encoder.num_codes=2"): ["random.kind is 'normal_w'", "encoder.num_codes"],
-    (SMOKE, WORK, "--config.encoder.perceptual=vgg16"): ["encoder.perceptual_weights is ''", "vgg16-397923af.pth"],
-    (SMOKE, WORK, "--config.encoder.perceptual_weights=vgg16.pth"): ["encoder.perceptual_weights", "empty unless encoder.perceptual"],
-    (SMOKE, WORK, "--config.classifier.name=vgg"): ["classifier.name is 'vgg'", "vgg16"],
-    (SMOKE, WORK, "--config.classifier.vgg16.widths=(8,8)"): ["classifier.vgg16.widths is (8, 8)", "5 whole numbers above 0"],
-    (SMOKE, WORK, "--config.screening.judge=jury"): ["screening.judge is 'jury'", "cross_fitted"],
-    (SMOKE, WORK, "--config.train=3"): ["train"],
-    (SMOKE, WORK, "--config.train.steps=abc"): ["train.steps", "abc"],
-    (SMOKE, WORK, "--config.train.steps=1.5"): ["train.steps", "1.5"],
-    (SMOKE, WORK, "--config.train.steps="): ["train.steps"],
-    (SMOKE, WORK, "--config.train.steps"): ["train.steps"],
-    (SMOKE, WORK, "--config.natra.random_start=perhaps"): ["natra.random_start", "perhaps"],
-    (SMOKE, WORK, "--config.natra.rho=much"): ["natra.rho", "much"],
-    (SMOKE, WORK, "--config.train.steps=0"): ["train.steps is 0", "at least 1"],
-    (SMOKE, WORK, "--config.train.learning_rate=0"): ["train.learning_rate is 0", "above 0"],
-    (SMOKE, WORK, "--config.train.learning_rate=nan"): ["train.learning_rate is nan", "above 0"],
-    (SMOKE, WORK, "--config.natra.rho=-0.5"): ["natra.rho is -0.5", "at least 0"],
-    (SMOKE, WORK, "--config.train.clean_ratio=1.5"): ["train.clean_ratio is 1.5", "from 0 to 1"],
-    (SMOKE, WORK, "--config.generator.resolution=20"): ["generator.resolution is 20", "a power of two"],
-    (SMOKE, WORK, "--config.directions.layers=(4, 9)"): ["directions.layers is (4, 9)", "0..6"],
-    (SMOKE, WORK, "--config.seeds=(0, 0)"): ["seeds is (0, 0)", "none twice"],
-    (SMOKE, WORK, "--config.seeds=()"): ["seeds is ()", "at least one"],
-    (SMOKE, WORK, "--config.methods=('natr',)"): ["methods", "'natr'", "did you mean natra?"],
-    (SMOKE, WORK, "--config.methods=('original', 'natra+advbm')"): ["methods", "'natra+advbm'", "did you mean advbn?"],
-    (SMOKE, WORK, "--config.methods=('natr+advbn',)"): ["methods", "'natr+advbn'", "did you mean natra?"],
-    (SMOKE, WORK, "--config.methods=('advbn+natra',)"): ["methods", "'advbn+natra'", "first", "images", "natra+advbn"],
-    (SMOKE, WORK, "--config.methods=('natra+adv',)"): ["methods", "'natra+adv'", "second on features", "natra+advbn"],
-    (SMOKE, WORK, "--config.methods=('advbn+advbn',)"): ["methods", "'advbn+advbn'", "first", "images"],
-    (SMOKE, WORK, "--config.methods=('natra+',)"): ["methods", "'natra+'", "valid", "advbn"],
-    (SMOKE, WORK, "--config.methods=('advbn',)", "--config.advbn.group_size=48"): ["advbn.group_size is 48", "divisor of the 16 examples"],
-    (SMOKE, WORK, "--config.methods=('mixi+advbn',)", "--config.train.batch_size=32"): ["group_size is 64", "divisor of the 8 examples"],
-    (SMOKE, WORK, "--config.natra.search=joined"): ["natra.search is 'joined'", "did you mean joint?"],
-    (SMOKE, WORK, "--config.natra.loss=mixd"): ["natra.loss is 'mixd'", "did you mean mixed?"],
-    (SMOKE, WORK, "--config.random.kind=boxes"): ["random.kind is 'boxes'", "did you mean box?"],
-    (SMOKE, WORK, "--config.advmix.source=others"): ["advmix.source is 'others'", "did you mean other?"],
-    (SMOKE, WORK, "--config.methods=('advmix',)", "--config.advmix.layers=(6, 6)"): ["advmix.layers is (6, 6)", "0..6"],
-    (SMOKE, WORK, "--config.mixup.alpha=0"): ["mixup.alpha is 0", "above 0"],
-    (SMOKE, WORK, "--config.augment.hue=-0.1"): ["augment.hue is -0.1", "at least 0"],
-    (SMOKE, WORK, "--config.export.method=adv"): ["export.method is 'adv'", "original, random, natra"],
-    (SMOKE, WORK, "--stages=exprot"): ["--stages", "'exprot'", "did you mean export?"],
-    (SMOKE, WORK, "--stages=export"): ["--stages=export", "needs data", "add data"],
-    (SMOKE, WORK, "--config.directions.method=umpa"): ["directions.method is 'umpa'", "did you mean umap?"],
-    (SMOKE, WORK, "--config.natra.norm=l3"): ["natra.norm is 'l3'", "linf, l2"],
-    (SMOKE, WORK, "--config.classifier.factory=resnet"): ["classifier.factory is 'resnet'", "package.module:function"],
-    (SMOKE, WORK, "--config.classifier.factory=nowhere.to:find"): ["classifier.factory is 'nowhere.to:find'", "ModuleNotFoundError"],
-    (SMOKE, WORK, "--config.train.init_from=nowhere"): ["train.init_from is 'nowhere'", "original, random, natra", "a path that exists"],
-    (SMOKE, WORK, "--config.train.init_from=adv"): ["train.init_from is 'adv'", "original, random, natra"],
-    (SMOKE, WORK, "--config.parallel=pmpa"): ["parallel is 'pmpa'", "did you mean pmap?"],
-    (SMOKE, WORK, "--config.generator.weights=package:digit"): ["'digit'", "generator.weights", "digits"],
-    (SMOKE, WORK, "--stages=evalute"): ["--stages", "'evalute'", "did you mean evaluate?"],
-    (SMOKE, WORK, "--stages=data,,train"): ["--stages"],
-    (SMOKE, WORK, "--wrokdir=x"): ["wrokdir", "workdir"],
-    (SMOKE, WORK, "smoke"): ["'smoke'", "--name=value"],
-    (SMOKE, WORK, "--", "smoke"): ["'smoke'", "--name=value"],
+    "--config.train.stesp=3": ["train.stesp", "did you mean train.steps?"],
+    "--config.stesp=3": ["stesp", "did you mean"],
+    "--config.trian.batch_size=3": ["trian.batch_size", "did you mean train.batch_size?"],
+    ("--config.train.steps=3", "--config.natra.rhoo=1"): ["natra.rhoo", "did you mean natra.rho?"],
+    "--config.directions.layers=((0,2),(4,7))": [
+        "directions.layers is ((0, 2), (4, 7))",
+        "several such",
+    ],
+    "--config.directions.at=4": ["directions.at is 4", "5..6"],
+    "--config.encoder.expand_at=7": ["encoder.expand_at is 7", "1..6"],
+    "--config.shift.domain=train": ["shift.domain is 'train'", "marginal, target, both"],
+    ("--config.random.kind=normal_w", "--config.encoder.num_codes=2"): [
+        "random.kind is 'normal_w'",
+        "encoder.num_codes",
+    ],
+    "--config.encoder.perceptual=vgg16": ["encoder.perceptual_weights is ''", "vgg16-397923af.pth"],
+    "--config.encoder.perceptual_weights=vgg16.pth": [
+        "encoder.perceptual_weights",
+        "empty unless encoder.perceptual",
+    ],
+    "--config.classifier.name=vgg": ["classifier.name is 'vgg'", "vgg16"],
+    "--config.classifier.vgg16.widths=(8,8)": [
+        "classifier.vgg16.widths is (8, 8)",
+        "5 whole numbers above 0",
+    ],
+    "--config.screening.judge=jury": ["screening.judge is 'jury'", "cross_fitted"],
+    "--config.train=3": ["train"],
+    "--config.train.steps=abc": ["train.steps", "abc"],
+    "--config.train.steps=1.5": ["train.steps", "1.5"],
+    "--config.train.steps=": ["train.steps"],
+    "--config.train.steps": ["train.steps"],
+    "--config.natra.random_start=perhaps": ["natra.random_start", "perhaps"],
+    "--config.natra.rho=much": ["natra.rho", "much"],
+    "--config.train.steps=0": ["train.steps is 0", "at least 1"],
+    "--config.train.learning_rate=0": ["train.learning_rate is 0", "above 0"],
+    "--config.train.learning_rate=nan": ["train.learning_rate is nan", "above 0"],
+    "--config.natra.rho=-0.5": ["natra.rho is -0.5", "at least 0"],
+    "--config.train.clean_ratio=1.5": ["train.clean_ratio is 1.5", "from 0 to 1"],
+    "--config.generator.resolution=20": ["generator.resolution is 20", "a power of two"],
+    "--config.directions.layers=(4, 9)": ["directions.layers is (4, 9)", "0..6"],
+    "--config.seeds=(0, 0)": ["seeds is (0, 0)", "none twice"],
+    "--config.seeds=()": ["seeds is ()", "at least one"],
+    "--config.methods=('natr',)": ["methods", "'natr'", "did you mean natra?"],
+    "--config.methods=('original', 'natra+advbm')": [
+        "methods",
+        "'natra+advbm'",
+        "did you mean advbn?",
+    ],
+    "--config.methods=('natr+advbn',)": ["methods", "'natr+advbn'", "did you mean natra?"],
+    "--config.methods=('advbn+natra',)": [
+        "methods",
+        "'advbn+natra'",
+        "first",
+        "images",
+        "natra+advbn",
+    ],
+    "--config.methods=('natra+adv',)": [
+        "methods",
+        "'natra+adv'",
+        "second on features",
+        "natra+advbn",
+    ],
+    "--config.methods=('advbn+advbn',)": ["methods", "'advbn+advbn'", "first", "images"],
+    "--config.methods=('natra+',)": ["methods", "'natra+'", "valid", "advbn"],
+    ("--config.methods=('advbn',)", "--config.advbn.group_size=48"): [
+        "advbn.group_size is 48",
+        "divisor of the 16 examples",
+    ],
+    ("--config.methods=('mixi+advbn',)", "--config.train.batch_size=32"): [
+        "group_size is 64",
+        "divisor of the 8 examples",
+    ],
+    "--config.natra.search=joined": ["natra.search is 'joined'", "did you mean joint?"],
+    "--config.natra.loss=mixd": ["natra.loss is 'mixd'", "did you mean mixed?"],
+    "--config.random.kind=boxes": ["random.kind is 'boxes'", "did you mean box?"],
+    "--config.advmix.source=others": ["advmix.source is 'others'", "did you mean other?"],
+    ("--config.methods=('advmix',)", "--config.advmix.layers=(6, 6)"): [
+        "advmix.layers is (6, 6)",
+        "0..6",
+    ],
+    "--config.mixup.alpha=0": ["mixup.alpha is 0", "above 0"],
+    "--config.augment.hue=-0.1": ["augment.hue is -0.1", "at least 0"],
+    "--config.export.method=adv": ["export.method is 'adv'", "original, random, natra"],
+    "--stages=exprot": ["--stages", "'exprot'", "did you mean export?"],
+    "--stages=export": ["--stages=export", "needs data", "add data"],
+    "--config.directions.method=umpa": ["directions.method is 'umpa'", "did you mean umap?"],
+    "--config.natra.norm=l3": ["natra.norm is 'l3'", "linf, l2"],
+    "--config.classifier.factory=resnet": [
+        "classifier.factory is 'resnet'",
+        "package.module:function",
+    ],
+    "--config.classifier.factory=nowhere.to:find": [
+        "classifier.factory is 'nowhere.to:find'",
+        "ModuleNotFoundError",
+    ],
+    "--config.train.init_from=nowhere": [
+        "train.init_from is 'nowhere'",
+        "original, random, natra",
+        "a path that exists",
+    ],
+    "--config.train.init_from=adv": ["train.init_from is 'adv'", "original, random, natra"],
+    "--config.parallel=pmpa": ["parallel is 'pmpa'", "did you mean pmap?"],
+    "--config.generator.weights=package:digit": ["'digit'", "generator.weights", "digits"],
+    "--stages=evalute": ["--stages", "'evalute'", "did you mean evaluate?"],
+    "--stages=data,,train": ["--stages"],
+    "--wrokdir=x": ["wrokdir", "workdir"],
+    "smoke": ["'smoke'", "--name=value"],
+    ("--", "smoke"): ["'smoke'", "--name=value"],
+}
+
+# The same of whole command lines; a flag and its value may stand apart.
+MISTAKEN_LINES = {
     (SMOKE,): ["--workdir=DIR is missing"],
     (SMOKE, "--workdir="): ["--workdir=DIR is missing"],
     (SMOKE, "--workdir"): ["--workdir"],
-    (WORK, "--config=experiments/smok.py"): ["--config=experiments/smok.py", "did you mean smoke.py?"],
+    (WORK, "--config=experiments/smok.py"): [
+        "--config=experiments/smok.py",
+        "did you mean smoke.py?",
+    ],
     (WORK, "--config", "experiments/smok.py"): ["experiments/smok.py", "did you mean smoke.py?"],
     (WORK, "--config="): ["--config="],
     (WORK, "--config=."): ["--config=."],
-    # a flag and its value may stand apart
-    (WORK, "--config", "experiments/smoke.py", "--config.train.stesp", "3"): ["train.stesp", "did you mean train.steps?"],
-    (WORK, "--config", "experiments/smoke.py", "--config.train.steps", "abc"): ["train.steps", "abc"],
-}  # fmt: skip
+    (WORK, "--config", "experiments/smoke.py", "--config.train.stesp", "3"): [
+        "train.stesp",
+        "did you mean train.steps?",
+    ],
+    (WORK, "--config", "experiments/smoke.py", "--config.train.steps", "abc"): [
+        "train.steps",
+        "abc",
+    ],
+}
 
 
-@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
-def test_a_mistake_is_one_line_that_names_it(refused, arguments):
-    line = refused(*arguments)
-    for part in MISTAKES[arguments]:
+def says(line, parts):
+    for part in parts:
         assert part in line
         line = line[line.index(part) + len(part) :]
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=str)
+def test_a_mistake_is_one_line_that_names_it(refused, arguments):
+    given = (arguments,) if isinstance(arguments, str) else arguments
+    says(refused(SMOKE, WORK, *given), MISTAKES[arguments])
+
+
+@pytest.mark.parametrize("arguments", MISTAKEN_LINES, ids=" ".join)
+def test_a_mistake_in_the_flags_is_one_line_that_names_it(refused, arguments):
+    says(refused(*arguments), MISTAKEN_LINES[arguments])
 
 
 CONFIGS = {
@@ -145,14 +218,28 @@ CONFIGS = {
     "import natra_jax.nothing": ["ModuleNotFoundError", "natra_jax.nothing"],
     "": ["get_config"],
     "def get_config(): return {'name': 'a dict'}": ["ml_collections.ConfigDict", "dict"],
-    "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'name': 'bare'})": ["missing", "base.get_config()"],
-    "from natra_jax.experiments import base\nget_config = base.get_config": ["config field name", "a name for the experiment"],
-    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.own = 1\n return c": ["config field own"],
-    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n del c.adv\n return c": ["adv", "missing"],
-    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.train.steps = 1.5\n return c": ["TypeError"],
-    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.train.steps = True\n return c": ["steps"],
-    "from natra_jax.experiments import smoke\ndef get_config():\n c = smoke.get_config()\n c.seeds = ('0',)\n return c": ["seeds", "'0'"],
-}  # fmt: skip
+    "from ml_collections import ConfigDict\n"
+    "def get_config(): return ConfigDict({'name': 'bare'})": ["missing", "base.get_config()"],
+    "from natra_jax.experiments import base\nget_config = base.get_config": [
+        "config field name",
+        "a name for the experiment",
+    ],
+}
+SMOKE_CHANGED = """
+from natra_jax.experiments import smoke
+def get_config():
+    c = smoke.get_config()
+    {}
+    return c
+"""
+CHANGES = {
+    "c.own = 1": ["config field own"],
+    "del c.adv": ["adv", "missing"],
+    "c.train.steps = 1.5": ["TypeError"],
+    "c.train.steps = True": ["steps"],
+    "c.seeds = ('0',)": ["seeds", "'0'"],
+}
+CONFIGS |= {SMOKE_CHANGED.format(change): wanted for change, wanted in CHANGES.items()}
 
 
 @pytest.mark.parametrize("content", CONFIGS)

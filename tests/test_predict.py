@@ -1,4 +1,4 @@
-"""The command that asks a trained classifier about image files: one line for each, and one line for a mistake."""
+"""`natra_jax.predict`: a line for each image file, and one line for a mistake."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ WEIGHTS = [
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """A work directory with a classifier of known weights."""
+    """Return a work directory with a classifier of known weights."""
     context = small.context(tmp_path_factory.mktemp("work"), small.config())
     for training in ("natra-0", "natra-2", "original-0"):
         directory = context.workdir / "train" / training
@@ -40,7 +40,10 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture
 def said(workdir, tmp_path, monkeypatch, capsys):
-    """said(arguments) -> (exit code, stdout, stderr) of the command; {work} and {tmp} in an argument are directories."""
+    """Return said(arguments) -> (exit code, stdout, stderr) of the command.
+
+    {work} and {tmp} in an argument are directories.
+    """
 
     def said(*arguments):
         filled = [
@@ -59,7 +62,7 @@ def said(workdir, tmp_path, monkeypatch, capsys):
 
 
 def answer(pixels):
-    """Class and probability of uint8 pixels, in NumPy."""
+    """Return class and probability of uint8 pixels, in NumPy."""
     kernel, bias = WEIGHTS[0]
     logits = 0.1 * (pixels.astype(np.float64) / 127.5 - 1).reshape(-1) @ kernel + bias
     probabilities = np.exp(logits) / np.exp(logits).sum()

@@ -1,4 +1,4 @@
-"""What the README says can be done is done: its recipe for a new method, and its attack on a classifier that is not ours."""
+"""The README's recipe for a new method works, and so does its attack on another's classifier."""
 
 import importlib
 import re
@@ -17,7 +17,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def blocks(after):
-    """The Python blocks of the README behind a heading."""
+    """Return the Python blocks of the README behind a heading."""
     return re.findall(r"```python\n(.*?)```", README.split(after, 1)[1], re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's clock: medians of alternated runs, or what a candidate has measured of itself."""
+"""The clock of speed: medians of alternated runs, or what a candidate has measured of itself."""
 
 import time
 

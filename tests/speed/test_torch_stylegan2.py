@@ -1,4 +1,7 @@
-"""The PyTorch module of the benchmark makes the golden images, too: what is compared is the same network. Where PyTorch is installed."""
+"""The PyTorch module that speed measures makes the golden images: it is the same network.
+
+Where PyTorch is installed.
+"""
 
 import importlib.util
 
