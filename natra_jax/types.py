@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, Key, PyTree, UInt32
+from jaxtyping import Bool, Float, Integer, Key, PyTree, UInt32
+
+if TYPE_CHECKING:
+    from jax import Array
+else:  # the tests check shapes at run time, where NumPy's arrays will do as well
+    Array = jax.Array | np.ndarray
 
 Params = PyTree  # of arrays
 Keys = Key[Array, " B"] | UInt32[Array, "B 2"]
@@ -23,6 +28,24 @@ Batch = dict[str, Any]
 [B, L, D] and partner_* [B, P, ...] where the method needs them."""
 LogitsFn = Callable[[PyTree], Float[Array, "B C"]]
 """(images, or features at a classifier's cut) -> logits [B, C], by running BatchNorm statistics"""
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Images [N, H, W, C] uint8 that are read where they are asked for.
+
+    An array, a memory-mapped one, or files that are decoded.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
 
 
 class UserError(Exception):
@@ -187,6 +210,7 @@ Loss = Callable[
 """(logits [B, C], targets [B, C] distributions, labels [B]) -> [B]"""
 
 
+@runtime_checkable
 class Vary(Protocol):
     """Make variations of a batch. epsilon: the examples' stored radii."""
 
@@ -195,6 +219,7 @@ class Vary(Protocol):
     ) -> Variation: ...
 
 
+@runtime_checkable
 class Perturb(Protocol):
     """Perturb features [B, ...] at a classifier's AdvBN layer -> (perturbed features, success [B]).
 

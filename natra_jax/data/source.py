@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
+
+from natra_jax.types import Images
 
 if TYPE_CHECKING:
     import jax
 
 UNLABELLED = -1  # in place of a label
-
-
-class Images(Protocol):
-    """Images [N, H, W, C] uint8 that are read where they are asked for.
-
-    An array, a memory-mapped one, or files that are decoded.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
 
 
 class Split(NamedTuple):

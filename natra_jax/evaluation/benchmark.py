@@ -12,7 +12,7 @@ import numpy as np
 
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
-from natra_jax.data import to_float
+from natra_jax.data import Images, to_float
 
 LogitsFn = Callable[[jax.Array], jax.Array]
 
@@ -32,7 +32,7 @@ def _answers(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
     return logits_fn(images).argmax(-1)
 
 
-def predict(logits_fn: LogitsFn, images: np.ndarray, batch_size: int) -> np.ndarray:
+def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
     """Classes [N] of images [N, H, W, C], uint8 or float32 in [-1, 1]. logits_fn: a Partial with its weights bound."""
     predictions = []
     for index in even_batches(len(images), batch_size):

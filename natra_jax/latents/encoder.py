@@ -16,7 +16,7 @@ from flax import linen as nn
 from natra_jax.gan import discriminator as critic
 from natra_jax.gan.fit_state import FitState, Opponent
 from natra_jax.gan.networks import Encoder
-from natra_jax.latents.expansion import Expansion
+from natra_jax.latents.expansion import Codes, Expansion
 from natra_jax.latents.reconstruction import Reconstruction
 from natra_jax.types import Generator, Params
 
@@ -54,7 +54,7 @@ class InverseEncoder(NamedTuple):
         logits = answer[:, split:].reshape(count, self.layout.num_codes, self.layout.channels)
         return self.layout.pack(mean + offsets, logits)
 
-    def single(self, codes: jax.Array) -> jax.Array:
+    def single(self, codes: Codes) -> Codes:
         """What `encode` returns -> [B, L, D], one code an image: of several their mean."""
         return codes if self.layout is None else self.layout.mean(codes)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from natra_jax.latents.encoder import InverseEncoder
-from natra_jax.types import Params
+from natra_jax.types import Images, Params
 
 EncodeFn = Callable[[jax.Array], jax.Array]
 """images [B, H, W, C] -> codes [B, L, D]"""
@@ -34,7 +34,7 @@ def _encode(encoder: InverseEncoder) -> Callable[[Params, jax.Array], jax.Array]
 
 
 def in_batches(
-    encoder: EncodeFn, images: np.ndarray, batch_size: int, index: np.ndarray | None = None
+    encoder: EncodeFn, images: Images, batch_size: int, index: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """The codes of images [N, H, W, C], or of images[index], batch by batch.
 

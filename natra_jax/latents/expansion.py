@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from natra_jax.types import Directions, Features, Generator, Params
+
+Codes = TypeVar("Codes", jax.Array, np.ndarray)
 
 
 class Expansion(NamedTuple):
@@ -65,14 +67,12 @@ class Expansion(NamedTuple):
             count, self.num_codes, self.channels
         )
 
-    def mean(self, packed: jax.Array) -> jax.Array:
+    def mean(self, packed: Codes) -> Codes:
         """[B, L, N * D + E] -> [B, L, D], the mean of each image's codes."""
         width = self.num_codes * self.code_dim
-        return (
-            packed[:, :, :width]
-            .reshape(len(packed), self.num_layers, self.num_codes, self.code_dim)
-            .mean(2)
-        )
+        shape = (len(packed), self.num_layers, self.num_codes, self.code_dim)
+        codes: Any = packed[:, :, :width].reshape(shape)  # NumPy says little of what mean returns
+        return codes.mean(2)
 
     def lift(self, along: Directions) -> Directions:
         """The directions for expanded codes: along each, all N codes move alike, by as much as one code did before.

@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 from jax.tree_util import Partial
 
-from natra_jax.data import Images, to_float
+from natra_jax.data import to_float
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.latents.encoding import EncodeFn, in_batches
 from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
@@ -24,7 +24,7 @@ from natra_jax.latents.refinement import refine
 from natra_jax.stages import data, encoder, perceptual, shift
 from natra_jax.stages.context import Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
-from natra_jax.types import Generator, Params
+from natra_jax.types import Generator, Images, Params
 from natra_jax.workdir import local
 
 NAME = "encode"
