@@ -1,14 +1,15 @@
 """Generators: pure functions from codes to images, behind the type `natra_jax.types.Generator`.
 
-`style_small` is ours, for small images; the others are families that people have checkpoints of, which `natra_jax.weights` reads.
+`style_small` is ours, for small images; the others are families that people have checkpoints of,
+which `natra_jax.weights` reads.
 
 import jax
 from natra_jax import generators
 
 generator = generators.style_small(resolution=16)
-params = generators.load_weights("digits", generator)              # weights that come with natra_jax
+params = generators.load_weights("digits", generator)  # weights that come with natra_jax
 z = generator.sample(jax.random.key(0), 4)
-images = generator.synthesize(params, generator.map(params, z))    # [4, 16, 16, 3]
+images = generator.synthesize(params, generator.map(params, z))  # [4, 16, 16, 3]
 """
 
 from natra_jax.generators.biggan import biggan

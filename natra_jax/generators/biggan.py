@@ -1,16 +1,23 @@
-"""BigGAN (Brock et al. 2019, "Large scale GAN training for high fidelity natural image synthesis"), as in the authors' PyTorch code.
+"""BigGAN (Brock et al. 2019, "Large scale GAN training for high fidelity natural image synthesis").
+
+As in the authors' PyTorch code:
 
     layer 0: a linear layer of the first chunk of z -> 4x4 features
-    layer l: a residual block that doubles the resolution, its BatchNorms' gains and biases a linear function of [chunk l of z, class];
-             behind some of them self-attention
+    layer l: a residual block that doubles the resolution, its BatchNorms' gains and biases a linear
+             function of [chunk l of z, class]; behind some of them self-attention
     last: BatchNorm, ReLU, a 3x3 convolution, tanh
 
-The class is the label's entry of one embedding that all blocks share, or, without one, the label's distribution itself.
+The class is the label's entry of one embedding that all blocks share, or, without one, the label's
+distribution itself.
 
-    generator = biggan(resolution=32, channels=(64, 64, 64, 64), z_dim=128, label_dim=10, embed_dim=128)
+    generator = biggan(
+        resolution=32, channels=(64, 64, 64, 64), z_dim=128, label_dim=10, embed_dim=128
+    )
     params = generator.init(jax.random.key(0))
-    codes = generator.map(params, generator.sample(jax.random.key(1), 2), np.array([3, 7]))
-    images = generator.synthesize(params, codes)           # [2, 32, 32, 3]
+    z = generator.sample(jax.random.key(1), 2)
+    images = generator.synthesize(
+        params, generator.map(params, z, np.array([3, 7]))
+    )  # [2, 32, 32, 3]
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from natra_jax.generators import biggan_parts as parts
+from natra_jax.generators import ops
 from natra_jax.generators.resampling import repeat
 from natra_jax.types import Generator, Params
 
@@ -39,18 +47,28 @@ def biggan(
     output_eps: float = 1e-5,
     truncation: float | None = None,
 ) -> Generator:
-    """resolution: a power of two, at least 8. channels: of the linear layer's 4x4 features, then of each block's. attention: resolutions
-    behind whose block it stands. embed_dim: of the shared class embedding; 0: none, every block has a gain and a bias for each class.
+    """Make a BigGAN; the same numbers give the same object.
 
-    hierarchical: z is split into one chunk a layer, z_dim rounded down to a multiple of their number. Otherwise all of z feeds layer 0,
-    and in the codes of the other layers, which see the class alone, its entries are 0 and without effect.
+    Args:
+      resolution: a power of two, at least 8.
+      channels: of the linear layer's 4x4 features, then of each block's.
+      z_dim: of z.
+      label_dim: number of classes.
+      embed_dim: of the shared class embedding; 0: none, every block has a gain and a bias for each
+        class.
+      hierarchical: z is split into one chunk a layer, z_dim rounded down to a multiple of their
+        number. Otherwise all of z feeds layer 0, and in the codes of the other layers, which see
+        the class alone, its entries are 0 and without effect.
+      attention: the resolutions behind whose block it stands.
+      eps: of the blocks' BatchNorms.
+      output_eps: of the last one.
+      truncation: t draws z from t times a normal distribution cut off at +-2; None, as the authors
+        train: from a normal one.
 
-    eps, output_eps: of the blocks' BatchNorms and of the last one. truncation: t draws z from t times a normal distribution cut off at
-    +-2; None, as the authors train: from a normal one.
-
-    The same numbers give the same object. Raises ValueError for those that fit no generator.
+    Raises:
+      ValueError: for numbers that fit no generator.
     """
-    num_blocks = parts.doublings("biggan", resolution)
+    num_blocks = ops.doublings("biggan", resolution)
     num_layers = num_blocks + 1
     if len(channels) != num_layers:
         raise ValueError(
@@ -84,9 +102,9 @@ def biggan(
                 "conv2": parts.init_convolution(next(keys), 3, 3, after, after),
                 "shortcut": parts.init_convolution(next(keys), before, after),
             }
-            of_attention = next(keys)
+            attention_key = next(keys)
             if resolutions[layer] in attention:
-                block["attention"] = parts.init_attention(of_attention, after)
+                block["attention"] = parts.init_attention(attention_key, after)
             layers.append(block)
         norms = [
             {"norm1": parts.init_statistics(before), "norm2": parts.init_statistics(after)}
@@ -102,25 +120,24 @@ def biggan(
         }
 
     def spread(z: jax.Array) -> jax.Array:
+        """Return the z part of each layer's code, [B, L, chunk]."""
         if hierarchical:
             return z.reshape(len(z), num_layers, chunk)
         return jnp.pad(z[:, None], ((0, 0), (0, num_blocks), (0, 0)))
 
-    def apply_block(params, x, code, layer):
-        p, statistics, seen = (
-            params["layers"][layer],
-            params["buffers"]["layers"][layer],
-            code[:, unseen:],
-        )
+    def apply_block(params: Params, x: jax.Array, code: jax.Array, layer: int) -> jax.Array:
+        p, statistics = params["layers"][layer], params["buffers"]["layers"][layer]
+        seen = code[:, unseen:]
         h = repeat(
             jax.nn.relu(parts.normalize_by_code(p["norm1"], x, statistics["norm1"], seen, eps))
         )
         h = parts.convolve(p["conv1"], h)
         h = jax.nn.relu(parts.normalize_by_code(p["norm2"], h, statistics["norm2"], seen, eps))
-        # a 1x1 convolution may stand before the upsampling as well as behind it, at a quarter of the cost
+        # a 1x1 convolution may stand before the upsampling as well as behind it, at a quarter of
+        # the cost
         return parts.convolve(p["conv2"], h) + repeat(parts.convolve(p["shortcut"], x))
 
-    def style(params, l):
+    def style(params: Params, l: int) -> jax.Array:
         p = params["layers"][l]
         return jnp.pad(parts.stacked([p["norm1"], p["norm2"]]), ((0, 0), (unseen, 0)))
 

@@ -1,20 +1,32 @@
-"""BigGAN-deep (Brock et al. 2019): the deeper network of the BigGAN paper, as in the published TF Hub modules and in the authors' code.
+"""BigGAN-deep (Brock et al. 2019): the deeper network of the BigGAN paper.
+
+As in the published TF Hub modules and in the authors' code:
 
     layer 0: a linear layer of [z, class] -> 4x4 features
-    layer l: a residual block of four convolutions, 1x1, 3x3, 3x3, 1x1, the middle ones a quarter as wide. The gains and biases of its
-             BatchNorms are a linear function of [z, class]. The shortcut upsamples, and drops the last channels where they become fewer.
-             Behind some of them self-attention
+    layer l: a residual block of four convolutions, 1x1, 3x3, 3x3, 1x1, the middle ones a quarter as
+             wide. The gains and biases of its BatchNorms are a linear function of [z, class]. The
+             shortcut upsamples, and drops the last channels where they become fewer. Behind some
+             of them self-attention
     last: BatchNorm, ReLU, a 3x3 convolution, tanh
 
 Where every layer has the same code the image is the original's; here each layer's may be another.
 
-    generator = biggan_deep(resolution=16, channels=(64, 64, 64, 32), upsample=(True, False, True), z_dim=128, embed_dim=128, label_dim=10)
+    generator = biggan_deep(
+        resolution=16,
+        channels=(64, 64, 64, 32),
+        upsample=(True, False, True),
+        z_dim=128,
+        embed_dim=128,
+        label_dim=10,
+    )
     params = generator.init(jax.random.key(0))
-    codes = generator.map(params, generator.sample(jax.random.key(1), 2), np.array([3, 7]))
-    images = generator.synthesize(params, codes)           # [2, 16, 16, 3]
+    z = generator.sample(jax.random.key(1), 2)
+    images = generator.synthesize(
+        params, generator.map(params, z, np.array([3, 7]))
+    )  # [2, 16, 16, 3]
 
-The published modules store BatchNorm statistics for many truncations of the prior, at equal steps between 0 and 1. Those of the
-truncation that a generator is made for are used.
+The published modules store BatchNorm statistics for many truncations of the prior, at equal steps
+between 0 and 1. Those of the truncation that a generator is made for are used.
 """
 
 from __future__ import annotations
@@ -26,6 +38,7 @@ import jax
 import jax.numpy as jnp
 
 from natra_jax.generators import biggan_parts as parts
+from natra_jax.generators import ops
 from natra_jax.generators.resampling import repeat
 from natra_jax.types import Generator, Params
 
@@ -47,29 +60,44 @@ def biggan_deep(
     n_stats: int = 1,
     truncation: float | None = 1.0,
 ) -> Generator:
-    """resolution: a power of two, at least 8. channels: of the linear layer's 4x4 features, then of each block's, never more than those
-    before. upsample: whether a block doubles the resolution. attention: the layers behind which it stands; 0 is the linear one.
+    """Make a BigGAN-deep; the same numbers give the same object.
 
-    eps, output_eps: of the blocks' BatchNorms and of the last one. n_stats: the number of statistics that each BatchNorm stores; 1:
-    the same for all truncations. truncation: t draws z from t times a normal distribution cut off at +-2; None: from a normal one.
+    Args:
+      resolution: a power of two, at least 8.
+      channels: of the linear layer's 4x4 features, then of each block's, never more than those
+        before.
+      upsample: whether each block doubles the resolution.
+      z_dim: of z.
+      embed_dim: of the class embedding.
+      label_dim: number of classes.
+      attention: the layers behind which it stands; 0 is the linear one.
+      eps: of the blocks' BatchNorms.
+      output_eps: of the last one.
+      n_stats: the number of statistics that each BatchNorm stores; 1: the same for all truncations.
+      truncation: t draws z from t times a normal distribution cut off at +-2; None: from a normal
+        one.
 
-    The same numbers give the same object. Raises ValueError for those that fit no generator.
+    Raises:
+      ValueError: for numbers that fit no generator.
     """
     num_blocks = len(upsample)
     num_layers = num_blocks + 1
-    if sum(upsample) != parts.doublings("biggan_deep", resolution):
+    if sum(upsample) != ops.doublings("biggan_deep", resolution):
         raise ValueError(
-            f"biggan_deep: blocks that upsample {sum(upsample)} times from 4 px do not give {resolution} px"
+            f"biggan_deep: blocks that upsample {sum(upsample)} times from 4 px do not give "
+            f"{resolution} px"
         )
     if len(channels) != num_layers or any(
         after > before for before, after in zip(channels[:-1], channels[1:], strict=True)
     ):
         raise ValueError(
-            f"biggan_deep: {num_blocks} blocks need {num_layers} numbers of channels, none above the one before: {channels}"
+            f"biggan_deep: {num_blocks} blocks need {num_layers} numbers of channels, "
+            f"none above the one before: {channels}"
         )
     if not set(attention) <= set(range(num_layers)):
         raise ValueError(
-            f"biggan_deep: attention must be behind layers in 0..{num_blocks}, got {list(attention)}"
+            f"biggan_deep: attention must be behind layers in 0..{num_blocks}, "
+            f"got {list(attention)}"
         )
     if min(channels[:-1]) < 4:
         raise ValueError(f"biggan_deep: blocks need 4 channels or more, got {min(channels[:-1])}")
@@ -123,23 +151,25 @@ def biggan_deep(
             "buffers": {"layers": norms, "output": parts.init_statistics(n_stats, channels[-1])},
         }
 
-    def of_truncation(statistics: Params) -> Params:
+    def truncated(statistics: Params) -> Params:
+        """Return the statistics [C] of the truncation, of those stored, [n_stats, C]."""
         first, share = stored(truncation, n_stats)
         second = min(first + 1, n_stats - 1)
         if share == 0:
             return {name: values[first] for name, values in statistics.items()}
-        # the original gives the nearer statistics the smaller share; images as it makes them need the same
+        # the original gives the nearer statistics the smaller share; images as it makes them need
+        # the same
         return {
             name: values[first] * share + values[second] * (1 - share)
             for name, values in statistics.items()
         }
 
-    def apply_block(params, x, code, layer):
+    def apply_block(params: Params, x: jax.Array, code: jax.Array, layer: int) -> jax.Array:
         p, statistics = params["layers"][layer], params["buffers"]["layers"][layer]
         h, shortcut = x, x[..., : channels[layer]]
         for norm, conv in zip(NORMS, CONVOLUTIONS, strict=True):
             h = jax.nn.relu(
-                parts.normalize_by_code(p[norm], h, of_truncation(statistics[norm]), code, eps)
+                parts.normalize_by_code(p[norm], h, truncated(statistics[norm]), code, eps)
             )
             if conv == "conv1" and upsample[layer - 1]:
                 h, shortcut = repeat(h), repeat(shortcut)
@@ -159,18 +189,20 @@ def biggan_deep(
         init=init,
         apply_block=apply_block,
         to_images=lambda params, x: parts.finish(
-            params, x, of_truncation(params["buffers"]["output"]), output_eps
+            params, x, truncated(params["buffers"]["output"]), output_eps
         ),
         style=lambda params, l: parts.stacked([params["layers"][l][norm] for norm in NORMS]),
     )
 
 
 def stored(truncation: float | None, n_stats: int) -> tuple[int, float]:
-    """Which of n_stats statistics belong to the truncation: (i, share), share of i-th and 1 - share of the next; share 0: the i-th alone.
+    """Return (i, share): the truncation has share of the i-th statistics, 1 - share of the next.
 
-    In Python floats and in the order of the original: for truncations such as 0.58 rounding decides which statistics are taken.
+    share 0: the i-th of n_stats alone. Computed in Python floats and in the order of the original:
+    for truncations such as 0.58 rounding decides which statistics are taken.
     """
     if n_stats == 1:
         return 0, 0.0
+    assert truncation is not None, "several statistics belong to several truncations"
     share, first = math.modf(truncation / (1.0 / (n_stats - 1)))
     return int(first), share

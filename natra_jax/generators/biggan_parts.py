@@ -1,7 +1,8 @@
-"""What BigGAN and BigGAN-deep have in common (Brock et al. 2019): a class part in every code, BatchNorm whose gain and bias the code gives,
-self-attention (Zhang et al. 2019), the truncated prior, and how layers make a generator.
+"""The common parts of BigGAN and BigGAN-deep (Brock et al. 2019), and how layers make a generator.
 
-Spectral normalisation is no part of these: a converted checkpoint's weights are already divided by it.
+A class part in every code, BatchNorm whose gain and bias the code gives, self-attention (Zhang et
+al. 2019) and the truncated prior. Spectral normalisation is not among them: a converted
+checkpoint's weights are already divided by it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ _kernel = jax.nn.initializers.lecun_normal()
 
 
 def attention(params: Params, x: jax.Array) -> jax.Array:
-    """x [B, H, W, C] + gamma * what every pixel reads, by dot products, from the map pooled to half its size."""
+    """Add to x [B, H, W, C] gamma times what each pixel reads from the map pooled to half its size.
+
+    Weights of reading are softmax(query . key) (Zhang et al. 2019).
+    """
     count, height, width, channels = x.shape
 
     def pooled(kernel: jax.Array) -> jax.Array:
+        """Return [B, H * W / 4, O], maxima over 2x2 pixels of x @ kernel."""
         maps = (x @ kernel).reshape(count, height // 2, 2, width // 2, 2, -1).max((2, 4))
         return maps.reshape(count, height * width // 4, -1)
 
@@ -34,7 +39,7 @@ def attention(params: Params, x: jax.Array) -> jax.Array:
 
 
 def init_attention(key: jax.Array, channels: int) -> Params:
-    """Kernels [I, O]; gamma 0, so that attention starts as the identity."""
+    """Draw kernels [I, O]; gamma is 0, so that attention starts as the identity."""
     sizes = {
         "theta": (channels, channels // 8),
         "phi": (channels, channels // 8),
@@ -51,7 +56,15 @@ def init_attention(key: jax.Array, channels: int) -> Params:
 def normalize(
     x: jax.Array, statistics: Params, gain: jax.Array, bias: jax.Array, epsilon: float
 ) -> jax.Array:
-    """BatchNorm with stored statistics {mean, variance} [C]. gain, bias: [C], or [B, C] for an own one to each example."""
+    """Apply BatchNorm with stored statistics.
+
+    Args:
+      x: [B, H, W, C].
+      statistics: {mean, variance}, [C] each.
+      gain: [C], or [B, C] where each example has its own.
+      bias: the same.
+      epsilon: added to the variance.
+    """
     scale = gain * jax.lax.rsqrt(statistics["variance"] + epsilon)
     if gain.ndim == 2:
         scale, bias = scale[:, None, None], bias[:, None, None]
@@ -61,11 +74,20 @@ def normalize(
 def normalize_by_code(
     params: Params, x: jax.Array, statistics: Params, code: jax.Array, epsilon: float
 ) -> jax.Array:
-    """BatchNorm with gain 1 + code @ params['gain'] and bias code @ params['bias']: code [B, I], kernels [I, C]."""
+    """Apply BatchNorm with gain 1 + code @ params['gain'] and bias code @ params['bias'].
+
+    Args:
+      params: kernels {gain, bias}, [I, C] each.
+      x: [B, H, W, C].
+      statistics: {mean, variance}, [C] each.
+      code: [B, I].
+      epsilon: added to the variance.
+    """
     return normalize(x, statistics, 1 + code @ params["gain"], code @ params["bias"], epsilon)
 
 
 def init_norm(key: jax.Array, code_dim: int, channels: int) -> Params:
+    """Draw the kernels of `normalize_by_code`."""
     gain, bias = jax.random.split(key)
     return {
         "gain": _kernel(gain, (code_dim, channels)),
@@ -74,24 +96,28 @@ def init_norm(key: jax.Array, code_dim: int, channels: int) -> Params:
 
 
 def init_statistics(*shape: int) -> Params:
+    """Return mean 0 and variance 1."""
     return {"mean": jnp.zeros(shape), "variance": jnp.ones(shape)}
 
 
 def convolve(params: Params, x: jax.Array) -> jax.Array:
-    """By {kernel, bias}; a kernel [I, O] is a 1x1 convolution."""
+    """Convolve x by {kernel, bias}; a kernel [I, O] is a 1x1 convolution."""
     kernel = params["kernel"]
     return (x @ kernel if kernel.ndim == 2 else conv2d(x, kernel)) + params["bias"]
 
 
 def init_convolution(key: jax.Array, *shape: int) -> Params:
+    """Draw a kernel of that shape; the bias is 0."""
     return {"kernel": _kernel(key, shape), "bias": jnp.zeros(shape[-1])}
 
 
 def init_embedding(key: jax.Array, label_dim: int, embed_dim: int) -> jax.Array:
+    """Draw the class embedding [label_dim, embed_dim]."""
     return _kernel(key, (label_dim, embed_dim))
 
 
 def init_output(key: jax.Array, channels: int) -> Params:
+    """Draw the parameters of `finish`."""
     return {
         "norm": {"gain": jnp.ones(channels), "bias": jnp.zeros(channels)},
         **init_convolution(key, 3, 3, channels, 3),
@@ -111,7 +137,16 @@ def check(
     truncation: float | None,
     **sizes: int,
 ) -> None:
-    """Raises ValueError for sizes, widths, epsilons or a truncation that cannot be. attended: channels that attention is over."""
+    """Raise ValueError, naming family, for numbers that cannot be.
+
+    Args:
+      family: of the generator.
+      channels: of all layers.
+      attended: channels that attention is over.
+      epsilons: of BatchNorms.
+      truncation: of the prior, or None.
+      **sizes: numbers of at least 1, by name.
+    """
     for name, size in {**sizes, "every number of channels": min(channels, default=0)}.items():
         if size < 1:
             raise ValueError(f"{family}: {name} must be at least 1, got {size}")
@@ -121,7 +156,8 @@ def check(
         raise ValueError(f"{family}: eps and output_eps must be between 0 and 1, got {epsilons}")
     if truncation is not None and not is_truncation(truncation):
         raise ValueError(
-            f"{family}: truncation must be above 0 and at most 1, or None for a prior without, got {truncation}"
+            f"{family}: truncation must be above 0 and at most 1, or None for a prior without, "
+            f"got {truncation}"
         )
 
 
@@ -141,34 +177,43 @@ def assemble(
     to_images: Callable[[Params, jax.Array], jax.Array],
     style: Callable[[Params, int], jax.Array],
 ) -> Generator:
-    """A generator of a linear layer, which code 0 feeds, and blocks.
+    """Make a generator of a linear layer, which code 0 feeds, and blocks.
 
-    channels: of the 4x4 map that the linear layer gives. spread: z [B, Z] -> the z part of each code, [B, L, chunk]. embed_dim: 0 where
-    the class part is the label's distribution itself. apply_block: (params, x, code, l) -> x, layer l >= 1. to_images: (params, x)
-    -> images. style: of layer l >= 1. params['layers'][l] may hold 'attention', which is the end of layer l.
+    params['layers'][l] may hold 'attention', which is the end of layer l.
+
+    Args:
+      family: its name.
+      resolution: of its images.
+      num_layers: the linear layer and the blocks.
+      z_dim: of z.
+      label_dim: number of classes.
+      embed_dim: of the class embedding; 0: the class part is the label's distribution itself.
+      channels: of the 4x4 map that the linear layer gives.
+      truncation: z is drawn from so many times a normal distribution cut off at +-2; None: from
+        N(0, I).
+      spread: z [B, Z] -> the z part of each code, [B, L, chunk].
+      init: (key) -> params.
+      apply_block: (params, x, code, l) -> x, layer l >= 1.
+      to_images: (params, x) -> images.
+      style: (params, l) -> the matrix of layer l >= 1.
     """
     class_dim = embed_dim or label_dim
     chunk = jax.eval_shape(spread, jax.ShapeDtypeStruct((1, z_dim), jnp.float32)).shape[-1]
 
-    def sample(key, n):
+    def sample(key: jax.Array, n: int) -> jax.Array:
         if truncation is None:
             return jax.random.normal(key, (n, z_dim))
         return truncation * jax.random.truncated_normal(key, -2.0, 2.0, (n, z_dim))
 
-    def with_class(params, parts, label):
-        distribution = ops.distributions(label, label_dim)
+    def with_class(params: Params, parts: jax.Array, label: jax.Array | None) -> jax.Array:
+        """Put the class part behind the z part [B, L, chunk] of codes."""
+        distribution = ops.class_distributions(label, label_dim)
         classes = distribution @ params["mapping"]["embedding"] if embed_dim else distribution
         return jnp.concatenate(
             [parts, jnp.broadcast_to(classes[:, None], (*parts.shape[:2], class_dim))], axis=-1
         )
 
-    def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
-        parts = spread(z)
-        return with_class(
-            params, ops.truncate(parts, jnp.zeros(chunk), truncation_psi, truncation_cutoff), label
-        )
-
-    def apply(params, x, code, layer, noise):
+    def apply(params: Params, x: jax.Array, code: jax.Array, layer: int, noise: None) -> jax.Array:
         p = params["layers"][layer]
         if layer:
             x = apply_block(params, x, code, layer)
@@ -177,12 +222,12 @@ def assemble(
             x = x + (code[:, : len(kernel)] @ kernel).reshape(x.shape)
         return attention(p["attention"], x) if "attention" in p else x
 
-    def start(params, count):
+    def start(params: Params, count: int) -> jax.Array:
         return jnp.broadcast_to(
             params["layers"][0]["bias"].reshape(4, 4, channels), (count, 4, 4, channels)
         )
 
-    def style_(params, l):
+    def style_(params: Params, l: int) -> jax.Array:
         if l:
             return style(params, l)
         matrix = params["layers"][0]["kernel"].T
@@ -196,7 +241,7 @@ def assemble(
         label_dim=label_dim,
         init=init,
         sample=sample,
-        map=map_,
+        map=lambda params, z, label: with_class(params, spread(z), label),
         start=start,
         apply=apply,
         finish=to_images,
@@ -207,7 +252,14 @@ def assemble(
 
 
 def finish(params: Params, x: jax.Array, statistics: Params, epsilon: float) -> jax.Array:
-    """Features [B, H, W, C] -> images in [-1, 1]: BatchNorm, ReLU, a 3x3 convolution, tanh."""
+    """Make images in [-1, 1] of features x [B, H, W, C]: BatchNorm, ReLU, 3x3 convolution, tanh.
+
+    Args:
+      params: the generator's; those at 'output'.
+      x: features behind the last block.
+      statistics: {mean, variance} of the BatchNorm.
+      epsilon: added to the variance.
+    """
     p = params["output"]
     return jnp.tanh(
         convolve(
@@ -217,15 +269,5 @@ def finish(params: Params, x: jax.Array, statistics: Params, epsilon: float) -> 
 
 
 def stacked(norms: list[Params]) -> jax.Array:
-    """The kernels [I, C] with which a code enters the BatchNorms of a block, as one matrix [outputs, I]."""
+    """Stack the kernels by which a code enters a block's BatchNorms, [I, C], to [outputs, I]."""
     return jnp.concatenate([norm[name].T for norm in norms for name in ("gain", "bias")])
-
-
-def doublings(family: str, resolution: int) -> int:
-    """log2(resolution / 4). Raises ValueError for a resolution that is not a power of two, or less than 8."""
-    levels = resolution.bit_length() - 3
-    if levels < 1 or resolution != 4 * 2**levels:
-        raise ValueError(
-            f"{family}: resolution must be a power of two and at least 8, got {resolution}"
-        )
-    return levels

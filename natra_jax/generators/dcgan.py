@@ -1,18 +1,24 @@
-"""DCGAN (Radford et al. 2016, arXiv 1511.06434): transposed convolutions with BatchNorm and ReLU, tanh at the end.
+"""DCGAN (Radford et al. 2016, arXiv 1511.06434): transposed convolutions, BatchNorm, ReLU; last
+tanh.
 
-    codes [B, 1, z] -> 4x4 -> 8x8 -> ... -> tanh, each step a 4x4 transposed convolution without bias
+    codes [B, 1, z] -> 4x4 -> 8x8 -> ... -> tanh
 
-    generator = dcgan(channels=(64, 32, 16), z_dim=64)                                      # 32 px
+    generator = dcgan(channels=(64, 32, 16), z_dim=64)  # 32 px
     params = generator.init(jax.random.key(0))
-    images = generator.synthesize(params, generator.draw(params, jax.random.key(1), 4))     # [4, 32, 32, 3]
+    images = generator.synthesize(
+        params, generator.draw(params, jax.random.key(1), 4)
+    )  # [4, 32, 32, 3]
 
-One code, which is z. BatchNorm uses the running statistics, so images do not depend on their neighbours in the batch. It can be split
-behind each convolution; the state is what follows it, normalised and rectified, and behind the last one the image before tanh.
+Each step is a 4x4 transposed convolution without bias. The one code is z. BatchNorm uses the
+running statistics, so images do not depend on their neighbours in the batch. The network can be
+split behind each convolution. The state is the convolution's output, normalised and rectified;
+behind the last one, the image before tanh.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +33,21 @@ _EPSILON = 1e-5
 
 @functools.cache
 def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3) -> Generator:
-    """channels: behind each convolution but the last, at 4x4, 8x8 and so on; the last doubles once more, to the image.
+    """Make a DCGAN; the same numbers give the same object.
 
-    Raises ValueError for numbers that cannot be.
+    Args:
+      channels: behind each convolution but the last, at 4x4, 8x8 and so on; the last convolution
+        doubles once more, to the image.
+      z_dim: of z, which is the code.
+      img_channels: of the image.
+
+    Raises:
+      ValueError: for numbers that cannot be.
     """
     if not channels or min(*channels, z_dim, img_channels) < 1:
         raise ValueError(
-            f"dcgan: needs channels, and every size must be positive, got {channels}, z_dim {z_dim}, {img_channels}"
+            f"dcgan: needs channels, and every size must be positive, got {channels}, "
+            f"z_dim {z_dim}, {img_channels}"
         )
     widths = [z_dim, *channels, img_channels]
     depth = len(widths) - 1
@@ -55,26 +69,21 @@ def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3)
             "buffers": {"statistics": statistics},
         }
 
-    def sample(key: jax.Array, n: int) -> jax.Array:
-        return jax.random.normal(key, (n, z_dim))
-
-    def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
+    def map_(params: Params, z: jax.Array, label: jax.Array | None) -> jax.Array:
         ops.distributions(label, 0)
-        return ops.truncate(z[:, None], jnp.zeros(z_dim), truncation_psi, truncation_cutoff)
+        return z[:, None]
 
-    def apply(params, x, code, layer, noise):
+    def apply(params: Params, x: Any, code: Any, layer: int, noise: None) -> jax.Array:
         x, padding = (code[:, None, None], 0) if layer == 0 else (x, 1)
         x = transposed_conv2d(x, params["synthesis"]["kernels"][layer], padding)
         if layer == depth - 1:
             return x
-        norm, statistics = (
-            params["synthesis"]["norms"][layer],
-            params["buffers"]["statistics"][layer],
-        )
+        norm = params["synthesis"]["norms"][layer]
+        statistics = params["buffers"]["statistics"][layer]
         scale = norm["scale"] * jax.lax.rsqrt(statistics["var"] + _EPSILON)
         return jax.nn.relu((x - statistics["mean"]) * scale + norm["bias"])
 
-    def style(params, l):
+    def style(params: Params, l: int) -> jax.Array:
         return jnp.moveaxis(params["synthesis"]["kernels"][0], 2, -1).reshape(-1, z_dim)
 
     return layered(
@@ -84,7 +93,7 @@ def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3)
         code_dim=z_dim,
         resolution=4 * 2 ** (depth - 1),
         init=init,
-        sample=sample,
+        sample=ops.standard_normal(z_dim),
         map=map_,
         start=lambda params, count: (),
         apply=apply,

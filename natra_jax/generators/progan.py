@@ -1,20 +1,26 @@
-"""ProGAN, the progressively grown GAN (Karras et al. 2018, arXiv 1710.10196), with the numerics of NVIDIA's own networks.
+"""ProGAN, the progressively grown GAN (Karras et al. 2018, arXiv 1710.10196).
 
-    codes [B, 1, z and class] -> pixel norm -> layer 0: dense to 4x4; then two 3x3 convolutions a resolution but the first, which has one;
-    every convolution sees pixel-normalised features, + bias, leaky ReLU; last a 1x1 convolution to RGB
+With the numerics of NVIDIA's own networks:
+
+    codes [B, 1, z and class] -> pixel norm -> layer 0: dense to 4x4
+    then two 3x3 convolutions a resolution, but one at 4x4; each sees pixel-normalised features;
+    + bias, leaky ReLU; last a 1x1 convolution to RGB
 
     generator = progan(resolution=32, channels=(64, 64, 32, 16), z_dim=64)
     params = generator.init(jax.random.key(0))
-    images = generator.synthesize(params, generator.draw(params, jax.random.key(1), 4))     # [4, 32, 32, 3]
+    images = generator.synthesize(
+        params, generator.draw(params, jax.random.key(1), 4)
+    )  # [4, 32, 32, 3]
 
-One code, which is z with the class behind it. It can be split behind each of its 2 log2(resolution) - 2 layers; the state is what a layer
-puts out, before it is normalised.
+The one code is z with the class behind it. The network can be split behind each of its
+2 log2(resolution) - 2 layers; the state is a layer's output before it is normalised.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +42,20 @@ def progan(
     normalize_z: bool = False,
     lod: float = 0.0,
 ) -> Generator:
-    """resolution: a power of two, at least 8. channels: of the layers at 4x4, 8x8 and so on.
+    """Make a ProGAN; the same numbers give the same object.
 
-    fused_from: the resolution from which on doubling and convolution are one, None for never. normalize_z: z is normalised before the class
-    is put beside it, and with it a second time. lod: how much of progressive training is missing (see `progressive`).
+    Args:
+      resolution: a power of two, at least 8.
+      channels: of the layers at 4x4, 8x8 and so on.
+      z_dim: of z.
+      label_dim: number of classes; 0: unconditional.
+      img_channels: of the image.
+      fused_from: the resolution from which on doubling and convolution are one; None: never.
+      normalize_z: normalise z before the class is put beside it, and with the class a second time.
+      lod: how much of progressive training is missing, see `progressive`.
 
-    Raises ValueError for numbers that cannot be.
+    Raises:
+      ValueError: for numbers that cannot be.
     """
     growth = progressive.growth("progan", resolution, lod, channels, fused_from)
     depth, code_dim = 2 * growth.blocks, z_dim + label_dim
@@ -64,16 +78,12 @@ def progan(
         rgb = progressive.init_rgb(keys, growth, channels, img_channels)
         return {"mapping": {}, "synthesis": {"layers": layers, "rgb": rgb}, "buffers": {}}
 
-    def sample(key: jax.Array, n: int) -> jax.Array:
-        return jax.random.normal(key, (n, z_dim))
+    def map_(params: Params, z: jax.Array, label: jax.Array | None) -> jax.Array:
+        classes = ops.distributions(label, label_dim)
+        z = (ops.pixel_norm(z) if normalize_z else z)[:, None]
+        return z if classes is None else jnp.concatenate([z, classes[:, None]], -1)
 
-    def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
-        label = ops.distributions(label, label_dim)
-        z = ops.pixel_norm(z) if normalize_z else z
-        z = ops.truncate(z[:, None], jnp.zeros(z_dim), truncation_psi, truncation_cutoff)
-        return z if label is None else jnp.concatenate([z, label[:, None]], -1)
-
-    def apply_layer(params, x, code, layer):
+    def apply_layer(params: Params, x: Any, code: Any, layer: int, noise: None) -> jax.Array:
         p = params["synthesis"]["layers"][layer]
         if layer == 0:
             x = ops.dense({"kernel": p["kernel"]}, ops.pixel_norm(code), gain=dense_gain).reshape(
@@ -86,25 +96,17 @@ def progan(
             x = progressive.convolve(ops.pixel_norm(x), p["kernel"])
         return ops.leaky_relu(x + p["bias"])
 
-    def to_rgb(params, block, x):
+    def to_rgb(params: Params, block: int, x: jax.Array) -> jax.Array:
         return progressive.to_rgb(params["synthesis"]["rgb"], growth, block, ops.pixel_norm(x))
 
-    def apply(params, features, code, layer, noise):
-        return growth.apply(
-            features,
-            layer,
-            lambda x: apply_layer(params, x, code, layer),
-            functools.partial(to_rgb, params),
-        )
+    def with_label(params: Params, codes: jax.Array, label: jax.Array) -> jax.Array:
+        classes = ops.class_distributions(label, label_dim)
+        return jnp.concatenate([codes[..., :z_dim], classes[:, None]], -1)
 
-    def with_label(params, codes, label):
-        return jnp.concatenate(
-            [codes[..., :z_dim], ops.distributions(label, label_dim)[:, None]], -1
-        )
-
-    def style(params, l):
+    def style(params: Params, l: int) -> jax.Array:
         return params["synthesis"]["layers"][0]["kernel"].T * (dense_gain / math.sqrt(code_dim))
 
+    apply, finish = growth.parts(apply_layer, to_rgb)
     return layered(
         family="progan",
         num_layers=1,
@@ -113,11 +115,11 @@ def progan(
         resolution=resolution,
         label_dim=label_dim,
         init=init,
-        sample=sample,
+        sample=ops.standard_normal(z_dim),
         map=map_,
         start=lambda params, count: growth.start(()),
         apply=apply,
-        finish=lambda params, features: growth.image(features, functools.partial(to_rgb, params)),
+        finish=finish,
         style=style,
         class_entries=tuple(range(z_dim, z_dim + label_dim)),
         with_label=with_label if label_dim else None,

@@ -1,8 +1,8 @@
-"""A generator from a description that can be written down: the name of its function and the arguments, as JSON has them."""
+"""Generators by name, made from a description that can be written down: a name and arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from natra_jax.generators.biggan import biggan
@@ -14,7 +14,7 @@ from natra_jax.generators.stylegan import stylegan
 from natra_jax.generators.stylegan2 import stylegan2
 from natra_jax.types import Generator, UserError
 
-GENERATORS = {
+GENERATORS: dict[str, Callable[..., Generator]] = {
     "style_small": style_small,
     "stylegan2": stylegan2,
     "stylegan": stylegan,
@@ -26,7 +26,9 @@ GENERATORS = {
 
 
 def build(function: str, arguments: Mapping[str, Any]) -> Generator:
-    """The generator that GENERATORS[function] makes of the arguments, in which lists stand for tuples.
+    """Make the generator GENERATORS[function](**arguments).
+
+    The arguments are as JSON has them: lists stand for tuples.
 
     Raises UserError for an unknown function, and for arguments that it does not take.
     """
@@ -36,7 +38,8 @@ def build(function: str, arguments: Mapping[str, Any]) -> Generator:
         return GENERATORS[function](**{name: _tuples(value) for name, value in arguments.items()})
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
-            f"a generator {function} cannot be made of these arguments ({' '.join(str(error).split())})"
+            f"a generator {function} cannot be made of these arguments "
+            f"({' '.join(str(error).split())})"
         ) from error
 
 

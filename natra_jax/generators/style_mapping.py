@@ -1,6 +1,8 @@
-"""StyleGAN2's mapping network: z and, of a conditional one, the label's embedding -> w (Karras et al. 2020; 2020b for the embedding).
+"""StyleGAN2's mapping network, from z and the label's embedding to w.
 
-z, normalised, beside embed(label), normalised -> dense layers with leaky ReLU, scaled at run time for a learning rate of its own -> w
+Karras et al. 2020; 2020b for the embedding, which only a conditional generator has. z, normalised,
+beside embed(label), normalised -> dense layers with leaky ReLU, scaled at run time for a learning
+rate of its own -> w.
 """
 
 from __future__ import annotations
@@ -26,7 +28,19 @@ def init(
     lr_mul: float,
     joint_norm: bool,
 ) -> Params:
-    """{layers: dense layers from z and embedding over `features` to code_dim, embed (where there are labels), mean: [code_dim]}."""
+    """Draw the parameters {layers, mean} and, where there are classes, embed.
+
+    Args:
+      key: of the draws.
+      z_dim: of z.
+      code_dim: of w, and of the mean code, which starts at 0.
+      label_dim: number of classes; 0: unconditional.
+      num_layers: dense layers.
+      features: width of all but the last.
+      embed_features: numbers that a label is embedded as.
+      lr_mul: what kernels are multiplied by when used; they are drawn so many times larger.
+      joint_norm: see `apply`; without it the embedding has a bias.
+    """
     widths = [
         z_dim + (embed_features if label_dim else 0),
         *[features] * (num_layers - 1),
@@ -48,7 +62,18 @@ def init(
 def apply(
     params: Params, z: jax.Array, label: jax.Array | None, *, lr_mul: float, joint_norm: bool
 ) -> jax.Array:
-    """z [B, Z], label [B, label_dim] or None -> w [B, code_dim]. joint_norm: one norm for z and embedding, which has no gain then."""
+    """Map z to w.
+
+    Args:
+      params: as of `init`.
+      z: [B, Z].
+      label: [B, label_dim], or None.
+      lr_mul: learning rate multiplier of the dense layers.
+      joint_norm: normalise z and embedding together; the embedding has no gain then.
+
+    Returns:
+      w [B, code_dim].
+    """
     if label is None:
         x = pixel_norm(z)
     elif joint_norm:

@@ -1,8 +1,12 @@
-"""A small style-modulated generator for small images: per-layer codes as in StyleGAN, trained in minutes on a CPU.
+"""A small style-modulated generator for small images, trained in minutes on a CPU.
+
+Per-layer codes as in StyleGAN:
 
     z -> w = z + MLP(z), the same w for every layer by default
-    layer 0: 4x4 constant + dense(codes[0]); then pairs of 3x3 convolutions a resolution, every second one upsampling first;
-    each layer l: leaky_relu((1 + scale_l(codes[l])) * conv(x) + shift_l(codes[l])); last a 1x1 convolution to RGB.
+    layer 0: 4x4 constant + dense(codes[0])
+    then pairs of 3x3 convolutions a resolution, every second one upsampling first;
+    each layer l: leaky_relu((1 + scale_l(codes[l])) * conv(x) + shift_l(codes[l]))
+    last a 1x1 convolution to RGB
 
 L = 2 log2(resolution) - 2 layers, as many as StyleGAN has at that resolution.
 """
@@ -16,18 +20,23 @@ import jax
 import jax.numpy as jnp
 
 from natra_jax.convolution import conv2d
+from natra_jax.generators import ops
 from natra_jax.generators.layered import layered
 from natra_jax.types import Generator, Params
 
 
-def _dense(key: jax.Array, fan_in: int, shape: tuple[int, ...], gain: float = 2.0) -> dict:
+def _dense(
+    key: jax.Array, fan_in: int, shape: tuple[int, ...], gain: float = 2.0
+) -> dict[str, jax.Array]:
+    """Draw {kernel [fan_in, *shape], bias [*shape]} with variance gain / fan_in."""
     return {
         "kernel": jax.random.normal(key, (fan_in, *shape)) * math.sqrt(gain / fan_in),
         "bias": jnp.zeros(shape),
     }
 
 
-def _affine(params: dict, x: jax.Array) -> jax.Array:
+def _affine(params: Params, x: jax.Array) -> jax.Array:
+    """Map x [..., I] with kernel [I, ...] and bias."""
     return jnp.tensordot(x, params["kernel"], 1) + params["bias"]
 
 
@@ -40,16 +49,19 @@ def style_small(
     max_channels: int = 64,
     channels_out: int = 3,
 ) -> Generator:
-    """resolution: a power of two, at least 8. base_channels: at full resolution, doubled at each lower one up to max_channels.
+    """Make a small generator; the same numbers give the same object, so that jit compiles it once.
 
-    The same numbers give the same object, so that what is jitted with it is compiled once.
-    Raises ValueError for another resolution.
+    Args:
+      resolution: a power of two, at least 8.
+      code_dim: D, of z and w.
+      base_channels: at full resolution, doubled at each lower one.
+      max_channels: up to so many.
+      channels_out: of the image.
+
+    Raises:
+      ValueError: for another resolution.
     """
-    levels = resolution.bit_length() - 3
-    if levels < 1 or resolution != 4 * 2**levels:
-        raise ValueError(
-            f"style_small: resolution must be a power of two and at least 8, got {resolution}"
-        )
+    levels = ops.doublings("style_small", resolution)
     num_layers = 2 * levels + 2
     widths = [
         min(max_channels, base_channels * 2 ** (levels - layer // 2)) for layer in range(num_layers)
@@ -85,22 +97,16 @@ def style_small(
             "rgb": _dense(next(keys), widths[-1], (channels_out,), gain=1.0),
         }
 
-    def sample(key: jax.Array, n: int) -> jax.Array:
-        return jax.random.normal(key, (n, code_dim))
+    def map_(params: Params, z: jax.Array, label: jax.Array | None) -> jax.Array:
+        hidden = jax.nn.leaky_relu(_affine(params["mapping"][0], z), 0.2)
+        w = z + _affine(params["mapping"][1], hidden)
+        return jnp.broadcast_to(w[:, None, :], (w.shape[0], num_layers, code_dim))
 
-    def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
-        w = z + _affine(
-            params["mapping"][1], jax.nn.leaky_relu(_affine(params["mapping"][0], z), 0.2)
-        )
-        codes = jnp.broadcast_to(w[:, None, :], (w.shape[0], num_layers, code_dim))
-        truncated = jnp.arange(num_layers) < (
-            num_layers if truncation_cutoff is None else truncation_cutoff
-        )
+    def mean(params: Params) -> jax.Array:
         # the prior is centred, so the mean code is taken as the image of z = 0
-        centre = _affine(params["mapping"][1], jax.nn.leaky_relu(params["mapping"][0]["bias"], 0.2))
-        return jnp.where(truncated[:, None], centre + truncation_psi * (codes - centre), codes)
+        return _affine(params["mapping"][1], jax.nn.leaky_relu(params["mapping"][0]["bias"], 0.2))
 
-    def apply(params, x, code, layer, noise):
+    def apply(params: Params, x: jax.Array, code: jax.Array, layer: int, noise: None) -> jax.Array:
         p = params["layers"][layer]
         if layer == 0:
             return jax.nn.leaky_relu(x + _affine(p["dense"], code), 0.2)
@@ -111,10 +117,10 @@ def style_small(
             (1 + scale[:, None, None]) * conv2d(x, p["kernel"]) + shift[:, None, None], 0.2
         )
 
-    def start(params, count):
+    def start(params: Params, count: int) -> jax.Array:
         return jnp.broadcast_to(params["layers"][0]["constant"], (count, 4, 4, widths[0]))
 
-    def style(params, l):
+    def style(params: Params, l: int) -> jax.Array:
         kernel = params["layers"][l]["dense" if l == 0 else "style"]["kernel"]
         return kernel.reshape(code_dim, -1).T
 
@@ -124,10 +130,13 @@ def style_small(
         code_dim=code_dim,
         resolution=resolution,
         init=init,
-        sample=sample,
+        sample=ops.standard_normal(code_dim),
         map=map_,
+        mean=mean,
         start=start,
         apply=apply,
         finish=lambda params, x: _affine(params["rgb"], x),
         style=style,
+        # weights in use were trained, and figures measured, with the formula's rounding at psi = 1
+        always_truncate=True,
     )

@@ -1,12 +1,15 @@
 """StyleGAN (Karras et al. 2019, arXiv 1812.04948), with the numerics of NVIDIA's own networks.
 
     z, label -> pixel norm -> dense layers -> w, the same for every layer by default
-    layer 0: a 4x4 constant; then two 3x3 convolutions a resolution, the first of them doubling it and blurred by [1, 2, 1];
-    each layer l: + noise, + bias, leaky ReLU, instance norm, x * (scale_l(codes[l]) + 1) + shift_l(codes[l]); last a 1x1 convolution to RGB
+    layer 0: a 4x4 constant; then two 3x3 convolutions a resolution, the first of them doubling it
+    and blurred by [1, 2, 1]; each layer l: + noise, + bias, leaky ReLU, instance norm,
+    x * (scale_l(codes[l]) + 1) + shift_l(codes[l]); last a 1x1 convolution to RGB
 
     generator = stylegan(resolution=32, channels=(64, 64, 32, 16), z_dim=64, code_dim=64)
     params = generator.init(jax.random.key(0))
-    images = generator.synthesize(params, generator.draw(params, jax.random.key(1), 4))     # [4, 32, 32, 3]
+    images = generator.synthesize(
+        params, generator.draw(params, jax.random.key(1), 4)
+    )  # [4, 32, 32, 3]
 
 L = 2 log2(resolution) - 2 layers.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +32,10 @@ _MAPPING_LR_MUL = 0.01
 
 
 def _instance_norm(x: jax.Array) -> jax.Array:
+    """Normalise each example's feature maps [B, H, W, C] over their pixels."""
     x = x - x.mean((1, 2), keepdims=True)
-    # of a map that is nearly flat, as the constant is at first, the mean's rounding is much of what varies: a second one takes it out
+    # where a map is nearly flat, as the constant at first, rounding of the mean is much of the
+    # variation: a second mean takes it out
     x = x - x.mean((1, 2), keepdims=True)
     return x * jax.lax.rsqrt(jnp.square(x).mean((1, 2), keepdims=True) + 1e-8)
 
@@ -49,13 +55,25 @@ def stylegan(
     fused_from: int | None = 128,
     lod: float = 0.0,
 ) -> Generator:
-    """resolution: a power of two, at least 8. channels: of the layers at 4x4, 8x8 and so on.
+    """Make a StyleGAN; the same numbers give the same object.
 
-    label_features: numbers that a class is embedded as beside z, None for the label itself. fused_from: the resolution from which on
-    doubling and convolution are one (NVIDIA's 'auto': 128), None for never. lod: how much of progressive training is missing (see
-    `progressive`); layers above it have no parameters, and their codes no effect.
+    Args:
+      resolution: a power of two, at least 8.
+      channels: of the layers at 4x4, 8x8 and so on.
+      z_dim: of z.
+      code_dim: D, of w.
+      label_dim: number of classes; 0: unconditional.
+      label_features: numbers that a class is embedded as beside z; None: the label itself.
+      img_channels: of the image.
+      mapping_layers: dense layers of the mapping network.
+      mapping_features: their width.
+      fused_from: the resolution from which on doubling and convolution are one (NVIDIA's 'auto':
+        128); None: never.
+      lod: how much of progressive training is missing, see `progressive`; layers above it have no
+        parameters, and their codes no effect.
 
-    Raises ValueError for numbers that cannot be.
+    Raises:
+      ValueError: for numbers that cannot be.
     """
     growth = progressive.growth("stylegan", resolution, lod, channels, fused_from)
     num_layers = 2 * growth.blocks
@@ -63,7 +81,8 @@ def stylegan(
         raise ValueError("stylegan: every size must be positive, label_dim at least 0")
     if label_features is not None and (label_dim == 0 or label_features < 1):
         raise ValueError(
-            f"stylegan: label_features {label_features} needs classes to embed, and must be positive"
+            f"stylegan: label_features {label_features} needs classes to embed, "
+            "and must be positive"
         )
     widths = [channels[layer // 2] for layer in range(growth.layers)]
     mapping_widths = [
@@ -107,26 +126,19 @@ def stylegan(
         }
         return {"mapping": mapping, "synthesis": synthesis, "buffers": {"noise": noise}}
 
-    def sample(key: jax.Array, n: int) -> jax.Array:
-        return jax.random.normal(key, (n, z_dim))
-
-    def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
-        mapping, label = params["mapping"], ops.distributions(label, label_dim)
-        if label is not None:
-            z = jnp.concatenate(
-                [z, label if label_features is None else label @ mapping["label"]], -1
-            )
+    def map_(params: Params, z: jax.Array, label: jax.Array | None) -> jax.Array:
+        mapping, classes = params["mapping"], ops.distributions(label, label_dim)
+        if classes is not None:
+            embedded = classes if label_features is None else classes @ mapping["label"]
+            z = jnp.concatenate([z, embedded], -1)
         w = ops.pixel_norm(z)
         for layer in mapping["dense"]:
             w = ops.leaky_relu(ops.dense(layer, w, gain=progressive.GAIN, lr_mul=_MAPPING_LR_MUL))
-        return ops.truncate(
-            jnp.repeat(w[:, None], num_layers, axis=1),
-            mapping["mean"],
-            truncation_psi,
-            truncation_cutoff,
-        )
+        return jnp.repeat(w[:, None], num_layers, axis=1)
 
-    def apply_layer(params, x, code, layer, noise):
+    def apply_layer(
+        params: Params, x: jax.Array, code: jax.Array, layer: int, noise: jax.Array | None
+    ) -> jax.Array:
         p = params["synthesis"]["layers"][layer]
         if layer == 0:
             pass  # x is the constant
@@ -144,30 +156,25 @@ def stylegan(
         scale, shift = jnp.split(ops.dense(p["style"], code)[:, None, None], 2, -1)
         return x * (scale + 1) + shift
 
-    def to_rgb(params, block, x):
+    def to_rgb(params: Params, block: int, x: jax.Array) -> jax.Array:
         return progressive.to_rgb(params["synthesis"]["rgb"], growth, block, x)
 
-    def start(params, count):
+    def start(params: Params, count: int) -> Any:
         constant = params["synthesis"]["constant"]
         return growth.start(jnp.broadcast_to(constant, (count, *constant.shape)))
 
-    def apply(params, features, code, layer, noise):
-        return growth.apply(
-            features,
-            layer,
-            lambda x: apply_layer(params, x, code, layer, noise),
-            functools.partial(to_rgb, params),
-        )
-
-    def noise_maps(params, noise, key, count):
+    def noise_maps(
+        params: Params, noise: str, key: jax.Array | None, count: int
+    ) -> list[jax.Array | None]:
         # layers above the level of detail have none
         return [*_noise_maps(params, noise, key, count), *[None] * (num_layers - growth.layers)]
 
-    def style(params, l):
+    def style(params: Params, l: int) -> jax.Array:
         if l >= growth.layers:
             return jnp.zeros((1, code_dim))
         return params["synthesis"]["layers"][l]["style"]["kernel"].T / math.sqrt(code_dim)
 
+    apply, finish = growth.parts(apply_layer, to_rgb)
     return layered(
         family="stylegan",
         num_layers=num_layers,
@@ -175,11 +182,12 @@ def stylegan(
         resolution=resolution,
         label_dim=label_dim,
         init=init,
-        sample=sample,
+        sample=ops.standard_normal(z_dim),
         map=map_,
+        mean=lambda params: params["mapping"]["mean"],
         start=start,
         apply=apply,
-        finish=lambda params, features: growth.image(features, functools.partial(to_rgb, params)),
+        finish=finish,
         style=style,
         noise_maps=noise_maps,
     )
@@ -188,7 +196,7 @@ def stylegan(
 def _noise_maps(
     params: Params, noise: str, key: jax.Array | None, count: int
 ) -> list[jax.Array | None]:
-    """What is added at each layer: [H, W], or [B, H, W] if drawn; None for nothing."""
+    """Return the noise of each layer, [H, W], or [B, H, W] where it is drawn; None for no noise."""
     maps = params["buffers"]["noise"]
     if noise == "const":
         return maps

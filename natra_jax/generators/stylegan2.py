@@ -1,21 +1,26 @@
-"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958; with the options of 2020b, arXiv 2006.06676).
+"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958; the options of 2020b, arXiv 2006.06676).
 
     generator = stylegan2(resolution=256)
     z = generator.sample(key, 4)
-    images = generator.synthesize(params, generator.map(params, z, truncation_psi=0.7))     # [4, 256, 256, 3]
+    codes = generator.map(params, z, truncation_psi=0.7)
+    images = generator.synthesize(params, codes)  # [4, 256, 256, 3]
 
-Convolutions are numbered from 0, the one at 4x4 pixels; behind it come two at each resolution, of which the first doubles it. Code l
-feeds convolution l, an odd one also the layer to RGB at the resolution that then ends, where there is one. The last code feeds such a layer
-alone: L = 2 log2(resolution) - 2. Behind code l, the image summed up beside the features is still that of the resolution before.
+Convolutions are numbered from 0, the one at 4x4 pixels; behind it come two at each resolution, of
+which the first doubles it. Code l feeds convolution l, an odd one also the layer to RGB at the
+resolution that then ends, where there is one. The last code feeds such a layer alone:
+L = 2 log2(resolution) - 2. Behind code l, the image summed up beside the features is still that of
+the resolution before.
 
-The channels of a convolution's input are multiplied with the styles, and those of its output with what makes the modulated weights of unit
-length, in place of the weights themselves: the same numbers, with one kernel for the whole batch.
+Modulated weights of unit length are not made. Instead the channels of a convolution's input are
+multiplied with the styles, and those of its output with the inverse length: the same numbers, with
+one kernel for the whole batch.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +28,13 @@ import jax.numpy as jnp
 from natra_jax.convolution import conv2d
 from natra_jax.generators import style_mapping
 from natra_jax.generators.layered import layered
-from natra_jax.generators.ops import dense, distributions, leaky_relu, truncate
+from natra_jax.generators.ops import (
+    dense,
+    distributions,
+    doublings,
+    leaky_relu,
+    standard_normal,
+)
 from natra_jax.generators.resampling import Taps, up_conv2d, upsample2d
 from natra_jax.types import Features, Generator, Params
 
@@ -35,10 +46,20 @@ NOISES = ("const", "none", "random")
 def modulated_conv2d(
     x: jax.Array, kernel: jax.Array, styles: jax.Array, taps: Taps | None = None
 ) -> jax.Array:
-    """x [B, H, W, C], kernel [k, k, C, K], styles [B, C] -> [B, H, W, K]; with taps [B, 2H, 2W, K] (`up_conv2d`).
+    """Convolve each example with its own kernel, modulated and demodulated.
 
-    The convolution of each example with its own kernel * styles[:, None], scaled to unit length for each output channel (section 2.2).
-    In low precision both are first scaled to a largest entry that keeps sums in range (2020b); what comes out is the same.
+    The kernel is kernel * styles[:, None], scaled to unit length for each output channel (Karras et
+    al. 2020, section 2.2). In low precision kernel and styles are first scaled to a largest entry
+    that keeps sums in range (2020b); the output is the same.
+
+    Args:
+      x: [B, H, W, C].
+      kernel: [k, k, C, K].
+      styles: [B, C].
+      taps: of the filter with which the resolution doubles (`up_conv2d`); None: it stays.
+
+    Returns:
+      [B, H, W, K], or [B, 2H, 2W, K] with taps.
     """
     if x.dtype != jnp.float32:
         fan_in = math.prod(kernel.shape[:3])
@@ -73,22 +94,37 @@ def stylegan2(
     dtype: str = "float32",
     low_precision_resolutions: int = 4,
 ) -> Generator:
-    """resolution: a power of two, at least 8. channels: of the features at 4, 8, ... pixels; by default min(512, 32768 / pixels).
+    """Make a StyleGAN2; the same numbers give the same object.
 
-    architecture: how RGB images come about, 'skip' (summed up over resolutions), 'resnet' or 'orig' (from the last features). joint_norm: z
-    and the label's embedding are normalised together, as in the first StyleGAN2 program. mapping_features, embed_features: by default
-    code_dim. lr_mul: of the mapping network. conv_clamp: bound of all features and RGB images. resample_filter: taps.
-    dtype: 'float32', 'bfloat16' or 'float16', in which the low_precision_resolutions highest resolutions, but never 4x4, compute.
+    Of `synthesize`, noise may also be a sequence: for each convolution one of NOISES, or an array
+    [B or 1, H, W, 1]. 'random' is drawn anew for each example and convolution. In `Features`, rgb
+    is None where no image is summed up yet; with 'resnet', x is a pair between the two
+    convolutions of a resolution.
 
-    Of `synthesize`, noise may also be a sequence: for each convolution one of the words, or an array [B or 1, H, W, 1]. 'random' is drawn
-    anew for each example and convolution. In features, rgb is None where no image is summed up yet; with 'resnet', x is a pair between the
-    two convolutions of a resolution. The same numbers give the same object. Raises ValueError for what cannot be.
+    Args:
+      resolution: a power of two, at least 8.
+      z_dim: of z.
+      code_dim: D, of w.
+      label_dim: number of classes; 0: unconditional.
+      channels: of the features at 4, 8, ... pixels; by default min(512, 32768 / pixels).
+      img_channels: of the image.
+      architecture: how the RGB image comes about, 'skip' (summed up over resolutions), 'resnet' or
+        'orig' (from the last features).
+      mapping_layers: dense layers of the mapping network.
+      mapping_features: their width; by default code_dim.
+      embed_features: numbers that a label is embedded as; by default code_dim.
+      joint_norm: normalise z and the label's embedding together, as the first StyleGAN2 program.
+      lr_mul: of the mapping network.
+      conv_clamp: bound of all features and RGB images; None: no bound.
+      use_noise: whether convolutions have noise.
+      resample_filter: taps.
+      dtype: 'float32', 'bfloat16' or 'float16', of the highest resolutions.
+      low_precision_resolutions: so many of them compute in dtype, but never 4x4.
+
+    Raises:
+      ValueError: for numbers that cannot be.
     """
-    levels = resolution.bit_length() - 3
-    if levels < 1 or resolution != 4 * 2**levels:
-        raise ValueError(
-            f"stylegan2: resolution must be a power of two and at least 8, got {resolution}"
-        )
+    levels = doublings("stylegan2", resolution)
     widths = (
         tuple(min(512, 32768 // (4 * 2**level)) for level in range(levels + 1))
         if channels is None
@@ -96,12 +132,13 @@ def stylegan2(
     )
     if len(widths) != levels + 1:
         raise ValueError(
-            f"stylegan2: channels must be {levels + 1} numbers, for 4 to {resolution} pixels, got {list(widths)}"
+            f"stylegan2: channels must be {levels + 1} numbers, for 4 to {resolution} pixels, "
+            f"got {list(widths)}"
         )
     if architecture not in ARCHITECTURES or dtype not in DTYPES:
         raise ValueError(
-            f"stylegan2: architecture must be one of {', '.join(ARCHITECTURES)} and dtype of {', '.join(DTYPES)}, "
-            f"got {architecture!r} and {dtype!r}"
+            f"stylegan2: architecture must be one of {', '.join(ARCHITECTURES)} and dtype of "
+            f"{', '.join(DTYPES)}, got {architecture!r} and {dtype!r}"
         )
     if (
         min(*widths, z_dim, code_dim, img_channels, mapping_layers) < 1
@@ -125,7 +162,7 @@ def stylegan2(
     rgb_levels = range(levels + 1) if architecture == "skip" else range(levels, levels + 1)
     mapping = {"lr_mul": lr_mul, "joint_norm": joint_norm}
 
-    def precision(level: int):
+    def precision(level: int) -> jnp.dtype:
         return jnp.dtype(
             dtype if level >= max(1, levels + 1 - low_precision_resolutions) else "float32"
         )
@@ -137,7 +174,7 @@ def stylegan2(
         key_mapping, key_constant, key_noise, *keys = jax.random.split(key, 3 + 3 * num_layers)
         keys = iter(keys)
 
-        def modulated(shape):
+        def modulated(shape: tuple[int, ...]) -> Params:
             affine = {
                 "kernel": jax.random.normal(next(keys), (code_dim, shape[-2])),
                 "bias": jnp.ones(shape[-2]),
@@ -185,20 +222,19 @@ def stylegan2(
             "buffers": {"noise": noises} if use_noise else {},
         }
 
-    def sample(key: jax.Array, n: int) -> jax.Array:
-        return jax.random.normal(key, (n, z_dim))
-
-    def map_(params, z, label=None, truncation_psi=1.0, truncation_cutoff=None):
+    def map_(params: Params, z: jax.Array, label: jax.Array | None) -> jax.Array:
         w = style_mapping.apply(params["mapping"], z, distributions(label, label_dim), **mapping)
-        codes = jnp.broadcast_to(w[:, None], (len(w), num_layers, code_dim))
-        return truncate(codes, params["mapping"]["mean"], truncation_psi, truncation_cutoff)
+        return jnp.broadcast_to(w[:, None], (len(w), num_layers, code_dim))
 
-    def noise_maps(params, noise, key, count: int) -> list[jax.Array | None]:
-        """[B or 1, H, W, 1] for each layer, None for none."""
+    def noise_maps(
+        params: Params, noise: Any, key: jax.Array | None, count: int
+    ) -> list[jax.Array | None]:
+        """Return the noise of each layer, [B or 1, H, W, 1], or None."""
         entries = [noise] * (num_layers - 1) if isinstance(noise, str) else list(noise)
         if len(entries) != num_layers - 1:
             raise ValueError(
-                f"noise must be one of {', '.join(NOISES)}, or {num_layers - 1} such or arrays, got {len(entries)}"
+                f"noise must be one of {', '.join(NOISES)}, or {num_layers - 1} such or arrays, "
+                f"got {len(entries)}"
             )
         # the last layer is no convolution
         return [
@@ -206,7 +242,9 @@ def stylegan2(
             None,
         ]
 
-    def noise_map(params, entry, key, count: int, layer: int) -> jax.Array | None:
+    def noise_map(
+        params: Params, entry: Any, key: jax.Array | None, count: int, layer: int
+    ) -> jax.Array | None:
         size = side(layer)
         if not isinstance(entry, str):
             if not use_noise or jnp.shape(entry) not in (
@@ -219,7 +257,8 @@ def stylegan2(
                     else "none, the network has no noise"
                 )
                 raise ValueError(
-                    f"noise of convolution {layer}: expected {taken}, got an array {list(jnp.shape(entry))}"
+                    f"noise of convolution {layer}: expected {taken}, "
+                    f"got an array {list(jnp.shape(entry))}"
                 )
             return entry
         if entry not in NOISES:
@@ -232,10 +271,17 @@ def stylegan2(
             raise ValueError("noise 'random' needs a key")
         return jax.random.normal(jax.random.fold_in(key, layer), (count, size, size, 1))
 
-    def clamp(x, gain):
+    def clamp(x: jax.Array, gain: float) -> jax.Array:
         return x if conv_clamp is None else jnp.clip(x, -conv_clamp * gain, conv_clamp * gain)
 
-    def convolve(params, x, code, layer, noise, gain=1.0):
+    def convolve(
+        params: Params,
+        x: jax.Array,
+        code: jax.Array,
+        layer: int,
+        noise: jax.Array | None,
+        gain: float = 1.0,
+    ) -> jax.Array:
         p = params["synthesis"]["convs"][layer]
         y = modulated_conv2d(
             x, p["kernel"], dense(p["affine"], code), resample_filter if layer % 2 else None
@@ -244,7 +290,7 @@ def stylegan2(
             y = y + (noise * p["noise_strength"]).astype(y.dtype)
         return clamp(leaky_relu(y + p["bias"].astype(y.dtype)) * (math.sqrt(2) * gain), gain)
 
-    def to_rgb(params, x, code, level):
+    def to_rgb(params: Params, x: jax.Array, code: jax.Array, level: int) -> jax.Array:
         p = params["synthesis"]["rgbs"][level - rgb_levels[0]]
         styles = dense(p["affine"], code) / math.sqrt(widths[level])
         kernels = (styles[:, :, None] * p["kernel"]).astype(x.dtype)
@@ -252,7 +298,9 @@ def stylegan2(
             jnp.einsum("bhwc,bck->bhwk", x, kernels) + p["bias"].astype(x.dtype), 1.0
         ).astype(jnp.float32)
 
-    def apply(params, features, code, layer, noise):
+    def apply(
+        params: Params, features: Features, code: jax.Array, layer: int, noise: jax.Array | None
+    ) -> Features:
         x, rgb = features
         level = (layer + 1) // 2
         if layer == 0:
@@ -280,11 +328,11 @@ def stylegan2(
             y = (y, upsample2d(x @ kernel.astype(x.dtype), resample_filter))
         return Features(y, rgb)
 
-    def start(params, count):
+    def start(params: Params, count: int) -> Features:
         constant = params["synthesis"]["constant"]
         return Features(jnp.broadcast_to(constant, (count, *constant.shape)), None)
 
-    def style(params, l):
+    def style(params: Params, l: int) -> jax.Array:
         fed = [] if l == num_layers - 1 else [params["synthesis"]["convs"][l]]
         if l % 2 and (l - 1) // 2 in rgb_levels:
             fed.append(params["synthesis"]["rgbs"][(l - 1) // 2 - rgb_levels[0]])
@@ -297,8 +345,9 @@ def stylegan2(
         resolution=resolution,
         label_dim=label_dim,
         init=init,
-        sample=sample,
+        sample=standard_normal(z_dim),
         map=map_,
+        mean=lambda params: params["mapping"]["mean"],
         start=start,
         apply=apply,
         finish=lambda params, features: features.rgb,
