@@ -39,7 +39,7 @@ class Inputs:
         self._read: dict[Any, Any] = {}
 
     def sha256(self, path: str | epath.Path) -> str:
-        """Return the SHA-256 of a file's content; of a directory, that of all names and contents."""
+        """Return the SHA-256 of a file, or of the names and contents in a directory."""
         path = epath.Path(path).expanduser()
         if path.is_dir():
             held = sorted((child.name, self.sha256(child)) for child in path.iterdir())
@@ -84,7 +84,7 @@ class Inputs:
             workdir.write(self._path, json.dumps(self._seen, indent=1) + "\n")
 
     def _remembered(self, key: str, files: list[epath.Path], find: Callable[[], Any]) -> Any:
-        """Return the value of key if all files have the size and time that they had, else find it."""
+        """Return the value of key while its files have the same size and time, else find it."""
         stamps = [[str(file), *_stamp(file)] for file in files if not file.is_dir()]
         entry = self._seen.get(key) or self._known.get(key)
         if not (isinstance(entry, dict) and entry.get("files") == stamps and "value" in entry):

@@ -33,7 +33,10 @@ def tasks(plan: Plan) -> list[Task]:
     search = ("natra.num_steps", "natra.restarts", "natra.random_start")
     fields = plan.fields(NAME, *screen.SPACE_FIELDS, *search, "directions.seed", "eval.batch_size")
     latent = (shift.NAME, encode.NAME, screen.NAME)
-    trained = f"{train.NAME}/{method(plan.config)}-{plan.config.seeds[0]}"
+    name, seed = method(plan.config), plan.config.seeds[0]
+    # of all methods and seeds, these are what it reads
+    fields |= {"methods": [name], "seeds": [seed]}
+    trained = f"{train.NAME}/{name}-{seed}"
     return [Task(NAME, NAME, run, fields, (data.NAME, *latent, trained))]
 
 
