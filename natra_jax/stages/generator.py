@@ -62,6 +62,7 @@ def check(context: Context) -> None:
 
 
 def _in_words(image_shape: tuple[int, ...]) -> str:
+    """Return an image's shape [H, W, C] in words."""
     height, width, channels = image_shape
     return f"{height}x{width} with {channels} channels"
 
