@@ -12,7 +12,9 @@ The search over m and s (`natra_jax.attacks.feature_stats`) and the Flax layer
 from __future__ import annotations
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from natra_jax.types import Array
 
 
 def channel_means(features: Float[Array, "B *space C"], groups: int) -> Float[Array, "G C"]:

@@ -6,9 +6,9 @@ from functools import cache
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer
 
-from natra_jax.types import Loss
+from natra_jax.types import Array, Loss
 
 
 def cross_entropy(
@@ -71,7 +71,9 @@ def mixed(kappa: float) -> Loss:
     """
 
     def loss(
-        logits: Float[Array, "B C"], targets: Float[Array, "B C"], labels: Integer[Array, " B"]
+        logits: Float[Array, "B C"],
+        targets: Float[Array, "B C"],
+        labels: Integer[Array, " B"],
     ) -> Float[Array, " B"]:
         return cross_entropy(logits, targets) + jnp.maximum(margin(logits, labels), -kappa)
 

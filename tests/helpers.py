@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,6 +16,16 @@ from hypothesis.extra import numpy as hnp
 from natra_jax.types import Directions, Generator
 
 few_examples = settings(max_examples=20, deadline=None, derandomize=True)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Leave types and shapes unchecked, for values that the code itself refuses or accepts."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def floats32(shape: tuple[int, ...], low: float, high: float) -> st.SearchStrategy[np.ndarray]:

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer
 
-from natra_jax.types import Keys
+from natra_jax.types import Array, Keys
 
 
-def trial_radius(epsilon: Float[Array, " B"], rho: float, epsilon_max: float) -> Float[Array, " B"]:
+def trial_radius(
+    epsilon: Float[Array, " B"],
+    rho: float | Float[Array, ""],
+    epsilon_max: float | Float[Array, ""],
+) -> Float[Array, " B"]:
     """Return the radius to attack at: epsilon + rho, at most epsilon_max."""
     return jnp.minimum(epsilon + rho, epsilon_max)
 
@@ -26,8 +30,8 @@ def trial_radius(epsilon: Float[Array, " B"], rho: float, epsilon_max: float) ->
 def updated_radius(
     epsilon: Float[Array, " B"],
     misclassified: Bool[Array, " B"],
-    rho: float,
-    epsilon_max: float,
+    rho: float | Float[Array, ""],
+    epsilon_max: float | Float[Array, ""],
 ) -> Float[Array, " B"]:
     """Update the adaptive radius (NaTra eq. 13).
 
@@ -47,7 +51,7 @@ def soft_labels(
     keys: Keys,
     labels: Integer[Array, " B"],
     epsilon: Float[Array, " B"],
-    smoothing: float,
+    smoothing: float | Float[Array, ""],
     num_classes: int,
 ) -> Float[Array, "B C"]:
     """Smooth the labels in proportion to the radius (NaTra section 3.4.3, after CAT).

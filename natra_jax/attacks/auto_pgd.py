@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Bool, Float, Integer, PyTree
 
 from natra_jax.attacks.search import (
     Attack,
@@ -33,7 +33,7 @@ from natra_jax.attacks.search import (
     steepest,
     worst_candidate,
 )
-from natra_jax.types import Keys
+from natra_jax.types import Array, Keys
 
 RULES = ("sign", "l2")
 _MOMENTUM = 0.75  # alpha

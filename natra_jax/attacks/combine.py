@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Float, Integer, PyTree
 
 from natra_jax.attacks.search import (
     Attack,
@@ -26,7 +26,7 @@ from natra_jax.attacks.search import (
     setup,
     strongest,
 )
-from natra_jax.types import Keys
+from natra_jax.types import Array, Keys
 
 
 def best_of(attack: Attack, restarts: int, *, early_stop: bool = False) -> Attack:

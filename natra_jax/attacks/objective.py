@@ -8,10 +8,11 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Bool, Float, Integer, PyTree
 
 from natra_jax.attacks.search import LossFn
 from natra_jax.losses import cross_entropy, dlr, margin, misclassified
+from natra_jax.types import Array
 
 LabelLoss = Callable[[Float[Array, "B C"], Integer[Array, " B"]], Float[Array, " B"]]
 """(logits [B, C], labels [B]) -> [B]"""

@@ -28,7 +28,8 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Integer
+from jax.typing import ArrayLike
+from jaxtyping import Float, Integer
 
 from natra_jax.attacks.auto_pgd import auto_pgd
 from natra_jax.attacks.combine import best_of
@@ -36,6 +37,7 @@ from natra_jax.attacks.objective import objective
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, LossFn, Space
 from natra_jax.attacks.spaces import l2, linf
+from natra_jax.types import Array
 
 LogitsFn = Callable[[jax.Array], jax.Array]
 Bounds = tuple[float, float]
@@ -44,10 +46,10 @@ NORMS = {"linf": linf, "l2": l2}
 
 def fgsm(
     logits_fn: LogitsFn,
-    images: jax.Array,
-    labels: jax.Array,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    epsilon: float | jax.Array = 8 / 255,
+    epsilon: ArrayLike = 8 / 255,
     loss: str = "ce",
     targeted: bool = False,
     bounds: Bounds = (0.0, 1.0),
@@ -60,10 +62,10 @@ def fgsm(
 
 def mim(
     logits_fn: LogitsFn,
-    images: jax.Array,
-    labels: jax.Array,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    epsilon: float | jax.Array = 8 / 255,
+    epsilon: ArrayLike = 8 / 255,
     step_size: float | None = 2 / 255,
     num_steps: int = 10,
     decay: float = 1.0,
@@ -82,10 +84,10 @@ def mim(
 
 def linf_pgd(
     logits_fn: LogitsFn,
-    images: jax.Array,
-    labels: jax.Array,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    epsilon: float | jax.Array = 8 / 255,
+    epsilon: ArrayLike = 8 / 255,
     step_size: float | None = 2 / 255,
     num_steps: int = 10,
     restarts: int = 1,
@@ -106,10 +108,10 @@ def linf_pgd(
 
 def l2_pgd(
     logits_fn: LogitsFn,
-    images: jax.Array,
-    labels: jax.Array,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    epsilon: float | jax.Array = 0.5,
+    epsilon: ArrayLike = 0.5,
     step_size: float | None = None,
     num_steps: int = 10,
     restarts: int = 1,
@@ -130,10 +132,10 @@ def l2_pgd(
 
 def apgd(
     logits_fn: LogitsFn,
-    images: jax.Array,
-    labels: jax.Array,
+    images: ArrayLike,
+    labels: ArrayLike,
     *,
-    epsilon: float | jax.Array = 8 / 255,
+    epsilon: ArrayLike = 8 / 255,
     norm: str = "linf",
     num_steps: int = 100,
     restarts: int = 1,

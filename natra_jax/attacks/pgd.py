@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Float, Integer, PyTree
 
 from natra_jax.attacks.search import (
     Attack,
@@ -30,7 +30,7 @@ from natra_jax.attacks.search import (
     steepest,
     worst_candidate,
 )
-from natra_jax.types import Keys
+from natra_jax.types import Array, Keys
 
 RULES = ("sign", "gradient", "l2")
 

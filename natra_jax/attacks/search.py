@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Bool, Float, Integer, PyTree
 
-from natra_jax.types import Keys
+from natra_jax.types import Array, Keys
 
 T = TypeVar("T")
 LossFn = Callable[[PyTree], tuple[Float[Array, " B"], Bool[Array, " B"]]]
@@ -56,6 +56,7 @@ class AttackResult(NamedTuple):
     success: Bool[Array, " B"]  # at the returned point
 
 
+@runtime_checkable
 class Attack(Protocol):
     """A search over a Space.
 

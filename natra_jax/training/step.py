@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.tree_util import Partial
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.classifiers.advbn import Cut
 from natra_jax.losses import cross_entropy
 from natra_jax.training.state import TrainState
-from natra_jax.types import Batch, Keys, Method, Params, Perturb, Variation
+from natra_jax.types import Array, Batch, Keys, Method, Params, Perturb, Variation
 
 T = TypeVar("T")
 Metrics = dict[str, Float[Array, ""]]

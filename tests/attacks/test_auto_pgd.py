@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 
 from natra_jax import attacks
 from natra_jax.attacks.auto_pgd import checkpoints
-from tests.helpers import example_keys
+from tests.helpers import example_keys, unchecked
 
 B, MANY, N, STEPS = 8, 200, 5, 20
 
@@ -189,6 +189,7 @@ def test_a_group_halves_its_step_together():
         ((3, "gradient"), "rule .*'gradient'"),
     ],
 )
+@unchecked()
 def test_auto_pgd_names_the_argument_it_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         attacks.auto_pgd(options[0], rule=options[1])

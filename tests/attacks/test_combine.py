@@ -9,7 +9,13 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from tests.helpers import example_keys, linear_generator, linear_params, oblique_directions
+from tests.helpers import (
+    example_keys,
+    linear_generator,
+    linear_params,
+    oblique_directions,
+    unchecked,
+)
 
 B, S, STEPS = 6, 3, 3
 GENERATOR = linear_generator()
@@ -112,6 +118,7 @@ SEARCHES = {
 
 
 @pytest.mark.parametrize("name", SEARCHES)
+@unchecked()
 def test_every_search_refuses_radii_and_keys_that_are_not_one_for_each_example(name):
     images = np.zeros((B, 4), np.float32)
     for radius in (0.1, RADIUS[1:], RADIUS[:, None]):
@@ -188,6 +195,7 @@ def test_each_example_keeps_its_first_success_whatever_the_others_do():
     assert np.all(everything.loss.max(axis=0) >= together.loss.max(axis=0))
 
 
+@unchecked()
 def test_random_search_keeps_the_worst_of_its_points_and_the_unchanged_example():
     images = np.random.default_rng(0).uniform(-1, 1, (B, 4)).astype(np.float32)
     search = jax.jit(attacks.random_search(50))

@@ -7,7 +7,7 @@ import pytest
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from tests.helpers import example_keys
+from tests.helpers import example_keys, unchecked
 
 B, SHAPE, CLASSES = 6, (2, 2, 3), 4
 RADIUS, STEP, STEPS = 1.1, 0.2, 6  # AdvBN's
@@ -134,6 +134,7 @@ def test_features_of_any_number_of_axes_will_do():
     )
 
 
+@unchecked()
 def test_groups_that_do_not_divide_the_batch_are_refused():
     arguments = Partial(head, np.ones((12, 4), np.float32), np.zeros(B, int)), example_keys(B)
     with pytest.raises(ValueError, match="6 examples do not divide into the space's groups of 4"):

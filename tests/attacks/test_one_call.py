@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jax.tree_util import Partial
 
 from natra_jax import attacks
-from tests.helpers import few_examples, floats32, two_layer, two_layer_weights
+from tests.helpers import few_examples, floats32, two_layer, two_layer_weights, unchecked
 
 B, SHAPE, PIXELS = 5, (2, 2, 3), 12
 KEY = jax.random.key(0)
@@ -166,6 +166,7 @@ def test_a_loss_of_scale_free_margins_is_climbed_where_cross_entropy_is_flat():
 # tracing
 
 
+@unchecked()
 def test_other_weights_images_labels_radii_bounds_and_keys_trace_nothing_anew():
     traced = []
 
@@ -312,6 +313,7 @@ def call(attack, logits_fn=None, images=GOOD, labels=(0, 1, 2, 1, 0), **options)
 
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("wrong", WRONG)
+@unchecked()
 def test_every_attack_names_itself_the_argument_it_refuses_and_what_it_expected(name, wrong):
     options, message = WRONG[wrong]
     with pytest.raises(ValueError, match=f"^{name}: {message}"):
@@ -356,6 +358,7 @@ def test_every_attack_names_itself_the_argument_it_refuses_and_what_it_expected(
         ),
     ],
 )
+@unchecked()
 def test_what_only_some_attacks_take_is_refused_by_name_too(attack, options, message):
     with pytest.raises(ValueError, match=message):
         call(attack, **options)

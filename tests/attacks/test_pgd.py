@@ -21,6 +21,7 @@ from tests.helpers import (
     linear_params,
     oblique_directions,
     population_box,
+    unchecked,
 )
 
 B, S, PIXELS = 4, 3, 4
@@ -171,6 +172,7 @@ def test_gradients_whose_squares_are_too_small_for_float32_have_a_direction_too(
     )
 
 
+@unchecked()
 def test_whole_numbers_will_do_as_radii():
     search = attacks.pgd(2, 0.25)
     arguments = (
@@ -553,6 +555,7 @@ def test_how_the_batch_is_split_changes_no_example():
 # errors
 
 
+@unchecked()
 def test_pgd_names_the_argument_it_refuses():
     with pytest.raises(ValueError, match="num_steps .*-1"):
         attacks.pgd(-1)

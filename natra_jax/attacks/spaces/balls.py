@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from natra_jax.attacks.search import per_example
+from natra_jax.types import Array
 
 
 def in_cube(delta: Float[Array, "B ..."], epsilon: Float[Array, " B"]) -> Float[Array, "B ..."]:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.tree_util import Partial
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from natra_jax.attacks.search import Space, require_count
 from natra_jax.attacks.spaces.balls import in_cube
 from natra_jax.feature_statistics import channel_means, perturb
-from natra_jax.types import Keys
+from natra_jax.types import Array, Keys
 
 
 class FeatureCenter(NamedTuple):

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
 
 from natra_jax.attacks.search import Space
 from natra_jax.attacks.spaces.balls import in_ball, in_cube
-from natra_jax.types import Directions, Generator, Keys, Params
+from natra_jax.types import Array, Directions, Generator, Keys, Params
 
 
 class CodeCenter(NamedTuple):
@@ -135,7 +135,10 @@ def _functions(generator: Generator, first_layer: int, norm: str) -> tuple[Calla
         return project(limits, radius * in_unit_ball, center, radius[:, 0])
 
     def project(
-        limits: _Limits, r: Float[Array, "B S"], center: CodeCenter, epsilon: Float[Array, " B"]
+        limits: _Limits,
+        r: Float[Array, "B S"],
+        center: CodeCenter,
+        epsilon: Float[Array, " B"],
     ) -> Float[Array, "B S"]:
         low, high = _box(limits, center.coordinates)
         return jnp.clip((in_cube if norm == "linf" else in_ball)(r, epsilon), low, high)

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float, PyTree
 
 from natra_jax.attacks.search import Space
 from natra_jax.attacks.spaces.balls import in_cube
-from natra_jax.types import Generator, Keys, Params
+from natra_jax.types import Array, Generator, Keys, Params
 
 SOURCES = ("prior", "other")
 

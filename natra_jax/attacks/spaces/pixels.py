@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from natra_jax.attacks.search import Space, per_example
 from natra_jax.attacks.spaces.balls import in_ball, in_cube
-from natra_jax.types import Keys
+from natra_jax.types import Array, Keys
 
 
 def linf(bounds: tuple[float, float] = (-1.0, 1.0)) -> Space:
