@@ -55,27 +55,6 @@ class UserError(Exception):
     """
 
 
-class Bound:
-    """A function with its first arguments fixed, equal to another that fixes the same.
-
-    functools.partial compares by identity, and what is jitted with a new one as a static part would
-    be traced anew. The arguments must be hashable.
-    """
-
-    def __init__(self, function: Callable[..., Any], *first: Any):
-        self._parts = (function, *first)
-
-    def __call__(self, *rest: Any, **named: Any) -> Any:
-        function, *first = self._parts
-        return function(*first, *rest, **named)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bound) and self._parts == other._parts
-
-    def __hash__(self) -> int:
-        return hash(self._parts)
-
-
 class Features(NamedTuple):
     """A generator's state behind a layer, where it has an image beside its feature maps.
 

@@ -51,7 +51,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     axis_name: str | None,
     *,
-    clean_ratio: float = 0.5,
+    clean_ratio: float | Float[Array, ""] = 0.5,
     failures_only: bool = False,
     pseudo_confidence: float | None = None,
 ) -> Callable[[Method, TrainState, Batch], tuple[TrainState, Metrics]]:
