@@ -59,6 +59,7 @@ setup(
     extras_require={
         "test": [
             "beartype>=0.22",
+            "chex>=0.1.92",
             "foolbox>=3.3.4",
             "hypothesis>=6.150",
             "lmdb>=3",

@@ -72,5 +72,6 @@ def test_the_network_is_the_one_that_the_fields_describe(name):
     for field, value in FIELDS[name].items():
         assert getattr(network, field.rpartition(".")[2]) == value
     assert network.dtype == "bfloat16" and network.num_classes == 3
-    assert set(classifier.fields(c)) == {"classifier.name", "classifier.dtype", *FIELDS[name]}
+    described = {"classifier.name", "classifier.dtype", *FIELDS[name]}
+    assert set(classifier.named_fields(c)) == described
     assert classifier.builder(c, 3) == classifier.builder(c, 3), "so that nothing is traced twice"
