@@ -8,7 +8,7 @@ variables = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros([1, 16, 16, 3]
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from flax import linen as nn
 
@@ -21,21 +21,28 @@ from natra_jax.classifiers.auxiliary_batch_norm import (
 )
 from natra_jax.classifiers.cnn import Cnn
 from natra_jax.classifiers.factory import from_factory, require_logits
-from natra_jax.classifiers.resnet import ResNet
+from natra_jax.classifiers.resnet import ResNet, ResNet18
 from natra_jax.classifiers.vgg import Vgg16
 from natra_jax.classifiers.wide_resnet import WideResNet
 
-CLASSIFIERS = {
+CLASSIFIERS: dict[str, type[nn.Module]] = {
     "cnn": Cnn,
     "vgg16": Vgg16,
-    "resnet18": partial(ResNet, blocks=(2, 2, 2, 2), bottleneck=False),
+    "resnet18": ResNet18,
     "resnet50": ResNet,
     "wide_resnet": WideResNet,
 }
 
 
-def build(name: str, num_classes: int, axis_name: str | None = None, **options) -> nn.Module:
-    """The named classifier; options are its fields. Raises KeyError for an unknown name."""
+def build(name: str, num_classes: int, axis_name: str | None = None, **options: Any) -> nn.Module:
+    """Make the named classifier.
+
+    Args:
+      name: in CLASSIFIERS; KeyError for any other.
+      num_classes: numbers that it answers with.
+      axis_name: the device axis over which BatchNorm averages.
+      **options: its other fields.
+    """
     return CLASSIFIERS[name](num_classes=num_classes, axis_name=axis_name, **options)
 
 
@@ -45,6 +52,7 @@ __all__ = [
     "Cnn",
     "Cut",
     "ResNet",
+    "ResNet18",
     "Vgg16",
     "WideResNet",
     "add_auxiliary",

@@ -1,10 +1,12 @@
-"""Clean and adversarial BatchNorm (Xie et al. 2020; AdvBN): every BatchNorm of a classifier gets a twin for adversarial features.
+"""Auxiliary BatchNorm (AdvProp, Xie et al. 2020; AdvBN): one set for clean features, one for
+adversarial.
 
-A twin is a second set of the layer's weights and statistics, kept in the same trees under the name 'adversarial', where Flax does not
-look. It serves any Flax classifier: a BatchNorm is whatever has batch_stats.
+The auxiliary set is a second set of every BatchNorm's weights and statistics. It is kept in the
+same trees under the name 'adversarial', where Flax does not look. It serves any Flax classifier: a
+BatchNorm is any module that has batch_stats.
 
-    variables = add_twins(variables)                           # twins start as copies
-    logits = module.apply(variables, images, train=False)      # clean BatchNorm, as before
+    variables = add_auxiliary(variables)  # the auxiliary set starts as a copy
+    logits = module.apply(variables, images, train=False)  # clean BatchNorm, as before
     logits = module.apply(adversarial(variables), images, train=False)
 """
 
@@ -16,57 +18,66 @@ from typing import Any
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-TWINS = "adversarial"  # the name that they are kept under
+AUXILIARY = "adversarial"  # the name of the auxiliary set in the trees, in saved files as well
 Variables = dict[str, Any]  # params and batch_stats
 
 
 def add_auxiliary(
     variables: Variables, skip: Callable[[tuple[str, ...]], bool] = lambda path: False
 ) -> Variables:
-    """The variables with an adversarial twin of every BatchNorm, a copy of it; without any where there is none to copy.
+    """Return the variables with an auxiliary copy of every BatchNorm; without any, as they are.
 
-    skip: whether a layer at this path is to have none, such as one in the trunk before an AdvBN layer.
+    skip: tells whether the layer at this path is to have none, such as one in the trunk before an
+    AdvBN layer.
     """
     norms = {path[:-1] for path in flatten_dict(variables["batch_stats"]) if not skip(path)}
 
-    def with_twins(tree):
-        flat = flatten_dict(tree)
+    def with_copies(tree: Any) -> Any:
+        flat: Any = flatten_dict(tree)
         # true copies: a training step donates its buffers, each of them once
-        return unflatten_dict(
-            flat
-            | {(TWINS, *path): jnp.copy(leaf) for path, leaf in flat.items() if path[:-1] in norms}
-        )
+        copies = {
+            (AUXILIARY, *path): jnp.copy(leaf) for path, leaf in flat.items() if path[:-1] in norms
+        }
+        return unflatten_dict(flat | copies)
 
-    return {collection: with_twins(tree) for collection, tree in variables.items()}
+    return {collection: with_copies(tree) for collection, tree in variables.items()}
 
 
 def has_auxiliary(variables: Variables) -> bool:
+    """Tell whether the variables have an auxiliary BatchNorm."""
     # a BatchNorm without scale and bias has statistics alone
-    return any(TWINS in tree for tree in variables.values())
+    return any(AUXILIARY in tree for tree in variables.values())
 
 
 def adversarial(variables: Variables) -> Variables:
-    """The variables with every BatchNorm's twin in its place, and no twins."""
-    return {name: _merged(_without(tree), tree.get(TWINS, {})) for name, tree in variables.items()}
-
-
-def clean(variables: Variables) -> Variables:
-    """The variables without the twins."""
-    return {name: _without(tree) for name, tree in variables.items()}
-
-
-def with_stats(batch_stats: Any, of_clean: Any, of_adversarial: Any) -> Any:
-    """The batch_stats of a classifier with twins after a step: each branch's own statistics, [tree] with twins."""
-    if TWINS not in batch_stats:
-        return of_clean
-    updated = flatten_dict(of_adversarial)
-    return _without(of_clean) | {
-        TWINS: unflatten_dict({path: updated[path] for path in flatten_dict(batch_stats[TWINS])})
+    """Return the variables with every auxiliary BatchNorm in the place of the clean one."""
+    return {
+        name: _merged(_without(tree), tree.get(AUXILIARY, {})) for name, tree in variables.items()
     }
 
 
+def clean(variables: Variables) -> Variables:
+    """Return the variables without the auxiliary BatchNorm."""
+    return {name: _without(tree) for name, tree in variables.items()}
+
+
+def with_stats(batch_stats: Any, clean_stats: Any, adversarial_stats: Any) -> Any:
+    """Return the batch_stats after a step that updated each branch by itself.
+
+    Args:
+      batch_stats: before the step, with or without the auxiliary set.
+      clean_stats: as the clean branch left them.
+      adversarial_stats: as the adversarial branch left them, in the places of the clean ones.
+    """
+    if AUXILIARY not in batch_stats:
+        return clean_stats
+    updated = flatten_dict(adversarial_stats)
+    auxiliary = {path: updated[path] for path in flatten_dict(batch_stats[AUXILIARY])}
+    return _without(clean_stats) | {AUXILIARY: unflatten_dict(auxiliary)}
+
+
 def _without(tree: Any) -> Any:
-    return {name: branch for name, branch in tree.items() if name != TWINS}
+    return {name: branch for name, branch in tree.items() if name != AUXILIARY}
 
 
 def _merged(tree: Any, over: Any) -> Any:

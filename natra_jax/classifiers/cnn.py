@@ -12,11 +12,16 @@ from natra_jax.convolution import Conv
 
 
 class Cnn(nn.Module):
-    """Images [B, H, W, C] -> logits [B, num_classes]. Every stage but the first starts by halving the resolution.
+    """Map images [B, H, W, C] to logits [B, num_classes].
 
-    widths: channels of each stage. norm: 'group' or 'batch'. axis_name: the device axis over which BatchNorm averages. dtype: what is
-    computed with up to the last layer, 'float32' or 'bfloat16'; weights, statistics and logits are float32. The place of AdvBN is behind
-    the first stage.
+    Every stage but the first starts by halving the resolution. The place of AdvBN is behind the
+    first stage.
+
+    widths: channels of each stage.
+    norm: 'group' or 'batch'.
+    axis_name: the device axis over which BatchNorm averages.
+    dtype: 'float32' or 'bfloat16', of all layers but the last; weights, statistics and logits are
+      float32.
     """
 
     num_classes: int
@@ -27,7 +32,7 @@ class Cnn(nn.Module):
 
     @nn.compact
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """The output of every stage, finest first: the perceptual features V_l of NaTra eq. 9."""
+        """Return the output of every stage, finest first: V_l of NaTra eq. 9."""
         outputs = []
         x = Conv(self.widths[0])(entering(x, self.dtype))
         for stage, width in enumerate(self.widths):
@@ -39,9 +44,8 @@ class Cnn(nn.Module):
             y = nn.relu(normalise(y, self.norm, train, self.axis_name))
             x = shortcut + Conv(width, use_bias=False)(y)
             if not stage:
-                x = AdvBN(relu=False)(
-                    x
-                )  # a pre-activation network: what leaves a stage has not been through a ReLU
+                # a pre-activation network: a stage's output has not been through a ReLU
+                x = AdvBN(relu=False)(x)
             outputs.append(x)
         return tuple(outputs)
 

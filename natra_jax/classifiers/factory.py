@@ -1,4 +1,4 @@
-"""A classifier of the user's own, named as 'package:function' in the config field classifier.factory."""
+"""Classifiers of the user's own, that the config field classifier.factory names."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from flax import linen as nn
 
 from natra_jax.types import UserError
 
-_TRAINS = ("train", "training", "is_training")  # what modules call the flag that we call train,
-_EVALUATES = ("deterministic", "use_running_average")  # and its opposite
+_TRAINS = ("train", "training", "is_training")  # names of the flag that is train here,
+_EVALUATES = ("deterministic", "use_running_average")  # and of its opposite
 
 
-@cache  # the same object every time, since what is jitted for a classifier is traced anew for another
+# the same object every time: jit traces anew for another
+@cache
 def from_factory(path: str, num_classes: int, axis_name: str | None = None) -> nn.Module:
-    """The classifier that the named function makes, callable as module.apply(variables, images, train=bool).
+    """Make the classifier of the named function, called as module.apply(variables, images, train=).
 
-    The function is called with the keyword num_classes, and axis_name (the device axis over which BatchNorm averages) where it has
-    an argument of that name. It returns a Flax linen module, whose flag for training may be called train, training, is_training,
-    deterministic, use_running_average, or be missing; or two plain functions (init, apply): init(key, images) -> params, any pytree,
-    and apply(params, images) -> logits. A module's variables keep their names; a pair's params are the one parameter 'weights'.
+    The function is called with the keyword num_classes, and axis_name (the device axis over which
+    BatchNorm averages) where it has an argument of that name. It returns a Flax linen module, whose
+    flag for training may be called train, training, is_training, deterministic,
+    use_running_average, or be missing; or two plain functions (init, apply): init(key, images) ->
+    params, any pytree, and apply(params, images) -> logits. A module's variables keep their names;
+    a pair's params are the one parameter 'weights'.
 
     Raises UserError if there is no such function, if it fails, or if it returns anything else.
     """
     function = find(path)
-    arguments = {"num_classes": num_classes}
+    arguments: dict[str, Any] = {"num_classes": num_classes}
     try:
         if "axis_name" in inspect.signature(function).parameters:
             arguments["axis_name"] = axis_name
@@ -38,7 +41,8 @@ def from_factory(path: str, num_classes: int, axis_name: str | None = None) -> n
     except Exception as error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         raise UserError(
-            f"config field classifier.factory is {path!r}: calling it with {given} failed ({_line(error)})"
+            f"config field classifier.factory is {path!r}: calling it with {given} failed "
+            f"({_line(error)})"
         ) from error
     if (
         isinstance(made, tuple | list)
@@ -49,21 +53,25 @@ def from_factory(path: str, num_classes: int, axis_name: str | None = None) -> n
     if isinstance(made, nn.Module):
         return _with_train_flag(made, path)
     raise UserError(
-        f"config field classifier.factory is {path!r}: it returned {type(made).__name__}, expected a Flax linen module or a pair of "
-        "functions (init, apply)"
+        f"config field classifier.factory is {path!r}: it returned {type(made).__name__}, "
+        "expected a Flax linen module or a pair of functions (init, apply)"
     )
 
 
 def find(path: str, field: str = "config field classifier.factory") -> Callable[..., Any]:
-    """The function that 'package.module:function' names. Raises UserError, saying where it stands (field), if there is none."""
+    """Import the function that 'package.module:function' names.
+
+    Raises UserError, naming the field in which the path stands, if there is none.
+    """
     module_name, _, name = path.partition(":")
     try:
         found = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever the user's module raises when it is imported
+    except Exception as error:  # the user's module may raise anything when it is imported
         raise UserError(
-            f"{field} is {path!r}: it cannot be imported ({_line(error)}): it must name an importable 'package.module:function'"
+            f"{field} is {path!r}: it cannot be imported ({_line(error)}): "
+            "it must name an importable 'package.module:function'"
         ) from error
     if not callable(found):
         raise UserError(
@@ -73,9 +81,10 @@ def find(path: str, field: str = "config field classifier.factory") -> Callable[
 
 
 def require_logits(module: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
-    """Raises UserError unless module, trained and applied, gives floating-point logits [B, num_classes] for images [B, *image_shape].
+    """Raise UserError unless module gives floating-point logits [B, num_classes].
 
-    Nothing is computed: shapes alone are traced.
+    It is trained and applied on images [B, *image_shape], but nothing is computed: shapes alone are
+    traced.
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -83,10 +92,10 @@ def require_logits(module: nn.Module, image_shape: tuple[int, ...], num_classes:
         f"config field classifier.factory: for images of shape {list(images.shape)} its classifier"
     )
 
-    def evaluate(variables, images):
+    def evaluate(variables: Any, images: jax.Array) -> Any:
         return module.apply(variables, images, train=False)
 
-    def update(variables, images, key):
+    def update(variables: Any, images: jax.Array, key: jax.Array) -> Any:
         return module.apply(
             variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}
         )[0]
@@ -108,12 +117,16 @@ def require_logits(module: nn.Module, image_shape: tuple[int, ...], num_classes:
             raise UserError(f"{where} returns {type(found).__name__} ({when}), expected {wanted}")
         if found.shape != (2, num_classes) or not jnp.issubdtype(found.dtype, jnp.floating):
             raise UserError(
-                f"{where} returns shape {list(found.shape)} of {found.dtype} ({when}), expected {wanted}"
+                f"{where} returns shape {list(found.shape)} of {found.dtype} ({when}), "
+                f"expected {wanted}"
             )
 
 
 def _with_train_flag(module: nn.Module, path: str) -> nn.Module:
-    """The module itself where its flag is called train; else, or where it cannot be hashed for jit, in an adapter."""
+    """Return the module itself where its flag is called train, else an adapter.
+
+    A module that cannot be hashed for jit gets an adapter as well.
+    """
     parameters = inspect.signature(type(module).__call__).parameters
     on, off = (
         tuple(name for name in names if name in parameters) for names in (_TRAINS, _EVALUATES)
@@ -121,8 +134,9 @@ def _with_train_flag(module: nn.Module, path: str) -> nn.Module:
     fields = [name for name in (*_TRAINS, *_EVALUATES) if name in type(module).__dataclass_fields__]
     if not on + off and fields:
         raise UserError(
-            f"config field classifier.factory is {path!r}: its module {type(module).__name__} takes {fields[0]} when it is made, expected "
-            "as an argument of __call__: a classifier is trained and applied in turn"
+            f"config field classifier.factory is {path!r}: its module {type(module).__name__} "
+            f"takes {fields[0]} when it is made, expected as an argument of __call__: "
+            "a classifier is trained and applied in turn"
         )
     try:
         hash(module)
@@ -132,7 +146,8 @@ def _with_train_flag(module: nn.Module, path: str) -> nn.Module:
 
 
 class _Adapter(nn.Module):
-    """A module under our name for its flag of training. Its variables are the module's own, under the same names.
+    """A module under our name for its flag of training. Its variables are the module's own, under
+    the same names.
 
     Two adapters are equal only if they are the same object, whatever the module holds.
     """
@@ -142,9 +157,9 @@ class _Adapter(nn.Module):
     off: tuple[str, ...]
 
     __hash__ = object.__hash__
-    __eq__ = object.__eq__
+    __eq__ = object.__eq__  # pyright: ignore[reportAssignmentType]  (flax names its argument)
 
-    def setup(self):
+    def setup(self) -> None:
         nn.share_scope(self, self.module)
 
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -161,11 +176,12 @@ class _Plain(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        # Flax asks for the shapes of fresh weights at every call: of one image, so that no batch size can shape them
+        # Flax asks for the shapes of fresh weights at every call: of one image, so that no batch
+        # size can shape them
         return self.apply_weights(self.param("weights", self.init_weights, images[:1]), images)
 
 
 def _line(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """Return an exception's message in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

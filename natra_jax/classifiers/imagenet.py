@@ -1,4 +1,4 @@
-"""The inputs that networks trained on ImageNet expect, made of ours."""
+"""Make of our images the inputs that networks trained on ImageNet expect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def standardise(images: jax.Array) -> jax.Array:
-    """Images [B, H, W, 3] in [-1, 1] less ImageNet's mean colour, over its standard deviation. Grey ones, [B, H, W, 1], become coloured.
+    """Subtract ImageNet's mean colour and divide by its standard deviation.
+
+    Images [B, H, W, 3] in [-1, 1]; grey ones, [B, H, W, 1], become coloured.
 
     Raises ValueError for another number of channels.
     """

@@ -1,4 +1,6 @@
-"""Normalisation layers for classifiers: a GroupNorm that is fast on a CPU, and the choice between it and BatchNorm."""
+"""Normalisation layers for classifiers: a GroupNorm that is fast on a CPU, and the choice between
+it and BatchNorm.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ from natra_jax.classifiers.precision import precise
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation (Wu & He 2018) of [B, H, W, C] over space and groups of channels, computed in float32 whatever the type of x.
+    """Group normalisation (Wu & He 2018) of [B, H, W, C], over space and groups of channels.
 
-    The group means are a product of per-channel means with a small averaging matrix: reshaping to [B, H, W, groups, C / groups]
-    and reducing three axes is about twice as slow on a CPU.
+    It is computed in float32 whatever the type of x.
+
+    The group means are a product of per-channel means with a small averaging matrix: reshaping to
+    [B, H, W, groups, C / groups] and reducing three axes is about twice as slow on a CPU.
     """
 
     groups: int = 8
@@ -47,10 +51,23 @@ def normalise(
     epsilon: float = 1e-5,
     name: str | None = None,
 ) -> jax.Array:
-    """One normalisation layer of the given kind, 'batch' or 'group', inside a compact module; what leaves it is of x's type.
+    """Apply one normalisation layer, inside a compact module.
 
-    BatchNorm's batch statistics are averaged over axis_name while training. Statistics and weights are float32. epsilon: added to
-    variances. name: of the layer, in place of Flax's. Raises ValueError for another kind.
+    Statistics and weights are float32.
+
+    Args:
+      x: [B, H, W, C].
+      kind: 'batch' or 'group'.
+      train: whether BatchNorm takes the batch's statistics.
+      axis_name: the device axis over which these are averaged.
+      epsilon: added to variances.
+      name: of the layer, in place of Flax's.
+
+    Returns:
+      [B, H, W, C], of x's type.
+
+    Raises:
+      ValueError: for another kind.
     """
     if kind == "group":
         return GroupNorm(epsilon=epsilon, name=name)(x)

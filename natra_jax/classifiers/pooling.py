@@ -1,4 +1,7 @@
-"""Pooling as torchvision's networks have it, spelled so that it is fast to differentiate on a CPU, where window reductions are not."""
+"""Pooling as torchvision's networks have it, spelled so that its gradient is fast on a CPU.
+
+The gradients of window reductions are slow there.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ import numpy as np
 
 
 def max_of_2(x: jax.Array) -> jax.Array:
-    """[B, H, W, C] -> [B, H // 2, W // 2, C], maxima of 2x2 pixels; a side of 1 stays."""
+    """Take maxima of 2x2 pixels, [B, H, W, C] -> [B, H // 2, W // 2, C]; a side of 1 stays."""
     return _halved(_halved(x, 1), 2)
 
 
 def max_of_3(x: jax.Array) -> jax.Array:
-    """[B, H, W, C], none below 0 -> [B, ceil(H / 2), ceil(W / 2), C], maxima of 3x3 pixels around every other one."""
+    """Take maxima of 3x3 pixels around every other one.
+
+    x: [B, H, W, C], none below 0 -> [B, ceil(H / 2), ceil(W / 2), C].
+    """
     # beyond the border 0 wins over nothing
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     height, width = x.shape[1] - 2, x.shape[2] - 2
@@ -24,22 +30,24 @@ def max_of_3(x: jax.Array) -> jax.Array:
 
 
 def adaptive_average(x: jax.Array, side: int) -> jax.Array:
-    """[B, H, W, C] -> [B, side, side, C], means over bins that overlap where H or W is no multiple of side, and repeat where it is less.
+    """Take means over side x side bins, [B, H, W, C] -> [B, side, side, C].
 
-    As PyTorch's: bin i of H reaches from floor(i H / side) to ceil((i + 1) H / side).
+    Bins overlap where H or W is no multiple of side, and repeat where it is less. As PyTorch's:
+    bin i of H reaches from floor(i H / side) to ceil((i + 1) H / side).
     """
     rows, columns = (_bins(length, side).astype(x.dtype) for length in x.shape[1:3])
     return jnp.einsum("ph,bhwc,qw->bpqc", rows, x, columns, precision="highest")
 
 
 def _bins(length: int, side: int) -> np.ndarray:
-    """[side, length], rows of weights that sum to 1."""
+    """Return [side, length], rows of weights that sum to 1."""
     position, i = np.arange(length), np.arange(side)[:, None]
     inside = (position >= i * length // side) & (position < -(-(i + 1) * length // side))
     return inside / inside.sum(1, keepdims=True)
 
 
 def _halved(x: jax.Array, axis: int) -> jax.Array:
+    """Take the larger of each two neighbours along one axis."""
     length = x.shape[axis]
     if length == 1:
         return x
@@ -50,15 +58,18 @@ def _halved(x: jax.Array, axis: int) -> jax.Array:
 
 @jax.custom_jvp
 def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The gradient goes to one of the two, to a if they are equal.
+    """Return the maximum, whose gradient goes to one of the two, to a if they are equal.
 
-    JAX's own looks for what equals the maximum. Where a compiler works out a or b once more, with a last digit of another rounding,
-    nothing does, and the gradient of a maximum over an axis is 0 / 0.
+    JAX's own gradient looks for what equals the maximum. Where a compiler works out a or b once
+    more, with a last digit of another rounding, nothing does, and the gradient of a maximum over
+    an axis is 0 / 0.
     """
     return jnp.maximum(a, b)
 
 
 @_larger.defjvp
-def _(values, tangents):
-    (a, b), (of_a, of_b) = values, tangents
-    return _larger(a, b), jnp.where(a >= b, of_a, of_b)
+def _(
+    values: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (a, b), (a_tangent, b_tangent) = values, tangents
+    return _larger(a, b), jnp.where(a >= b, a_tangent, b_tangent)

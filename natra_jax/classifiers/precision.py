@@ -1,4 +1,7 @@
-"""What a network computes with: bfloat16 where it is asked to, else the type of its images, which is float64 where JAX is told so."""
+"""The number types that a network computes with.
+
+bfloat16 where it is asked to, else the type of its images, which is float64 where JAX is told so.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ import jax.numpy as jnp
 
 
 def entering(x: jax.Array, dtype: str) -> jax.Array:
-    """What a network of that dtype begins with."""
+    """Return the images as a network of that dtype begins with them."""
     return x.astype(chosen(dtype) or x.dtype)
 
 
 def chosen(dtype: str) -> jnp.dtype | None:
-    """What Flax's layers are told; None to compute in the type of what they are given."""
+    """Return the dtype of Flax's layers; None: that of their inputs."""
     return jnp.dtype(dtype) if dtype != "float32" else None
 
 
 def precise(x: jax.Array) -> jax.Array:
-    """In float32 at least, for last layers and statistics."""
+    """Return x in float32 at least, for last layers and statistics."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,7 +1,10 @@
-"""ResNet-50 and ResNet-18 (He et al. 2016) as torchvision has them: in bottlenecks the 3x3 convolution takes the stride ("v1.5").
+"""ResNet-50 and ResNet-18 (He et al. 2016) as torchvision has them.
 
-    from natra_jax.classifiers import ResNet
-    resnet50, resnet18 = ResNet(1000), ResNet(1000, blocks=(2, 2, 2, 2), bottleneck=False)
+In bottlenecks the 3x3 convolution takes the stride ("v1.5").
+
+    from natra_jax.classifiers import ResNet, ResNet18
+
+    resnet50, resnet18 = ResNet(1000), ResNet18(1000)
 
 `natra_jax.weights.classifiers` reads torchvision's weights for both, and AdvBN's for ResNet-50.
 """
@@ -23,13 +26,18 @@ EXPANSION = 4  # channels that leave a bottleneck over those within
 
 
 class ResNet(nn.Module):
-    """Images [B, H, W, 3] or [B, H, W, 1] in [-1, 1], of any size -> logits [B, num_classes].
+    """Map images [B, H, W, 3] or [B, H, W, 1] in [-1, 1], of any size, to logits [B, num_classes].
 
-    widths: channels within the blocks of each stage, the first also of the stem. blocks: residual blocks of each stage. bottleneck: whether
-    these are bottlenecks of 1x1, 3x3 and 1x1 convolutions, with four times as many channels outside, or of two 3x3 ones. standardised:
-    whether the images are already as ImageNet's networks expect them. axis_name: the device axis over which BatchNorm averages. dtype:
-    what is computed with up to the last layer, 'float32' or 'bfloat16'; weights, statistics and logits are float32. The place of AdvBN is
-    behind the first stage.
+    The defaults are ResNet-50. The place of AdvBN is behind the first stage.
+
+    widths: channels within the blocks of each stage, the first also of the stem.
+    blocks: residual blocks of each stage.
+    bottleneck: whether these are bottlenecks of 1x1, 3x3 and 1x1 convolutions, with four times as
+      many channels outside, or of two 3x3 ones.
+    standardised: whether the images are already as ImageNet's networks expect them.
+    axis_name: the device axis over which BatchNorm averages.
+    dtype: 'float32' or 'bfloat16', of all layers but the last; weights, statistics and logits are
+      float32.
     """
 
     num_classes: int
@@ -42,7 +50,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """The output of every stage, finest first, at 1/4, 1/8, ... of the resolution."""
+        """Return the output of every stage, finest first, at 1/4, 1/8, ... of the resolution."""
         outputs = []
         x = entering(x if self.standardised else standardise(x), self.dtype)
         residual = _Bottleneck if self.bottleneck else _Basic
@@ -63,7 +71,16 @@ class ResNet(nn.Module):
         return nn.Dense(self.num_classes, name="head")(y.mean((1, 2)))
 
 
+class ResNet18(ResNet):
+    """ResNet-18: two blocks a stage, of two 3x3 convolutions each."""
+
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    bottleneck: bool = False
+
+
 class _Bottleneck(nn.Module):
+    """A residual block of 1x1, 3x3 and 1x1 convolutions."""
+
     width: int
     stride: int
     axis_name: str | None
@@ -80,6 +97,8 @@ class _Bottleneck(nn.Module):
 
 
 class _Basic(nn.Module):
+    """A residual block of two 3x3 convolutions."""
+
     width: int
     stride: int
     axis_name: str | None
@@ -109,6 +128,7 @@ class _ConvNorm(nn.Module):
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolve x, padded by half the kernel on all sides."""
     if stride == 1:
         return conv2d(x, kernel)
     if kernel.shape[0] == 1:

@@ -1,11 +1,15 @@
-"""VGG-16 (Simonyan & Zisserman 2015) as torchvision has it, without normalisation layers or with BatchNorm.
+"""VGG-16 (Simonyan & Zisserman 2015) as torchvision has it, plain or with BatchNorm.
 
     from natra_jax.classifiers import Vgg16
+
     network = Vgg16(num_classes=1000)
     variables = network.init(jax.random.key(0), images)
-    relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 = network.apply(variables, images, method="features")
+    relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 = network.apply(
+        variables, images, method="features"
+    )
 
-`natra_jax.weights.classifiers` reads torchvision's weights for both, which it calls vgg16 and vgg16_bn.
+`natra_jax.weights.classifiers` reads torchvision's weights for both, which it calls vgg16 and
+vgg16_bn.
 """
 
 from __future__ import annotations
@@ -25,14 +29,21 @@ POOLED = 7  # the side of what the dense layers see
 
 
 class Vgg16(nn.Module):
-    """Images [B, H, W, 3] or [B, H, W, 1] in [-1, 1], of any size -> logits [B, num_classes].
+    """Map images [B, H, W, 3] or [B, H, W, 1] in [-1, 1], of any size, to logits [B, num_classes].
 
-    widths: channels of each of the five blocks. dense: units of the hidden dense layers, torchvision's two, each with dropout while
-    training; they see the features as 7x7 pixels, whatever the images' size. Without any, (), the last layer sees the mean of the
-    features over space: for small images, of which the five poolings leave a pixel or so. norm: 'none', or 'batch' for BatchNorm behind
-    every convolution. standardised: whether the images are already as ImageNet's networks expect them. axis_name: the device axis over
-    which BatchNorm averages. dtype: what is computed with up to the last layer, 'float32' or 'bfloat16'; weights, statistics and logits
-    are float32. The place of AdvBN is behind relu2_2.
+    The place of AdvBN is behind relu2_2.
+
+    widths: channels of each of the five blocks.
+    dense: units of the hidden dense layers, torchvision's two, each with dropout while training;
+      they see the features as 7x7 pixels, whatever the images' size. With (), the last layer sees
+      the mean of the features over space: for small images, of which the five poolings leave a
+      pixel or so.
+    norm: 'none', or 'batch' for BatchNorm behind every convolution.
+    dropout: the rate.
+    standardised: whether the images are already as ImageNet's networks expect them.
+    axis_name: the device axis over which BatchNorm averages.
+    dtype: 'float32' or 'bfloat16', of all layers but the last; weights, statistics and logits are
+      float32.
     """
 
     num_classes: int
@@ -46,7 +57,7 @@ class Vgg16(nn.Module):
 
     @nn.compact
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """What leaves the last ReLU of every block, finest first: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3.
+        """Return relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3, the last ReLU of every block.
 
         The first four are the perceptual features V_l of NaTra eq. 9.
         """

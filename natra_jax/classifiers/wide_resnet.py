@@ -1,8 +1,10 @@
-"""The wide residual network that Madry et al. (2018, "Towards Deep Learning Models Resistant to Adversarial Attacks") trained on CIFAR-10.
+"""The wide residual network that Madry et al. (2018) trained on CIFAR-10.
 
-As in their code: a convolution of 16 channels, three stages of pre-activation units (He et al. 2016b, widened by Zagoruyko & Komodakis
-2016), the last two at half the resolution of the one before, leaky ReLUs, and shortcuts without weights. Depth 32 and width 10 are
-theirs, 45.9 million weights. Images are standardised each by itself, as they do.
+"Towards Deep Learning Models Resistant to Adversarial Attacks". As in their code: a convolution of
+16 channels, three stages of pre-activation units (He et al. 2016b, widened by Zagoruyko &
+Komodakis 2016), the last two at half the resolution of the one before, leaky ReLUs, and shortcuts
+without weights. Depth 32 and width 10 are theirs, 45.9 million weights. Images are standardised
+each by itself, as they do.
 """
 
 from __future__ import annotations
@@ -23,13 +25,16 @@ _LEAK, _EPSILON = 0.1, 1e-3  # the slope below 0; added to variances
 
 
 class WideResNet(nn.Module):
-    """Images [B, H, W, C] in [-1, 1], of any size -> logits [B, num_classes].
+    """Map images [B, H, W, C] in [-1, 1], of any size, to logits [B, num_classes].
 
-    depth: layers, 6 n + 2 for n units in each stage. width: how many times 16, 32 and 64 channels the stages have. norm: 'batch' as
-    theirs, or 'group'. axis_name: the device axis over which BatchNorm averages. dtype: what is computed with up to the last layer,
-    'float32' or 'bfloat16'; weights, statistics and logits are float32. The place of AdvBN is behind the first stage.
+    The place of AdvBN is behind the first stage. ValueError for a depth that is not 6 n + 2.
 
-    Raises ValueError for another depth.
+    depth: layers, 6 n + 2 for n units in each stage.
+    width: how many times 16, 32 and 64 channels the stages have.
+    norm: 'batch' as theirs, or 'group'.
+    axis_name: the device axis over which BatchNorm averages.
+    dtype: 'float32' or 'bfloat16', of all layers but the last; weights, statistics and logits are
+      float32.
     """
 
     num_classes: int
@@ -41,7 +46,7 @@ class WideResNet(nn.Module):
 
     @nn.compact
     def features(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """The output of every stage, finest first, at 1, 1/2 and 1/4 of the resolution."""
+        """Return the output of every stage, finest first, at 1, 1/2 and 1/4 of the resolution."""
         units, outputs = units_of(self.depth), []
         x = _Conv(STEM, name="stem")(entering(standardise_each(x), self.dtype))
         for stage in range(_STAGES):
@@ -63,7 +68,10 @@ class WideResNet(nn.Module):
 
 
 class _Unit(nn.Module):
-    """Two convolutions, each behind a normalisation and a leaky ReLU. shared: whether the shortcut is behind the first of these, too."""
+    """Two convolutions, each behind a normalisation and a leaky ReLU.
+
+    shared: whether the shortcut is behind the first of these, too.
+    """
 
     width: int
     stride: int
@@ -99,7 +107,10 @@ class _Conv(nn.Module):
 
 
 def units_of(depth: int) -> int:
-    """Units in each stage of a network of that depth. Raises ValueError if it is not 6 n + 2 for an n of at least 1."""
+    """Return the units in each stage of a network of that depth.
+
+    Raises ValueError if it is not 6 n + 2 for an n of at least 1.
+    """
     units, rest = divmod(depth - 2, _STAGES * _CONVOLUTIONS)
     if rest or units < 1:
         raise ValueError(f"a WideResNet's depth is 6 n + 2 for n units in each stage, got {depth}")
@@ -107,9 +118,10 @@ def units_of(depth: int) -> int:
 
 
 def standardise_each(images: jax.Array) -> jax.Array:
-    """Images [B, H, W, C] in [-1, 1], each less the mean of its values, over their standard deviation.
+    """Subtract from each image [B, H, W, C] its mean and divide by its standard deviation.
 
-    As TensorFlow's per_image_standardization of values in 0..255: the standard deviation counts as 1 / sqrt(H W C) at least.
+    As TensorFlow's per_image_standardization of values in 0..255: the standard deviation counts as
+    1 / sqrt(H W C) at least. The images are in [-1, 1].
     """
     centred = images - images.mean((1, 2, 3), keepdims=True)
     least = (2 / 255) ** 2 / images[0].size
@@ -120,11 +132,15 @@ def standardise_each(images: jax.Array) -> jax.Array:
 
 
 def _activate(x: jax.Array, norm: str, train: bool, axis_name: str | None, name: str) -> jax.Array:
+    """Normalise x and apply a leaky ReLU."""
     return nn.leaky_relu(normalise(x, norm, train, axis_name, epsilon=_EPSILON, name=name), _LEAK)
 
 
 def _widened(x: jax.Array, width: int, stride: int) -> jax.Array:
-    """The shortcut: means of stride x stride pixels, with as many channels of zeros before and behind."""
+    """Return the shortcut: means of stride x stride pixels, between channels of zeros.
+
+    As many channels are put before as behind.
+    """
     if stride > 1:
         # of an odd side, the last pixel has fewer to it; the counts are float32
         x = nn.avg_pool(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from natra_jax.classifiers.auxiliary_batch_norm import TWINS
+from natra_jax.classifiers.auxiliary_batch_norm import AUXILIARY
 from natra_jax.weights.converters import batch_norm
 from natra_jax.weights.tensors import Converted, Tensors
 
@@ -82,7 +82,7 @@ def convert(tensors: Tensors, names: Names, block: Block) -> Converted:
         flat["params", *path, "kernel"] = tensors.take(
             f"{conv}.weight", outputs, inputs, window, window
         ).transpose(2, 3, 1, 0)
-        for source, branch in [(norm, ())] + ([(auxiliary, (TWINS,))] if auxiliary else []):
+        for source, branch in [(norm, ())] + ([(auxiliary, (AUXILIARY,))] if auxiliary else []):
             flat.update(batch_norm.take(tensors, source, (*branch, *path, "BatchNorm_0"), outputs))
 
     widths = [tensors.shape(f"{stage.format(0)}.conv1.weight", 4)[0] for stage in names.block]
