@@ -1,5 +1,5 @@
-"""Four virtual CPU devices for the tests of parallel training, and quick compilation for programs that run once; this has to stand in
-the environment before JAX starts.
+"""Four virtual CPU devices for the tests of parallel training, and quick compilation for programs
+that run once; this has to stand in the environment before JAX starts.
 """
 
 import os
@@ -9,11 +9,15 @@ import tempfile
 import pytest
 from hypothesis import settings
 
-_FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+_FLAGS = (
+    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 "
+    "--xla_cpu_use_fusion_emitters=false"
+)
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 os.environ["NPROC"] = "16"  # threads: with fewer, virtual devices can wait for one another for ever
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tests that make the same program anew compile it once; one directory for each process, since their writing and reading would collide.
+# Tests that make the same program anew compile it once; one directory for each process, since their
+# writing and reading would collide.
 _CACHE = tempfile.mkdtemp(prefix="natra_jax_tests_")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

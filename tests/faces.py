@@ -1,4 +1,6 @@
-"""A folder of small grey portraits, drawn: people differ in shape and features, photos of one person in light, pose and expression."""
+"""A folder of small grey portraits, drawn: people differ in shape and features, photos of one
+person in light, pose and expression.
+"""
 
 from pathlib import Path
 
@@ -25,23 +27,53 @@ def write(directory, people=40, photos=10, seed=0):
 def _person(rng):
     u = rng.uniform
     return {
-        "a": u(0.56, 0.72), "b": u(0.80, 0.98), "skin": u(0.48, 0.86), "ground": u(0.2, 0.9), "shirt": u(0.1, 0.9),
-        "hair": u(0.04, 0.5), "hairline": u(0.38, 0.72), "sides": u(0.3, 0.95), "parting": u(-0.5, 0.5),
-        "eyes": u(0.30, 0.40), "eye_y": u(0.05, 0.16), "eye_size": u(0.09, 0.13), "iris": u(0.05, 0.35),
-        "brow": u(0.02, 0.06), "brow_y": u(0.13, 0.2), "brow_tilt": u(-0.15, 0.15), "brow_tone": u(0.1, 0.5),
-        "nose": u(0.26, 0.40), "nose_width": u(0.08, 0.14), "nose_height": u(0.2, 0.38),
-        "mouth_y": u(-0.50, -0.40), "mouth": u(0.2, 0.33), "lips": u(0.03, 0.06), "lip_tone": u(0.4, 0.8),
-        "beard": max(0.0, u(-0.5, 0.5)), "moustache": max(0.0, u(-0.8, 0.6)), "glasses": rng.random() < 0.3,
-    }  # fmt: skip
+        "a": u(0.56, 0.72),
+        "b": u(0.80, 0.98),
+        "skin": u(0.48, 0.86),
+        "ground": u(0.2, 0.9),
+        "shirt": u(0.1, 0.9),
+        "hair": u(0.04, 0.5),
+        "hairline": u(0.38, 0.72),
+        "sides": u(0.3, 0.95),
+        "parting": u(-0.5, 0.5),
+        "eyes": u(0.30, 0.40),
+        "eye_y": u(0.05, 0.16),
+        "eye_size": u(0.09, 0.13),
+        "iris": u(0.05, 0.35),
+        "brow": u(0.02, 0.06),
+        "brow_y": u(0.13, 0.2),
+        "brow_tilt": u(-0.15, 0.15),
+        "brow_tone": u(0.1, 0.5),
+        "nose": u(0.26, 0.40),
+        "nose_width": u(0.08, 0.14),
+        "nose_height": u(0.2, 0.38),
+        "mouth_y": u(-0.50, -0.40),
+        "mouth": u(0.2, 0.33),
+        "lips": u(0.03, 0.06),
+        "lip_tone": u(0.4, 0.8),
+        "beard": max(0.0, u(-0.5, 0.5)),
+        "moustache": max(0.0, u(-0.8, 0.6)),
+        "glasses": rng.random() < 0.3,
+    }
 
 
 def _photo(rng):
     u = rng.uniform
     return {
-        "yaw": u(-0.5, 0.5), "pitch": u(-0.2, 0.2), "roll": u(-0.1, 0.1), "scale": u(0.94, 1.04), "x": u(-0.05, 0.05), "y": u(-0.04, 0.04),
-        "light": u(-1.2, 1.2), "height": u(-0.2, 0.8), "ambient": u(0.3, 0.55), "smile": u(-0.25, 0.9), "open": max(0.0, u(-0.6, 0.7)),
-        "lids": max(0.0, u(-1.5, 1.0)), "gaze": u(-0.4, 0.4),
-    }  # fmt: skip
+        "yaw": u(-0.5, 0.5),
+        "pitch": u(-0.2, 0.2),
+        "roll": u(-0.1, 0.1),
+        "scale": u(0.94, 1.04),
+        "x": u(-0.05, 0.05),
+        "y": u(-0.04, 0.04),
+        "light": u(-1.2, 1.2),
+        "height": u(-0.2, 0.8),
+        "ambient": u(0.3, 0.55),
+        "smile": u(-0.25, 0.9),
+        "open": max(0.0, u(-0.6, 0.7)),
+        "lids": max(0.0, u(-1.5, 1.0)),
+        "gaze": u(-0.4, 0.4),
+    }
 
 
 def draw(face, photo, seed):

@@ -1,7 +1,8 @@
-"""CelebA's experiment from the publisher's archive to the report: imported, encoded by a StyleGAN's checkpoint, and trained on.
+"""CelebA's experiment from the publisher's archive to the report: imported, encoded by a StyleGAN's
+checkpoint, and trained on.
 
-Everything is tiny: the generator's 16 pixels, 200 images of noise, two steps of each training. All methods of the experiment, with its
-VGG-16 and UMAP, are for the slow tests.
+Everything is tiny: the generator's 16 pixels, 200 images of noise, two steps of each training. All
+methods of the experiment, with its VGG-16 and UMAP, are for the slow tests.
 """
 
 from pathlib import Path

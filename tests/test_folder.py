@@ -1,4 +1,6 @@
-"""The experiment for a folder of photos, on portraits that are drawn: from the files to the report and, slowly, whether it serves."""
+"""The experiment for a folder of photos, on portraits that are drawn: from the files to the report
+and, slowly, whether it serves.
+"""
 
 import contextlib
 import io
@@ -14,8 +16,8 @@ from natra_jax import pipeline, predict
 from natra_jax.data import to_float
 from natra_jax.evaluation.records import read_records
 from natra_jax.experiments import folder
-from natra_jax.latents.editing import edit
 from natra_jax.inputs import Inputs
+from natra_jax.latents.editing import edit
 from natra_jax.resolve import resolve
 from natra_jax.stages import data, encode, screen, shift
 from natra_jax.stages.context import Context
@@ -48,7 +50,7 @@ def config(photos, whole):
     ids=["quick", "whole"],
 )
 def finished(tmp_path_factory, request):
-    """(work directory, resolved config, the photos' folder, whether it is the experiment as it is)."""
+    """(work directory, resolved config, the photos, whether it is the experiment as it is)."""
     place = tmp_path_factory.mktemp("folder")
     photos = faces.write(place / "photos", *((40, 10) if request.param else (4, 6)))
     c = config(photos, request.param)
@@ -127,7 +129,9 @@ def natra_costs_no_accuracy_on_photos_as_they_are(finished):
 
 
 def directions_change_large_parts_of_a_face_alike_and_not_its_grain(finished):
-    """Noise averages out over 4x4 pixels, where a sixteenth of its energy is left; light, pose and expression do not."""
+    """Noise averages out over 4x4 pixels, where a sixteenth of its energy is left; light, pose and
+    expression do not.
+    """
     work, c, _, whole = finished
     made = context(work, c)
     along, codes = screen.load(made), encode.train_codes(made)[:16]

@@ -1,4 +1,6 @@
-"""The whole path, from the file of somebody's generator to the report: random small weights of every family."""
+"""The whole path, from the file of somebody's generator to the report: random small weights of
+every family.
+"""
 
 import jax
 import numpy as np
@@ -32,7 +34,8 @@ FIELDS = {
     "eval.latent_steps": 1,
     "report.examples": 2,
 }
-# all that reads codes another way: classes and mixtures of them, several codes an image, a shifted generator, directions of the prior
+# all that reads codes another way: classes and mixtures of them, several codes an image, a shifted
+# generator, directions of the prior
 THOROUGHLY = {
     "methods": ("random", "mixl", "advmix", "natra_ol", "natra"),
     "encoder.num_codes": 2,
@@ -75,9 +78,7 @@ def check(config, workdir):
         for line in run(config, workdir)
         if line.endswith(": up to date")
     ]
-    assert again == [
-        task.name for task in pipeline.tasks(config) if task.stage in pipeline.STAGES
-    ]
+    assert again == [task.name for task in pipeline.tasks(config) if task.stage in pipeline.STAGES]
 
 
 @pytest.mark.parametrize("family", ["stylegan2_nv", "biggan"])

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
-from natra_jax.experiments import base
 
 from natra_jax import pipeline
 from natra_jax.data import from_arrays
+from natra_jax.experiments import base
 from natra_jax.stages.task import Task
 from tests import recorded
 from tests.recorded import Recorder

@@ -15,7 +15,9 @@ from tests.weights import made
 
 @pytest.fixture
 def photos_of(tmp_path):
-    """photos_of(**fields) -> the folder experiment on ten photos; double underscores stand for dots."""
+    """photos_of(**fields) -> the folder experiment on ten photos; double underscores stand for
+    dots.
+    """
 
     def photos_of(**fields):
         c = folder.get_config()

@@ -1,4 +1,6 @@
-"""The whole path on the smoke experiment, by the command that a user types: run, run again, run with one field changed."""
+"""The whole path on the smoke experiment, by the command that a user types: run, run again, run
+with one field changed.
+"""
 
 import json
 import math
@@ -14,7 +16,8 @@ from natra_jax.types import Record
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("original", "random", "natra")
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # most of this test's time is compilation
+# most of this test's time is compilation
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 STAGES = [
     *(
         ("data", split, "majority_share")
@@ -61,7 +64,9 @@ def skipped(lines):
 
 
 def check_record(record, commits):
-    """A record of a classifier: a share of known images, inside its interval, stamped by the piece that made it."""
+    """A record of a classifier: a share of known images, inside its interval, stamped by the piece
+    that made it.
+    """
     assert isinstance(record, Record) and record.seed == 0
     # of the images that the judge cannot read, it cannot say whether they keep their label
     assert (

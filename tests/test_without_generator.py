@@ -1,4 +1,6 @@
-"""An experiment without a generator, from a folder of photos to the report, with a test set beside; and weights that are not trained."""
+"""An experiment without a generator, from a folder of photos to the report, with a test set beside;
+and weights that are not trained.
+"""
 
 import jax
 import numpy as np
