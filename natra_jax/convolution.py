@@ -1,12 +1,15 @@
 """2-D convolution whose gradients stay fast inside a `jax.lax.scan` on a CPU.
 
-XLA's CPU backend compiles the transposed convolutions that differentiation of `lax.conv` produces to a naive loop when they stand
-inside a scan, which is where the inner maximisation of adversarial training runs. Here both gradients are spelled as ordinary
-forward convolutions, which take the fast path everywhere. On other backends the standard gradients are used: their libraries have
-kernels for them.
+XLA's CPU backend compiles the transposed convolutions that differentiation of `lax.conv` produces
+to a naive loop when they stand inside a scan, which is where the inner maximisation of adversarial
+training runs. Here both gradients are spelled as ordinary forward convolutions, which take the fast
+path everywhere. On other backends the standard gradients are used: their libraries have kernels for
+them.
 
-    y = conv2d(x, kernel)                      # [B, H, W, C] * [kh, kw, C, K] -> [B, H, W, K], stride 1, 'SAME'
-    y = conv2d(x, kernel, ((1, 1), (1, 0)))    # any window and padding
+    # [B, H, W, C] * [kh, kw, C, K] -> [B, H, W, K], stride 1, 'SAME'
+    y = conv2d(x, kernel)
+    # any window and padding
+    y = conv2d(x, kernel, ((1, 1), (1, 0)))
 """
 
 from __future__ import annotations
@@ -30,7 +33,10 @@ def _convolve(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
 
 
 def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """dL/dx as a forward convolution of g with the spatially flipped, channel-swapped kernel; its own gradients are fast again."""
+    """Compute dL/dx: a forward convolution of g with the flipped, channel-swapped kernel.
+
+    Its own gradients are fast again.
+    """
     rows, columns = (
         (k - 1 - before, k - 1 - behind)
         for k, (before, behind) in zip(kernel.shape, padding, strict=False)
@@ -39,7 +45,7 @@ def _input_gradient(g: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Ar
 
 
 def _kernel_gradient(x: jax.Array, g: jax.Array, padding: Padding) -> jax.Array:
-    """dL/dkernel as a forward convolution of x with g, batch and channels exchanging roles."""
+    """Compute dL/dkernel: a forward convolution of x with g, batch and channels exchanged."""
     return _convolve(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(
         1, 2, 0, 3
     )
@@ -50,11 +56,15 @@ def _conv2d_by_forward_gradients(x: jax.Array, kernel: jax.Array, padding: Paddi
     return _convolve(x, kernel, padding)
 
 
-def _forward(x, kernel, padding):
+def _forward(
+    x: jax.Array, kernel: jax.Array, padding: Padding
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _convolve(x, kernel, padding), (x, kernel)
 
 
-def _backward(padding, residuals, g):
+def _backward(
+    padding: Padding, residuals: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     return _input_gradient(g, kernel, padding), _kernel_gradient(x, g, padding)
 
@@ -63,7 +73,7 @@ _conv2d_by_forward_gradients.defvjp(_forward, _backward)
 
 
 def _by_patches(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """As one matrix product."""
+    """Convolve by one matrix product."""
     kh, kw, _, outputs = kernel.shape
     x = lax.pad(
         x,
@@ -76,35 +86,52 @@ def _by_patches(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, padding: Padding | None = None) -> jax.Array:
-    """Stride-1 convolution, x [B, H, W, C] with kernel [kh, kw, C, K] -> [B, H', W', K].
+    """Convolve with stride 1.
 
-    padding: zeros before and behind the rows, and the columns, ((2, 1), (0, 0)) for instance; negative ones cut off. H' is then
-    H + before + behind - kh + 1. None: 'SAME', H' = H, for which kh and kw must be odd.
-    Raises ValueError for 'SAME' and a window with an even side: it would not be symmetric.
+    Args:
+        x: [B, H, W, C].
+        kernel: [kh, kw, C, K].
+        padding: zeros before and behind the rows, and the columns, ((2, 1), (0, 0)) for instance;
+            negative ones cut off. None: 'SAME', for which kh and kw must be odd.
+
+    Returns:
+        [B, H', W', K] with H' = H + before + behind - kh + 1, for 'SAME' H' = H.
+
+    Raises:
+        ValueError: 'SAME' and a window with an even side. It would not be symmetric.
     """
-    if padding is None:
-        if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
-            raise ValueError(
-                f"conv2d needs an odd window, or explicit padding, got kernel of shape {kernel.shape}"
-            )
-        padding = tuple((k // 2, k // 2) for k in kernel.shape[:2])
+    zeros = _same(kernel) if padding is None else padding
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=lambda x, k: conv2d_on_cpu(x, k, padding),
-        default=lambda x, k: _convolve(x, k, padding),
+        cpu=lambda x, k: conv2d_on_cpu(x, k, zeros),
+        default=lambda x, k: _convolve(x, k, zeros),
     )
 
 
+def _same(kernel: jax.Array) -> Padding:
+    """Return the padding that keeps the size."""
+    height, width = kernel.shape[:2]
+    if height % 2 == 0 or width % 2 == 0:
+        raise ValueError(
+            f"conv2d needs an odd window, or explicit padding, got kernel of shape {kernel.shape}"
+        )
+    return (height // 2, height // 2), (width // 2, width // 2)
+
+
 def conv2d_on_cpu(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """`conv2d` in the form that it has on a CPU, for what is chosen there alone: with half as much to trace."""
+    """Run `conv2d` in its CPU form, for what is chosen there alone: half as much is traced."""
     if max(x.shape[1:3]) <= _TINY:
         return _by_patches(x, kernel, padding)
     return _conv2d_by_forward_gradients(x, kernel, padding)
 
 
 class Conv(nn.Module):
-    """`conv2d` as a Flax layer: He-initialised kernel [window, window, C, features] and, unless `use_bias` is off, a bias."""
+    """`conv2d` as a Flax layer.
+
+    The kernel [window, window, C, features] is He-initialised. There is a bias unless `use_bias` is
+    off.
+    """
 
     features: int
     window: int = 3

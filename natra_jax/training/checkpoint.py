@@ -1,4 +1,7 @@
-"""Checkpoints of any state that is a pytree of arrays, on orbax's CheckpointManager: saved while training goes on, resumed exactly."""
+"""Checkpoints of any state that is a pytree of arrays, on orbax's CheckpointManager.
+
+They are saved while training goes on, and resumed exactly.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ History = list[dict[str, float]]  # the metrics logged so far, with their step
 
 
 class Checkpoints:
-    """The newest state of one fit, in a directory of its own. Close it (or leave its `with` block) to finish what is being written."""
+    """The newest state of one fit, in a directory of its own.
 
-    def __init__(self, directory: epath.Path):
+    Close it (or leave its `with` block) to finish what is being written.
+    """
+
+    def __init__(self, directory: epath.Path) -> None:
         self.directory = directory
         self._manager = ocp.CheckpointManager(
             directory, options=ocp.CheckpointManagerOptions(max_to_keep=1)
@@ -26,14 +32,15 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._manager.close()
 
     def save(self, step: int, state: Any, history: History) -> None:
-        """Copies the state at once and writes it in the background; a step already saved is left as it is.
+        """Copy the state at once and write it in the background. A step is saved only once.
 
-        Raises UserError if the disk has no room for it: found out before writing, since a failure in the background would surface
-        late and in many lines.
+        Raises:
+            UserError: the disk has no room for it. This is found out before writing, since a
+                failure in the background would surface late and in many lines.
         """
         if self._manager.latest_step() != step:
             require_room(self.directory, state, "--workdir")
@@ -45,9 +52,12 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.Composite(**items))
 
     def restore(self, like: Any) -> tuple[Any, History] | None:
-        """The newest state and its history, None if there is none yet. like: a state of the same structure, shapes and types.
+        """Read the newest state and its history. Return None if there is none yet.
 
-        Raises UserError if the checkpoint is damaged or holds something else.
+        like: a state of the same structure, shapes and types.
+
+        Raises:
+            UserError: the checkpoint is damaged or holds something else.
         """
         step = self._manager.latest_step()
         if step is None:
@@ -60,6 +70,7 @@ class Checkpoints:
         except Exception as error:  # orbax and tensorstore raise many types for a damaged file
             reason = str(error).splitlines()[0][:200]
             raise UserError(
-                f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): delete {self.directory}"
+                f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): "
+                f"delete {self.directory}"
             ) from error
         return restored["state"], restored["history"]["logged"]

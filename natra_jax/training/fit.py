@@ -1,4 +1,7 @@
-"""Training a classifier by a method, to the last step and resumable. The fits of `train` and of the judge are the same."""
+"""Training a classifier by a method, to the last step and resumable.
+
+The stages `train` and `judge` fit alike.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +33,19 @@ class Schedule(NamedTuple):
     optimizer: optax.GradientTransformation
     clean_ratio: float = 0.5
     failures_only: bool = False
-    pseudo_confidence: float = (
-        0.9  # see `make_step`; without a meaning where all examples are labelled
-    )
+    pseudo_confidence: float = 0.9
+    """See `make_step`. It has no meaning where all examples are labelled."""
     checkpoint_every: int = 1000
     log_every: int = 100
 
 
 def adamw(learning_rate: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
-    """AdamW, warmed up linearly over 1/15 of the steps, then a cosine to 0."""
+    """Build AdamW, warmed up linearly over 1/15 of the steps, then a cosine to 0."""
     return optax.adamw(_warmed_up(learning_rate, steps), weight_decay=weight_decay)
 
 
 def adam_without_momentum(learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """Adam as StyleGAN2 trains adversarially, on the schedule of adamw."""
+    """Build Adam as StyleGAN2 trains adversarially, on the schedule of adamw."""
     return optax.adam(_warmed_up(learning_rate, steps), b1=0.0, b2=0.99)
 
 
@@ -55,7 +57,10 @@ def _warmed_up(learning_rate: float, steps: int) -> optax.Schedule:
 def sgd(
     learning_rate: float, momentum: float, weight_decay: float, steps: int
 ) -> optax.GradientTransformation:
-    """SGD with momentum and weight decay, at a tenth of the learning rate in the second half of the steps: AdvBN's fine-tuning."""
+    """Build SGD with momentum and weight decay, as AdvBN fine-tunes.
+
+    In the second half of the steps the learning rate is a tenth.
+    """
     schedule = optax.piecewise_constant_schedule(learning_rate, {steps // 2: 0.1})
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum))
 
@@ -75,12 +80,28 @@ def fit_classifier(
     initial: Mapping[str, Any] | None = None,
     prefetch_options: PrefetchOptions = PrefetchOptions(),  # noqa: B008, it is a tuple
 ) -> tuple[TrainState, checkpoint.History]:
-    """Trains on arrays (image, label, and codes where the method needs them) with checkpoints in directory -> (state, history).
+    """Train a classifier by a method.
 
-    Examples labelled below 0, which have no label, stand behind the others; the partners of an example are drawn among these.
+    The same seed gives every method the same initial weights and the same order of the data.
 
-    The same seed gives every method the same initial weights and the same order of the data. initial: the variables {"params",
-    "batch_stats"} to start from instead; a checkpoint in directory comes before either.
+    Args:
+        build_classifier: (axis_name) -> the classifier.
+        method: the work beside the clean batch.
+        arrays: image [N, H, W, C], label [N], and codes [N, L, D] where the method needs them.
+            Examples labelled below 0, which have no label, stand behind the others; the partners of
+            an example are drawn among the labelled ones.
+        schedule: how long and how fast.
+        seed: of the initial weights, the order of the data and all randomness in training.
+        directory: of the checkpoints. One that is there comes before any other start.
+        devices: to train on.
+        parallel: how, one of `parallel.MODES`.
+        name: introduces the log's lines.
+        log: takes them.
+        initial: the variables {"params", "batch_stats"} to start from instead of fresh ones.
+        prefetch_options: how batches are read ahead.
+
+    Returns:
+        The state after the last step, and the history.
     """
     optimizer = schedule.optimizer
     network, image_shape = build_classifier(None), arrays["image"].shape[1:]
@@ -91,7 +112,7 @@ def fit_classifier(
         if method.perturb is not None and not auxiliary_batch_norm.has_auxiliary(variables):
             variables = with_auxiliary(network, variables, image_shape)
         state = state._replace(**variables, opt_state=optimizer.init(variables["params"]))
-    partners_of = labelled(arrays["label"])
+    partners_of = labelled(arrays["label"][:])
     settings = {"clean_ratio": schedule.clean_ratio, "failures_only": schedule.failures_only}
     if partners_of < len(arrays["label"]):
         settings["pseudo_confidence"] = schedule.pseudo_confidence
@@ -126,14 +147,16 @@ def fit_classifier(
 def with_auxiliary(
     network: nn.Module, variables: dict[str, Any], image_shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """The variables with an adversarial twin of every BatchNorm in the head behind the network's AdvBN layer.
+    """Add an auxiliary BatchNorm to every BatchNorm behind the network's AdvBN layer.
 
-    Raises UserError if there is not exactly one such layer.
+    Raises:
+        UserError: there is not exactly one such layer.
     """
     try:
         cut = Cut.of(network, variables, (1, *image_shape))
     except ValueError as error:
         raise UserError(
-            f"config field methods: for advbn {error}: add natra_jax.classifiers.AdvBN, or leave advbn out"
+            f"config field methods: for advbn {error}: add natra_jax.classifiers.AdvBN, "
+            "or leave advbn out"
         ) from error
     return auxiliary_batch_norm.add_auxiliary(variables, cut.in_trunk)

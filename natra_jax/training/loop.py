@@ -1,4 +1,7 @@
-"""The loop around a step: data in, metrics out, checkpoints on the way. The same for classifiers, encoders and generators."""
+"""The loop around a step: data in, metrics out, checkpoints on the way.
+
+Classifiers, encoders and generators share it.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,28 @@ def run(
     prefetch_options: PrefetchOptions = PrefetchOptions(),  # noqa: B008, it is a tuple
     to_device: Callable[[Batch], Any] | None = None,
 ) -> tuple[Any, History]:
-    """Steps until state.step == num_steps, from the newest checkpoint if there is one -> (state, history).
+    """Step until state.step == num_steps, from the newest checkpoint if there is one.
 
-    step_fn: (constant, state, batch) -> (state, metrics). reading: who calls batch_at, and place with what comes of it, ahead of the step
-    that takes it; neither changes any number. Every log_every steps the metrics are appended to the history and shown. They
-    have to be finite there, and wherever a state is saved: FloatingPointError names the step otherwise. The last state is always saved.
+    Args:
+        step_fn: (frozen, state, batch) -> (state, metrics).
+        frozen: what training does not change.
+        state: the state to begin with; its `step` counts the updates.
+        batch_at: step -> batch.
+        num_steps: the last step.
+        checkpoints: where states are saved. The last state is always saved.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between entries of the history, which are shown as well.
+        name: introduces the log's lines.
+        log: takes them.
+        prefetch_options: who calls batch_at ahead of the step that takes the batch. It changes no
+            number.
+        to_device: moves a batch to the devices ahead of time. It changes no number.
+
+    Returns:
+        The last state and the history.
+
+    Raises:
+        FloatingPointError: a metric is not finite where it is logged, or where a state is saved.
     """
     from tqdm import tqdm
 

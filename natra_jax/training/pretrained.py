@@ -1,4 +1,4 @@
-"""Reading a classifier's weights out of checkpoints that orbax wrote, whoever's they are."""
+"""Reading a classifier's weights from anybody's orbax checkpoints."""
 
 from __future__ import annotations
 
@@ -18,13 +18,21 @@ _ITEMS = ("state", "default")  # what the tree is commonly called beside others
 
 
 def read(path: epath.Path, like: Any) -> Any:
-    """The variables in the orbax checkpoint at path, of the structure, shapes and types of like: {"params": tree, "batch_stats": tree}.
+    """Read the variables in the orbax checkpoint at path.
 
-    path: a directory that a StandardCheckpointer wrote, or a CheckpointManager's, of which the newest step is taken. It holds
-    like's collections and perhaps others beside them, such as an optimizer's state; or the params alone, where like has no
-    batch_stats; of params that are one parameter, also what is in that. Shapes have to agree; types are converted.
+    Args:
+        path: a directory that a StandardCheckpointer wrote, or a CheckpointManager's, of which the
+            newest step is taken. It holds like's collections and perhaps others beside them, such
+            as an optimizer's state; or the params alone, where like has no batch_stats; of params
+            that are one parameter, also what is in that.
+        like: {"params": tree, "batch_stats": tree}. Shapes have to agree; types are converted.
 
-    Raises UserError if there is no checkpoint, if it is damaged, or if it holds other weights, naming the first that differs.
+    Returns:
+        Variables of the structure, shapes and types of like.
+
+    Raises:
+        UserError: there is no checkpoint, it is damaged, or it holds other weights; the first that
+            differs is named.
     """
     path = epath.Path(path).expanduser()
     path = path.resolve() if local(path) is not None else path
@@ -35,7 +43,7 @@ def read(path: epath.Path, like: Any) -> Any:
 
 
 def _find(path: epath.Path) -> epath.Path:
-    """The directory of the arrays at or below path."""
+    """Find the directory of the arrays, at or below path."""
     if not path.is_dir():
         raise UserError(f"{path}: is no directory that orbax wrote, nor an .npz file")
     if (path / _MARK).exists():
@@ -64,8 +72,10 @@ def _find(path: epath.Path) -> epath.Path:
 
 
 def _layout(stored: Any, like: Any) -> tuple[Any, Any, Callable[[Any], Any]]:
-    """(target, found, variables_of): the part of like that the stored tree is to hold, where that is in it, and how to read variables
-    like like from a tree like target.
+    """Compare a stored tree with like.
+
+    Returns (target, found, variables_of): the part of like that the stored tree is to hold, where
+    that is in it, and how to make variables of like's structure from a tree of target's.
     """
     params, batch_stats = like["params"], like["batch_stats"]
     names = set(stored) if isinstance(stored, dict) else set()

@@ -5,6 +5,7 @@ Functions stay outside.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def init_state(
 @partial(jax.jit, static_argnums=(0, 1))
 def _fresh_variables(
     classifier: nn.Module, image_shape: tuple[int, ...], key: jax.Array
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     """Initialise the weights, compiled once for all fits of one classifier.
 
     Made operation by operation, fresh weights take seconds.
