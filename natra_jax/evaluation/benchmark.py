@@ -1,4 +1,4 @@
-"""What a classifier gets right: accuracy, the worst of several true variations, and the worst that an attack finds."""
+"""Accuracy, on true variations as well, and the worst that an attack finds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, PyTree
 
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
@@ -18,9 +19,10 @@ LogitsFn = Callable[[jax.Array], jax.Array]
 
 
 def even_batches(count: int, most: int) -> Iterator[np.ndarray]:
-    """Indices of 0..count - 1 in the fewest batches of at most `most`, all of one size, so that a program is compiled once.
+    """Split the indices 0..count - 1 into the fewest batches of at most `most`, all of one size.
 
-    The last one is filled up with indices that it has already: cut what is made of all batches to count.
+    So a program is compiled once. The last batch is filled up with indices that it has already:
+    cut what is made of all batches to count.
     """
     size = -(-count // -(-count // most))
     for i in range(0, count, size):
@@ -28,17 +30,20 @@ def even_batches(count: int, most: int) -> Iterator[np.ndarray]:
 
 
 @jax.jit
-def _answers(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
+def _predictions(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
     return logits_fn(images).argmax(-1)
 
 
 def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
-    """Classes [N] of images [N, H, W, C], uint8 or float32 in [-1, 1]. logits_fn: a Partial with its weights bound."""
+    """Predict the classes [N] of images [N, H, W, C], uint8 or float32 in [-1, 1].
+
+    logits_fn: a Partial with its weights bound.
+    """
     predictions = []
     for index in even_batches(len(images), batch_size):
         batch = np.asarray(images[index])
         predictions.append(
-            _answers(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch)
+            _predictions(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch)
         )
     return np.concatenate(predictions)[: len(images)]
 
@@ -46,19 +51,38 @@ def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
 def right_in_all(
     logits_fn: LogitsFn, views: np.ndarray, labels: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Whether the classifier is right on every one of an example's V true variations: views [N, V, H, W, C] -> [N] bool."""
+    """Tell whether the classifier is right on every one of an example's true variations.
+
+    Args:
+        logits_fn: a Partial with its weights bound.
+        views: V variations of each example, [N, V, H, W, C].
+        labels: [N].
+        batch_size: the most images at once.
+
+    Returns:
+        bool [N].
+    """
     count, num_views = views.shape[:2]
     predictions = predict(logits_fn, views.reshape(count * num_views, *views.shape[2:]), batch_size)
     return (predictions.reshape(count, num_views) == labels[:, None]).all(1)
 
 
-class Attacked(NamedTuple):
-    """What an attack made of a data set."""
+class _Batch(NamedTuple):
+    """Examples to attack: NumPy's arrays outside of jit, JAX's inside."""
 
-    images: np.ndarray  # [N, H, W, C], the worst found
-    failed: np.ndarray  # [N] bool, the classifier is wrong on it
-    delta: Any  # [N, ...], where in the Space it lies
-    loss: np.ndarray  # [N], the highest loss found
+    index: Any  # [B], the examples' places in the data set
+    origin: Any  # [B, ...], codes or images
+    labels: Any  # [B]
+    epsilon: Any  # [B]
+
+
+class Attacked(NamedTuple):
+    """The worst points that an attack found for a data set."""
+
+    images: Float[np.ndarray, "N H W C"]
+    failed: Bool[np.ndarray, " N"]  # whether the classifier is wrong on it
+    delta: PyTree  # [N, ...], its place in the Space
+    loss: Float[np.ndarray, " N"]  # the highest found
 
 
 def attack(
@@ -73,25 +97,38 @@ def attack(
     seed: int,
     batch_size: int,
 ) -> Attacked:
-    """The worst point that the search finds for each example, in codes or pixels: origin [N, ...], epsilon in the Space's units for all.
+    """Find the worst point for each example, in codes or pixels.
 
-    The margin is positive exactly where the classifier errs, so with it the worst point fails if any visited one does. Pass the same
-    search object again: it is compiled once.
+    Args:
+        search: one of `natra_jax.attacks`.
+        space: to search in.
+        logits_fn: a Partial with its weights bound.
+        origin: codes or images, [N, ...].
+        labels: [N].
+        epsilon: the radius of all, in the Space's units.
+        loss: as in `attacks.objective`. The margin is positive exactly where the classifier errs,
+            so with it the worst point fails if any visited one does.
+        seed: of the random starts. An example's draws depend on its index alone.
+        batch_size: the most examples at once.
+
+    Returns:
+        The worst points.
     """
     key = jax.random.key(seed)
     parts = []
     for index in even_batches(len(labels), batch_size):
         radius = np.full(len(index), epsilon, np.float32)
-        parts.append(
-            _attack_batch(
-                search, loss, space, logits_fn, key, index, origin[index], labels[index], radius
-            )
-        )
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(labels)], *parts)
+        batch = _Batch(index, origin[index], labels[index], radius)
+        parts.append(_attack_batch(search, loss, space, logits_fn, key, batch))
+    whole = jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(labels)], *parts)
+    return Attacked(*whole)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _attack_batch(search, loss, space, logits_fn, key, index, origin, labels, epsilon):
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-    result = search(attacks.objective(logits_fn, labels, loss=loss), keys, space, origin, epsilon)
-    return Attacked(result.inputs, result.success, result.delta, jnp.nanmax(result.loss, axis=0))
+def _attack_batch(
+    search: Attack, loss: str, space: Space, logits_fn: LogitsFn, key: jax.Array, batch: _Batch
+) -> tuple[jax.Array, jax.Array, PyTree, jax.Array]:
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.index)
+    loss_fn = attacks.objective(logits_fn, batch.labels, loss=loss)
+    result = search(loss_fn, keys, space, batch.origin, batch.epsilon)
+    return result.inputs, result.success, result.delta, jnp.nanmax(result.loss, axis=0)

@@ -1,4 +1,7 @@
-"""Escaped samples (NaTra section 4.2): images that a classifier gets right and whose natural transformation it gets wrong."""
+"""Escaped samples (NaTra section 4.2).
+
+A classifier gets the image right, and its natural transformation wrong.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 
 
 class Escaped(NamedTuple):
-    """Which examples escaped, in the data's order, and of how many that could have."""
+    """The examples that escaped, in the data's order, and how many could have."""
 
     index: np.ndarray  # [M]
     candidates: int  # right on the image and on its reconstruction
@@ -21,9 +24,18 @@ def find(
     on_variation: np.ndarray,
     repaired: np.ndarray | None = None,
 ) -> Escaped:
-    """Examples right on the image and on its reconstruction, wrong on the variation; all arrays are classes [N].
+    """Find the examples right on the image and on its reconstruction, wrong on the variation.
 
-    repaired: a second classifier's answers on the variations; only examples that it gets right are kept.
+    Args:
+        labels: true classes, [N].
+        on_image: predicted classes, [N].
+        on_reconstruction: predicted classes, [N].
+        on_variation: predicted classes, [N].
+        repaired: a second classifier's predictions on the variations, [N]; only examples that it
+            gets right are kept.
+
+    Returns:
+        The examples.
     """
     candidates = (on_image == labels) & (on_reconstruction == labels)
     chosen = candidates & (on_variation != labels)

@@ -1,4 +1,4 @@
-"""95 % intervals for a number that was measured once, and for one that was measured with several seeds.
+"""95 % intervals for a number measured once, and for one measured with several seeds.
 
     wilson(81, 263)  # (0.2553, 0.3662): 81 of 263 images are right
     t_interval([0.74, 0.76, 0.77])  # (0.7187, 0.7946): the accuracies of three seeds
@@ -16,10 +16,13 @@ from scipy import special
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The probabilities that a score test on `successes` of `n` does not reject: (low, high), within [0, 1].
+    """Compute Wilson's interval (low, high) for a probability, within [0, 1].
 
-    Unlike mean ± 1.96 standard errors it stays inside [0, 1] and keeps its coverage near 0 and 1 (Wilson 1927).
-    ValueError unless 0 <= successes <= n and n > 0.
+    It holds the probabilities that a score test on `successes` of `n` does not reject. Unlike mean
+    ± 1.96 standard errors it stays inside [0, 1] and keeps its coverage near 0 and 1 (Wilson 1927).
+
+    Raises:
+        ValueError: not 0 <= successes <= n with n > 0.
     """
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"wilson: {successes} successes of {n} is no proportion")
@@ -32,7 +35,10 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Student's interval (low, high) for the mean of independent values; None for fewer than two, NaN where one is not finite."""
+    """Compute Student's interval (low, high) for the mean of independent values.
+
+    None for fewer than two, NaN where one is not finite.
+    """
     if len(values) < 2:
         return None
     if not all(map(math.isfinite, values)):

@@ -12,10 +12,10 @@ from natra_jax.types import Record
 
 
 def write_records(path: epath.Path, records: Iterable[Record]) -> None:
-    """Replaces the file by one line of JSON for each record."""
+    """Replace the file by one line of JSON for each record."""
     workdir.write(path, "".join(json.dumps(record._asdict()) + "\n" for record in records))
 
 
 def read_records(path: epath.Path) -> list[Record]:
-    """What `write_records` wrote."""
+    """Read what `write_records` wrote."""
     return [Record(**json.loads(line)) for line in path.read_text().splitlines()]

@@ -1,8 +1,9 @@
-"""A robustness figure that does not rest on one attack, and signs that it should not be trusted, as RobustBench raises them.
+"""A robustness figure that does not rest on one attack, and signs that it should not be trusted.
 
-A classifier trained with adaptive radii and soft labels can look robust because its gradients are masked: a reimplementation of CAT held
-68 % under PGD on the cross entropy and 24 % under APGD on the logits' ratio. So the worst over several losses, restarts and a
-search without gradients is reported, and beside it
+RobustBench raises such signs, too. A classifier trained with adaptive radii and soft labels can
+look robust because its gradients are masked: a reimplementation of CAT held 68 % under PGD on the
+cross entropy and 24 % under APGD on the logits' ratio. So the worst over several losses, restarts
+and a search without gradients is reported, and beside it
 
     random_only    share of examples that random search breaks and the gradient attacks do not
     zero_gradient  share of examples where the gradient of the loss is exactly zero at the start
@@ -17,10 +18,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Integer
 
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
-from natra_jax.evaluation.benchmark import LogitsFn, attack, even_batches
+from natra_jax.evaluation.benchmark import Attacked, LogitsFn, attack, even_batches
+from natra_jax.types import Array
 
 _RISING_ON = 100  # examples, of which the mean loss is compared between radii
 
@@ -44,33 +47,36 @@ def worst_case(
     seed: int,
     batch_size: int,
 ) -> WorstCase:
-    """gradient_attacks: {loss: attack}, losses as in `attacks.objective`, each run on its loss; random_attack on the margin.
+    """Run several attacks on a data set and unite what they break.
 
-    origin [N, ...] codes or images, labels [N], epsilon in the Space's units.
+    Args:
+        gradient_attacks: {loss: attack}, with losses as in `attacks.objective`.
+        random_attack: a search without gradients, run on the margin.
+        space: to search in.
+        logits_fn: a Partial with its weights bound.
+        origin: codes or images, [N, ...].
+        labels: [N].
+        epsilon: the radius, in the Space's units.
+        seed: of the random starts.
+        batch_size: the most examples at once.
+
+    Returns:
+        The union, and the warning signs.
     """
-    common = {"seed": seed, "batch_size": batch_size}
 
-    def run(search, loss, radius):
-        return attack(search, space, logits_fn, origin, labels, radius, loss=loss, **common)
+    def run(search: Attack, loss: str, radius: float, rows: slice = slice(None)) -> Attacked:
+        examples = space, logits_fn, origin[rows], labels[rows]
+        return attack(search, *examples, radius, loss=loss, seed=seed, batch_size=batch_size)
 
     by_gradient = [run(search, loss, epsilon) for loss, search in gradient_attacks.items()]
-    found = np.any([a.failed for a in by_gradient], axis=0)
+    found = np.any([attacked.failed for attacked in by_gradient], axis=0)
     by_chance = run(random_attack, "margin", epsilon).failed
     loss, search = next(iter(gradient_attacks.items()))
     some = slice(_RISING_ON)
     rising = [
-        attack(
-            search,
-            space,
-            logits_fn,
-            origin[some],
-            labels[some],
-            share * epsilon,
-            loss=loss,
-            **common,
-        ).loss.mean()
-        for share in (0.25, 0.5)
-    ] + [by_gradient[0].loss[some].mean()]
+        *(run(search, loss, share * epsilon, some).loss.mean() for share in (0.25, 0.5)),
+        by_gradient[0].loss[some].mean(),
+    ]
     warnings = {
         "random_only": float((by_chance & ~found).mean()),
         "zero_gradient": _zero_gradient(space, logits_fn, origin, labels, epsilon, batch_size),
@@ -79,7 +85,15 @@ def worst_case(
     return WorstCase(found | by_chance, warnings)
 
 
-def _zero_gradient(space, logits_fn, origin, labels, epsilon, batch_size) -> float:
+def _zero_gradient(
+    space: Space,
+    logits_fn: LogitsFn,
+    origin: np.ndarray,
+    labels: np.ndarray,
+    epsilon: float,
+    batch_size: int,
+) -> float:
+    """Return the share of examples whose gradient is exactly zero at the start."""
     found = [
         _gradient_is_zero(
             space, logits_fn, origin[index], labels[index], np.full(len(index), epsilon, np.float32)
@@ -90,10 +104,15 @@ def _zero_gradient(space, logits_fn, origin, labels, epsilon, batch_size) -> flo
 
 
 @jax.jit
-def _gradient_is_zero(space, logits_fn, origin, labels, epsilon):
-    keys = jax.random.split(
-        jax.random.key(0), len(labels)
-    )  # needed by the interface; nothing drawn from them is used
+def _gradient_is_zero(
+    space: Space,
+    logits_fn: LogitsFn,
+    origin: jax.Array,
+    labels: Integer[Array, " B"],
+    epsilon: Float[Array, " B"],
+) -> Bool[Array, " B"]:
+    # the interface asks for keys; nothing drawn from them is used
+    keys = jax.random.split(jax.random.key(0), len(labels))
     center = space.anchor(keys, origin)
     delta = jax.tree.map(jnp.zeros_like, space.init(keys, center, epsilon))
     loss_fn = attacks.objective(logits_fn, labels, loss="margin")

@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike
 
 from natra_jax.evaluation.corruptions import blur, digital, noise, weather
 
-NOT_COMPARABLE = (
-    "frost",
-)  # drawn, where the original adds photographs: no figures of other work can stand beside ours
+# drawn, where the original adds photographs: no figures of other work can stand beside ours
+NOT_COMPARABLE = ("frost",)
 SMALLEST = 8  # px; below, elastic_transform and pixelate have too few pixels to work with
 CHUNK = 2**20  # values that are corrupted at once: bounds memory, and fits a processor's cache
 
@@ -20,11 +19,23 @@ CHUNK = 2**20  # values that are corrupted at once: bounds memory, and fits a pr
 def corrupt(
     images: np.ndarray, name: str, severity: int, seed: int, index: ArrayLike | None = None
 ) -> np.ndarray:
-    """One corruption of uint8 images [N, H, W, C], 1 or 3 channels, sides of 8 px and more; -> uint8 of the same shape.
+    """Corrupt images.
 
-    severity: 1 to 5. seed: an integer from 0. index [N]: each example's place in its data set (0..N - 1 where left out). An
-    example's randomness follows from (seed, name, severity, index) alone, so a data set can be split in any way.
-    ValueError for any other name, severity, dtype, shape, seed or index.
+    An example's randomness follows from (seed, name, severity, index) alone, so a data set can be
+    split in any way.
+
+    Args:
+        images: uint8 [N, H, W, C], 1 or 3 channels, sides of 8 px and more.
+        name: one of CORRUPTIONS.
+        severity: 1 to 5.
+        seed: an integer from 0.
+        index: each example's place in its data set, [N]; 0..N - 1 where left out.
+
+    Returns:
+        uint8 of the same shape.
+
+    Raises:
+        ValueError: any other name, severity, dtype, shape, seed or index.
     """
     if name not in CORRUPTIONS:
         raise ValueError(f"corrupt: name {name!r} is not one of {', '.join(CORRUPTIONS)}")
@@ -34,14 +45,16 @@ def corrupt(
         raise ValueError(f"corrupt: images of dtype {images.dtype}, expected uint8")
     if images.ndim != 4 or images.shape[3] not in (1, 3) or min(images.shape[1:3]) < SMALLEST:
         raise ValueError(
-            f"corrupt: images {images.shape}, expected [N, H, W, 1 or 3] with H and W of {SMALLEST} and more"
+            f"corrupt: images {images.shape}, expected [N, H, W, 1 or 3] "
+            f"with H and W of {SMALLEST} and more"
         )
     places = np.arange(len(images)) if index is None else np.asarray(index)
     if places.shape != images.shape[:1] or not (
         places.size == 0 or places.dtype.kind in "iu" and places.min() >= 0
     ):
         raise ValueError(
-            f"corrupt: index {places.shape} {places.dtype}, expected {images.shape[:1]} whole numbers from 0"
+            f"corrupt: index {places.shape} {places.dtype}, "
+            f"expected {images.shape[:1]} whole numbers from 0"
         )
     if seed < 0:
         raise ValueError(f"corrupt: seed {seed}, expected 0 or more")

@@ -1,4 +1,7 @@
-"""Blurs. All: (images uint8 [N, H, W, C], severity 1..5, one generator for each image) -> uint8 of the same shape."""
+"""Blurs.
+
+All: (images uint8 [N, H, W, C], severity 1..5, one generator for each image) -> uint8.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from natra_jax.evaluation.corruptions.severities import parameters, scale
 def defocus_blur(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """A disk with a soft edge, as of a lens out of focus."""
+    """Blur with a disk with a soft edge, as of a lens out of focus."""
     radius, edge = parameters("defocus_blur", severity, images)
     square, _ = gaussian(1, math.floor(radius))
     disk = square[(square**2).sum(1) <= radius**2]
@@ -35,10 +38,10 @@ def defocus_blur(
 def glass_blur(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """Pixels strayed to their neighbours' places between two Gaussian blurs, as through frosted glass.
+    """Move pixels to places near them between two Gaussian blurs, as through frosted glass.
 
-    Pixel by pixel and from the last to the first, each takes what then stands at a random place near it. (The released program
-    reads as if the two were exchanged, but computes this.)
+    Pixel by pixel and from the last to the first, each takes what then stands at a random place
+    near it. (The released program reads as if the two were exchanged, but computes this.)
     """
     sigma, reach, rounds = parameters("glass_blur", severity, images)
     size, (n, height, width, channels) = scale(images), images.shape
@@ -55,7 +58,7 @@ def glass_blur(
         content = list(range(height * width))
         for _ in range(rounds):
             moves = size * generator.integers(-reach, reach, (2, *rows.shape))
-            # rounded up or down by chance: moves of less than a pixel on average are rare, not absent
+            # rounded up or down by chance: moves of less than a pixel are rare, not absent
             moves = np.floor(moves + generator.random(moves.shape)).astype(int)
             sources = np.minimum(rows + moves[0], height - 1) * width + np.minimum(
                 columns + moves[1], width - 1
@@ -69,7 +72,7 @@ def glass_blur(
 def motion_blur(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """A trail that fades in one direction, within 45 degrees of the horizontal."""
+    """Blur along a fading trail in one direction, within 45 degrees of the horizontal."""
     radius, sigma = parameters("motion_blur", severity, images)
     result = np.empty(images.shape, np.float32)
     for i, generator in enumerate(generators):
@@ -83,7 +86,10 @@ def motion_blur(
 def zoom_blur(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """The mean of the image and of growing enlargements of it, as of a camera that nears fast; the plain image counts twice."""
+    """Average the image and growing enlargements of it, as of a camera that nears fast.
+
+    The plain image counts twice.
+    """
     count, step = parameters("zoom_blur", severity, images)
     unit = to_unit(images)
     total = unit.copy()

@@ -1,4 +1,7 @@
-"""What happens to pictures in cameras and files. All: (images uint8 [N, H, W, C], severity 1..5, one generator for each) -> uint8."""
+"""Faults of cameras and files.
+
+All: (images uint8 [N, H, W, C], severity 1..5, one generator for each image) -> uint8.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from natra_jax.evaluation.corruptions.severities import parameters, scale
 def contrast(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """Each channel drawn towards its mean over the image."""
+    """Draw each channel towards its mean over the image."""
     factor = parameters("contrast", severity, images)
     # The sum of integers is exact, so the mean does not depend on the batch.
     mean = images.sum((1, 2), keepdims=True, dtype=np.int64) / (
@@ -26,7 +29,10 @@ def contrast(
 def elastic_transform(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """A random affine map, then smooth random shifts. Severities trade the one for the other: a higher one need not move pixels farther."""
+    """Apply a random affine map, then smooth random shifts.
+
+    Severities trade the one for the other: a higher one need not move pixels farther.
+    """
     from scipy import ndimage
 
     strength, smoothness, jitter = parameters("elastic_transform", severity, images)
@@ -39,12 +45,12 @@ def elastic_transform(
     result = np.empty(images.shape, np.float32)
     for i, generator in enumerate(generators):
         moved = corners + generator.uniform(-size * jitter, size * jitter, corners.shape)
-        back = np.linalg.solve(
-            np.column_stack([moved, np.ones(3)]), corners
-        )  # [3, 2]: where a moved point came from
+        # [3, 2]: where a moved point came from
+        back = np.linalg.solve(np.column_stack([moved, np.ones(3)]), corners)
         affine = np.einsum("khw,kc->chw", grid, back[:2]) + back[2][:, None, None]
         noise = generator.uniform(-1, 1, (2, height, width))
-        # Smoothing over fewer pixels leaves 1 / size more of the noise: with size once more the shifts themselves scale as lengths.
+        # Smoothing over fewer pixels leaves 1 / size more of the noise: with size once more the
+        # shifts themselves scale as lengths.
         shifts = (
             size**2
             * strength
@@ -65,7 +71,7 @@ def elastic_transform(
 def pixelate(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """Shrunk to a share of the size by the mean over boxes, and enlarged again."""
+    """Shrink to a share of the size by the mean over boxes, and enlarge again."""
     from PIL import Image
 
     share, (height, width) = parameters("pixelate", severity, images), images.shape[1:3]
@@ -77,7 +83,7 @@ def pixelate(
 def jpeg_compression(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """Through a JPEG file of low quality."""
+    """Send the image through a JPEG file of low quality."""
     from PIL import Image
 
     quality = parameters("jpeg_compression", severity, images)

@@ -1,32 +1,40 @@
-"""What several corruptions are made of: unit floats, kernels with lengths between pixels, a linear zoom.
+"""Parts of several corruptions: unit floats, kernels with lengths between pixels, a linear zoom.
 
-Results for one image do not depend on the others of its batch, to the last bit: no matrix products and no FFT over a batch.
+Results for one image do not depend on the others of its batch, to the last bit: no matrix products
+and no FFT over a batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 
 def to_unit(images: np.ndarray) -> np.ndarray:
-    """uint8 -> float32 in [0, 1]."""
+    """Convert uint8 to float32 in [0, 1]."""
     return images.astype(np.float32) / 255
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Floats, white is 1 -> uint8, clipped and rounded (the published files are cut off, which darkens them by half a level)."""
+    """Convert floats, of which 1 is white, to uint8, clipped and rounded.
+
+    The published files are cut off, which darkens them by half a level.
+    """
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
 def normal(shape: Sequence[int], generators: Sequence[np.random.Generator]) -> np.ndarray:
-    """Standard normal noise [N, *shape] float32, each example's from its own generator."""
+    """Draw standard normal noise [N, *shape] float32, each example's from its own generator."""
     return np.stack([generator.standard_normal(shape, np.float32) for generator in generators])
 
 
 def gaussian(sigma: float, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points [(2 * radius + 1)^2, 2] around the origin and their weights, which sum to one; sigma and radius in pixels."""
+    """Return points [(2 * radius + 1)^2, 2] around the origin and their weights, which sum to one.
+
+    sigma and radius are in pixels.
+    """
     axis = np.arange(-radius, radius + 1)
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     weights = np.exp(-(points**2).sum(1) / (2 * sigma**2))
@@ -34,7 +42,10 @@ def gaussian(sigma: float, radius: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def line(radius: int, sigma: float, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points [2 * radius + 1, 2] from the origin outwards in one direction, and their half Gaussian weights (ImageMagick's motion blur)."""
+    """Return points from the origin outwards in one direction, and their half Gaussian weights.
+
+    There are [2 * radius + 1, 2] of them (ImageMagick's motion blur).
+    """
     steps = np.arange(2 * radius + 1)
     angle = np.deg2rad(degrees)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
@@ -42,10 +53,11 @@ def line(radius: int, sigma: float, degrees: float) -> tuple[np.ndarray, np.ndar
 
 
 def kernel(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weights at points [K, 2] (rows, columns; any real numbers) as a kernel [2 R + 1, 2 R + 1] of the same sum.
+    """Collect weights at points [K, 2] in a kernel [2 R + 1, 2 R + 1] of the same sum.
 
-    Each weight is shared by the four pixels around its point as in bilinear interpolation. Scaling the points so scales a kernel
-    smoothly, also below one pixel, and leaves one on whole pixels as it is.
+    Points are (row, column), any real numbers. Each weight is shared by the four pixels around its
+    point as in bilinear interpolation. Scaling the points so scales a kernel smoothly, also below
+    one pixel, and leaves one on whole pixels as it is.
     """
     points, weights = (
         points[weights > 1e-6],
@@ -61,8 +73,10 @@ def kernel(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return result.astype(np.float32)
 
 
-def correlate(images: np.ndarray, kernel: np.ndarray, border: str) -> np.ndarray:
-    """images [N, H, W, C] seen through kernel [2 R + 1, 2 R + 1]; border: a mode of numpy.pad."""
+def correlate(
+    images: np.ndarray, kernel: np.ndarray, border: Literal["reflect", "edge", "wrap"]
+) -> np.ndarray:
+    """Correlate images [N, H, W, C] with kernel [2 R + 1, 2 R + 1]. border: a mode of numpy.pad."""
     height, width = images.shape[1:3]
     radius = len(kernel) // 2
     padded = np.pad(images, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode=border)
@@ -73,7 +87,10 @@ def correlate(images: np.ndarray, kernel: np.ndarray, border: str) -> np.ndarray
 
 
 def zoom(images: np.ndarray, factor: float) -> np.ndarray:
-    """The middle of images [N, H, W, C] enlarged to their size by bilinear interpolation; factor >= 1."""
+    """Enlarge the middle of images [N, H, W, C] to their size by bilinear interpolation.
+
+    factor: 1 or more.
+    """
     for axis in (1, 2):
         size = images.shape[axis]
         middle = (size - 1) / 2

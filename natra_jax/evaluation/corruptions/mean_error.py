@@ -9,21 +9,27 @@ Errors = Mapping[tuple[str, int], float]  # (corruption, severity) -> share of w
 
 
 def mean_corruption_error(errors: Errors, baseline: Errors) -> float:
-    """mCE in per cent (Hendrycks & Dietterich 2019, section 4.1): below 100 is better than the baseline.
+    """Compute mCE in per cent (Hendrycks & Dietterich 2019, section 4.1).
 
-    For each corruption the sum of the errors over the severities is divided by the baseline's; the mean of these ratios counts.
-    Where the baseline makes no error at all on a corruption, the ratio is 1 if `errors` has none either, else infinite: no
-    finite number of times nothing is something. ValueError unless both name the same conditions, with finite errors from 0.
+    Below 100 is better than the baseline. For each corruption the sum of the errors over the
+    severities is divided by the baseline's; the mean of these ratios counts. Where the baseline
+    makes no error at all on a corruption, the ratio is 1 if `errors` has none either, else
+    infinite: no finite number of times nothing is something.
+
+    Raises:
+        ValueError: they do not name the same conditions, or an error is not finite and from 0.
     """
     if not errors or errors.keys() != baseline.keys():
         raise ValueError(
-            f"mean_corruption_error: conditions {_odd(errors, baseline)}, expected the same in both and at least one"
+            f"mean_corruption_error: conditions {_odd(errors, baseline)}, "
+            "expected the same in both and at least one"
         )
-    for of, values in (("errors", errors), ("baseline", baseline)):
+    for argument, values in (("errors", errors), ("baseline", baseline)):
         for condition, value in values.items():
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(
-                    f"mean_corruption_error: {of}[{condition!r}] is {value}, expected a finite number from 0"
+                    f"mean_corruption_error: {argument}[{condition!r}] is {value}, "
+                    "expected a finite number from 0"
                 )
     ratios = []
     for name in dict.fromkeys(name for name, _ in errors):

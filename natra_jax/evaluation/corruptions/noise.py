@@ -1,4 +1,7 @@
-"""Noise in each value of each pixel. All: (images uint8 [N, H, W, C], severity 1..5, one generator for each image) -> uint8."""
+"""Noise in each value of each pixel.
+
+All: (images uint8 [N, H, W, C], severity 1..5, one generator for each image) -> uint8.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from natra_jax.evaluation.corruptions.severities import parameters
 def gaussian_noise(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """Normal noise of one standard deviation, as in little light."""
+    """Add normal noise of one standard deviation, as in little light."""
     deviation = parameters("gaussian_noise", severity, images)
     return to_uint8(to_unit(images) + deviation * normal(images.shape[1:], generators))
 
@@ -21,7 +24,7 @@ def gaussian_noise(
 def shot_noise(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """A Poisson count of photons in proportion to the light."""
+    """Draw a Poisson count of photons in proportion to the light."""
     photons = parameters("shot_noise", severity, images)
     pairs = zip(to_unit(images), generators, strict=True)
     return to_uint8(
@@ -32,7 +35,7 @@ def shot_noise(
 def impulse_noise(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """Salt and pepper: a share of the values, drawn for each channel by itself, becomes 0 or 255."""
+    """Set a share of the values, drawn for each channel by itself, to 0 or 255: salt and pepper."""
     share = parameters("impulse_noise", severity, images)
     draws = np.stack([generator.random(images.shape[1:], np.float32) for generator in generators])
     result = images.copy()

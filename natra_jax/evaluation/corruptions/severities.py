@@ -1,50 +1,35 @@
-"""How strong each corruption is: the parameters of ImageNet-C and of CIFAR-10-C, and the scale of their lengths."""
+"""The strength of each corruption: the parameters of ImageNet-C and CIFAR-10-C, scaled to a size."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-# Both tables: name -> the parameters at severities 1 to 5, as in the code released with Hendrycks & Dietterich (2019). px: a length.
+# Both tables: name -> the parameters at severities 1 to 5, as in the code released with Hendrycks &
+# Dietterich (2019). px: a length.
 IMAGENET_C = {  # px at 224 x 224
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation; white is 1
     "shot_noise": (60, 25, 12, 5, 3),  # photons in a white pixel
     "impulse_noise": (0.03, 0.06, 0.09, 0.17, 0.27),  # share of the values
-    "defocus_blur": (
-        (3, 0.1),
-        (4, 0.5),
-        (6, 0.5),
-        (8, 0.5),
-        (10, 0.5),
-    ),  # radius px, sigma of its soft edge px
-    "glass_blur": (
-        (0.7, 1, 2),
-        (0.9, 2, 1),
-        (1, 2, 3),
-        (1.1, 3, 2),
-        (1.5, 4, 2),
-    ),  # sigma px, farthest move px, rounds
+    # radius px, sigma of its soft edge px
+    "defocus_blur": ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+    # sigma px, farthest move px, rounds
+    "glass_blur": ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
     "motion_blur": ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),  # radius px, sigma px
-    "zoom_blur": (
-        (12, 0.01),
-        (16, 0.01),
-        (11, 0.02),
-        (13, 0.02),
-        (11, 0.03),
-    ),  # number of zooms, step between them; the first is 1
-    "snow": (  # mean and deviation of the noise, zoom, threshold, radius px and sigma px of the fall, share of the image kept
+    # number of zooms, step between them; the first is 1
+    "zoom_blur": ((12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)),
+    # mean and deviation of the noise, zoom, threshold, radius px and sigma px of the fall, share of
+    # the image kept
+    "snow": (
         (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
         (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
         (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
         (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
         (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
     ),
-    "frost": (
-        (1, 0.4, 10),
-        (0.8, 0.6, 10),
-        (0.7, 0.7, 10),
-        (0.65, 0.7, 10),
-        (0.6, 0.75, 10),
-    ),  # weights of image and ice; needles px (ours)
+    # weights of image and ice; needles px (ours)
+    "frost": ((1, 0.4, 10), (0.8, 0.6, 10), (0.7, 0.7, 10), (0.65, 0.7, 10), (0.6, 0.75, 10)),
     "fog": ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),  # thickness, decay of the fractal
     "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),  # added to HSV's value
     "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),  # factor
@@ -89,21 +74,22 @@ CIFAR_10_C = {  # px at 32 x 32
 }
 
 
-def parameters(name: str, severity: int, images: np.ndarray) -> tuple:
-    """A corruption's parameters for images [N, H, W, C], as they stand in the table that their size calls for.
+def parameters(name: str, severity: int, images: np.ndarray) -> Any:
+    """Return a corruption's parameters, one number or a tuple of them, for images [N, H, W, C].
 
-    The shorter side decides: below 64 px CIFAR-10-C, otherwise ImageNet-C.
+    The shorter side decides on the table: below 64 px CIFAR-10-C, otherwise ImageNet-C.
     """
     table = CIFAR_10_C if _side(images) < 64 else IMAGENET_C
     return table[name][severity - 1]
 
 
 def scale(images: np.ndarray) -> float:
-    """Pixels of these images [N, H, W, C] for each pixel of the table's: what its lengths have to be multiplied by.
+    """Return the factor of the table's lengths for images [N, H, W, C].
 
-    The shorter side / 32 below 64 px; / 224 from 64 to 224 px; 1 above, where ImageNet-C's lengths are used as they are (its authors
-    made a variant at 299 px, with stronger parameters that are not here). Only lengths are scaled: JPEG's blocks have 8 pixels at
-    every size, zoom_blur's and pixelate's parameters are shares of the image.
+    It is the shorter side / 32 below 64 px; / 224 from 64 to 224 px; 1 above, where ImageNet-C's
+    lengths are used as they are (its authors made a variant at 299 px, with stronger parameters
+    that are not here). Only lengths are scaled: JPEG's blocks have 8 pixels at every size,
+    zoom_blur's and pixelate's parameters are shares of the image.
     """
     side = _side(images)
     return side / 32 if side < 64 else min(side, 224) / 224

@@ -1,11 +1,13 @@
-"""Weather. All: (images uint8 [N, H, W, C], severity 1..5, one generator for each image) -> uint8 of the same shape.
+"""Weather.
 
-Snow, ice and fog are drawn at the size that the table's parameters are meant for and then resized to the image.
+All: (images uint8 [N, H, W, C], severity 1..5, one generator for each image) -> uint8. Snow, ice
+and fog are drawn at the size that the table's parameters are meant for and then resized to the
+image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,15 +22,14 @@ from natra_jax.evaluation.corruptions.filters import (
 from natra_jax.evaluation.corruptions.severities import parameters, scale
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-ICE = np.array(
-    [0.89, 1.02, 1.09], np.float32
-)  # the tint of the original's photographs; the mean is 1
+# the tint of the original's photographs; the mean is 1
+ICE = np.array([0.89, 1.02, 1.09], np.float32)
 
 
 def snow(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """A whitened image under flakes: noise above a threshold, enlarged and blurred along the fall."""
+    """Whiten the image and add flakes: noise over a threshold, enlarged, blurred along the fall."""
     mean, deviation, size, threshold, radius, sigma, kept = parameters("snow", severity, images)
 
     def flakes(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
@@ -48,10 +49,12 @@ def snow(
 def frost(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """Ice over the image. The original adds photographs of frosted windows; this ice is drawn from noise: NOT_COMPARABLE.
+    """Lay ice over the image: NOT_COMPARABLE.
 
-    Needles grow from random seeds in directions 60 degrees apart, turned by 30 where a fractal veil is thin. The weights of image and
-    ice are the original's, and so, about, are the ice's mean, contrast and tint.
+    The original adds photographs of frosted windows; this ice is drawn from noise. Needles grow
+    from random seeds in directions 60 degrees apart, turned by 30 where a fractal veil is thin. The
+    weights of image and ice are the original's, and so, about, are the ice's mean, contrast and
+    tint.
     """
     image_weight, ice_weight, length = parameters("frost", severity, images)
 
@@ -73,7 +76,7 @@ def frost(
 
 
 def fog(images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]) -> np.ndarray:
-    """A fractal added to the image; the sum is scaled back to where the image was brightest."""
+    """Add a fractal, and scale the sum back to where the image was brightest."""
     thickness, decay = parameters("fog", severity, images)
     unit = to_unit(images)
     brightest = unit.max((1, 2, 3), keepdims=True)
@@ -84,17 +87,24 @@ def fog(images: np.ndarray, severity: int, generators: Sequence[np.random.Genera
 def brightness(
     images: np.ndarray, severity: int, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """HSV's value raised; hue and saturation stay. A grey image's value is the grey."""
+    """Raise HSV's value; hue and saturation stay. A grey image's value is the grey."""
     added = parameters("brightness", severity, images)
     unit = to_unit(images)
     value = unit.max(-1, keepdims=True)
     raised = np.minimum(value + added, 1)
-    # With hue and saturation fixed the channels keep their ratios; black has none and becomes grey.
+    # With hue and saturation fixed the channels keep their ratios; black has none, becomes grey.
     return to_uint8(np.where(value > 0, unit * (raised / np.where(value > 0, value, 1)), raised))
 
 
-def _layers(draw, images: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
-    """draw(shape [2], generator) at the table's size, for each image and resized to it: [N, H, W, 1] float32."""
+def _layers(
+    draw: Callable[[tuple[int, int], np.random.Generator], np.ndarray],
+    images: np.ndarray,
+    generators: Sequence[np.random.Generator],
+) -> np.ndarray:
+    """Draw a layer for each image at the table's size, resized to the image.
+
+    draw: (shape [2], generator) -> layer. The layers are [N, H, W, 1] float32.
+    """
     from PIL import Image
 
     height, width = images.shape[1:3]
@@ -107,9 +117,10 @@ def _layers(draw, images: np.ndarray, generators: Sequence[np.random.Generator])
 
 
 def _fractal(shape: tuple[int, int], decay: float, generator: np.random.Generator) -> np.ndarray:
-    """Plasma by the diamond-square algorithm on a torus (Fournier, Fussell & Carpenter 1982), cut to shape; from 0 to 1 before the cut.
+    """Draw plasma by the diamond-square algorithm on a torus (Fournier, Fussell & Carpenter 1982).
 
-    From level to level the noise shrinks by decay^2, as in the released fog.
+    It is from 0 to 1 before it is cut to shape. From level to level the noise shrinks by decay^2,
+    as in the released fog.
     """
     plasma, amplitude = np.zeros((1, 1)), 1.0
     while len(plasma) < max(shape):
