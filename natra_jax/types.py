@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Integer, Key, PyTree, UInt32
+from jaxtyping import Bool, Float, Integer, Key, UInt32
 
 if TYPE_CHECKING:
     from jax import Array
+
+    PyTree = Any  # jaxtyping's is of no known type to a strict checker
 else:  # the tests check shapes at run time, where NumPy's arrays will do as well
+    from jaxtyping import PyTree
+
     Array = jax.Array | np.ndarray
 
 Params = PyTree  # of arrays

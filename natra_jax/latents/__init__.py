@@ -1,24 +1,40 @@
-"""Between images and codes, and what may vary: inverse encoding (NaTra section 3.2), latent codes expansion (section 3.3), attribute
-directing (section 3.4.1) and the screening of directions.
+"""Between images and codes, and what may vary.
+
+Inverse encoding (NaTra section 3.2), latent codes expansion (section 3.3), attribute directing
+(section 3.4.1) and the screening of directions.
 
 import jax, numpy as np
 from natra_jax import generators, latents
 
 generator = generators.style_small(resolution=8, code_dim=16, base_channels=8, max_channels=8)
-params = generator.init(jax.random.key(0))                                                 # or generators.load_weights(...)
+params = generator.init(jax.random.key(0))  # or generators.load_weights(...)
 encoder = latents.inverse_encoder(generator, codes="w+", widths=(8, 8), hidden=8)
-weights = encoder.init(jax.random.key(1), (8, 8, 3), np.zeros((4, 16), np.float32))        # stages/encoder.py trains such
-images = generator.synthesize(params, generator.map(params, generator.sample(jax.random.key(2), 40)))
+mean = np.zeros((4, 16), np.float32)
+weights = encoder.init(jax.random.key(1), (8, 8, 3), mean)  # stages/encoder.py trains such
+z = generator.sample(jax.random.key(2), 40)
+images = generator.synthesize(params, generator.map(params, z))
 
-codes = latents.encode(encoder, weights, images)                                           # [40, 4, 16]
-seen = latents.activations(generator, params, codes, layers=(2, 4))                        # what the fine layers make of them
-found = latents.discover(codes, seen, method="pca", num=2, layers=(2, 4), seed=0, fingerprint="mine")
-moved = latents.edit(codes, found, r=np.array([2.0, 0.0]), layers=(3, 4))                   # two sigma along the first, in layer 3 alone
+codes = latents.encode(encoder, weights, images)  # [40, 4, 16]
+# activations of the fine layers
+seen = latents.activations(generator, params, codes, layers=(2, 4))
+found = latents.discover(
+    codes, seen, method="pca", num=2, layers=(2, 4), seed=0, fingerprint="mine"
+)
+# two sigma along the first, in layer 3 alone
+moved = latents.edit(codes, found, r=np.array([2.0, 0.0]), layers=(3, 4))
 
-dark = images.mean((1, 2, 3)) < images.mean()                                              # a label of each example
-judge = lambda images, index: images.mean((1, 2, 3)) < 0.0                                 # what says whether it is still the same
+dark = images.mean((1, 2, 3)) < images.mean()  # a label of each example
+judge = lambda images, index: images.mean((1, 2, 3)) < 0.0  # tells whether it is still the same
 measured = latents.screen(
-    generator, params, found, codes, dark, judge, index=np.arange(40), multiples=(1.0, 2.0), seed=0
+    generator,
+    params,
+    found,
+    codes,
+    dark,
+    judge,
+    index=np.arange(40),
+    multiples=(1.0, 2.0),
+    seed=0,
 )
 measured.kept, measured.verdicts, latents.proposal(measured)
 """

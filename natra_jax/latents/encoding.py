@@ -1,4 +1,4 @@
-"""Encoding a whole data set: images in, codes out, batch by batch."""
+"""Encode a whole data set: images in, codes out, batch by batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ EncodeFn = Callable[[jax.Array], jax.Array]
 def encode(
     encoder: InverseEncoder, params: Params, images: np.ndarray, *, batch_size: int = 500
 ) -> np.ndarray:
-    """Codes [N, L, D] (or expanded) of images [N, H, W, C] in [-1, 1]."""
+    """Return the codes [N, L, D] (or expanded) of images.
+
+    Args:
+      encoder: an inverse encoder.
+      params: its parameters.
+      images: [N, H, W, C] in [-1, 1].
+      batch_size: images at a time.
+    """
     return np.concatenate(list(in_batches(encode_fn(encoder, params), images, batch_size)))
 
 
@@ -36,10 +43,15 @@ def _encode(encoder: InverseEncoder) -> Callable[[Params, jax.Array], jax.Array]
 def in_batches(
     encoder: EncodeFn, images: Images, batch_size: int, index: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """The codes of images [N, H, W, C], or of images[index], batch by batch.
+    """Yield the codes of images, or of images[index], batch by batch.
 
-    images may be memory-mapped. encoder is a jax.tree_util.Partial with its weights bound. While one batch is computed, the next is read
-    and the one before is handed out.
+    While one batch is computed, the next is read and the one before is handed out.
+
+    Args:
+      encoder: a jax.tree_util.Partial with its weights bound.
+      images: [N, H, W, C]; may be memory-mapped.
+      batch_size: images at a time.
+      index: which images, in order; None: all.
     """
     waiting = None
     for i in range(0, len(images) if index is None else len(index), batch_size):

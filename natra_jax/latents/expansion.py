@@ -1,18 +1,22 @@
-"""Latent codes expansion (NaTra section 3.3): several codes an image, whose feature maps are weighed and summed at one layer.
+"""Latent codes expansion (NaTra section 3.3): several codes an image, summed up at one layer.
 
-    x' = tail_l( sum_n head_l(codes_n) * importance_n ),        importance = softmax over n of logits [B, N, C_l]
+    x' = tail_l( sum_n head_l(codes_n) * importance_n )
+    importance = softmax over n of logits [B, N, C_l]
 
-The paper prints the sum before the product; the importance of a code has to weigh that code's own features. The layers after l that
-still take codes receive the mean of the N codes. Where a generator sums up an image beside its features, that is averaged over the codes.
+The feature maps of the codes are weighed and summed behind layer l. The paper prints the sum before
+the product; the importance of a code has to weigh that code's own features. The layers after l that
+still take codes receive the mean of the N codes. Where a generator sums up an image beside its
+features, that is averaged over the codes.
 
     layout = expansion(generator, num_codes=4, at=2)
-    expanded = expand(generator, layout)                        # a Generator like any other
-    codes = layout.pack(codes, logits)                          # [B, N, L, D], [B, N, C] -> [B, L, N * D + E]
+    expanded = expand(generator, layout)  # a Generator like any other
+    codes = layout.pack(codes, logits)  # [B, N, L, D], [B, N, C] -> [B, L, N * D + E]
     images = expanded.synthesize(params, codes)
 
-An expanded code keeps, for every layer, the layer's N codes side by side, and in layer l - 1 the logits behind them. So whatever moves,
-mixes, stores or searches codes layer by layer does with expanded ones as with others. A direction moves all N codes alike (`lift`). Where l
-lies behind the last layer that takes a code, the logits are kept in that one.
+An expanded code keeps, for every layer, the layer's N codes side by side, and in layer l - 1 the
+logits behind them. So functions that move, mix, store or search codes layer by layer do so with
+expanded ones as with others. A direction moves all N codes alike (`Expansion.lift`). Where l lies
+behind the last layer that takes a code, the logits are kept in that one.
 """
 
 from __future__ import annotations
@@ -31,7 +35,10 @@ Codes = TypeVar("Codes", jax.Array, np.ndarray)
 
 
 class Expansion(NamedTuple):
-    """How N codes [N, L, D] and the importance of their features lie in one array [L, N * D + E]. Made by `expansion`."""
+    """The layout of N codes [N, L, D] and the importance of their features in one array.
+
+    The array is [L, N * D + E]. Made by `expansion`.
+    """
 
     num_codes: int  # N
     at: int  # l, the layer after which features are summed
@@ -41,7 +48,10 @@ class Expansion(NamedTuple):
 
     @property
     def extra(self) -> int:
-        """E = N * C_l: entries behind the codes of a layer, which hold logits in layer l - 1 and are zero in the others."""
+        """E = N * C_l, entries behind the codes of a layer.
+
+        They hold logits in layer l - 1 and are zero in the others.
+        """
         return self.num_codes * self.channels
 
     @property
@@ -50,7 +60,7 @@ class Expansion(NamedTuple):
         return min(self.at, self.num_layers) - 1
 
     def pack(self, codes: jax.Array, logits: jax.Array) -> jax.Array:
-        """codes [B, N, L, D] and logits of importance [B, N, C_l] -> [B, L, N * D + E]."""
+        """Pack codes [B, N, L, D] and logits of importance [B, N, C_l] to [B, L, N * D + E]."""
         count = len(codes)
         beside = jnp.moveaxis(codes, 1, 2).reshape(count, self.num_layers, -1)
         behind = jnp.pad(
@@ -60,7 +70,7 @@ class Expansion(NamedTuple):
         return jnp.concatenate([beside, behind], axis=2)
 
     def unpack(self, packed: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """[B, L, N * D + E] -> codes [B, N, L, D], logits [B, N, C_l]."""
+        """Unpack [B, L, N * D + E] to codes [B, N, L, D] and logits [B, N, C_l]."""
         count, width = len(packed), self.num_codes * self.code_dim
         codes = packed[:, :, :width].reshape(count, self.num_layers, self.num_codes, self.code_dim)
         return codes.swapaxes(1, 2), packed[:, self._keeps_logits, width:].reshape(
@@ -68,37 +78,42 @@ class Expansion(NamedTuple):
         )
 
     def mean(self, packed: Codes) -> Codes:
-        """[B, L, N * D + E] -> [B, L, D], the mean of each image's codes."""
+        """Return the mean of each image's codes, [B, L, N * D + E] -> [B, L, D]."""
         width = self.num_codes * self.code_dim
         shape = (len(packed), self.num_layers, self.num_codes, self.code_dim)
         codes: Any = packed[:, :, :width].reshape(shape)  # NumPy says little of what mean returns
         return codes.mean(2)
 
-    def lift(self, along: Directions) -> Directions:
-        """The directions for expanded codes: along each, all N codes move alike, by as much as one code did before.
+    def lift(self, directions: Directions) -> Directions:
+        """Return the directions for expanded codes: along each, all N codes move alike.
 
-        Their sigma is that of the mean of an image's codes, in the length that N equal moves have together: moves in multiples of sigma
-        are the same as of one code, moves in code units are longer by the square root of N.
+        Each code moves by as much as one did before. Sigma is that of the mean of an image's codes,
+        in the length that N equal moves have together: moves in multiples of sigma are the same as
+        of one code, moves in code units are longer by the square root of N.
         """
 
-        def side_by_side(x):
+        def side_by_side(x: np.ndarray) -> np.ndarray:
             return np.pad(
                 np.tile(x, self.num_codes), ((0, 0),) * (x.ndim - 1) + ((0, self.extra),)
             ).astype(np.float32)
 
         length = np.sqrt(self.num_codes)
-        return along._replace(
-            vectors=side_by_side(along.vectors / length),
-            sigma=(along.sigma * length).astype(np.float32),
-            mean=side_by_side(along.mean),
+        return directions._replace(
+            vectors=side_by_side(directions.vectors / length),
+            sigma=(directions.sigma * length).astype(np.float32),
+            mean=side_by_side(directions.mean),
         )
 
 
 def expansion(generator: Generator, *, num_codes: int, at: int) -> Expansion:
-    """num_codes: N. at: l. Raises ValueError for no code, or for a layer that the generator does not have."""
+    """Lay out num_codes N codes an image, summed behind layer at = l.
+
+    Raises ValueError for no code, or for a layer that the generator does not have.
+    """
     if num_codes < 1 or not 1 <= at <= generator.depth:
         raise ValueError(
-            f"expansion: needs num_codes of at least 1 and at in 1..{generator.depth}, got {num_codes} and {at}"
+            f"expansion: needs num_codes of at least 1 and at in 1..{generator.depth}, "
+            f"got {num_codes} and {at}"
         )
     codes = jax.ShapeDtypeStruct((1, generator.num_layers, generator.code_dim), jnp.float32)
     features = jax.eval_shape(
@@ -185,9 +200,11 @@ def _expand(generator: Generator, layout: Expansion) -> Generator:
 
 
 def compose(features: Any, logits: jax.Array) -> Any:
-    """sum_n features_n * importance_n: a pytree of [B, N, ..., C'] -> [B, ..., C']. logits [B, N, C]: C channels in all of its leaves.
+    """Compute sum_n features_n * importance_n (NaTra section 3.3).
 
     The image beside the features, in `Features`, is averaged over n.
+
+    features: a pytree of [B, N, ..., C']. logits: [B, N, C], of the C channels in all leaves.
     """
     if isinstance(features, Features):
         return Features(
@@ -205,16 +222,16 @@ def compose(features: Any, logits: jax.Array) -> Any:
 
 
 def _weighed(features: Any) -> Any:
-    """What of the features importance weighs."""
+    """Return the part of the features that importance weighs."""
     return features.x if isinstance(features, Features) else features
 
 
 def _together(layout: Expansion, packed: jax.Array) -> jax.Array:
-    """[B, L, N * D + E] -> [B * N, L, D]."""
+    """Return all codes as examples of their own, [B, L, N * D + E] -> [B * N, L, D]."""
     codes, _ = layout.unpack(packed)
     return codes.reshape(-1, *codes.shape[2:])
 
 
 def _apart(layout: Expansion, features: Any) -> Any:
-    """[B * N, ...] -> [B, N, ...], leaf by leaf."""
+    """Separate the codes of each image again, [B * N, ...] -> [B, N, ...], leaf by leaf."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, layout.num_codes, *leaf.shape[1:]), features)

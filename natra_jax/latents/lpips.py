@@ -1,4 +1,6 @@
-"""LPIPS (Zhang et al. 2018): how different two images look, by the features of VGG-16 and weights learnt from people's judgements.
+"""LPIPS (Zhang et al. 2018): how different two images look.
+
+By the features of VGG-16, and weights that were learnt from people's judgements.
 
 heads = natra_jax.weights.converters.lpips.convert(Tensors(state_dict, "LPIPS"), {}).params
 features_fn = partial(vgg16.apply, variables, method="features")
@@ -8,6 +10,7 @@ far = lpips.distance(features_fn, heads, images, others)     # [B]
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,17 +23,25 @@ _EPSILON = 1e-10  # added to the length of a pixel's features
 def distance(
     features_fn: FeaturesFn, heads: Sequence[jax.Array], images: jax.Array, others: jax.Array
 ) -> jax.Array:
-    """Distance [B] between images and others, [B, H, W, C] in [-1, 1].
+    """Return the distance [B] between images and others.
 
-    features_fn: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 of VGG-16, whose standardisation is LPIPS's own scaling. heads: for each of
-    these the weights [channels]. Raises ValueError unless there are as many of one as of the other.
+    Args:
+      features_fn: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3 of VGG-16, whose standardisation is
+        LPIPS's own scaling.
+      heads: for each of these the weights [channels].
+      images: [B, H, W, C] in [-1, 1].
+      others: [B, H, W, C] in [-1, 1].
+
+    Raises:
+      ValueError: unless there are as many layers of features as heads.
     """
     layers = zip(features_fn(images), features_fn(others), heads, strict=True)
-    return sum((jnp.square(_unit(a) - _unit(b)) @ head).mean((1, 2)) for a, b, head in layers)
+    total: Any = sum((jnp.square(_unit(a) - _unit(b)) @ head).mean((1, 2)) for a, b, head in layers)
+    return total
 
 
 def _unit(features: jax.Array) -> jax.Array:
-    """[B, H, W, C], each pixel's features over their length."""
+    """Divide each pixel's features [B, H, W, C] by their length."""
     squared = jnp.square(features).sum(-1, keepdims=True)
     # the length of all zeros has no gradient
     length = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)

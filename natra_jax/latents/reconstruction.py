@@ -1,9 +1,9 @@
-"""What is lost between an image and what a generator makes of its codes: the loss of NaTra's eq. 9 and 10."""
+"""The reconstruction loss of NaTra eq. 9 and eq. 10, between an image and its decoded codes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,10 @@ FeaturesFn = Callable[[jax.Array], tuple[jax.Array, ...]]
 
 
 class Reconstruction(NamedTuple):
-    """The terms of eq. 9 and 10: gamma1 |x - x'|^2 + gamma2 sum_l |V_l(x) - V_l(x')|_1, every norm a mean over its entries."""
+    """The terms of NaTra eq. 9 and eq. 10: gamma1 |x - x'|^2 + gamma2 sum_l |V_l(x) - V_l(x')|_1.
+
+    Every norm is a mean over its entries.
+    """
 
     gamma1: float = 1.0
     gamma2: float = 0.0  # 0 leaves the perceptual term out
@@ -22,22 +25,26 @@ class Reconstruction(NamedTuple):
     def errors(
         self, features_fn: FeaturesFn | None, images: jax.Array, decoded: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Pixel and perceptual error of each image, [B] and [B], without their weights. features_fn None: no perceptual error."""
+        """Return the pixel and the perceptual error of each image, [B] and [B], not weighted.
+
+        images, decoded: [B, H, W, C] in [-1, 1]. features_fn None: the perceptual error is 0.
+        """
         difference = images - decoded
         pixels = _mean(jnp.square(difference) if self.pixel_loss == "l2" else jnp.abs(difference))
         if features_fn is None:
             return pixels, jnp.zeros_like(pixels)
         layers = zip(features_fn(images), features_fn(decoded), strict=True)
-        return pixels, sum(_mean(jnp.abs(a - b)) for a, b in layers)
+        perceptual: Any = sum(_mean(jnp.abs(a - b)) for a, b in layers)
+        return pixels, perceptual
 
     def loss(
         self, features_fn: FeaturesFn | None, images: jax.Array, decoded: jax.Array
     ) -> jax.Array:
-        """[B]"""
+        """Return the weighted loss of each image, [B]."""
         pixels, perceptual = self.errors(features_fn if self.gamma2 else None, images, decoded)
         return self.gamma1 * pixels + self.gamma2 * perceptual
 
 
 def _mean(x: jax.Array) -> jax.Array:
-    """[B, ...] -> [B]"""
+    """Return the mean over all entries of each example, [B, ...] -> [B]."""
     return x.mean(axis=tuple(range(1, x.ndim)))

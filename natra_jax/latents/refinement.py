@@ -1,12 +1,17 @@
-"""Refining an encoder's codes image by image, for those who can pay for it (NaTra section 3.3; in-domain inversion, Zhu et al. 2020).
+"""Refine an encoder's codes image by image, for those who can pay for it.
 
-    minimise over codes:  eq. 9's loss of g(codes) + gamma_domain |codes - enc(g(codes))|^2
+NaTra section 3.3; in-domain inversion (Zhu et al. 2020, arXiv 2004.00049, eq. 4):
 
-from the encoder's answer on, among what it could answer: a code that it gives all layers alike stays one. The last term keeps the
-codes where the encoder, and so the generator's own images, are at home; it is a mean over the entries of the answer.
+    minimise over codes: NaTra eq. 9's loss of g(codes) + gamma_domain |codes - enc(g(codes))|^2
+
+It starts from the encoder's answer and stays among its possible answers: a code that it gives all
+layers alike stays one. The last term keeps the codes where the encoder, and so the generator's own
+images, are at home; it is a mean over the entries of the answer.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,23 +35,37 @@ def refine(
     reconstruction: Reconstruction,
     gamma_domain: float,
 ) -> jax.Array:
-    """images [B, H, W, C] -> codes [B, L, D] (or expanded) after Adam steps on them, each image's of least loss on the way.
+    """Return codes [B, L, D] (or expanded) after Adam steps, each image's of least loss on the way.
 
-    No image's codes depend on the others'. The encoder's own answer is among the candidates: no loss is above its.
+    No image's codes depend on the others'. The encoder's own answer is among the candidates: no
+    loss is above its.
+
+    Args:
+      encoder: of the codes.
+      encoder_params: its parameters.
+      generator: of expanded codes where the encoder's are.
+      generator_params: its parameters.
+      features_fn: perceptual features; None: none.
+      images: [B, H, W, C] in [-1, 1].
+      steps: of Adam.
+      learning_rate: of Adam.
+      reconstruction: the terms of eq. 9.
+      gamma_domain: weight of the last term.
     """
 
-    def losses(answers):
+    def losses(answers: jax.Array) -> jax.Array:
+        """Compute each image's loss, [B]."""
         decoded = generator.synthesize(generator_params, encoder.read(encoder_params, answers))
         away = jnp.square(answers - encoder.answer(encoder_params, decoded)).mean(1)
         return reconstruction.loss(features_fn, images, decoded) + gamma_domain * away
 
-    def value_and_grad(answers):
+    def value_and_grad(answers: jax.Array) -> tuple[jax.Array, jax.Array]:
         loss, pull_back = jax.vjp(losses, answers)
         return loss, pull_back(jnp.ones_like(loss))[0]
 
     optimizer = optax.adam(learning_rate)
 
-    def step(carry, _):
+    def step(carry: Any, _: None) -> tuple[Any, None]:
         answers, opt_state, best, least = carry
         loss, gradient = value_and_grad(answers)
         best = jnp.where((loss < least)[:, None], answers, best)

@@ -1,6 +1,6 @@
-"""Directions as files: arrays, and beside them what a person reads and may rename.
+"""Save directions as files: arrays, and beside them a text that people read and may rename in.
 
-save(directions, directory)                         # directions.npz, directions.json
+save(directions, directory)  # directions.npz, directions.json
 load(directory, fingerprint="...")
 """
 
@@ -18,7 +18,10 @@ _ARRAYS = ("vectors", "sigma", "mean", "mask", "useful")
 
 
 def save(directions: Directions, directory: epath.Path) -> None:
-    """Writes directions.npz (the arrays) and directions.json (what a person reads and may rename) into directory."""
+    """Write directions.npz and directions.json into directory.
+
+    The first holds the arrays; the second is for people, who may change names in it.
+    """
     arrays = {name: getattr(directions, name) for name in _ARRAYS}
     with (directory / "directions.npz").open("wb") as file:
         np.savez(file, **arrays)
@@ -43,7 +46,10 @@ def save(directions: Directions, directory: epath.Path) -> None:
 
 
 def load(directory: epath.Path, fingerprint: str) -> Directions:
-    """Reads what `save` wrote. Raises UserError if it is missing, damaged, or made for another generator than fingerprint."""
+    """Read the directions that `save` wrote.
+
+    Raises UserError if they are missing, damaged, or made for another generator than fingerprint.
+    """
     try:
         readable = json.loads((directory / "directions.json").read_text())
         arrays = trees.read(directory / "directions.npz")
@@ -58,7 +64,8 @@ def load(directory: epath.Path, fingerprint: str) -> Directions:
         ) from error
     if made_for != fingerprint:
         raise UserError(
-            f"{directory}: these directions belong to another generator ({made_for}, not {fingerprint}): run the directions stage again"
+            f"{directory}: these directions belong to another generator ({made_for}, not "
+            f"{fingerprint}): run the directions stage again"
         )
     return Directions(
         names=tuple(names[i] for i in range(len(names))),
@@ -69,7 +76,7 @@ def load(directory: epath.Path, fingerprint: str) -> Directions:
 
 
 def ranges_text(mask: np.ndarray) -> str:
-    """'4-5' of the layers that a mask [L] holds, '0-1, 4-5' where they have gaps."""
+    """Return the layers of a mask [L] as text: '4-5', or '0-1, 4-5' where they have gaps."""
     layers = np.flatnonzero(mask)
     runs = np.split(layers, np.flatnonzero(np.diff(layers) > 1) + 1)
     return ", ".join(f"{run[0]}-{run[-1]}" for run in runs if len(run))

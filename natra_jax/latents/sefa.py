@@ -1,9 +1,15 @@
-"""SeFa (Shen and Zhou 2021, arXiv 2007.06600): directions from a generator's weights in closed form, without sampling.
+"""SeFa (Shen and Zhou 2021, arXiv 2007.06600): directions from weights in closed form, not by
+sampling.
+
+    SeFa eq. 4 and 5: the unit vectors n of largest sum over l of |A_l n|^2, the eigenvectors of
+    sum over l of A_l^T A_l, where A_l is the matrix by which the codes enter layer l
 
 found = sefa(generator, params, codes, num=8, layers=(4, 6), fingerprint="...")
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -22,26 +28,36 @@ def sefa(
     layers: tuple[int, int],
     fingerprint: str,
 ) -> Directions:
-    """The directions n, one vector for all moved layers, along which sum over l of |A_l n|^2 is largest, A_l being what the codes of layer
-    l are multiplied with: the eigenvectors of sum over l of A_l^T A_l, largest eigenvalue first (eq. 5).
+    """Find directions by SeFa, one vector n for all moved layers, largest eigenvalue first.
 
-    Fewer than num where the generator or the population does not vary along as many. codes [K, L, D]: the population that sigma and mean
-    are taken from; the vectors do not depend on it. layers (first, stop): the directions move these alone, each layer by n / sqrt(stop -
-    first). What a code says of its class is left alone. fingerprint: of the generator. The authors' program also scales each row of A_l to
-    unit length; their paper does not, nor is it done here.
+    Each layer moves by n / sqrt(stop - first). The class part of a code is left alone. The authors'
+    program also scales each row of A_l to unit length; their paper does not, nor is it done here.
 
-    Raises ValueError for a generator without such matrices, and for layers that are no range of the codes'.
+    Args:
+      generator: with `style` matrices.
+      params: its parameters.
+      codes: the population [K, L, D] of which sigma and mean are taken; the vectors do not depend
+        on it.
+      num: at most so many; fewer where the generator or the population does not vary along as many.
+      layers: (first, stop), the layers that the directions move.
+      fingerprint: of the generator.
+
+    Raises:
+      ValueError: for a generator without such matrices, and for layers that are no range of the
+        codes'.
     """
     check_range(layers, codes)
     if generator.style is None:
         raise ValueError(
-            f"directions method sefa needs the matrices by which codes enter layers: {generator.family} has none"
+            "directions method sefa needs the matrices by which codes enter layers: "
+            f"{generator.family} has none"
         )
     first, stop = layers
     matrices = [np.array(generator.style(params, l), np.float64) for l in range(first, stop)]
     for matrix in matrices:
         matrix[:, list(generator.class_entries)] = 0
-    eigenvalues, axes = np.linalg.eigh(sum(matrix.T @ matrix for matrix in matrices))
+    gram: Any = sum(matrix.T @ matrix for matrix in matrices)  # SeFa eq. 5
+    eigenvalues, axes = np.linalg.eigh(gram)
     eigenvalues, axes = eigenvalues[::-1], axes.T[::-1]
     axes = axes[eigenvalues > _NEGLIGIBLE * eigenvalues[0]]
     axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1))

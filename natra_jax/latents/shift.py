@@ -1,9 +1,14 @@
-"""Shifting (NaTra eq. 10): the generator moves towards the images it is to vary, the encoder frozen.
+"""Shifting (NaTra eq. 10): move the generator towards the images it is to vary.
 
-The synthesis network alone is updated. The mapping network stays, so that codes, and directions among them, keep their meaning.
+    NaTra eq. 10: gamma1 |x - g(enc(x))|^2 + gamma2 sum_l |V_l(x) - V_l(g(enc(x)))|_1,
+
+eq. 9's loss, but the encoder is frozen and the synthesis network alone is updated. The mapping
+network stays, so that codes, and directions among them, keep their meaning.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +16,17 @@ import optax
 
 from natra_jax.gan.fit_state import FitState
 from natra_jax.latents.encoder import InverseEncoder
-from natra_jax.latents.reconstruction import Reconstruction
-from natra_jax.types import Generator, Params
+from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
+from natra_jax.types import Batch, Generator, Params
 
-_KEPT = (
-    "mapping",
-    "buffers",
-)  # of a generator's parameters: those of the mapping network, and what no training changes
+# of a generator's parameters: the mapping network's, and those that no training changes
+_KEPT = ("mapping", "buffers")
+Frozen = tuple[Params, Params, FeaturesFn | None]
+"""The encoder's parameters, the generator's before the shift, the perceptual features."""
 
 
 def synthesis(params: Params) -> Params:
-    """The part of a generator's parameters that shifting updates."""
+    """Return the part of a generator's parameters that shifting updates."""
     return {name: part for name, part in params.items() if name not in _KEPT}
 
 
@@ -30,19 +35,35 @@ def make_step(
     generator: Generator,
     optimizer: optax.GradientTransformation,
     reconstruction: Reconstruction,
-):
-    """((encoder_params, generator_params, features_fn), state, batch) -> (state, metrics): one update on eq. 10.
+) -> Callable[[Frozen, FitState, Batch], tuple[FitState, dict[str, jax.Array]]]:
+    """Make the training step, one update on NaTra eq. 10.
 
-    state.params: `synthesis` of the generator's parameters. generator: of expanded codes where the encoder's are.
+    Args:
+      encoder: frozen.
+      generator: of expanded codes where the encoder's are.
+      optimizer: of the synthesis network.
+      reconstruction: the terms of eq. 10.
+
+    Returns:
+      ((encoder_params, generator_params, features_fn), state, batch) -> (state, metrics), where
+      state.params are `synthesis` of the generator's parameters.
     """
 
-    def loss_fn(params, generator_params, features_fn, codes, images):
+    def loss_fn(
+        params: Params,
+        generator_params: Params,
+        features_fn: FeaturesFn | None,
+        codes: jax.Array,
+        images: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Compute NaTra eq. 10, and the mean squared error."""
         decoded = generator.synthesize(generator_params | params, codes)
-        return reconstruction.loss(features_fn, images, decoded).mean(), jnp.square(
-            images - decoded
-        ).mean()
+        loss = reconstruction.loss(features_fn, images, decoded).mean()
+        return loss, jnp.square(images - decoded).mean()
 
-    def step(frozen, state: FitState, batch):
+    def step(
+        frozen: Frozen, state: FitState, batch: Batch
+    ) -> tuple[FitState, dict[str, jax.Array]]:
         encoder_params, generator_params, features_fn = frozen
         codes = encoder.encode(encoder_params, batch["image"])
         gradients, squared = jax.grad(loss_fn, has_aux=True)(
