@@ -1,4 +1,6 @@
-"""Classifiers as users have them: modules that are not ours, each with its own name for the flag of training, and plain functions."""
+"""Classifiers as users have them: modules that are not ours, each with its own name for the flag
+of training, and plain functions.
+"""
 
 from __future__ import annotations
 
@@ -204,7 +206,9 @@ class Twice(nn.Module):
 
 
 class Deep(nn.Module):
-    """The AdvBN layer deep inside, in the style of setup, with a method of its own, under another name for the flag."""
+    """The AdvBN layer deep inside, in the style of setup, with a method of its own, under another
+    name for the flag.
+    """
 
     num_classes: int
 

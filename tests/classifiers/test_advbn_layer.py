@@ -1,4 +1,6 @@
-"""The AdvBN layer and the cut at it, on classifiers that are not ours: the halves are the whole, and know which weights are theirs."""
+"""The AdvBN layer and the cut at it, on classifiers that are not ours: the halves are the whole,
+and know which weights are theirs.
+"""
 
 from functools import cache
 

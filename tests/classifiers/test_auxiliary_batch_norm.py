@@ -1,4 +1,6 @@
-"""Clean and adversarial BatchNorm: twins are copies that go their own way, in the head alone, and come apart again without loss."""
+"""Clean and adversarial BatchNorm: auxiliary copies that go their own way, in the head alone, and
+come apart again without loss.
+"""
 
 import jax
 import numpy as np
@@ -43,7 +45,7 @@ def in_stem(path):
 
 
 @pytest.mark.parametrize("skip", [in_stem, lambda path: False])
-def test_every_batchnorm_that_is_not_skipped_gets_a_twin_that_is_a_copy(skip):
+def test_every_batchnorm_that_is_not_skipped_gets_an_auxiliary_copy(skip):
     with_auxiliary = auxiliary_batch_norm.add_auxiliary(variables(), skip)
     for collection, paths in (("params", PARAMS), ("batch_stats", STATS)):
         normed = [
@@ -61,7 +63,7 @@ def test_every_batchnorm_that_is_not_skipped_gets_a_twin_that_is_a_copy(skip):
     ) and not auxiliary_batch_norm.has_auxiliary(variables())
 
 
-def test_clean_and_adversarial_take_the_twins_apart():
+def test_clean_and_adversarial_take_the_auxiliary_set_apart():
     with_auxiliary = auxiliary_batch_norm.add_auxiliary(variables(), in_stem)
     assert_same(auxiliary_batch_norm.clean(with_auxiliary), variables())
     assert_same(auxiliary_batch_norm.adversarial(with_auxiliary), variables())
@@ -97,7 +99,7 @@ def test_after_a_step_each_branch_keeps_its_own_statistics():
     assert_same(adversarial["bn"], of_adversarial["bn"])
 
 
-def test_a_classifier_without_batchnorm_has_no_twins_and_one_without_scales_has_twins_of_statistics():
+def test_a_classifier_without_batchnorm_has_no_auxiliary_and_without_scales_has_statistics_alone():
     plain = {"params": tree(["dense/kernel", "groupnorm/scale"], 0), "batch_stats": {}}
     with_auxiliary = auxiliary_batch_norm.add_auxiliary(plain)
     assert_same(with_auxiliary, plain)

@@ -1,4 +1,6 @@
-"""The config fields of classifiers: a value that cannot work is one line that names the field and says what it must be."""
+"""The config fields of classifiers: a value that cannot work is one line that names the field and
+says what it must be.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""What holds for every named classifier: where it is cut, that its BatchNorm can have twins, and that it computes in bfloat16."""
+"""What holds for every named classifier: where it is cut, that its BatchNorm can have auxiliary
+copies, and that it computes in bfloat16.
+"""
 
 from functools import cache, partial
 
@@ -29,7 +31,8 @@ OPTIONS = {
     "resnet50": {"widths": (4, 6), "blocks": (1, 1)},
     "wide_resnet": {"depth": 8, "width": 1},
 }
-# {name: (the stage behind which it is cut, whether that ends in a ReLU, a layer of the trunk, one of the head)}
+# {name: (the stage behind which it is cut, whether that ends in a ReLU, a layer of the trunk, one
+# of the head)}
 CUTS = {
     "cnn": (0, False, "BatchNorm_1", "BatchNorm_2"),
     "vgg16": (1, True, "norm2_2", "norm3_1"),
@@ -64,7 +67,7 @@ def test_all_of_them_are_here():
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_trunk_and_head_are_the_whole_and_the_twins_of_the_heads_batchnorm_have_their_say(name):
+def test_trunk_and_head_are_the_whole_and_the_auxiliary_batchnorm_of_the_head_has_its_say(name):
     stage, relu, in_trunk, in_head = CUTS[name]
     whole, given = network(name), variables(name)
     cut = Cut.of(whole, given, IMAGES.shape)
@@ -84,9 +87,9 @@ def test_trunk_and_head_are_the_whole_and_the_twins_of_the_heads_batchnorm_have_
     assert logits.shape == (4, CLASSES) and logits.std() > 1e-3
     with_auxiliary = add_auxiliary(given, cut.in_trunk)
     assert has_auxiliary(with_auxiliary)
-    of_twins = jax.tree.map(lambda s: s + 1, with_auxiliary["batch_stats"]["adversarial"])
+    auxiliary = jax.tree.map(lambda s: s + 1, with_auxiliary["batch_stats"]["adversarial"])
     moved = with_auxiliary | {
-        "batch_stats": with_auxiliary["batch_stats"] | {"adversarial": of_twins}
+        "batch_stats": with_auxiliary["batch_stats"] | {"adversarial": auxiliary}
     }
     np.testing.assert_allclose(head(clean(moved), features), logits, rtol=1e-4, atol=1e-5)
     assert np.abs(head(adversarial(moved), features) - logits).max() > 1e-2
@@ -101,7 +104,8 @@ def test_trunk_and_head_are_the_whole_and_the_twins_of_the_heads_batchnorm_have_
     ],
 )
 def test_in_bfloat16_logits_and_gradients_are_near_those_in_float32(name, monkeypatch):
-    # what is near 0 falls on either side of a ReLU's step, which says nothing of how well gradients are computed
+    # what is near 0 falls on either side of a ReLU's step, which says nothing of how well gradients
+    # are computed
     monkeypatch.setattr(nn, "relu", nn.silu)
     monkeypatch.setattr(nn, "leaky_relu", lambda x, slope: nn.silu(x))
     options = {"norm": "group"} if name == "cnn" else {}

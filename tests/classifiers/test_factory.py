@@ -1,4 +1,6 @@
-"""A user's own classifier: whatever it calls its flag, it is trained and applied as it would be by itself, with its own weights."""
+"""A user's own classifier: whatever it calls its flag, it is trained and applied as it would be by
+itself, with its own weights.
+"""
 
 import jax
 import numpy as np

@@ -1,4 +1,6 @@
-"""ResNet-50's and ResNet-18's layouts, small: stage by stage as NumPy computes them from torchvision's names, and in training."""
+"""ResNet-50's and ResNet-18's layouts, small: stage by stage as NumPy computes them from
+torchvision's names, and in training.
+"""
 
 import jax
 import jax.numpy as jnp

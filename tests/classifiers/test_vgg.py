@@ -1,4 +1,6 @@
-"""VGG-16 against torchvision's own answers, and with BatchNorm against NumPy's: every tap of its features, logits, any image size."""
+"""VGG-16 against torchvision's own answers, and with BatchNorm against NumPy's: every tap of its
+features, logits, any image size.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +36,7 @@ def test_logits_and_every_tap_of_the_features_are_torchvisions():
     np.testing.assert_allclose(logits, GOLDEN["out/logits"], atol=5e-5)
 
 
-def test_logits_are_torchvisions_where_the_dense_layers_inputs_overlap_and_images_are_standardised_already():
+def test_logits_are_torchvisions_where_dense_inputs_overlap_and_images_are_standardised_already():
     standardised = Vgg16(**ARGUMENTS, standardised=True)
     found = jax.jit(standardised.apply)(VARIABLES, theirs.nhwc(GOLDEN["in/x_70x37"]))
     np.testing.assert_allclose(found, GOLDEN["out/logits_70x37"], atol=5e-5)

@@ -1,4 +1,6 @@
-"""The WideResNet of Madry et al.: unit by unit as NumPy computes it from their description, its size, and the images that it sees."""
+"""The WideResNet of Madry et al.: unit by unit as NumPy computes it from their description, its
+size, and the images that it sees.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""Networks as torchvision lays them out: random state dicts, what they compute, in NumPy and float64, and the golden VGG-16."""
+"""Networks as torchvision lays them out: random state dicts, what they compute, in NumPy and
+float64, and the golden VGG-16.
+"""
 
 from __future__ import annotations
 
@@ -115,8 +117,10 @@ def _draw_dense(rng, state: State, name: str, outputs: int, inputs: int) -> None
     state[f"{name}.bias"] = rng.normal(size=outputs).astype(np.float32)
 
 
-def advbn_names(cut: int, state: State, twins: State) -> State:
-    """The state dict of a ResNet as AdvBN's authors write it: their layer behind stage `cut`, the BatchNorm of twins beside its own."""
+def advbn_names(cut: int, state: State, auxiliary: State) -> State:
+    """The state dict of a ResNet as AdvBN's authors write it: their layer behind stage `cut`, the
+    auxiliary BatchNorm beside its own.
+    """
     made = {}
     for name, array in state.items():
         first, *rest = name.split(".")
@@ -136,12 +140,14 @@ def advbn_names(cut: int, state: State, twins: State) -> State:
                 made[f"{place}.{inside}"] = array
             else:
                 made[f"{place}.{inside.replace('bn', 'clean_bn')}"] = array
-                made[f"{place}.{inside.replace('bn', 'adv_bn')}"] = twins[name]
+                made[f"{place}.{inside.replace('bn', 'adv_bn')}"] = auxiliary[name]
     return made
 
 
 def resnet(state: State, images: np.ndarray, blocks=BLOCKS) -> tuple[list[np.ndarray], np.ndarray]:
-    """What leaves each stage [B, H, W, C], and the logits, of images [B, H, W, 3] in [-1, 1], in evaluation."""
+    """What leaves each stage [B, H, W, C], and the logits, of images [B, H, W, 3] in [-1, 1], in
+    evaluation.
+    """
     last = 3 if "layer1.0.conv3.weight" in state else 2
     x = _conv(state, _standardised(images), "conv1", 2)
     x = _pool(_relu(_norm(state, x, "bn1")), window=3)
@@ -164,7 +170,9 @@ def resnet(state: State, images: np.ndarray, blocks=BLOCKS) -> tuple[list[np.nda
 
 
 def vgg(state: State, images: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """What leaves each block [B, H, W, C] of the VGG-16 with BatchNorm, and the logits, as `resnet`."""
+    """What leaves each block [B, H, W, C] of the VGG-16 with BatchNorm, and the logits, as
+    `resnet`.
+    """
     x, outputs, before = _standardised(images), [], 0
     for number, block in VGG_CONVOLUTIONS.items():
         if block > before:
@@ -221,7 +229,9 @@ def _relu(x: np.ndarray) -> np.ndarray:
 
 
 def _pool(x: np.ndarray, window: int) -> np.ndarray:
-    """Maxima of window x window pixels, two apart: of 3 around every other one, of 2 where both are there."""
+    """Maxima of window x window pixels, two apart: of 3 around every other one, of 2 where both
+    are there.
+    """
     half = window // 2 if window % 2 else 0
     height, width = ((n + 2 * half - window) // 2 + 1 for n in x.shape[2:])
     x = np.pad(x, ((0, 0), (0, 0), (half, half), (half, half)), constant_values=-np.inf)

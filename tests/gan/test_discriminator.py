@@ -1,4 +1,4 @@
-"""The losses of a discriminator, R1 and a warm start, against NumPy and plain convolutions."""
+"""Losses of a discriminator, R1 and a warm start, against NumPy and plain convolutions."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""What holds of every generator, whatever its family: `check` tries all of it on one with random parameters."""
+"""What holds of every generator, whatever its family: `check` tries all of it on one with random
+parameters.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 
 
 def random_params(generator: Generator, seed: int = 0, scale: float = 0.3):
-    """Parameters with noise in every array, also where training starts from zeros or ones; variances stay positive."""
+    """Parameters with noise in every array, also where training starts from zeros or ones;
+    variances stay positive.
+    """
     rng = np.random.default_rng(seed)
     params = jax.tree.map(
         np.asarray, jax.jit(generator.init)(jax.random.key(seed))

@@ -1,4 +1,6 @@
-"""BigGAN: every variant keeps the laws of a generator; chunks of z, classes and their mixtures, the prior, the gradient."""
+"""BigGAN: every variant keeps the laws of a generator; chunks of z, classes and their mixtures,
+the prior, the gradient.
+"""
 
 from functools import cache
 
@@ -105,7 +107,8 @@ def test_style_is_the_matrix_by_which_a_code_enters_its_layer():
     np.testing.assert_allclose(
         features, codes[:, 0] @ first.T + weights["layers"][0]["bias"], atol=1e-5
     )
-    # there are more entries of a code than it has effects: along what the matrix does not see, the image stays as it is
+    # there are more entries of a code than it has effects: along what the matrix does not see, the
+    # image stays as it is
     assert second.shape == (32, 43)
     without_effect = np.linalg.svd(second)[2][32:]
     moved = [codes.copy(), codes.copy()]

@@ -1,4 +1,6 @@
-"""BigGAN-deep: the laws of a generator; one code for every layer, statistics by truncation, the gradient."""
+"""BigGAN-deep: the laws of a generator; one code for every layer, statistics by truncation, the
+gradient.
+"""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""DCGAN keeps the laws of a generator; images lie in [-1, 1] and do not depend on their neighbours; sizes follow the channels."""
+"""DCGAN keeps the laws of a generator; images lie in [-1, 1] and do not depend on their
+neighbours; sizes follow the channels.
+"""
 
 import jax
 import numpy as np

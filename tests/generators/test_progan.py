@@ -1,4 +1,6 @@
-"""ProGAN keeps the laws of a generator; its class is part of the code, and it is split behind every convolution."""
+"""ProGAN keeps the laws of a generator; its class is part of the code, and it is split behind
+every convolution.
+"""
 
 import jax
 import numpy as np

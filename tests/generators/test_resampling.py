@@ -1,4 +1,6 @@
-"""Up-sampling in all of its forms: against sums written out pixel by pixel, and against NVIDIA's own operations."""
+"""Up-sampling in all of its forms: against sums written out pixel by pixel, and against NVIDIA's
+own operations.
+"""
 
 from pathlib import Path
 
@@ -23,7 +25,7 @@ def arrays(window, size=(5, 4), seed=0):
 
 
 def scattered(x, kernel, padding=0):
-    """The transposed convolution: every input pixel adds its multiple of the kernel to the output."""
+    """Add each input pixel's multiple of the kernel to the output, a transposed convolution."""
     k, (height, width) = len(kernel), x.shape[1:3]
     y = np.zeros((len(x), 2 * height - 2 + k, 2 * width - 2 + k, kernel.shape[3]))
     for i, j, a, b in np.ndindex(height, width, k, k):

@@ -1,4 +1,6 @@
-"""The small style generator: split at any layer, styled by layer, truncated; and the weights that come with the package."""
+"""The small style generator: split at any layer, styled by layer, truncated; and the weights that
+come with the package.
+"""
 
 import json
 from functools import cache

@@ -1,4 +1,6 @@
-"""StyleGAN keeps the laws of a generator; noise, labels, levels of detail, and both ways to double."""
+"""StyleGAN keeps the laws of a generator; noise, labels, levels of detail, and both ways to
+double.
+"""
 
 from functools import cache
 

@@ -1,4 +1,6 @@
-"""StyleGAN2 against a second one written out in NumPy, and what its options promise. The checkpoints' own images: tests/weights."""
+"""StyleGAN2 against a second one written out in NumPy, and what its options promise. The
+checkpoints' own images: tests/weights.
+"""
 
 from pathlib import Path
 
@@ -32,7 +34,9 @@ def upsampled(x, taps):
 
 
 def own_convolution(x, kernels, taps):
-    """Each example with its own kernel [3, 3, C, K]; up-sampling by a transposed convolution and the filter where taps are given."""
+    """Each example with its own kernel [3, 3, C, K]; up-sampling by a transposed convolution and
+    the filter where taps are given.
+    """
     count, height, width, _ = x.shape
     if taps is None:
         z = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -325,7 +329,8 @@ def test_the_full_network_has_the_published_size():
     sizes = {
         name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()
     }
-    # what NVIDIA's TensorFlow program prints as the number of trainable parameters; the mean code is none of them
+    # what NVIDIA's TensorFlow program prints as the number of trainable parameters; the mean code
+    # is none of them
     assert sizes["mapping"] - 512 + sizes["synthesis"] == 30_370_060
     assert stylegan2(resolution=1024).num_layers == 18
 

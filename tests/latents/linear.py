@@ -1,4 +1,6 @@
-"""An encoder that is linear in the images: beside a linear generator, every loss and its gradient have a closed form."""
+"""An encoder that is linear in the images: beside a linear generator, every loss and its gradient
+have a closed form.
+"""
 
 from __future__ import annotations
 

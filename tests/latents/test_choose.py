@@ -51,7 +51,9 @@ def test_a_choice_that_is_not_there_is_a_users_error_of_one_line(choice, complai
 
 @pytest.fixture
 def copy(tmp_path):
-    """What of directions.json an edit makes, as a file of the user's own: a function of the edit that returns its path."""
+    """What of directions.json an edit makes, as a file of the user's own: a function of the edit
+    that returns its path.
+    """
     save(FOUND, epath.Path(tmp_path))
 
     def edited(edit):

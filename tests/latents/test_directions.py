@@ -1,4 +1,6 @@
-"""Directions of a population whose factors are known: found, masked, measured, kept apart and put together."""
+"""Directions of a population whose factors are known: found, masked, measured, kept apart and put
+together.
+"""
 
 import dataclasses
 
@@ -31,7 +33,9 @@ def true_vectors(seed=1):
 
 
 def population(count=2000, noise=0.05):
-    """Codes [K, L, D] around a mean, moved by the factors; the layers outside FIRST to STOP follow the factors too."""
+    """Codes [K, L, D] around a mean, moved by the factors; the layers outside FIRST to STOP follow
+    the factors too.
+    """
     rng = np.random.default_rng(2)
     codes = rng.normal(size=(L, D)) + np.einsum(
         "kf,f,fld->kld", factors(count), SPREAD, true_vectors()
@@ -237,8 +241,9 @@ def white(count=300):
     )
 
 
-def test_among_isotropic_codes_both_activations_and_weights_tell_the_directions_that_change_the_image_most():
-    # a generator without a mapping network: one layer of codes, whose activations the regression of eq. 11 starts from
+def test_among_isotropic_codes_activations_and_weights_tell_the_directions_that_change_images_most():
+    # a generator without a mapping network: one layer of codes, whose activations the regression of
+    # eq. 11 starts from
     generator, codes = linear_generator(1, D, resolution=4), white()
     params = {
         "constant": np.ones(16, np.float32),
@@ -261,7 +266,8 @@ def test_umap_is_seeded_to_the_bit_and_leads_to_the_factors():
     np.testing.assert_array_equal(found.vectors, again.vectors)
     np.testing.assert_array_equal(found.sigma, again.sigma)
     assert all("umap" in name for name in found.names)
-    # what is found lies where the population varies: all but 2 % of the length is in the span of the factors
+    # what is found lies where the population varies: all but 2 % of the length is in the span of
+    # the factors
     inside = np.linalg.norm(cosines(found.vectors, true_vectors()), axis=1)
     assert len(found.vectors) == 2 and np.all(inside > 0.98)
 

@@ -1,4 +1,6 @@
-"""Batch inverse encoding on a linear generator: where the encoder starts, each update against its closed form, and that it learns."""
+"""Batch inverse encoding on a linear generator: where the encoder starts, each update against its
+closed form, and that it learns.
+"""
 
 from functools import cache
 
@@ -122,7 +124,9 @@ def step(
     opponent=None,
     **settings,
 ):
-    """(state, metrics) after one step from kernel, by default of plain gradient descent with a learning rate of 1."""
+    """(state, metrics) after one step from kernel, by default of plain gradient descent with a
+    learning rate of 1.
+    """
     optimizer = optimizer or optax.sgd(1.0)
     make = inverse.make_step(
         encoder, generator, optimizer, Reconstruction(*gammas), **{"gamma_codes": 0.0} | settings
@@ -147,7 +151,7 @@ def sampled():
     return codes, codes @ FLAT + PARAMS["constant"]
 
 
-def test_an_iteration_follows_eq_8_and_from_there_both_terms_of_eq_9_and_leaves_the_mean_where_it_is():
+def test_an_iteration_follows_eq_8_then_both_terms_of_eq_9_and_leaves_the_mean_where_it_is():
     encoder = linear_encoder(GENERATOR)
     kernel, (codes, pixels), x = (
         kernel_of(encoder),
@@ -240,7 +244,9 @@ def test_a_discriminator_joins_eq_9_and_learns_from_real_and_decoded_images():
 
 @pytest.mark.parametrize("term", ["eq. 8", "eq. 9"])
 def test_either_loss_recovers_the_codes_of_a_linear_generator(term):
-    """From images of codes per layer by eq. 9, and by eq. 8 from the prior's, where all layers have the same."""
+    """From images of codes per layer by eq. 9, and by eq. 8 from the prior's, where all layers
+    have the same.
+    """
     rows = np.linalg.qr(np.random.default_rng(4).normal(size=(PIXELS, L * D)))[0].T
     params = {
         "constant": -(MEAN.ravel() @ rows).astype(np.float32),

@@ -1,4 +1,6 @@
-"""Latent codes expansion: several codes an image against NumPy on a linear generator, and as a generator that splits like any other."""
+"""Latent codes expansion: several codes an image against NumPy on a linear generator, and as a
+generator that splits like any other.
+"""
 
 import dataclasses
 from functools import cache, partial
@@ -110,7 +112,7 @@ def test_head_advance_and_tail_split_an_expanded_generator_at_every_layer(genera
     @jax.jit
     def split(params, codes, others):
         def foreign_but(l, m):
-            """What is fed before layer l and from m on comes from elsewhere: it must not be read."""
+            """Codes before layer l and from m on come from elsewhere: they must not be read."""
             return jnp.concatenate([others[:, :l], codes[:, l:m], others[:, m:]], axis=1)
 
         heads = [expanded.head(params, foreign_but(0, l), l) for l in layers]

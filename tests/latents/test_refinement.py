@@ -1,4 +1,6 @@
-"""Refinement on a linear generator: its first step in closed form, what it never does, and that it finds the codes."""
+"""Refinement on a linear generator: its first step in closed form, what it never does, and that it
+finds the codes.
+"""
 
 from functools import partial
 

@@ -1,4 +1,6 @@
-"""Directions as files: read back whole, read and renamed by a person, refused where they are damaged or another generator's."""
+"""Directions as files: read back whole, read and renamed by a person, refused where they are
+damaged or another generator's.
+"""
 
 import json
 

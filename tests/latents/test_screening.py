@@ -1,6 +1,8 @@
-"""Screening against a generator whose factors are known: shape, hue and light, each in a layer of its own.
+"""Screening against a generator whose factors are known: shape, hue and light, each in a layer of
+its own.
 
-An image is lit in every second column, or in every second row (the shape), in a colour (the hue), more or less brightly (the light).
+An image is lit in every second column, or in every second row (the shape), in a colour (the hue),
+more or less brightly (the light).
 """
 
 import jax.numpy as jnp
@@ -21,7 +23,9 @@ MULTIPLES = (1.0, 2.0, 3.0)
 
 
 def paint(codes):
-    """codes [B, 3, 2]: [:, 0, 0] the shape by its sign, turned over where |[:, 0, 1]| > 0.8; [:, 1, 0] turns of hue; [:, 2, 0] light."""
+    """codes [B, 3, 2]: [:, 0, 0] the shape by its sign, turned over where |[:, 0, 1]| > 0.8; [:,
+    1, 0] turns of hue; [:, 2, 0] light.
+    """
     upright = (codes[:, 0, 0] > 0) ^ (jnp.abs(codes[:, 0, 1]) > 0.8)
     columns = jnp.arange(SIZE) % 2 == 0
     lit = jnp.where(upright[:, None, None], columns[None, :], columns[:, None])[..., None]
@@ -67,7 +71,9 @@ def known_directions(*chosen):
 
 
 def known_codes(seed=0):
-    """Independent factors: a shape of either kind, any hue, any light, and a twist that is never large enough to matter."""
+    """Independent factors: a shape of either kind, any hue, any light, and a twist that is never
+    large enough to matter.
+    """
     rng = np.random.default_rng(seed)
     shape = rng.choice([-1.0, 1.0], N) * rng.uniform(0.6, 1.4, N)
     factors = [shape, rng.uniform(-0.5, 0.5, N), rng.uniform(-1, 1, N), rng.uniform(-0.75, 0.75, N)]
@@ -107,7 +113,9 @@ def measure(codes, labels, judge, *chosen, **settings):
 
 
 def moved(values, k, r, truncation=2.0):
-    """Where a factor is when it is moved by r sigmas, but not beyond the box around the population."""
+    """Where a factor is when it is moved by r sigmas, but not beyond the box around the
+    population.
+    """
     c = values.astype(np.float64) / SIGMA[k]
     return (c + np.clip(r, np.minimum(0, -truncation - c), np.maximum(0, truncation - c))) * SIGMA[
         k

@@ -1,4 +1,6 @@
-"""Directions from a generator's weights, where the truth is known in closed form, and the weights of our own generator."""
+"""Directions from a generator's weights, where the truth is known in closed form, and the weights
+of our own generator.
+"""
 
 import dataclasses
 
@@ -17,7 +19,7 @@ GAINS = np.array(
 
 
 def made(seed=0):
-    """A linear generator whose layers stretch the same axes, its parameters, and the axes [D, D]."""
+    """Make a generator whose layers stretch the same axes, its parameters, the axes [D, D]."""
     rng = np.random.default_rng(seed)
     axes = np.linalg.qr(rng.normal(size=(D, D)))[0].T
     pixels = np.linalg.qr(rng.normal(size=(25, 25)))[0]
@@ -107,7 +109,8 @@ def test_generators_without_matrices_and_layers_that_are_not_there_are_refused()
 
 @pytest.mark.slow
 def test_style_small_receives_codes_through_the_matrices_that_it_names():
-    # more numbers in a code than a layer takes up: what its matrix does not see changes nothing, and what it sees changes the image
+    # more numbers in a code than a layer takes up: what its matrix does not see changes nothing,
+    # and what it sees changes the image
     generator = style_small(resolution=8, code_dim=40, base_channels=2, max_channels=2)
     params = jax.jit(generator.init)(jax.random.key(0))
     codes = np.asarray(jax.random.normal(jax.random.key(1), (1, generator.num_layers, 40)))

@@ -1,12 +1,14 @@
-"""Shifting on a linear generator: one step is eq. 10's gradient step in closed form, on the synthesis network alone."""
+"""Shifting on a linear generator: one step is eq. 10's gradient step in closed form, on the
+synthesis network alone.
+"""
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from natra_jax.generators import style_small
 from natra_jax.gan.fit_state import fit_state
+from natra_jax.generators import style_small
 from natra_jax.latents import shift
 from natra_jax.latents.expansion import expand, expansion
 from natra_jax.latents.reconstruction import Reconstruction
