@@ -241,7 +241,7 @@ def white(count=300):
     )
 
 
-def test_among_isotropic_codes_activations_and_weights_tell_the_directions_that_change_images_most():
+def test_among_isotropic_codes_activations_and_weights_tell_directions_that_change_images_most():
     # a generator without a mapping network: one layer of codes, whose activations the regression of
     # eq. 11 starts from
     generator, codes = linear_generator(1, D, resolution=4), white()
