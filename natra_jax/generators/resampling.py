@@ -28,7 +28,7 @@ from natra_jax.convolution import conv2d_on_cpu
 _NHWC = ("NHWC", "HWIO", "NHWC")
 Taps = Sequence[float]
 Phases = Sequence[jax.Array | None]
-"""Of an axis: the samples 2m and the samples 2m + 1; None stands for zeros."""
+"""Samples 2m and samples 2m + 1 of an axis; None stands for zeros."""
 
 
 def repeat(x: jax.Array) -> jax.Array:

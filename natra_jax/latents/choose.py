@@ -79,8 +79,8 @@ def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str,
             for entry in readable["directions"]
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}: cannot be read as a copy of directions.json ({said})") from error
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path}: cannot be read as a copy of directions.json ({cause})") from error
     if made_for != directions.generator_fingerprint:
         raise UserError(
             f"{path}: it was made for another generator ({made_for}, not "

@@ -1,4 +1,4 @@
-"""How well one number predicts the label: grounds to suspect that it carries the label.
+"""The predictability of a label from one number: grounds to suspect that it carries the label.
 
 It may carry the label, or a shortcut to it.
 
