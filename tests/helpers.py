@@ -1,4 +1,8 @@
-"""What several tests need: hypothesis settings, keys, a generator that is linear in its codes, and directions in its code space."""
+"""What several tests need.
+
+Hypothesis settings, keys, a generator that is linear in its codes, and directions in its code
+space.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,10 @@ def example_keys(count: int, seed: int = 0) -> jax.Array:
 def linear_generator(
     num_layers: int = 3, code_dim: int = 4, resolution: int = 2, channels: int = 1
 ) -> Generator:
-    """images = constant + sum over layers of codes[:, l] @ layers[l], reshaped: everything about an attack has a closed form."""
+    """images = constant + sum over layers of codes[:, l] @ layers[l], reshaped.
+
+    Everything about an attack has a closed form.
+    """
     shape = (resolution, resolution, channels)
     pixels = resolution * resolution * channels
 
@@ -90,7 +97,10 @@ def linear_generator(
 
 
 def linear_params(generator: Generator, seed: int = 0, channels: int = 1) -> dict[str, np.ndarray]:
-    """Parameters of `linear_generator`; quarters of integers, so that sums of a few products are exact in any order."""
+    """Parameters of `linear_generator`.
+
+    Quarters of integers, so that sums of a few products are exact in any order.
+    """
     rng = np.random.default_rng(seed)
     pixels = generator.resolution**2 * channels
     layers = rng.integers(-4, 5, (generator.num_layers, generator.code_dim, pixels)) / 4
@@ -113,7 +123,10 @@ def linear_images(
 def oblique_directions(
     generator: Generator, count: int = 3, first_layer: int = 1, seed: int = 0
 ) -> Directions:
-    """Directions of unit length that are not orthogonal, each from its own layer on, none below first_layer."""
+    """Directions of unit length that are not orthogonal.
+
+    Each moves the layers from one of its own on, none below first_layer.
+    """
     rng = np.random.default_rng(seed)
     layers = np.arange(generator.num_layers)
     starts = first_layer + np.arange(count) % (generator.num_layers - first_layer)
@@ -132,31 +145,36 @@ def oblique_directions(
 
 
 def population_box(
-    codes: np.ndarray, along: Directions, truncation: float | None, units: str = "sigma"
+    codes: np.ndarray, directions: Directions, truncation: float | None, units: str = "sigma"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The box of the specification's section 6 without the ball: lower and upper ends [B, S], by least squares, a number at a time.
+    """The box of the specification's section 6 without the ball.
+
+    Lower and upper ends [B, S], by least squares, a number at a time.
 
     Useful ranges cut it further.
     """
     steps = np.stack(
         [
             (sigma * vector).ravel()
-            for sigma, vector in zip(along.sigma, along.vectors, strict=True)
+            for sigma, vector in zip(directions.sigma, directions.vectors, strict=True)
         ],
         axis=1,
     )
-    low, high = np.zeros((len(codes), len(along.sigma))), np.zeros((len(codes), len(along.sigma)))
+    low, high = (
+        np.zeros((len(codes), len(directions.sigma))),
+        np.zeros((len(codes), len(directions.sigma))),
+    )
     for b, code in enumerate(np.asarray(codes, np.float64)):
-        coordinates = np.linalg.lstsq(steps, (code - along.mean).ravel(), rcond=None)[0]
+        coordinates = np.linalg.lstsq(steps, (code - directions.mean).ravel(), rcond=None)[0]
         for s, c in enumerate(coordinates):
             low[b, s] = max(
-                -along.useful[s], -np.inf if truncation is None else min(0.0, -truncation - c)
+                -directions.useful[s], -np.inf if truncation is None else min(0.0, -truncation - c)
             )
             high[b, s] = min(
-                along.useful[s], np.inf if truncation is None else max(0.0, truncation - c)
+                directions.useful[s], np.inf if truncation is None else max(0.0, truncation - c)
             )
     # the same box, measured in the generator's own code units
-    scale = along.sigma if units == "raw" else 1.0
+    scale = directions.sigma if units == "raw" else 1.0
     return low * scale, high * scale
 
 

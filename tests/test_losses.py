@@ -102,7 +102,10 @@ def test_the_gradient_of_margin_lifts_the_runner_up_against_the_label():
 
 
 def numpy_dlr(logits, labels):
-    """Croce & Hein (2020), eq. 6: -(z_y - max of the others) / (z_pi1 - z_pi3), pi from the largest down."""
+    """Croce & Hein (2020), eq. 6.
+
+    -(z_y - max of the others) / (z_pi1 - z_pi3), pi from the largest down.
+    """
     values = []
     for row, label in zip(logits.astype(np.float64).tolist(), labels, strict=True):
         first, _, third = sorted(row, reverse=True)[:3]
@@ -118,7 +121,8 @@ def test_dlr_is_the_papers_ratio_and_does_not_depend_on_the_scale(order, labels,
     logits = np.array(order, np.float32).reshape(B, C)
     expected = numpy_dlr(logits, labels)
     np.testing.assert_allclose(jitted_dlr(np.float32(scale) * logits, labels), expected, rtol=1e-4)
-    # positive exactly where misclassified, so that the highest point of a search is a success if any is
+    # positive exactly where misclassified, so that the highest point of a search is a success if
+    # any is
     np.testing.assert_array_equal(np.asarray(expected) > 0, jitted_misclassified(logits, labels))
 
 
@@ -179,5 +183,5 @@ def test_beyond_kappa_the_margin_pulls_no_more():
     )
     plain = jax.grad(lambda x: cross_entropy(x, targets).sum())(logits)
     for kappa, extra in [(1.0, [0, 0, 0]), (10.0, [-1, 1, 0])]:
-        gradient = jax.grad(lambda x, loss=mixed(kappa): loss(x, targets, labels).sum())(logits)
+        gradient = jax.grad(lambda x, kappa=kappa: mixed(kappa)(x, targets, labels).sum())(logits)
         np.testing.assert_allclose(gradient - plain, [extra], atol=1e-6)

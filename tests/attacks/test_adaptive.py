@@ -1,4 +1,4 @@
-"""Adaptive radii and soft labels against CAT's rule in NumPy and the moments of the Dirichlet distribution."""
+"""Adaptive radii and soft labels, against CAT's rule in NumPy and the Dirichlet's moments."""
 
 import jax
 import numpy as np

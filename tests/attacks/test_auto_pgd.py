@@ -1,4 +1,4 @@
-"""Auto-PGD against algorithm 1 of Croce & Hein (2020), written a second time in NumPy, one example at a time."""
+"""Auto-PGD against algorithm 1 of Croce & Hein (2020) in NumPy, one example at a time."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,10 @@ B, MANY, N, STEPS = 8, 200, 5, 20
 
 
 def numpy_checkpoints(num_steps):
-    """w_j = ceil(p_j N) with p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), in hundredths."""
+    """w_j = ceil(p_j N), in hundredths.
+
+    p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
+    """
     shares = [0, 22]
     while shares[-1] < 100:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 3, 6))
@@ -22,7 +25,8 @@ def numpy_checkpoints(num_steps):
 
 
 def test_the_checkpoints_of_a_hundred_steps_are_the_papers():
-    # p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99: the differences fall by 0.03 from 0.22 down to 0.06
+    # p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99: the differences fall by 0.03 from 0.22
+    # down to 0.06
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
 
 
@@ -37,7 +41,10 @@ TILT = np.array([-1.0, 1.0, 0.0, -1.0, 0.5])
 
 
 def ripples(parameters, inputs):
-    """A badly scaled bowl with ripples: the steps oscillate, and many of them lower the loss. Some have a needle at the origin."""
+    """A badly scaled bowl with ripples.
+
+    The steps oscillate, and many of them lower the loss. Some have a needle at the origin.
+    """
     peak, curvature, waves, needle = parameters
     away = inputs - peak
     loss = (-0.5 * curvature * away**2 + 0.3 * jnp.sin(waves * inputs)).sum(axis=1)
@@ -55,7 +62,10 @@ def numpy_ripples(parameters, b, x):
 
 
 def numpy_auto_pgd(loss_and_gradient, x0, epsilon, rule, num_steps, bounds):
-    """(the loss at each iterate, best point, number of halvings by the first condition and by the second alone) of one example."""
+    """The search for one example.
+
+    (the loss at each iterate, best point, halvings by the first condition and by the second alone).
+    """
 
     def project(x):
         if rule == "sign":
@@ -103,7 +113,8 @@ def test_every_iterate_is_that_of_the_papers_algorithm(rule):
         np.zeros(MANY),
     )
     images, epsilon, bounds = rng.uniform(-1, 1, shape), rng.uniform(0.05, 1.5, MANY), (-1.25, 1.0)
-    # the first starts on the needle and climbs a slope from the second step on: it has stalled by the first checkpoint, while rising
+    # the first starts on the needle and climbs a slope from the second step on: it has stalled by
+    # the first checkpoint, while rising
     images[0], curvature[0], waves[0], needle[0] = 0.0, 0.0, 0.3, 100.0
     parameters = peak, curvature, waves, needle
     space = attacks.linf(bounds) if rule == "sign" else attacks.l2(bounds)

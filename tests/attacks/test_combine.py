@@ -20,7 +20,7 @@ from tests.helpers import (
 B, S, STEPS = 6, 3, 3
 GENERATOR = linear_generator()
 PARAMS = linear_params(GENERATOR)
-ALONG = oblique_directions(GENERATOR, S)
+DIRECTIONS = oblique_directions(GENERATOR, S)
 WEIGHTS = np.random.default_rng(2).normal(size=(4, 2)).astype(np.float32)
 CODES = np.random.default_rng(3).normal(size=(B, 3, 4)).astype(np.float32)
 RADIUS = np.linspace(0.0, 1.5, B).astype(np.float32)
@@ -39,17 +39,17 @@ def linear(weights, inputs):
 def alone(s):
     """Direction s without the others."""
     one = slice(s, s + 1)
-    return ALONG._replace(
-        vectors=ALONG.vectors[one],
-        sigma=ALONG.sigma[one],
-        mask=ALONG.mask[one],
-        useful=ALONG.useful[one],
+    return DIRECTIONS._replace(
+        vectors=DIRECTIONS.vectors[one],
+        sigma=DIRECTIONS.sigma[one],
+        mask=DIRECTIONS.mask[one],
+        useful=DIRECTIONS.useful[one],
     )
 
 
-def run(search, loss_fn, along, **options):
+def run(search, loss_fn, directions, **options):
     # without the box, whose coordinates depend on all directions
-    space = attacks.directions(GENERATOR, PARAMS, along, truncation=None, **options)
+    space = attacks.directions(GENERATOR, PARAMS, directions, truncation=None, **options)
     return jax.tree.map(
         np.asarray,
         jax.jit(search)(Partial(loss_fn, WEIGHTS), example_keys(B), space, CODES, RADIUS),
@@ -58,7 +58,7 @@ def run(search, loss_fn, along, **options):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_per_direction_is_the_strongest_of_the_searches_along_single_directions(norm):
-    result = run(attacks.per_direction(attacks.pgd(STEPS)), wavy, ALONG, norm=norm)
+    result = run(attacks.per_direction(attacks.pgd(STEPS)), wavy, DIRECTIONS, norm=norm)
     singles = [run(attacks.pgd(STEPS), wavy, alone(s), norm=norm) for s in range(S)]
     reached = np.stack([single.loss.max(axis=0) for single in singles])
     winner = reached.argmax(axis=0)
@@ -73,13 +73,13 @@ def test_per_direction_is_the_strongest_of_the_searches_along_single_directions(
 
 def test_all_directions_at_once_are_never_weaker_than_each_on_a_linear_model():
     joint, each = (
-        run(attacks.pgd(STEPS), linear, ALONG),
-        run(attacks.per_direction(attacks.pgd(STEPS)), linear, ALONG),
+        run(attacks.pgd(STEPS), linear, DIRECTIONS),
+        run(attacks.per_direction(attacks.pgd(STEPS)), linear, DIRECTIONS),
     )
     towards = (WEIGHTS[:, 0] - WEIGHTS[:, 1]).astype(float)
     slopes = np.einsum(
         "sld,ldp,p->s",
-        ALONG.vectors * ALONG.sigma[:, None, None],
+        DIRECTIONS.vectors * DIRECTIONS.sigma[:, None, None],
         PARAMS["layers"].astype(float),
         towards,
     )
@@ -91,8 +91,8 @@ def test_all_directions_at_once_are_never_weaker_than_each_on_a_linear_model():
 
 
 def test_restarts_go_around_or_inside_the_search_for_the_direction():
-    outside = run(attacks.best_of(attacks.per_direction(attacks.pgd(STEPS)), 3), wavy, ALONG)
-    inside = run(attacks.per_direction(attacks.best_of(attacks.pgd(STEPS), 3)), wavy, ALONG)
+    outside = run(attacks.best_of(attacks.per_direction(attacks.pgd(STEPS)), 3), wavy, DIRECTIONS)
+    inside = run(attacks.per_direction(attacks.best_of(attacks.pgd(STEPS), 3)), wavy, DIRECTIONS)
     np.testing.assert_allclose(outside.loss.max(axis=0), inside.loss.max(axis=0), atol=1e-5)
     assert np.all((inside.delta != 0).sum(axis=1) <= 1)
 
@@ -155,7 +155,10 @@ def one_step(early_stop):
 
 
 def early(goal, early_stop=True):
-    """(result, how often the loss was computed): a search of one step, so two computations a restart."""
+    """(result, how often the loss was computed).
+
+    A search of one step, so two computations a restart.
+    """
     CALLS.clear()
     arguments = (
         example_keys(B),

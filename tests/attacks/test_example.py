@@ -49,7 +49,8 @@ def test_every_exported_name_exists():
 
 
 def test_importing_the_package_brings_no_heavy_library():
-    code = "import sys, natra_jax.attacks; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    modules = "{name.partition('.')[0] for name in sys.modules}"
+    code = f"import sys, natra_jax.attacks; print(*sorted({modules}))"
     answer = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parents[2],

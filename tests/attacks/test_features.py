@@ -1,4 +1,4 @@
-"""The Space of AdvBN against a second implementation of the whole update in NumPy, a group at a time."""
+"""The Space of AdvBN against a second implementation in NumPy, a group at a time."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def head(weights, labels, inputs):
 
 
 def numpy_advbn(features, weights, labels):
-    """One group: mean loss at each of the points that sign steps on m and s visit, with m and s there."""
+    """One group: mean loss, m and s at each of the points that sign steps on them visit."""
     mu = features.mean(axis=(0, 1, 2))
     m, s, candidate = np.ones(3), np.ones(3), []
     for _ in range(STEPS + 1):

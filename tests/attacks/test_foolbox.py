@@ -48,7 +48,10 @@ class Remembered:
 
 
 class DongMIFGSM(MIFGSM):
-    """foolbox 3.3.4 adds up the signs of the gradients; Dong et al. (2018, eq. 6) add up the gradients over their l1 norms."""
+    """foolbox 3.3.4 adds up the signs of the gradients.
+
+    Dong et al. (2018, eq. 6) add up the gradients over their l1 norms.
+    """
 
     def normalize(self, gradients, *, x, bounds):
         return normalize_lp_norms(gradients, p=1)

@@ -1,4 +1,4 @@
-"""The Space of AdvMix: what it keeps, what it replaces, where the replacement comes from, and how far it moves."""
+"""The Space of AdvMix: what it keeps and replaces, by what, and how far it moves."""
 
 from dataclasses import replace
 

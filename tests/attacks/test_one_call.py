@@ -1,4 +1,4 @@
-"""The one-call attacks: closed-form optima on linear models, what they refuse and how they say it, and how often they trace."""
+"""The one-call attacks: optima of linear models, what they refuse, and how often they trace."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ def linear(weights, images):
 
 
 def two_classes(seed, low, high):
-    """Weights [P, 2] with a pixel that does not count, images, labels, and for each example the gradient of the margin."""
+    """Weights [P, 2] with a pixel that does not count, images, labels, gradients of the margin."""
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(PIXELS, 2)).astype(np.float32)
     weights[3] = 0.0
@@ -71,7 +71,8 @@ def test_targeted_linf_attacks_reach_the_corner_nearest_to_their_target(name):
 def test_the_l2_attacks_reach_the_farthest_point_of_the_ball(name):
     weights, images, labels, gradient = two_classes(3, -0.4, 0.4)
     length = np.sqrt(np.square(gradient).sum(axis=(1, 2, 3), keepdims=True))
-    # in float64: around its maximum the loss is too flat for float32 to tell points apart that differ by 1e-5
+    # in float64: around its maximum the loss is too flat for float32 to tell points apart that
+    # differ by 1e-5
     with jax.enable_x64(True):
         moved = L2[name](
             Partial(linear, weights),
@@ -93,7 +94,8 @@ def test_the_l2_attacks_reach_the_farthest_point_of_the_ball(name):
     seed=st.integers(0, 9),
 )
 def test_any_images_stay_in_ball_and_bounds_and_lose_no_loss(name, images, labels, seed):
-    # constant images, images on the bounds and labels that are never predicted are among what is drawn
+    # constant images, images on the bounds and labels that are never predicted are among what is
+    # drawn
     weights, labels = two_layer_weights(PIXELS, 3, seed), np.array(labels)
     weights[1][:, 2] = 0.0
     loss_of = partial(mean_loss, weights, labels)
@@ -196,7 +198,8 @@ def test_other_weights_images_labels_radii_bounds_and_keys_trace_nothing_anew():
         num_steps=np.int64(4),
     )
     assert len(traced) == first
-    # the second call used what it was given: other weights and other labels are the same gradient, in wider bounds
+    # the second call used what it was given: other weights and other labels are the same
+    # gradient, in wider bounds
     corner = np.clip(images + 0.2 * np.sign(gradient), -1, 1)
     np.testing.assert_allclose(np.asarray(moved)[gradient != 0], corner[gradient != 0], atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""The search itself: closed-form optima, what it returns, how often it traces, and what its numbers depend on."""
+"""The search itself: optima in closed form, its results, its traces, what numbers depend on."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -27,12 +27,12 @@ from tests.helpers import (
 B, S, PIXELS = 4, 3, 4
 GENERATOR = linear_generator()
 PARAMS = linear_params(GENERATOR)
-ALONG = oblique_directions(GENERATOR, S)
+DIRECTIONS = oblique_directions(GENERATOR, S)
 LABELS = np.array([0, 1, 1, 0])
 
 
 def code_space(**options):
-    return attacks.directions(GENERATOR, PARAMS, ALONG, **options)
+    return attacks.directions(GENERATOR, PARAMS, DIRECTIONS, **options)
 
 
 def some_codes(seed=0, count=B, spread=2.0):
@@ -61,7 +61,7 @@ def margin_gradient_along(weights, labels, units):
     towards_wrong = np.array(
         [weights[:, 1 - label] - weights[:, label] for label in labels], np.float64
     )
-    steps = ALONG.vectors * (ALONG.sigma[:, None, None] if units == "sigma" else 1.0)
+    steps = DIRECTIONS.vectors * (DIRECTIONS.sigma[:, None, None] if units == "sigma" else 1.0)
     return np.einsum("sld,ldp,bp->bs", steps, PARAMS["layers"].astype(np.float64), towards_wrong)
 
 
@@ -74,7 +74,7 @@ def test_sign_steps_reach_the_analytic_optimum_along_directions():
     result = run(
         attacks.pgd(7), Partial(linear_margin, weights, LABELS), code_space(), codes, epsilon
     )
-    low, high = population_box(codes, ALONG, 2.0)
+    low, high = population_box(codes, DIRECTIONS, 2.0)
     assert np.any(high < epsilon[:, None]) and np.any(high > epsilon[:, None])
     ends = np.maximum(low, -epsilon[:, None]), np.minimum(high, epsilon[:, None])
     optimum = np.where(margin_gradient_along(weights, LABELS, "sigma") > 0, ends[1], ends[0])
@@ -141,7 +141,8 @@ def sloped(slopes, inputs):
 
 
 def test_the_default_step_crosses_the_ball_whatever_the_radius():
-    # from a random start at one side, four steps of 2.5 / 4 of the radius always arrive at the other
+    # from a random start at one side, four steps of 2.5 / 4 of the radius always arrive at the
+    # other
     epsilon = np.array([0.01, 0.1, 1.0, 5.0], np.float32)
     search = attacks.pgd(4, random_start=True)
     result = run(
@@ -270,7 +271,8 @@ def nan_inside(low, high, slopes, inputs):
 
 
 def test_a_nan_loss_never_wins_over_a_finite_one():
-    # iterates 0, 0.2, 0.4: the first example's start has no loss, the second's middle, the third's last
+    # iterates 0, 0.2, 0.4: the first example's start has no loss, the second's middle, the
+    # third's last
     low, high, best = np.array([-0.1, 0.1, 0.3]), np.array([0.1, 0.3, 0.5]), [[0.4], [0.4], [0.2]]
     loss_fn = Partial(nan_inside, low, high, np.ones((3, 1), np.float32))
     result = run(attacks.pgd(2, 0.2), loss_fn, attacks.linf(), np.zeros((3, 1), np.float32), 1.0)

@@ -1,4 +1,4 @@
-"""Spaces: what is inside, what projection does, and where the random starts lie, against NumPy versions of the specification."""
+"""Spaces: what is inside, what projection does, where random starts lie, against NumPy."""
 
 from dataclasses import replace
 from functools import partial
@@ -24,20 +24,20 @@ from tests.helpers import (
 B, S = 4, 3
 GENERATOR = linear_generator()
 PARAMS = linear_params(GENERATOR)
-ALONG = oblique_directions(GENERATOR, S)
-LIMITED = ALONG._replace(useful=np.array([0.5, np.inf, 1.25]))
+DIRECTIONS = oblique_directions(GENERATOR, S)
+LIMITED = DIRECTIONS._replace(useful=np.array([0.5, np.inf, 1.25]))
 KINDS = [
-    ("linf", "sigma", 2.0, ALONG),
-    ("l2", "sigma", 2.0, ALONG),
-    ("linf", "raw", 1.5, ALONG),
-    ("l2", "raw", 1.5, ALONG),
-    ("linf", "sigma", None, ALONG),
-    ("l2", "raw", None, ALONG),
+    ("linf", "sigma", 2.0, DIRECTIONS),
+    ("l2", "sigma", 2.0, DIRECTIONS),
+    ("linf", "raw", 1.5, DIRECTIONS),
+    ("l2", "raw", 1.5, DIRECTIONS),
+    ("linf", "sigma", None, DIRECTIONS),
+    ("l2", "raw", None, DIRECTIONS),
     ("linf", "sigma", 2.0, LIMITED),
     ("linf", "raw", 1.5, LIMITED),
     ("l2", "raw", None, LIMITED),
 ]
-every_kind = pytest.mark.parametrize(("norm", "units", "truncation", "along"), KINDS)
+every_kind = pytest.mark.parametrize(("norm", "units", "truncation", "directions"), KINDS)
 codes_near_and_far = floats32((B, 3, 4), -20.0, 20.0)
 radii = floats32((B,), 0.0, 5.0)
 
@@ -46,23 +46,23 @@ anchor = jax.jit(lambda space, keys, origin: space.anchor(keys, origin))
 initial_delta = jax.jit(lambda space, keys, center, epsilon: space.init(keys, center, epsilon))
 
 
-def code_space(norm, units, truncation, along=ALONG):
+def code_space(norm, units, truncation, directions=DIRECTIONS):
     return attacks.directions(
-        GENERATOR, PARAMS, along, truncation=truncation, norm=norm, units=units
+        GENERATOR, PARAMS, directions, truncation=truncation, norm=norm, units=units
     )
 
 
-def assert_inside(r, codes, epsilon, norm, units, truncation, along, tolerance=3e-5):
+def assert_inside(r, codes, epsilon, norm, units, truncation, directions, tolerance=3e-5):
     r = np.asarray(r, np.float64)
-    low, high = population_box(codes, along, truncation, units)
+    low, high = population_box(codes, directions, truncation, units)
     length = np.abs(r).max(axis=1) if norm == "linf" else np.sqrt(np.square(r).sum(axis=1))
     assert np.all(length <= epsilon * (1 + 1e-6))
     assert np.all(r >= low - tolerance) and np.all(r <= high + tolerance)
 
 
-def numpy_projection(r, codes, epsilon, norm, units, truncation, along):
+def numpy_projection(r, codes, epsilon, norm, units, truncation, directions):
     r = np.array(r, np.float64)
-    low, high = population_box(codes, along, truncation, units)
+    low, high = population_box(codes, directions, truncation, units)
     for b, radius in enumerate(epsilon):
         if norm == "linf":
             r[b] = np.minimum(np.maximum(r[b], -radius), radius)
@@ -75,15 +75,15 @@ def numpy_projection(r, codes, epsilon, norm, units, truncation, along):
 @few_examples
 @given(codes=codes_near_and_far, r=floats32((B, S), -10.0, 10.0), epsilon=radii)
 def test_projection_onto_directions_agrees_with_numpy(
-    norm, units, truncation, along, codes, r, epsilon
+    norm, units, truncation, directions, codes, r, epsilon
 ):
-    space = code_space(norm, units, truncation, along)
+    space = code_space(norm, units, truncation, directions)
     center = anchor(space, example_keys(B), codes)
     once = project(space, r, center, epsilon)
     np.testing.assert_allclose(
-        once, numpy_projection(r, codes, epsilon, norm, units, truncation, along), atol=3e-5
+        once, numpy_projection(r, codes, epsilon, norm, units, truncation, directions), atol=3e-5
     )
-    assert_inside(once, codes, epsilon, norm, units, truncation, along)
+    assert_inside(once, codes, epsilon, norm, units, truncation, directions)
     np.testing.assert_allclose(project(space, once, center, epsilon), once, rtol=1e-6, atol=0)
 
 
@@ -91,9 +91,9 @@ def test_projection_onto_directions_agrees_with_numpy(
 @few_examples
 @given(codes=codes_near_and_far, r=floats32((B, S), -10.0, 10.0), epsilon=radii)
 def test_no_move_along_directions_is_inside_wherever_the_example_lies(
-    norm, units, truncation, along, codes, r, epsilon
+    norm, units, truncation, directions, codes, r, epsilon
 ):
-    space = code_space(norm, units, truncation, along)
+    space = code_space(norm, units, truncation, directions)
     center = anchor(space, example_keys(B), codes)
     np.testing.assert_array_equal(project(space, np.zeros_like(r), center, epsilon), 0)
     # the length of a shorter r is 0 in float32
@@ -102,11 +102,12 @@ def test_no_move_along_directions_is_inside_wherever_the_example_lies(
 
 @pytest.mark.parametrize(("norm", "units"), [("linf", "sigma"), ("l2", "raw")])
 def test_random_starts_along_directions_fill_the_ball_and_lie_inside(norm, units):
-    # the first half stands in the middle of the population with a ball that the box does not cut, the second anywhere
+    # the first half stands in the middle of the population with a ball that the box does not cut,
+    # the second anywhere
     half, radius, truncation = 4000, 0.5, 2.0
     rng = np.random.default_rng(0)
     codes = np.concatenate(
-        [np.broadcast_to(ALONG.mean, (half, 3, 4)), rng.normal(scale=4, size=(half, 3, 4))]
+        [np.broadcast_to(DIRECTIONS.mean, (half, 3, 4)), rng.normal(scale=4, size=(half, 3, 4))]
     ).astype(np.float32)
     epsilon = np.concatenate(
         [np.full(half, radius), np.maximum(0, rng.uniform(-1, 5, half))]
@@ -119,11 +120,12 @@ def test_random_starts_along_directions_fill_the_ball_and_lie_inside(norm, units
         np.float64,
     )
     some = slice(half - 200, half + 400)
-    assert_inside(r[some], codes[some], epsilon[some], norm, units, truncation, ALONG)
+    assert_inside(r[some], codes[some], epsilon[some], norm, units, truncation, DIRECTIONS)
     np.testing.assert_array_equal(r[epsilon == 0], 0)
     free = r[:half]
     np.testing.assert_allclose(free.mean(axis=0), 0, atol=0.03)
-    # variance of a coordinate of a uniform point: of the cube 1/3, of the ball in S dimensions 1/(S + 2)
+    # variance of a coordinate of a uniform point: of the cube 1/3, of the ball in S dimensions
+    # 1/(S + 2)
     np.testing.assert_allclose(
         free.var(axis=0), radius**2 * (1 / 3 if norm == "linf" else 1 / (S + 2)), rtol=0.08
     )
@@ -152,10 +154,10 @@ def test_random_starts_stay_in_useful_ranges_and_fill_them(norm, units):
 
 
 def test_the_box_reaches_the_far_end_of_the_population_but_not_beyond():
-    steps = (ALONG.sigma[:, None, None] * ALONG.vectors).reshape(S, -1)
+    steps = (DIRECTIONS.sigma[:, None, None] * DIRECTIONS.vectors).reshape(S, -1)
     inside, outside = np.array([1.0, -1.5, 0.0]), np.array([5.0, -3.0, 1.0])
     codes = (
-        (ALONG.mean.ravel() + np.stack([inside, outside]) @ steps)
+        (DIRECTIONS.mean.ravel() + np.stack([inside, outside]) @ steps)
         .reshape(2, 3, 4)
         .astype(np.float32)
     )
@@ -179,7 +181,9 @@ def test_decoding_moves_the_codes_and_their_coordinates_by_r(units):
     moved = codes.astype(np.float64)
     for b in range(B):
         for s in range(S):
-            moved[b] += r[b, s] * (ALONG.sigma[s] if units == "sigma" else 1.0) * ALONG.vectors[s]
+            moved[b] += (
+                r[b, s] * (DIRECTIONS.sigma[s] if units == "sigma" else 1.0) * DIRECTIONS.vectors[s]
+            )
     space = code_space("linf", units, None)
     center = anchor(space, example_keys(B), codes)
     np.testing.assert_allclose(space.decode(center, r), linear_images(PARAMS, moved), atol=1e-5)
@@ -198,8 +202,8 @@ def test_layers_below_the_first_that_moves_are_computed_at_the_anchor_alone():
         splits.append(("tail", l))
         return GENERATOR.tail(params, features, codes, l)
 
-    along = oblique_directions(GENERATOR, S, first_layer=2)
-    space = attacks.directions(replace(GENERATOR, head=head, tail=tail), PARAMS, along)
+    directions = oblique_directions(GENERATOR, S, first_layer=2)
+    space = attacks.directions(replace(GENERATOR, head=head, tail=tail), PARAMS, directions)
     codes = np.ones((B, 3, 4), np.float32)
     center = space.anchor(example_keys(B), codes)
     assert splits == [("head", 2)]
@@ -301,20 +305,20 @@ def test_random_starts_in_pixels_fill_the_ball():
 
 def test_directions_names_the_argument_it_refuses():
     with pytest.raises(ValueError, match="norm .*'l1'"):
-        attacks.directions(GENERATOR, PARAMS, ALONG, norm="l1")
+        attacks.directions(GENERATOR, PARAMS, DIRECTIONS, norm="l1")
     with pytest.raises(ValueError, match="units .*'pixels'"):
-        attacks.directions(GENERATOR, PARAMS, ALONG, units="pixels")
+        attacks.directions(GENERATOR, PARAMS, DIRECTIONS, units="pixels")
     for useful in (-1.0, np.nan):
         with pytest.raises(ValueError, match="useful must be at least 0"):
             attacks.directions(
-                GENERATOR, PARAMS, ALONG._replace(useful=np.array([1.0, useful, np.inf]))
+                GENERATOR, PARAMS, DIRECTIONS._replace(useful=np.array([1.0, useful, np.inf]))
             )
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 4), (3, 3, 5), (0, 3, 4)])
 def test_directions_refuses_vectors_of_another_shape(shape):
-    along = ALONG._replace(
+    directions = DIRECTIONS._replace(
         vectors=np.zeros(shape), sigma=np.ones(shape[0]), mask=np.ones(shape[:2], bool)
     )
     with pytest.raises(ValueError, match=r"vectors must be \[S, 3, 4\]"):
-        attacks.directions(GENERATOR, PARAMS, along)
+        attacks.directions(GENERATOR, PARAMS, directions)

@@ -1,4 +1,6 @@
-"""What every search promises in every Space, in one table: float64, against decoders and losses in NumPy.
+"""What every search promises in every Space, in one table.
+
+Float64, against decoders and losses in NumPy.
 
 Examples 0 and 1 have radius zero, 2 is constant, and no input gets 5 classified as its label.
 """
@@ -30,7 +32,7 @@ from tests.helpers import (
 B, S, TRUNCATION = 6, 3, 1.5
 GENERATOR = linear_generator()
 PARAMS = linear_params(GENERATOR)
-ALONG = oblique_directions(GENERATOR, S)
+DIRECTIONS = oblique_directions(GENERATOR, S)
 REPLACED = np.array([False, True, True])
 LABELS = np.array([0, 1, 0, 1, 0, 2])
 EPSILON = np.array([0.0, 0.0, 0.2, 0.4, 0.6, 0.8])
@@ -97,18 +99,18 @@ def draw_codes(rng):
 
 def moved_along(units):
     def decode(codes, result):
-        low, high = population_box(codes, ALONG, TRUNCATION, units)
+        low, high = population_box(codes, DIRECTIONS, TRUNCATION, units)
         assert np.all(result.delta >= low - 1e-9) and np.all(result.delta <= high + 1e-9)
-        steps = ALONG.vectors * (ALONG.sigma[:, None, None] if units == "sigma" else 1.0)
+        steps = DIRECTIONS.vectors * (DIRECTIONS.sigma[:, None, None] if units == "sigma" else 1.0)
         return linear_images(PARAMS, codes + np.einsum("bs,sld->bld", result.delta, steps))
 
     return decode
 
 
-def along(norm, units):
+def in_directions(norm, units):
     def make():
         return attacks.directions(
-            GENERATOR, PARAMS, ALONG, truncation=TRUNCATION, norm=norm, units=units
+            GENERATOR, PARAMS, DIRECTIONS, truncation=TRUNCATION, norm=norm, units=units
         )
 
     return Place(make, draw_codes, moved_along(units), largest if norm == "linf" else euclidean)
@@ -159,10 +161,10 @@ def statistics(group, relu=True):
 PLACES = {
     "linf": Place(attacks.linf, draw_images, added, largest),
     "l2": Place(attacks.l2, draw_images, added, euclidean),
-    "directions, linf, sigma": along("linf", "sigma"),
-    "directions, l2, sigma": along("l2", "sigma"),
-    "directions, linf, raw": along("linf", "raw"),
-    "directions, l2, raw": along("l2", "raw"),
+    "directions, linf, sigma": in_directions("linf", "sigma"),
+    "directions, l2, sigma": in_directions("l2", "sigma"),
+    "directions, linf, raw": in_directions("linf", "raw"),
+    "directions, l2, raw": in_directions("l2", "raw"),
     "mixing, prior": mixture("prior", draw_codes),
     "mixing, other": mixture("other", draw_codes_and_others),
     "feature_stats": statistics(1),

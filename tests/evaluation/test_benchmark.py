@@ -1,4 +1,7 @@
-"""Evaluation on classifiers that are linear: answers in batches, all true variations, and the worst of a latent search."""
+"""Evaluation on classifiers that are linear.
+
+Answers in batches, all true variations, and the worst of a latent search.
+"""
 
 import jax
 import numpy as np
@@ -94,8 +97,8 @@ def test_right_in_all_is_right_in_every_view(count, views, batch_size, seed):
 
 GENERATOR = linear_generator(num_layers=3, code_dim=4, resolution=2)
 PARAMS = linear_params(GENERATOR)
-ALONG = oblique_directions(GENERATOR, count=2)
-SPACE = attacks.directions(GENERATOR, PARAMS, ALONG, truncation=None)
+DIRECTIONS = oblique_directions(GENERATOR, count=2)
+SPACE = attacks.directions(GENERATOR, PARAMS, DIRECTIONS, truncation=None)
 CODES = (0.2 * RNG.normal(size=(N, 3, 4))).astype(np.float32)
 CLEAN = linear_images(PARAMS, CODES)
 # right on the clean image, but for the last two
@@ -124,7 +127,7 @@ def worst_margins(epsilon):
     moves = np.stack(
         [
             np.zeros_like(CODES[0]) + sigma * vector
-            for sigma, vector in zip(ALONG.sigma, ALONG.vectors, strict=True)
+            for sigma, vector in zip(DIRECTIONS.sigma, DIRECTIONS.vectors, strict=True)
         ]
     )
     corners = [
@@ -147,7 +150,7 @@ def test_an_example_fails_exactly_where_the_box_holds_a_failure(epsilon):
     assert images.shape == CLEAN.shape and failed.dtype == bool
     # where it was found, and what was found there
     steps = np.stack(
-        [sigma * vector for sigma, vector in zip(ALONG.sigma, ALONG.vectors, strict=True)]
+        [sigma * vector for sigma, vector in zip(DIRECTIONS.sigma, DIRECTIONS.vectors, strict=True)]
     )
     assert np.abs(delta).max() <= epsilon * (1 + 1e-6)
     np.testing.assert_allclose(
@@ -182,7 +185,7 @@ def test_the_attack_does_not_depend_on_how_it_is_split_into_batches():
 def test_the_loss_that_is_climbed_is_the_one_that_is_named():
     epsilon = 0.4
     moves = np.stack(
-        [sigma * vector for sigma, vector in zip(ALONG.sigma, ALONG.vectors, strict=True)]
+        [sigma * vector for sigma, vector in zip(DIRECTIONS.sigma, DIRECTIONS.vectors, strict=True)]
     )
     corners = [
         np.einsum("s,sld->ld", epsilon * np.array(c), moves)

@@ -1,4 +1,7 @@
-"""Corruptions against their definitions: moments of noise, sums of kernels, ramps and pairs of images with a known answer."""
+"""Corruptions against their definitions.
+
+Moments of noise, sums of kernels, ramps and pairs of images with a known answer.
+"""
 
 import colorsys
 import io
@@ -98,7 +101,8 @@ def test_grey_in_one_channel_and_in_three_fare_the_same(name):
     np.testing.assert_allclose(colour, corrupt(grey, name, 4, seed=0).repeat(3, -1), atol=1)
 
 
-# Where the released parameters do not all grow: glass blur trades blur for rounds, 6 and 8 px of motion with sigma 2 are the same
+# Where the released parameters do not all grow: glass blur trades blur for rounds, 6 and 8 px of
+# motion with sigma 2 are the same
 # Gaussian, and the elastic transform, fog and frost have tests of their own.
 RISING = {("glass_blur", 32): (1, 5), ("glass_blur", 64): (1, 5), ("motion_blur", 32): (1, 2, 3, 5)}
 
@@ -221,7 +225,8 @@ def test_defocus_blur_spreads_light_as_a_disk_of_the_scaled_radius_does(
     rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     disk = (scale * rows[rows**2 + columns**2 <= radius**2]).var()
     grown = spread(corrupt(image, "defocus_blur", severity, seed=0)) - spread(image)
-    # The soft edge, and the sharing of points among pixels, add at most a quarter of a squared pixel or so.
+    # The soft edge, and the sharing of points among pixels, add at most a quarter of a squared
+    # pixel or so.
     assert disk - 0.02 <= grown <= disk + 0.27
 
 
@@ -266,7 +271,8 @@ def test_motion_blur_moves_light_by_the_mean_of_a_half_gaussian(size, scale, tab
 
 
 def test_glass_blur_without_blur_takes_each_pixel_from_above_or_left():
-    # At severity 1 sigma is 0.05 px, so that nothing is blurred, and a pixel comes from at most one row above and one column left.
+    # At severity 1 sigma is 0.05 px, so that nothing is blurred, and a pixel comes from at most
+    # one row above and one column left.
     for size in (32, 16):
         rows, columns = np.indices((size, size))
         images = np.broadcast_to(
@@ -302,7 +308,10 @@ def test_zoom_blur_flattens_a_ramp_by_the_mean_of_the_inverse_zooms(size, table)
 
 @pytest.mark.parametrize(("size", "table"), TABLES)
 def test_fog_shrinks_what_lies_behind_it(size, table):
-    """Two images with the same brightest value in the same fog differ by max / (max + thickness) of their difference."""
+    """Two images in the same fog keep max / (max + thickness) of their difference.
+
+    Their brightest values are the same.
+    """
     images = np.minimum(textured(2, size, size), 250)
     images[:, 0, 0] = 250
     for severity in SEVERITIES:
@@ -318,7 +327,10 @@ def test_fog_shrinks_what_lies_behind_it(size, table):
 
 
 def test_fog_grows_rougher_with_distance_by_the_square_of_its_decay():
-    """A fractal's bends over twice the distance are decay^2 as large, where neither pixels nor the image's size show (decay < 1.5)."""
+    """A fractal's bends over twice the distance are decay^2 as large.
+
+    Where neither pixels nor the image's size show (decay < 1.5).
+    """
     fog = corrupt(flat(30, 224, 250), "fog", 5, seed=0)[..., 0].astype(float)
     near, far = (
         (fog[:, 2 * lag :] - 2 * fog[:, lag:-lag] + fog[:, : -2 * lag]).std() for lag in (16, 32)
@@ -404,7 +416,8 @@ def test_elastic_transform_bends_a_ramp_in_proportion_to_its_strength():
         bend(corrupt(ramp, "elastic_transform", severity, seed=0), lag=9).std()
         for severity in (3, 4, 5)
     ]
-    # White noise of variance 1/3, smoothed to 1 / (4 pi sigma^2) of it, times the strength; shifts 9 px apart are independent.
+    # White noise of variance 1/3, smoothed to 1 / (4 pi sigma^2) of it, times the strength;
+    # shifts 9 px apart are independent.
     expected = [np.sqrt(6 / 3 / (4 * np.pi)) * strength / 2.44 for strength in (12.2, 17.08, 29.28)]
     np.testing.assert_allclose(bends, expected, rtol=0.15)
     half = np.broadcast_to(2 * np.arange(16, 128, dtype=np.uint8)[None, :, None], (1, 112, 112, 1))

@@ -1,4 +1,7 @@
-"""The worst of several attacks, where a linear classifier tells it in closed form, and the signs of gradients that cannot be trusted."""
+"""The worst of several attacks, and the signs of gradients that cannot be trusted.
+
+A linear classifier tells both in closed form.
+"""
 
 import jax
 import numpy as np

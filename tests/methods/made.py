@@ -1,4 +1,7 @@
-"""Every method as an experiment's config makes it, small enough for tests: the generator and the classifier of tests.training.small."""
+"""Every method as an experiment's config makes it, small enough for tests.
+
+The generator and the classifier of tests.training.small.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,11 @@ def batch(index, partners: Partners | None, dtype: type = np.float32) -> Batch:
 
 
 def ready(state: TrainState, of: Method) -> TrainState:
-    """In the middle of training: radii of all sizes, BatchNorm statistics away from where they start, twins where the method needs them."""
+    """In the middle of training.
+
+    Radii of all sizes, BatchNorm statistics away from where they start, an auxiliary BatchNorm
+    where the method needs it.
+    """
     rng = np.random.default_rng(0)
     statistics = jax.tree.map(
         lambda x: x + rng.uniform(0.1, 0.5, x.shape).astype(x.dtype), state.batch_stats
@@ -84,7 +91,10 @@ def ready(state: TrainState, of: Method) -> TrainState:
 
 
 def tapped(of: Method, seen: dict) -> Method:
-    """The same method, which leaves what it makes in seen: for use inside of one trace, whose outputs can then tell of its inside."""
+    """The same method, which leaves what it makes in seen.
+
+    For use inside of one trace, whose outputs can then tell of its inside.
+    """
 
     def tap(kind):
         def call(*arguments):

@@ -1,4 +1,7 @@
-"""Conventional augmentation, one part at a time, against what NumPy says of each: windows, mirrors, factors, turned hues, grey squares."""
+"""Conventional augmentation, one part at a time, against what NumPy says of each.
+
+Windows, mirrors, factors, turned hues, grey squares.
+"""
 
 import jax
 import numpy as np
@@ -137,7 +140,8 @@ def test_cutout_is_one_grey_square_that_may_stick_out(side):
     assert (
         heights.max() == widths.max() == side and heights.min() == widths.min() == side - side // 2
     )
-    # its middle is uniform over the image: a pixel in the inside is cut in side^2 / pixels of the draws
+    # its middle is uniform over the image: a pixel in the inside is cut in side^2 / pixels of the
+    # draws
     inside = cut[:, side // 2 : SIZE - side // 2, side // 2 : SIZE - side // 2].mean()
     assert abs(inside - side**2 / SIZE**2) < 0.03
 

@@ -18,7 +18,8 @@ NAMES = [
 ]  # which is random, trained for longer
 ADAPTIVE = {"natra", "natra+advbn"}
 INDEX = np.random.default_rng(2).permutation(small.NUM_EXAMPLES)[:16]
-# the same 16 examples in two batches of 8, twice: whole groups of AdvBN change their company, or every example does
+# the same 16 examples in two batches of 8, twice: whole groups of AdvBN change their company, or
+# every example does
 BY_GROUP = (INDEX[[0, 1, 2, 3, 8, 9, 10, 11]], INDEX[[4, 5, 6, 7, 12, 13, 14, 15]])
 BY_EXAMPLE = (INDEX[0::2], INDEX[1::2])
 IN_ORDER = (INDEX[:8], INDEX[8:])
@@ -139,7 +140,10 @@ def check_one_pass(outcome):
 
 
 def check_trunk_is_still(outcome):
-    """Weights and statistics before the AdvBN layer keep every bit; those behind it move, twins apart from one another."""
+    """Weights and statistics before the AdvBN layer keep every bit.
+
+    Those behind it move, the auxiliary BatchNorm apart from the clean one.
+    """
     head = ("BatchNorm_2", "Dense_0")
     for run in outcome.runs:
         for collection in ("params", "batch_stats"):

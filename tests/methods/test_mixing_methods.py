@@ -1,4 +1,4 @@
-"""mixup of pixels and of codes, RandMix and AdvMix against NumPy, on a generator that is linear in its codes."""
+"""Mixup of pixels and of codes, RandMix and AdvMix against NumPy, on a linear generator."""
 
 import jax
 import numpy as np
@@ -54,7 +54,10 @@ def vary(method, batch=BATCH):
 
 
 def shares(variation):
-    """lambda of every example whose partner has another label, read from its targets; the targets are mixed of the two labels alone."""
+    """lambda of every example whose partner has another label, read from its targets.
+
+    The targets are mixed of the two labels alone.
+    """
     own, other = BATCH["label"], BATCH["partner_label"][:, 0]
     apart = own != other
     rows = np.arange(N)
@@ -138,7 +141,8 @@ def cross_entropies(images):
 
 def test_advmix_is_the_worst_of_a_small_ball_around_randmix(searched):
     start = linear_images(PARAMS, replaced(OTHERS[:, 0]))
-    # of a linear generator, the ball's image is start + what the moved layers add: every pixel within 0.2 of its l1 reach
+    # of a linear generator, the ball's image is start + what the moved layers add: every pixel
+    # within 0.2 of its l1 reach
     reach = 0.2 * np.abs(PARAMS["layers"][1:]).sum((0, 1)).reshape(2, 2, 1)
     assert np.all(np.abs(searched.inputs - start) <= reach + 1e-4)
     gain = cross_entropies(searched.inputs) - cross_entropies(start)
@@ -171,6 +175,7 @@ def test_advmix_keeps_the_worst_of_as_many_partners_as_restarts_and_asks_for_the
     assert far.min(0).max() < 1e-4, "each is one of the four"
     losses = np.stack([cross_entropies(images) for images in candidates])
     chosen = losses[far.argmin(0), np.arange(N)]
-    # four draws with replacement of four: the worst of all is among them with probability 1 - (3/4)^4
+    # four draws with replacement of four: the worst of all is among them with probability 1 -
+    # (3/4)^4
     assert abs((chosen == losses.max(0)).mean() - (1 - 0.75**4)) < 0.05
     assert method("advmix", advmix__source="prior").partners is None

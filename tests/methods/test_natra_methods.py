@@ -1,4 +1,7 @@
-"""natra's searches and losses, its random twins and adv where generator and classifier are linear: what is worst has a closed form."""
+"""natra's searches and losses, its random counterparts, and adv.
+
+Generator and classifier are linear: what is worst has a closed form.
+"""
 
 import dataclasses
 
@@ -16,10 +19,10 @@ from tests.training import small
 N, CLASSES, S = 300, small.NUM_CLASSES, 2
 GENERATOR = linear_generator(3, 4)
 PARAMS = linear_params(GENERATOR)
-ALONG = oblique_directions(GENERATOR, S)
-STEPS = ALONG.sigma[:, None, None] * ALONG.vectors  # one unit of r, [S, L, D]
+DIRECTIONS = oblique_directions(GENERATOR, S)
+STEPS = DIRECTIONS.sigma[:, None, None] * DIRECTIONS.vectors  # one unit of r, [S, L, D]
 RNG = np.random.default_rng(0)
-CODES = (ALONG.mean + 0.5 * RNG.normal(size=(N, 3, 4))).astype(np.float32)
+CODES = (DIRECTIONS.mean + 0.5 * RNG.normal(size=(N, 3, 4))).astype(np.float32)
 LABELS = RNG.integers(0, CLASSES, N)
 # logits so small that the highest cross entropy and the highest margin lie in different places
 WEIGHTS = (RNG.normal(size=(4, CLASSES)) / 32).astype(np.float32)
@@ -48,11 +51,18 @@ def vary(method):
 
 
 def method(name, **fields):
-    """As an experiment's config makes it: a fixed radius, no truncation that would cut it, enough restarts to find every corner."""
+    """As an experiment's config makes it.
+
+    A fixed radius, no truncation that would cut it, enough restarts to find every corner.
+    """
     settings = {
-        "natra_oa__epsilon": RADIUS, "natra__epsilon_max": RADIUS, "natra__truncation": 50.0, "natra__num_steps": 2, "natra__restarts": 12,
-    }  # fmt: skip
-    return made.method(name, Latent(GENERATOR, PARAMS, ALONG), **(settings | fields))
+        "natra_oa__epsilon": RADIUS,
+        "natra__epsilon_max": RADIUS,
+        "natra__truncation": 50.0,
+        "natra__num_steps": 2,
+        "natra__restarts": 12,
+    }
+    return made.method(name, Latent(GENERATOR, PARAMS, DIRECTIONS), **(settings | fields))
 
 
 def images_at(r):
@@ -143,7 +153,7 @@ def coordinates(images):
 def test_random_is_uniform_in_natras_largest_set(truncation):
     found = vary(method("random", natra__truncation=truncation, natra_oa__epsilon=9.0))
     steps = STEPS.reshape(S, -1)
-    place = (CODES.astype(np.float64) - ALONG.mean).reshape(N, -1) @ np.linalg.pinv(steps)
+    place = (CODES.astype(np.float64) - DIRECTIONS.mean).reshape(N, -1) @ np.linalg.pinv(steps)
     low = np.maximum(-RADIUS, np.minimum(0, -truncation - place))
     high = np.minimum(RADIUS, np.maximum(0, truncation - place))
     share = (coordinates(found.inputs) - low) / (high - low)

@@ -1,4 +1,7 @@
-"""A method within some classes: examples of these are varied as ever, all others are trained on as they are."""
+"""A method within some classes.
+
+Examples of these are varied as ever, all others are trained on as they are.
+"""
 
 import jax
 import numpy as np

@@ -1,4 +1,7 @@
-"""A natra training small enough for tests: a style generator of 8 pixels with random weights, a classifier of 8 channels."""
+"""A natra training small enough for tests.
+
+A style generator of 8 pixels with random weights, a classifier of 8 channels.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ def latent() -> Latent:
     rng = np.random.default_rng(1)
     vectors = np.zeros((2, GENERATOR.num_layers, GENERATOR.code_dim))
     vectors[:, -1] = np.linalg.qr(rng.normal(size=(GENERATOR.code_dim, 2)))[0].T
-    along = Directions(
+    directions = Directions(
         vectors=vectors,
         sigma=np.array([1.5, 1.0]),
         mean=np.zeros(vectors.shape[1:]),
@@ -71,13 +74,15 @@ def latent() -> Latent:
         generator_fingerprint="",
     )
     shapes = jax.eval_shape(GENERATOR.init, jax.random.key(0))
-    return Latent(GENERATOR, jax.tree.map(lambda s: 0.3 * rng.normal(size=s.shape), shapes), along)
+    return Latent(
+        GENERATOR, jax.tree.map(lambda s: 0.3 * rng.normal(size=s.shape), shapes), directions
+    )
 
 
 def method(dtype=np.float32, name: str = "natra") -> Method:
-    """natra with two steps of search along the two directions, or its twin random."""
-    generator, params, along = latent()
-    space = attacks.directions(generator, params, along)
+    """natra with two steps of search along the two directions, or its counterpart random."""
+    generator, params, directions = latent()
+    space = attacks.directions(generator, params, directions)
     if name == "random":
         return cast(natra.random(space, num_classes=NUM_CLASSES, epsilon=EPSILON_MAX), dtype)
     radius = {"rho": RHO, "epsilon_max": EPSILON_MAX, "smoothing": SMOOTHING}
@@ -95,7 +100,10 @@ def builder(norm: str):
 
 
 def state(optimizer: optax.GradientTransformation, norm: str, dtype=np.float32) -> TrainState:
-    """A fresh state, the same at every call; drawn by NumPy, since compiling the true initialisation would take seconds."""
+    """A fresh state, the same at every call.
+
+    Drawn by NumPy, since compiling the true initialisation would take seconds.
+    """
     rng = np.random.default_rng(3)
     shape = (RESOLUTION, RESOLUTION, 3)
     shapes = jax.eval_shape(

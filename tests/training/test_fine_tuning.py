@@ -1,6 +1,6 @@
-"""AdvBN's fine-tuning (Shu et al. 2021) against a second implementation of whole updates in NumPy, on a network with written-out formulas.
+"""AdvBN's fine-tuning (Shu et al. 2021) against whole updates in NumPy.
 
-The network: relu(BatchNorm(x W + b)) | BatchNorm, then z V + c. In float64.
+The network is relu(BatchNorm(x W + b)) | BatchNorm, then z V + c. In float64.
 """
 
 from functools import partial
@@ -99,9 +99,12 @@ def features_of(variables, images):
     )
 
 
-def worst_features(variables, twin, features, targets):
-    """Group by group: sign steps on m and s, cut at the radius; the point of the highest mean loss of all visited."""
-    params, stats = twin
+def worst_features(variables, auxiliary, features, targets):
+    """Group by group: sign steps on m and s, cut at the radius.
+
+    The point of the highest mean loss of all visited.
+    """
+    params, stats = auxiliary
     out, worst = variables["params"]["out"], []
     for start in range(0, B, GROUP):
         f, y = features[start : start + GROUP], targets[start : start + GROUP]
@@ -123,9 +126,12 @@ def worst_features(variables, twin, features, targets):
     return np.concatenate(worst)
 
 
-def branch(out, twin, features, targets, weights):
-    """One training pass of a head: (loss, gradients of scale, bias, kernel, bias of the last layer, new statistics)."""
-    params, stats = twin
+def branch(out, auxiliary, features, targets, weights):
+    """One training pass of a head.
+
+    (loss, gradients of scale, bias, kernel, bias of the last layer, new statistics).
+    """
+    params, stats = auxiliary
     mean, var = features.mean(0), features.var(0)
     normal = (features - mean) / np.sqrt(var + EPSILON)
     z = normal * params["scale"] + params["bias"]
@@ -144,11 +150,15 @@ def branch(out, twin, features, targets, weights):
 
 
 def numpy_updates(rates, varied):
-    """(losses, variables, twin (params, stats)) after one update for each learning rate."""
+    """(losses, variables, auxiliary (params, stats)) after one update for each learning rate."""
     v, batch = variables(), examples()
     copy = partial(jax.tree.map, np.copy)
-    twin = copy((v["params"]["norm_behind"], v["batch_stats"]["norm_behind"]))
-    head = {"norm_behind": v["params"]["norm_behind"], "out": v["params"]["out"], "twin": twin[0]}
+    auxiliary = copy((v["params"]["norm_behind"], v["batch_stats"]["norm_behind"]))
+    head = {
+        "norm_behind": v["params"]["norm_behind"],
+        "out": v["params"]["out"],
+        "auxiliary": auxiliary[0],
+    }
     velocity, losses = jax.tree.map(np.zeros_like, head), []
     one_hot = np.eye(CLASSES)[batch["label"]]
     for rate in rates:
@@ -163,27 +173,27 @@ def numpy_updates(rates, varied):
             weights = np.repeat([CLEAN_RATIO, 1 - CLEAN_RATIO], B) * 0.5 / B
         v["params"] |= {"norm_behind": head["norm_behind"], "out": head["out"]}
         features = features_of(v, images)
-        adversarial = worst_features(v, (head["twin"], twin[1]), features[-B:], goal)
+        adversarial = worst_features(v, (head["auxiliary"], auxiliary[1]), features[-B:], goal)
         clean = head["norm_behind"], v["batch_stats"]["norm_behind"]
         loss_clean, of_norm, of_out, stats_clean = branch(
             head["out"], clean, features, targets, weights
         )
-        loss_adv, of_twin, of_out_adv, stats_adv = branch(
-            head["out"], (head["twin"], twin[1]), adversarial, goal, np.full(B, 0.5 / B)
+        loss_adv, of_auxiliary, of_out_adv, stats_adv = branch(
+            head["out"], (head["auxiliary"], auxiliary[1]), adversarial, goal, np.full(B, 0.5 / B)
         )
         gradients = {
             "norm_behind": of_norm,
             "out": jax.tree.map(np.add, of_out, of_out_adv),
-            "twin": of_twin,
+            "auxiliary": of_auxiliary,
         }
         velocity = jax.tree.map(
             lambda u, g, w: MOMENTUM * u + g + DECAY * w, velocity, gradients, head
         )
         head = jax.tree.map(lambda w, u, rate=rate: w - rate * u, head, velocity)
-        v["batch_stats"]["norm_behind"], twin = stats_clean, (head["twin"], stats_adv)
+        v["batch_stats"]["norm_behind"], auxiliary = stats_clean, (head["auxiliary"], stats_adv)
         losses.append(loss_clean + loss_adv)
     v["params"] |= {"norm_behind": head["norm_behind"], "out": head["out"]}
-    return losses, v, twin
+    return losses, v, auxiliary
 
 
 @pytest.mark.parametrize("varied", [False, True])
@@ -212,9 +222,9 @@ def test_two_updates_are_advbns(varied):
             seen.append(float(metrics["loss"]))
         found = jax.tree.map(np.asarray, {"params": state.params, "batch_stats": state.batch_stats})
 
-    losses, expected, (twin_params, twin_stats) = numpy_updates((RATE, RATE / 10), varied)
-    expected["params"]["adversarial"] = {"norm_behind": twin_params}
-    expected["batch_stats"]["adversarial"] = {"norm_behind": twin_stats}
+    losses, expected, (auxiliary_params, auxiliary_stats) = numpy_updates((RATE, RATE / 10), varied)
+    expected["params"]["adversarial"] = {"norm_behind": auxiliary_params}
+    expected["batch_stats"]["adversarial"] = {"norm_behind": auxiliary_stats}
     np.testing.assert_allclose(seen, losses, rtol=1e-9)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     jax.tree.map(
@@ -231,4 +241,6 @@ def test_two_updates_are_advbns(varied):
         variables()["batch_stats"]["norm"],
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.opt_state))
-    assert np.abs(found["batch_stats"]["norm_behind"]["mean"] - twin_stats["mean"]).max() > 1e-3
+    assert (
+        np.abs(found["batch_stats"]["norm_behind"]["mean"] - auxiliary_stats["mean"]).max() > 1e-3
+    )

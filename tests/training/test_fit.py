@@ -67,18 +67,21 @@ def test_every_method_starts_from_the_weights_and_sees_the_order_of_its_seed(mon
         state.params["Conv_0"]["kernel"] != original.params["Conv_0"]["kernel"]
     ) and np.any(state.key != original.key)
     assert np.any(other_batch_at(0)["index"] != batch_at(0)["index"])
-    # fine-tuning starts from what is given, with twins of the head's BatchNorm alone, and with a fresh optimizer for all of them
+    # fine-tuning starts from what is given, with an auxiliary BatchNorm in the head alone, and with
+    # a fresh optimizer for all of them
     given = jax.tree.map(
         lambda x: x + 1, {"params": original.params, "batch_stats": original.batch_stats}
     )
     state, _ = start("advbn", initial=given)
     for collection in ("params", "batch_stats"):
         tree = dict(getattr(state, collection))
-        twins = tree.pop("adversarial")
+        auxiliary = tree.pop("adversarial")
         jax.tree.map(np.testing.assert_array_equal, tree, given[collection])
-        assert set(twins) == {"BatchNorm_2"}
+        assert set(auxiliary) == {"BatchNorm_2"}
         jax.tree.map(
-            np.testing.assert_array_equal, twins["BatchNorm_2"], given[collection]["BatchNorm_2"]
+            np.testing.assert_array_equal,
+            auxiliary["BatchNorm_2"],
+            given[collection]["BatchNorm_2"],
         )
     assert jax.tree.structure(state.opt_state[0].trace) == jax.tree.structure(state.params)
 

@@ -1,4 +1,4 @@
-"""The loop: a killed fit ends in the same bits as an uninterrupted one, and what cannot go on says why in one line."""
+"""A killed fit ends in the same bits as an uninterrupted one, and a failing one says why."""
 
 import math
 import subprocess
@@ -68,7 +68,10 @@ def killed_at(step, batch_at):
 
 
 def fit(step, frozen, state, batch_at, directory, **options):
-    """Ten steps with a checkpoint every three and a line of history every two: (state, history, what was said)."""
+    """Ten steps with a checkpoint every three and a line of history every two.
+
+    (state, history, what was said).
+    """
     said = []
     settings = {"num_steps": 10, "checkpoint_every": 3, "log_every": 2} | options
     with Checkpoints(epath.Path(directory)) as checkpoints:
@@ -233,7 +236,8 @@ from natra_jax.training import checkpoint
 from natra_jax.types import UserError
 
 root = epath.Path(sys.argv[1])
-state = {"weights": jax.random.normal(jax.random.key(0), (50, 50)), "step": jnp.int32(2), "key": jax.random.key(1)}
+weights = jax.random.normal(jax.random.key(0), (50, 50))
+state = {"weights": weights, "step": jnp.int32(2), "key": jax.random.key(1)}
 with checkpoint.Checkpoints(root / "whole") as checkpoints:
     checkpoints.save(2, state, [{"step": 2, "loss": 0.5}])
 

@@ -16,7 +16,10 @@ SEVERAL = [(2, "pmap"), (4, "pmap"), (2, "shard_map"), (4, "shard_map"), (4, "au
 
 
 def beginning(name, optimizer, norm, dtype):
-    """(method, state): whose examples have partners, for advmix; with groups that fit on each of four devices, for advbn."""
+    """(method, state): whose examples have partners, for advmix.
+
+    With groups that fit on each of four devices, for advbn.
+    """
     fresh = small.state(optimizer, norm, dtype)
     if name in ("natra", "random"):
         return small.method(dtype, name), fresh

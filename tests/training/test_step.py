@@ -1,6 +1,9 @@
-"""One update of a classifier: whose radius it changes and by what rule, what it trains on, and that it is compiled once.
+"""One update of a classifier.
 
-In float64, so that the variations which a step makes inside can be made again outside, to the last sign of a gradient.
+Whose radius it changes and by what rule, what it trains on, and that it is compiled once.
+
+In float64, so that the variations which a step makes inside can be made again outside, to the last
+sign of a gradient.
 """
 
 from functools import cache
@@ -40,7 +43,10 @@ def compiled():
 
 
 def ready_state(seed=0):
-    """A state in the middle of training: radii of all sizes, BatchNorm statistics away from where they start."""
+    """A state in the middle of training.
+
+    Radii of all sizes, BatchNorm statistics away from where they start.
+    """
     rng = np.random.default_rng(seed)
     state = small.state(OPTIMIZER, "batch", np.float64)
     statistics = jax.tree.map(lambda x: x + rng.uniform(0.1, 0.5, x.shape), state.batch_stats)
@@ -52,7 +58,10 @@ def ready_state(seed=0):
 
 @jax.jit
 def vary(method, state, batch):
-    """The variation that a step is to make: keys by (seed, step, example index), running BatchNorm statistics."""
+    """The variation that a step is to make.
+
+    Keys by (seed, step, example index), running BatchNorm statistics.
+    """
     of_step = jax.random.fold_in(state.key, state.step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(of_step, batch["index"])
     variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -86,7 +95,10 @@ def soft_cross_entropy(logits, targets):
 
 
 def contested():
-    """A state and a batch with radii of all sizes, in which the classifier holds against some of the attacks and not against others."""
+    """A state and a batch with radii of all sizes.
+
+    The classifier holds against some of the attacks and not against others.
+    """
     batch = small.batch_at(0, np.float64)
     index = batch["index"]
     epsilon = np.full(small.NUM_EXAMPLES, 0.75)
@@ -125,7 +137,8 @@ def test_targets_are_smoothed_by_the_new_radius():
     amount = np.minimum(1, small.SMOOTHING * np.minimum(old + small.RHO * held, small.EPSILON_MAX))
     np.testing.assert_allclose(variation.targets.sum(1), 1, atol=1e-12)
     assert np.all(variation.targets >= 0) and np.all(variation.targets.max(1) >= 1 - amount)
-    # the same draws under labels that nothing defends: there the radius, and with it the amount, stays
+    # the same draws under labels that nothing defends: there the radius, and with it the amount,
+    # stays
     other = (batch["label"] + 1) % small.NUM_CLASSES
     lost = jax.tree.map(np.asarray, vary(method(), state, batch | {"label": other}))
     compared = 0
@@ -204,7 +217,10 @@ GROUPED = small.builder("group")
 
 @jax.jit
 def grouped_step(clean_ratio, variation, batch):
-    """One step on given variations by a classifier in which no image depends on another: eq. 1 and, of failures only, eq. 7."""
+    """One step on given variations by a classifier in which no image depends on another.
+
+    Eq. 1 and, of failures only, eq. 7.
+    """
     made = Method(
         Partial(lambda variation, *_: variation, variation), passes=0, loss=soft_cross_entropy_of
     )

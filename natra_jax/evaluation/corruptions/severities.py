@@ -1,4 +1,4 @@
-"""The strength of each corruption: the parameters of ImageNet-C and CIFAR-10-C, scaled to a size."""
+"""The strength of each corruption: the parameters of ImageNet-C and CIFAR-10-C, and scale."""
 
 from __future__ import annotations
 
