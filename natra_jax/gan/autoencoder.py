@@ -41,7 +41,17 @@ def init_params(
 def reconstruct(
     generator: Generator, network: nn.Module, params: Params, images: jax.Array
 ) -> jax.Array:
-    """Decode the posterior's mean of images [B, H, W, C], to images again."""
+    """Reconstruct images by way of the posterior's mean.
+
+    Args:
+      generator: the decoder.
+      network: the encoder.
+      params: {"generator", "network"}.
+      images: [B, H, W, C] in [-1, 1].
+
+    Returns:
+      Images [B, H, W, C].
+    """
     mean, _ = _posterior(network, params, images)
     return generator.synthesize(params["generator"], generator.map(params["generator"], mean))
 

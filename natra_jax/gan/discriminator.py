@@ -48,7 +48,11 @@ def discriminator_loss(
 ) -> jax.Array:
     """Return mean -log sigmoid(D(real)) + mean -log(1 - sigmoid(D(fake))), a scalar.
 
-    real, fake: images [B, H, W, C].
+    Args:
+      network: the discriminator.
+      params: its parameters.
+      real: images [B, H, W, C].
+      fake: generated images [B, H, W, C].
     """
     return (
         jax.nn.softplus(-logits(network, params, real)).mean()
