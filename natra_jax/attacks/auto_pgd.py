@@ -41,7 +41,7 @@ _PROGRESS = 0.75  # rho: the share of steps since the last checkpoint that have 
 
 
 class _State(NamedTuple):
-    """What is carried from step to step, for each group of examples."""
+    """The search's state between two steps, for each group of examples."""
 
     delta: PyTree  # x^(k), [G, ...]
     previous: PyTree  # x^(k-1), [G, ...]

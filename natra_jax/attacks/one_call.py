@@ -20,7 +20,6 @@ checked for its shape alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -37,9 +36,8 @@ from natra_jax.attacks.objective import objective
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, LossFn, Space
 from natra_jax.attacks.spaces import l2, linf
-from natra_jax.types import Array
+from natra_jax.types import Array, LogitsFn
 
-LogitsFn = Callable[[jax.Array], jax.Array]
 Bounds = tuple[float, float]
 NORMS = {"linf": linf, "l2": l2}
 

@@ -49,7 +49,7 @@ class Ascent(Protocol):
 
 
 class _Stepper(NamedTuple):
-    """How one iteration moves delta, with a state that is carried from step to step."""
+    """The move of one iteration, with a state that is carried from step to step."""
 
     init: Callable[[PyTree], PyTree]
     """(delta) -> state"""
@@ -169,7 +169,7 @@ def _pgd(num_steps: int, random_start: bool, stepper: _Stepper) -> Attack:
             gradients, candidate = gradient(loss_fn, space, center, delta)
             best = better(space.group, best, candidate)
             update, state = stepper.step(gradients, state, delta, epsilon[:: space.group])
-            # NaTra eq. 6
+            # NaTra eq. 6: ascend, then project
             delta = space.project(jax.tree.map(jnp.add, delta, update), center, epsilon)
             return (delta, state, best), candidate.loss
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float, PyTree
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
 from natra_jax.data import Images, to_float
-
-LogitsFn = Callable[[jax.Array], jax.Array]
+from natra_jax.types import LogitsFn
 
 
 def even_batches(count: int, most: int) -> Iterator[np.ndarray]:

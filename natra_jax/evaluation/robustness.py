@@ -22,8 +22,8 @@ from jaxtyping import Bool, Float, Integer
 
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
-from natra_jax.evaluation.benchmark import Attacked, LogitsFn, attack, even_batches
-from natra_jax.types import Array
+from natra_jax.evaluation.benchmark import Attacked, attack, even_batches
+from natra_jax.types import Array, LogitsFn
 
 _RISING_ON = 100  # examples, of which the mean loss is compared between radii
 

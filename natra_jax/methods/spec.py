@@ -11,7 +11,7 @@ from natra_jax.types import Directions, Generator, Method, Params
 
 
 class Latent(NamedTuple):
-    """What methods that move codes are given."""
+    """The generator and directions, for methods that move codes."""
 
     generator: Generator
     params: Params

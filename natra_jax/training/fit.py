@@ -26,7 +26,7 @@ from natra_jax.types import Method, UserError
 
 
 class Schedule(NamedTuple):
-    """How long and how fast a classifier trains."""
+    """The length, the speed and the bookkeeping of a classifier's training."""
 
     steps: int
     batch_size: int

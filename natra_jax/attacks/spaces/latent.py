@@ -1,4 +1,4 @@
-"""Directions of a generator's code space: the Space of NaTra (eq. 2 and 12)."""
+"""Directions of a generator's code space: the Space of NaTra (NaTra eq. 2 and 12)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CodeCenter(NamedTuple):
 
 
 class _Limits(NamedTuple):
-    """How far r_s may go, in the units of r."""
+    """The bounds of r_s, in the units of r."""
 
     reach: Float[Array, " S"]  # of the box around the population's mean; inf for none
     useful: Float[Array, " S"]  # from the example itself; inf for any
@@ -41,7 +41,7 @@ def directions(
     norm: str = "linf",
     units: str = "sigma",
 ) -> Space:
-    """Build the Space of NaTra: r in R^S moves codes to codes + sum_s r_s sigma_s v_s (eq. 2, 12).
+    """Build the Space of NaTra (NaTra eq. 2 and 12): r moves codes by sum_s r_s sigma_s v_s.
 
     origin: codes [B, L, D]; delta: r [B, S].
 
