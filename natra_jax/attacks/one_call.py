@@ -52,7 +52,23 @@ def fgsm(
     targeted: bool = False,
     bounds: Bounds = (0.0, 1.0),
 ) -> jax.Array:
-    """Take one sign step of size epsilon (FGSM, Goodfellow et al. 2015)."""
+    """Take one sign step of size epsilon (FGSM, Goodfellow et al. 2015).
+
+    Args:
+        logits_fn: images [B, ...] -> logits [B, C], the classifier in evaluation mode.
+        images: [B, ...], floating point, within bounds.
+        labels: [B], whole numbers from 0 to C - 1: the truth or, if targeted, the goal.
+        epsilon: the radius, a number or [B], in the units of images.
+        loss: 'ce', 'dlr', 'margin', or a function of (logits [B, C], labels [B]) -> [B].
+        targeted: move towards the labels.
+        bounds: (low, high) of images.
+
+    Returns:
+        The adversarial images, like images in shape, type and bounds.
+
+    Raises:
+        ValueError: for what the module's docstring lists.
+    """
     search = pgd(1)  # one step of 2.5 epsilon, which the ball cuts to epsilon
     problem = _Problem("fgsm", logits_fn, images, labels, epsilon, loss, targeted, bounds)
     return _solve(problem, "linf", search, jax.random.key(0))
@@ -73,7 +89,23 @@ def mim(
 ) -> jax.Array:
     """Run the momentum iterative method MI-FGSM (Dong et al. 2018), from the image itself.
 
-    step_size None: 2.5 epsilon / num_steps.
+    Args:
+        logits_fn: images [B, ...] -> logits [B, C], the classifier in evaluation mode.
+        images: [B, ...], floating point, within bounds.
+        labels: [B], whole numbers from 0 to C - 1: the truth or, if targeted, the goal.
+        epsilon: the radius, a number or [B], in the units of images.
+        step_size: of a step, in the units of images; None: 2.5 epsilon / num_steps.
+        num_steps: the number of steps.
+        decay: of the gradients of earlier steps.
+        loss: 'ce', 'dlr', 'margin', or a function of (logits [B, C], labels [B]) -> [B].
+        targeted: move towards the labels.
+        bounds: (low, high) of images.
+
+    Returns:
+        The adversarial images, like images in shape, type and bounds.
+
+    Raises:
+        ValueError: for what the module's docstring lists.
     """
     search = pgd(num_steps, step_size, decay=decay)
     problem = _Problem("mim", logits_fn, images, labels, epsilon, loss, targeted, bounds)
@@ -97,7 +129,25 @@ def linf_pgd(
 ) -> jax.Array:
     """Run PGD with sign steps in the l-infinity ball (Madry et al. 2018).
 
-    step_size None: 2.5 epsilon / num_steps.
+    Args:
+        logits_fn: images [B, ...] -> logits [B, C], the classifier in evaluation mode.
+        images: [B, ...], floating point, within bounds.
+        labels: [B], whole numbers from 0 to C - 1: the truth or, if targeted, the goal.
+        epsilon: the radius, a number or [B], in the units of images.
+        step_size: of a step, in the units of images; None: 2.5 epsilon / num_steps.
+        num_steps: the number of steps.
+        restarts: the number of starts; the strongest result of an example counts.
+        random_start: start at a random point of the ball, else at the image.
+        loss: 'ce', 'dlr', 'margin', or a function of (logits [B, C], labels [B]) -> [B].
+        targeted: move towards the labels.
+        key: a jax.random.key.
+        bounds: (low, high) of images.
+
+    Returns:
+        The adversarial images, like images in shape, type and bounds.
+
+    Raises:
+        ValueError: for what the module's docstring lists.
     """
     search = best_of(pgd(num_steps, step_size, random_start=random_start), restarts)
     problem = _Problem("linf_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
@@ -121,7 +171,25 @@ def l2_pgd(
 ) -> jax.Array:
     """Run PGD along the normalised gradient in the Euclidean ball (Madry et al. 2018).
 
-    step_size None: 2.5 epsilon / num_steps.
+    Args:
+        logits_fn: images [B, ...] -> logits [B, C], the classifier in evaluation mode.
+        images: [B, ...], floating point, within bounds.
+        labels: [B], whole numbers from 0 to C - 1: the truth or, if targeted, the goal.
+        epsilon: the radius, a number or [B], in the units of images.
+        step_size: of a step, in the units of images; None: 2.5 epsilon / num_steps.
+        num_steps: the number of steps.
+        restarts: the number of starts; the strongest result of an example counts.
+        random_start: start at a random point of the ball, else at the image.
+        loss: 'ce', 'dlr', 'margin', or a function of (logits [B, C], labels [B]) -> [B].
+        targeted: move towards the labels.
+        key: a jax.random.key.
+        bounds: (low, high) of images.
+
+    Returns:
+        The adversarial images, like images in shape, type and bounds.
+
+    Raises:
+        ValueError: for what the module's docstring lists.
     """
     search = best_of(pgd(num_steps, step_size, rule="l2", random_start=random_start), restarts)
     problem = _Problem("l2_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
@@ -145,6 +213,25 @@ def apgd(
     """Run Auto-PGD (Croce & Hein 2020), which has no step size to tune; norm 'linf' or 'l2'.
 
     An example that a restart has fooled is left as it is.
+
+    Args:
+        logits_fn: images [B, ...] -> logits [B, C], the classifier in evaluation mode.
+        images: [B, ...], floating point, within bounds.
+        labels: [B], whole numbers from 0 to C - 1: the truth or, if targeted, the goal.
+        epsilon: the radius, a number or [B], in the units of images.
+        norm: of the ball, 'linf' or 'l2'.
+        num_steps: the number of steps.
+        restarts: the number of starts; the strongest result of an example counts.
+        loss: 'ce', 'dlr', 'margin', or a function of (logits [B, C], labels [B]) -> [B].
+        targeted: move towards the labels.
+        key: a jax.random.key.
+        bounds: (low, high) of images.
+
+    Returns:
+        The adversarial images, like images in shape, type and bounds.
+
+    Raises:
+        ValueError: for what the module's docstring lists.
     """
     search = auto_pgd(num_steps, rule="l2" if norm == "l2" else "sign", random_start=True)
     search = best_of(search, restarts, early_stop=True)

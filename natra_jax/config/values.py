@@ -5,7 +5,8 @@ from __future__ import annotations
 from etils import epath
 
 from natra_jax.config.checks import Check, one_of
-from natra_jax.data import SOURCES, source_of
+from natra_jax.data import source_of
+from natra_jax.data.survey import source_names
 from natra_jax.latents.choose import is_file
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE
 from natra_jax.types import UserError
@@ -56,9 +57,7 @@ def _rise(numbers: tuple[object, ...]) -> bool:
     return bool(numbers)
 
 
-_SOURCES = [f"{key}:NAME" if source.takes_name else key for key, source in SOURCES.items()]
-
-SOURCE = Check(_is_source, f"one of {', '.join(_SOURCES)}")
+SOURCE = Check(_is_source, f"one of {', '.join(source_names())}")
 PIXELS = Check(lambda n: n == 0 or n >= 8, "at least 8 pixels, or 0 for what suits")
 CHANNELS = Check(lambda n: n in (0, 1, 3), "3 for RGB, 1 for grey, or 0 for what suits")
 CLASSES = Check(_are_classes, "names of classes")

@@ -246,12 +246,17 @@ SOURCES = {
 
 def source_of(name: str) -> DataSource:
     """Return the source that config field data.name names. Raise UserError if there is none."""
-    key, _, data_set = name.partition(":")
+    key, colon, data_set = name.partition(":")
     found = SOURCES.get(key)
-    if found is None or bool(data_set) != found.takes_name:
-        valid = [f"{key}:NAME" if source.takes_name else key for key, source in SOURCES.items()]
-        raise UserError(f"config field data.name is {name!r}: it must be one of {', '.join(valid)}")
+    if found is None or bool(colon) != found.takes_name or bool(data_set) != found.takes_name:
+        names = ", ".join(source_names())
+        raise UserError(f"config field data.name is {name!r}: it must be one of {names}")
     return found
+
+
+def source_names() -> list[str]:
+    """Return what config field data.name may be: NAME stands for the name of a data set."""
+    return [f"{key}:NAME" if source.takes_name else key for key, source in SOURCES.items()]
 
 
 def survey(c: ConfigDict, source: Source | None = None) -> Survey:

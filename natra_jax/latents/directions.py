@@ -28,7 +28,6 @@ Dimensions in annotations: K samples, L layers, D numbers a code, M moved layers
 """
 
 # pyright: strict
-# ruff: noqa: F722 (jaxtyping writes shapes as text)
 
 from __future__ import annotations
 
@@ -47,7 +46,7 @@ METHODS = (*reduction.METHODS, "sefa")  # the last: natra_jax.latents.sefa
 REGRESSIONS = ("principal", "whitened", "per_coordinate")
 Layers = Sequence[int] | np.ndarray  # indices of layers, rising
 _MAX_COSINE = 0.9  # more parallel directions have no coordinates of their own: the later is dropped
-_NEGLIGIBLE = 1e-6  # of the largest spread: below it an axis is rounding, not variation
+NEGLIGIBLE = 1e-6  # of the largest: below it a spread or an eigenvalue is rounding
 _MOST_SEEN = 8 * 2**30  # bytes of activations
 
 
@@ -201,14 +200,14 @@ def discover(
     if regression != "per_coordinate":
         coordinates = reduction.principal(coordinates, dim)
     spread = np.sqrt(np.square(coordinates).mean(0))
-    varies = spread > _NEGLIGIBLE * spread.max()
+    varies = spread > NEGLIGIBLE * spread.max()
     coordinates = coordinates[:, varies] / spread[varies]
     deviations = _deviations(codes, range(*layers))
     # NaTra eq. 11: the coordinates have unit variance, so their normal equations are solved
     fit = coordinates.T @ deviations / len(codes)
     if regression == "principal":
         _, explained, axes = np.linalg.svd(fit, full_matrices=False)
-        fit = axes[explained > _NEGLIGIBLE * explained[0]]
+        fit = axes[explained > NEGLIGIBLE * explained[0]]
     fit /= np.linalg.norm(fit, axis=1, keepdims=True)
     vectors = fit[_distinct(fit)[:num]].reshape(-1, layers[1] - layers[0], codes.shape[2])
     return described(vectors, codes, range(*layers), method=method, fingerprint=fingerprint)
@@ -238,7 +237,7 @@ def outside(
     left = deviations - (deviations @ basis) @ basis.T
     _, spread, axes = np.linalg.svd(left, full_matrices=False)
     # against all of the spread: where nothing is left out, what remains is rounding
-    varies = spread > _NEGLIGIBLE * np.linalg.norm(deviations)
+    varies = spread > NEGLIGIBLE * np.linalg.norm(deviations)
     count = min(count if num is None else num, int(varies.sum()))
     found = described(
         axes[:count].reshape(count, len(layers), -1),

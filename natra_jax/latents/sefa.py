@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from natra_jax.latents.directions import check_range, described
+from natra_jax.latents.directions import NEGLIGIBLE, check_range, described
 from natra_jax.types import Directions, Generator, Params
-
-_NEGLIGIBLE = 1e-6  # of the largest: below it an eigenvalue or a spread is rounding
 
 
 def sefa(
@@ -59,11 +57,11 @@ def sefa(
     gram: Any = sum(matrix.T @ matrix for matrix in matrices)  # SeFa eq. 5
     eigenvalues, axes = np.linalg.eigh(gram)
     eigenvalues, axes = eigenvalues[::-1], axes.T[::-1]
-    axes = axes[eigenvalues > _NEGLIGIBLE * eigenvalues[0]]
+    axes = axes[eigenvalues > NEGLIGIBLE * eigenvalues[0]]
     axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1))
     vectors = np.repeat(axes[:, None] / np.sqrt(stop - first), stop - first, axis=1)
     found = described(vectors, codes, range(first, stop), method="sefa", fingerprint=fingerprint)
-    varies = np.flatnonzero(found.sigma > _NEGLIGIBLE * found.sigma.max())[:num]
+    varies = np.flatnonzero(found.sigma > NEGLIGIBLE * found.sigma.max())[:num]
     return described(
         vectors[varies], codes, range(first, stop), method="sefa", fingerprint=fingerprint
     )

@@ -59,7 +59,11 @@ def sgd(
 ) -> optax.GradientTransformation:
     """Build SGD with momentum and weight decay, as AdvBN fine-tunes.
 
-    In the second half of the steps the learning rate is a tenth.
+    Args:
+        learning_rate: of the first half of the steps; a tenth of it in the second.
+        momentum: decay of the velocity.
+        weight_decay: times the weights, added to the gradient.
+        steps: the number of updates.
     """
     schedule = optax.piecewise_constant_schedule(learning_rate, {steps // 2: 0.1})
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum))

@@ -1,4 +1,4 @@
-# What pyright is told of ml_collections: a field of a config may be of any type, and sections are configs.
+# What pyright is told of ml_collections: fields of a config have any type, sections are configs.
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 

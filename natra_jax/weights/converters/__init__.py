@@ -12,6 +12,7 @@ In reading order:
     progressive            what ProGAN and StyleGAN share: layouts of kernels, growth
     progan                 -> generators.progan
     stylegan1              -> generators.stylegan
+    resample_filter        StyleGAN2's filters
     stylegan2_nv           -> generators.stylegan2, from NVIDIA's checkpoints
     stylegan2_rosinality   -> generators.stylegan2, from rosinality's
     biggan_common          what the BigGANs share: spectral norms, shapes, layouts

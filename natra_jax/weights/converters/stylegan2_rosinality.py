@@ -18,7 +18,7 @@ from natra_jax.generators import style_mapping
 from natra_jax.types import UserError
 from natra_jax.weights.converters import progressive
 from natra_jax.weights.converters.checkpoint_config import agree
-from natra_jax.weights.converters.stylegan2_nv import one_filter
+from natra_jax.weights.converters.resample_filter import one_filter
 from natra_jax.weights.tensors import Converted, Tensors
 
 _FAMILY = "rosinality's StyleGAN2"

@@ -14,7 +14,7 @@ import pytest
 
 from natra_jax.generators.stylegan2 import stylegan2
 from natra_jax.types import UserError
-from natra_jax.weights.converters import stylegan2_nv, stylegan2_rosinality
+from natra_jax.weights.converters import resample_filter, stylegan2_nv, stylegan2_rosinality
 from natra_jax.weights.formats.detect import read
 from natra_jax.weights.tensors import Converted, Tensors
 from tests.generators import laws
@@ -427,7 +427,7 @@ def test_a_setting_that_contradicts_the_tensors_or_makes_no_sense_is_named(confi
     ],
 )
 def test_a_filter_is_factored_into_its_taps(kernel, taps):
-    assert np.allclose(stylegan2_nv.factor(kernel.astype(np.float32), "f"), taps, atol=1e-6)
+    assert np.allclose(resample_filter.factor(kernel.astype(np.float32), "f"), taps, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -445,4 +445,4 @@ def test_a_filter_is_factored_into_its_taps(kernel, taps):
 )
 def test_a_filter_that_is_not_separable_is_refused_by_name(kernel):
     with pytest.raises(UserError, match="blur"):
-        stylegan2_nv.factor(kernel.astype(np.float32), "blur")
+        resample_filter.factor(kernel.astype(np.float32), "blur")
