@@ -6,7 +6,7 @@ It halves its step when it stalls, and goes on from its best point.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -80,7 +80,7 @@ def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) 
     return _auto_pgd(num_steps, rule, random_start)
 
 
-@cache
+@lru_cache
 def _auto_pgd(num_steps: int, rule: str, random_start: bool) -> Attack:
     # at a checkpoint the number of steps since the last one, elsewhere 0
     since_last = np.zeros(num_steps, np.int32)

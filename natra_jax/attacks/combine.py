@@ -6,7 +6,7 @@ best_of (restarts), per_direction (NaTra eq. 4, one direction at a time), random
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -49,7 +49,7 @@ def best_of(attack: Attack, restarts: int, *, early_stop: bool = False) -> Attac
     return _best_of(attack, restarts, early_stop)
 
 
-@cache
+@lru_cache
 def _best_of(attack: Attack, restarts: int, early_stop: bool) -> Attack:
     def search(
         loss_fn: LossFn,
@@ -76,7 +76,7 @@ def per_direction(attack: Attack) -> Attack:
     return _per_direction(attack)
 
 
-@cache
+@lru_cache
 def _per_direction(attack: Attack) -> Attack:
     def search(
         loss_fn: LossFn,
@@ -145,7 +145,7 @@ def random_search(num_samples: int) -> Attack:
     return _random_search(num_samples)
 
 
-@cache
+@lru_cache
 def _random_search(num_samples: int) -> Attack:
     def search(
         loss_fn: LossFn,

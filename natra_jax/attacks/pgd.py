@@ -6,11 +6,12 @@ It is the inner maximisation of NaTra, AdvMix, AdvBN and pixel attacks alike.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Float, Integer, PyTree
 
 from natra_jax.attacks.search import (
@@ -59,7 +60,7 @@ class _Stepper(NamedTuple):
 
 def pgd(
     num_steps: int,
-    step_size: float | Ascent | None = None,
+    step_size: float | Float[Array, ""] | Ascent | None = None,
     *,
     rule: str = "sign",
     random_start: bool = False,
@@ -67,8 +68,9 @@ def pgd(
 ) -> Attack:
     """Build projected gradient ascent, delta <- project(delta + step) (NaTra eq. 6).
 
-    The search returns the best iterate, not the last. Equal settings give the same function, so
-    that what is jitted with it is not traced anew.
+    The search returns the best iterate, not the last. Equal settings give the same function (of
+    the last 128), so that what is jitted with it is not traced anew. A traced step size gives a
+    new one.
 
     Args:
         num_steps: the number of updates; 0 measures the start alone.
@@ -100,25 +102,30 @@ def pgd(
                 f"pgd: decay must be None where step_size is an optax transformation, got {decay}"
             )
         return _pgd(num_steps, random_start, _by_transformation(step_size))
+    if isinstance(step_size, Tracer):  # it has no value by which a function could be found again
+        stepper = _by_rule.__wrapped__(num_steps, step_size, rule, decay)
+        return _pgd.__wrapped__(num_steps, random_start, stepper)
     size = None if step_size is None else _number(step_size)
     return _pgd(num_steps, random_start, _by_rule(num_steps, size, rule, decay))
 
 
-def _number(step_size: float) -> float:
+def _number(step_size: float | Float[Array, ""]) -> float:
     try:
         number = float(step_size)
-    except (TypeError, ValueError) as error:  # jax's errors for traced values are TypeErrors
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            "pgd: step_size must be None or one number, the same for all examples and not traced, "
-            f"or an optax transformation, got {step_size!r}"
+            "pgd: step_size must be None or one number, the same for all examples, or an optax "
+            f"transformation, got {step_size!r}"
         ) from error
     if not number >= 0:
         raise ValueError(f"pgd: step_size must be >= 0, got {step_size}")
     return number
 
 
-@cache
-def _by_rule(num_steps: int, step_size: float | None, rule: str, decay: float | None) -> _Stepper:
+@lru_cache
+def _by_rule(
+    num_steps: int, step_size: float | Float[Array, ""] | None, rule: str, decay: float | None
+) -> _Stepper:
     def init(delta: PyTree) -> PyTree:
         return () if decay is None else jax.tree.map(jnp.zeros_like, delta)
 
@@ -137,7 +144,7 @@ def _by_rule(num_steps: int, step_size: float | None, rule: str, decay: float | 
     return _Stepper(init, step)
 
 
-@cache
+@lru_cache
 def _by_transformation(transformation: Ascent) -> _Stepper:
     def step(
         gradients: PyTree, state: PyTree, delta: PyTree, epsilon: Float[Array, " G"]
@@ -147,7 +154,7 @@ def _by_transformation(transformation: Ascent) -> _Stepper:
     return _Stepper(transformation.init, step)
 
 
-@cache
+@lru_cache
 def _pgd(num_steps: int, random_start: bool, stepper: _Stepper) -> Attack:
     def attack(
         loss_fn: LossFn,

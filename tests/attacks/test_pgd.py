@@ -554,6 +554,20 @@ def test_how_the_batch_is_split_changes_no_example():
             np.testing.assert_allclose(split.loss, whole.loss[:, part], rtol=1e-9, atol=1e-9)
 
 
+def test_a_traced_step_size_is_the_number_that_it_is():
+    images = np.random.default_rng(6).uniform(-0.5, 0.5, (B, 2)).astype(np.float32)
+    weights = np.random.default_rng(7).normal(size=(2, 3)).astype(np.float32)
+
+    def attacked(step_size):
+        search = attacks.pgd(3, step_size)
+        loss_fn = Partial(wavy, weights)
+        return search(
+            loss_fn, example_keys(len(images)), attacks.linf(), images, jnp.full(len(images), 0.4)
+        ).inputs
+
+    np.testing.assert_array_equal(jax.jit(attacked)(0.1), jax.jit(lambda: attacked(0.1))())
+
+
 # errors
 
 
