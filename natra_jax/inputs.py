@@ -54,6 +54,8 @@ class Inputs:
         if not generator_config.is_file(c):
             return generator_config.describe(c)
         path = epath.Path(c.weights).expanduser()
+        if not path.exists():
+            self.checkpoint(c)  # says what is wrong with it
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         key = f"generator {path} {c.family}"
 

@@ -133,8 +133,11 @@ def test_a_checkpoint_is_parsed_once_a_start_and_not_again_while_it_stays(
     assert parsed == [str(file)]
 
 
-def test_the_mistake_in_a_checkpoint_is_said_of_the_field(tmp_path):
+@pytest.mark.parametrize("weights", ["weights.pkl", "missing.pkl"])
+def test_the_mistake_in_a_checkpoint_is_said_of_the_field(tmp_path, monkeypatch, weights):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "weights.pkl", b"no pickle")
     config = smoke.get_config()
-    config.generator.weights = str(write(tmp_path / "weights.pkl", b"no pickle"))
-    with pytest.raises(UserError, match="config field generator.weights: .*weights.pkl: "):
-        Inputs().generator(config.generator)
+    config.generator.weights = weights
+    with pytest.raises(UserError, match=f"config field generator.weights: .*{weights}: "):
+        Inputs(epath.Path(tmp_path)).generator(config.generator)
