@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from etils import epath
 from ml_collections import ConfigDict
 
 from natra_jax import workdir
+from natra_jax.generators import GENERATORS
 from natra_jax.types import Generator
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import Loaded
@@ -44,7 +46,7 @@ class Inputs:
         if path.is_dir():
             held = sorted((child.name, self.sha256(child)) for child in path.iterdir())
             return hashlib.sha256(json.dumps(held).encode()).hexdigest()
-        return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path))
+        return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path), _is_digest)
 
     def generator(self, c: ConfigDict) -> Generator:
         """Return the generator that the config's section describes, without its parameters.
@@ -57,13 +59,13 @@ class Inputs:
         if not path.exists():
             self.checkpoint(c)  # says what is wrong with it
         files = sorted(path.iterdir()) if path.is_dir() else [path]
-        key = f"generator {path} {c.family}"
+        key = f"generator {workdir.FORMAT} {path} {c.family}"
 
         def described() -> dict[str, Any]:
             loaded = self.checkpoint(c)
             return {"function": loaded.function, "arguments": dict(loaded.arguments)}
 
-        found = self._remembered(key, files, described)
+        found = self._remembered(key, files, described, _describes_generator)
         return generator_config.with_options(c, found["function"], found["arguments"])[0]
 
     def checkpoint(self, c: ConfigDict) -> Loaded:
@@ -85,16 +87,37 @@ class Inputs:
         if self._path is not None and self._seen != self._known:
             workdir.write(self._path, json.dumps(self._seen, indent=1) + "\n")
 
-    def _remembered(self, key: str, files: list[epath.Path], find: Callable[[], Any]) -> Any:
+    def _remembered(
+        self,
+        key: str,
+        files: Sequence[epath.Path],
+        find: Callable[[], Any],
+        is_sound: Callable[[Any], bool],
+    ) -> Any:
         """Return the value of key while its files have the same size and time, else find it."""
         stamps = [[str(file), *_stamp(file)] for file in files if not file.is_dir()]
-        entry = self._seen.get(key) or self._known.get(key)
-        if not (isinstance(entry, dict) and entry.get("files") == stamps and "value" in entry):
-            entry = {"files": stamps, "value": find()}
-            if any(time.time_ns() - changed < _SETTLED for _, _, changed in stamps):
-                return entry["value"]  # a change so soon after would have the same time
-        self._seen[key] = entry
-        return entry["value"]
+        for entry in (self._seen.get(key), self._known.get(key)):
+            known = entry if isinstance(entry, dict) else {}
+            if known.get("files") == stamps and is_sound(known.get("value")):
+                self._seen[key] = known
+                return known["value"]
+        value = find()
+        # a change within the same tick of the clock would not show in the time
+        if all(time.time_ns() - changed >= _SETTLED for _, _, changed in stamps):
+            self._seen[key] = {"files": stamps, "value": value}
+        return value
+
+
+def _is_digest(found: object) -> bool:
+    return isinstance(found, str) and re.fullmatch("[0-9a-f]{64}", found) is not None
+
+
+def _describes_generator(found: object) -> bool:
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("arguments"), dict)
+        and found.get("function") in list(GENERATORS)
+    )
 
 
 def _stamp(file: epath.Path) -> tuple[int, int]:

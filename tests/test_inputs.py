@@ -77,11 +77,40 @@ def test_a_directory_is_known_by_the_names_and_contents_in_it(tmp_path, hashed):
     assert sorted(hashed) == ["a", "b"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"sha256 x": 3}', '{"sha256 %s": {"files": 1}}'])
+@pytest.mark.parametrize("value", [None, 3, "one", "0" * 63, ["0" * 64], {"a": 1}])
+def test_what_cannot_be_a_digest_is_found_anew(tmp_path, value):
+    path = write(tmp_path / "weights.npz", b"one")
+    sha256(tmp_path, path)
+    known = json.loads((tmp_path / "inputs.json").read_text())
+    known[f"sha256 {path}"]["value"] = value
+    (tmp_path / "inputs.json").write_text(json.dumps(known))
+    assert sha256(tmp_path, path) == hashlib.sha256(b"one").hexdigest()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"sha256 %s": 3}', '{"sha256 %s": {}}'])
 def test_what_cannot_be_read_of_the_last_start_is_found_anew(tmp_path, content):
     path = write(tmp_path / "weights.npz", b"one")
     (tmp_path / "inputs.json").write_text(content.replace("%s", str(path)))
     assert sha256(tmp_path, path) == hashlib.sha256(b"one").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "value", [[], {"function": "eval", "arguments": {}}, {"function": ["dcgan"], "arguments": {}}]
+)
+def test_what_describes_no_generator_is_read_from_its_checkpoint(tmp_path, parsed, value):
+    file = made.file("stylegan1", tmp_path)
+    os.utime(file, (LONG_AGO, LONG_AGO))
+    c = smoke.get_config().generator
+    c.weights = str(file)
+    first = Inputs(epath.Path(tmp_path))
+    described = first.generator(c)
+    first.save()
+    known = json.loads((tmp_path / "inputs.json").read_text())
+    (key,) = (key for key in known if key.startswith("generator "))
+    assert Inputs(epath.Path(tmp_path)).generator(c) == described and len(parsed) == 1
+    known[key]["value"] = value
+    (tmp_path / "inputs.json").write_text(json.dumps(known))
+    assert Inputs(epath.Path(tmp_path)).generator(c) == described and len(parsed) == 2
 
 
 @pytest.fixture
