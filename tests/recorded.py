@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from natra_jax import main, pipeline
-
-HOW_NOT_WHAT = {"parallel", *pipeline.data.READING}  # fields that change no result
+from natra_jax.stages.task import EXECUTION
 
 
 class Recorder:
@@ -48,7 +47,7 @@ def run_recorded(run_task, tasks, task, context):
         for given in (context.config, context.single_code)
     )
     run_task(task, context._replace(config=config, single_code=single_code))
-    undeclared = read - declared(tasks, task.name) - HOW_NOT_WHAT
+    undeclared = read - declared(tasks, task.name) - set(EXECUTION)
     assert not undeclared, f"{task.name} reads {sorted(undeclared)} and does not declare it"
 
 

@@ -11,7 +11,7 @@ from natra_jax import methods, pipeline
 from natra_jax.classifiers import CLASSIFIERS
 from natra_jax.config import flatten
 from natra_jax.experiments import smoke
-from natra_jax.pipeline import Task
+from natra_jax.stages.task import EXECUTION, Task
 from natra_jax.types import Record, UserError
 
 METHODS = (*methods.METHODS, "augment+advbn", "natra+advbn")
@@ -95,7 +95,7 @@ def test_every_field_that_shapes_a_result_belongs_to_a_task(tmp_path):
     used = {field for work in works for task in work.values() for field in task.fields}
     unused = set(flatten(config())) - used
     of_checkpoints = {f"generator.{name}" for name in ("family", "truncation", "dtype")}
-    on_what_it_runs = {"parallel", *pipeline.data.READING}
+    on_what_it_runs = set(EXECUTION)
     said = {f"obtain.{what}" for what in ("data", "weights", "classifier")}
     assert unused == on_what_it_runs | said | of_checkpoints
 
@@ -182,7 +182,17 @@ CHANGES = {
         21,
         ["generator", "encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"],
     ),
+    "data__held_out": (
+        100,
+        ["generator", "encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"],
+    ),
     "data__seed": (1, ["*"]),
+    "data__threads": (3, []),
+    "train__checkpoint_every": (7, []),
+    "train__log_every": (
+        7,
+        ["train/*", *(f"evaluate/{method}-0" for method in METHODS), "report"],
+    ),
     "seeds": ((0, 1), ["train/*-1", "evaluate/*-1", "report"]),
     "methods": (("original", "natra"), ["report"]),
     "parallel": ("shard_map", []),
@@ -338,6 +348,21 @@ def test_a_users_own_classifier_depends_on_nothing_that_describes_ours(run):
     again = run(**own, classifier__norm="batch")
     assert "encoder" in again, "whose perceptual features are still our classifier's"
     assert not {"judge", "train/original-0", "train/adv-0"} & set(again)
+
+
+@pytest.mark.parametrize("field", ["classifier__factory", "screening__judge"])
+def test_a_users_module_counts_by_its_source(run, tmp_path, monkeypatch, field):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(pipeline.folds, "check", lambda context: None)
+    module = tmp_path / "brought_by_the_user.py"
+    own = {field: f"{module.stem}:net"}
+    module.write_text("from tests.classifiers.own import plain as net")
+    run(**own)
+    assert run(**own) == []
+    module.write_text("from tests.classifiers.own import norm as net")
+    again = run(**own)
+    assert "train/original-0" in again if field == "classifier__factory" else "screen" in again
+    assert "encoder" not in again
 
 
 def test_a_training_depends_on_the_one_that_it_starts_from(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable
 from functools import cache, partial
@@ -56,6 +57,15 @@ def from_factory(path: str, num_classes: int, axis_name: str | None = None) -> n
         f"config field classifier.factory is {path!r}: it returned {type(made).__name__}, "
         "expected a Flax linen module or a pair of functions (init, apply)"
     )
+
+
+def source_file(path: str) -> str | None:
+    """Return the file of the module in 'package.module:function'; None where there is none."""
+    try:
+        spec = importlib.util.find_spec(path.partition(":")[0])
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec is not None and spec.has_location else None
 
 
 def find(path: str, field: str = "config field classifier.factory") -> Callable[..., Any]:

@@ -82,13 +82,13 @@ def fields(plan: Plan) -> dict[str, Any]:
     """Return {config field: value} of the fields that describe the experiment's classifier."""
     factory = plan.fields("classifier.factory")
     if plan.config.classifier.factory:
-        return factory
+        return factory | plan.source("classifier.factory")
     return factory | plan.fields(*named_fields(plan.config))
 
 
 def schedule_fields(plan: Plan) -> dict[str, Any]:
     """Return {config field: value} of the fields that describe how a classifier is trained."""
-    return plan.fields_without("train", "train.init_from")
+    return plan.fields_without("train", "train.init_from", "train.log_every")
 
 
 def named_fields(config: Config) -> tuple[str, ...]:
@@ -127,17 +127,32 @@ def _description(config: Config) -> dict[str, Any]:
 def schedule(config: Config, steps: int | None = None) -> Schedule:
     """Return the experiment's training schedule, stretched to `steps` where given."""
     count = config.train.steps if steps is None else steps
-    optimizer = adamw(config.train.learning_rate, config.train.weight_decay, count)
-    return _schedule(config, count, optimizer)
+    return _schedule(config, count, _adamw(config, count), config.train.log_every)
+
+
+def plain_schedule(config: Config, steps: int | None = None) -> Schedule:
+    """Return the schedule of a classifier that helps or judges (`fit_plainly`).
+
+    Nothing is kept of the lines that it logs; they come with its checkpoints.
+    """
+    count = config.train.steps if steps is None else steps
+    return _schedule(config, count, _adamw(config, count), config.train.checkpoint_every)
+
+
+def _adamw(config: Config, steps: int) -> optax.GradientTransformation:
+    return adamw(config.train.learning_rate, config.train.weight_decay, steps)
 
 
 def fine_tuning_schedule(config: Config) -> Schedule:
     """Return the schedule of methods that perturb features (AdvBN)."""
     c = config.advbn
-    return _schedule(config, c.steps, sgd(c.learning_rate, c.momentum, c.weight_decay, c.steps))
+    optimizer = sgd(c.learning_rate, c.momentum, c.weight_decay, c.steps)
+    return _schedule(config, c.steps, optimizer, config.train.log_every)
 
 
-def _schedule(config: Config, steps: int, optimizer: optax.GradientTransformation) -> Schedule:
+def _schedule(
+    config: Config, steps: int, optimizer: optax.GradientTransformation, log_every: int
+) -> Schedule:
     c = config.train
     return Schedule(
         steps=steps,
@@ -147,7 +162,7 @@ def _schedule(config: Config, steps: int, optimizer: optax.GradientTransformatio
         failures_only=c.failures_only,
         pseudo_confidence=c.pseudo_confidence,
         checkpoint_every=c.checkpoint_every,
-        log_every=c.log_every,
+        log_every=log_every,
     )
 
 

@@ -33,8 +33,6 @@ from natra_jax.types import Batch, Record, UserError
 from natra_jax.workdir import local
 
 NAME = "data"
-# fields that say how data are read, not what they are
-READING = ("data.threads", "data.workers", "data.decoded_gigabytes")
 _CHUNK = 512  # images that are decoded before they are written
 _INFO = "facts.json"
 _DOMAIN, _DOMAIN_LABEL = "wild_image", "judge_label"
@@ -60,7 +58,7 @@ class DatasetInfo(NamedTuple):
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task data."""
-    fields = plan.fields_without(NAME, *READING) | dict(plan.identity)
+    fields = plan.fields_without(NAME, "data.held_out") | dict(plan.identity)
     return [Task(NAME, NAME, run, fields)]
 
 

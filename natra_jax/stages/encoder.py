@@ -35,6 +35,7 @@ def tasks(plan: Plan) -> list[Task]:
     depends_on = (data.NAME, generator.NAME, *seen)
     # of perceptual_weights the content counts, by the fingerprint of the task perceptual
     fields = plan.fields_without(NAME, "encoder.perceptual_weights")
+    fields |= plan.fields("data.held_out")
     return plan.in_variants(NAME, run, fields, depends_on)
 
 

@@ -37,7 +37,10 @@ def run(context: Context, directory: epath.Path) -> None:
     config, info = context.config, data.info(context)
     train = data.split(context, "train")
     fold = split(np.asarray(train.label), config.screening.folds, config.screening.seed)
-    build, schedule = classifier.builder(config, info.num_classes), classifier.schedule(config)
+    build, schedule = (
+        classifier.builder(config, info.num_classes),
+        classifier.plain_schedule(config),
+    )
     for i in range(config.screening.folds):
         others, kept = np.flatnonzero(fold != i), directory / str(i)
         state = classifier.fit_plainly(
@@ -62,6 +65,11 @@ def is_file(config: Config) -> bool:
     """Return whether screening.judge is a path of weights."""
     named = config.screening.judge
     return named not in (NO_JUDGE, CROSS_FITTED) and epath.Path(named).expanduser().exists()
+
+
+def is_users_function(config: Config) -> bool:
+    """Return whether screening.judge names a function of the user's."""
+    return config.screening.judge not in (NO_JUDGE, CROSS_FITTED) and not is_file(config)
 
 
 def split(labels: np.ndarray, num: int, seed: int) -> np.ndarray:

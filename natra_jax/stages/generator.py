@@ -84,7 +84,8 @@ def tasks(plan: Plan) -> list[Task]:
         file = weights_path(c.weights.removeprefix(PACKAGE))
         fields = plan.fields(*arguments, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
         return [Task(NAME, NAME, run, fields, check=check)]
-    fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | plan.fields("generator.weights")
+    measured = plan.fields("generator.weights", "data.held_out")
+    fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | measured
     return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
 
 

@@ -51,7 +51,7 @@ def run(context: Context, directory: epath.Path) -> None:
     """Train the judge and write it into directory."""
     config, info = context.config, data.info(context)
     build = classifier.builder(config, info.num_classes)
-    schedule = classifier.schedule(config, config.judge.steps)
+    schedule = classifier.plain_schedule(config, config.judge.steps)
     arrays = data.judge_split(context)._asdict()
     state = classifier.fit_plainly(
         context, build, arrays, schedule, seed=config.judge.seed, directory=directory, name="judge"

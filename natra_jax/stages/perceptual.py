@@ -53,7 +53,7 @@ def run(context: Context, directory: epath.Path) -> None:
         return
     config, arrays = context.config, data.split(context, "train")._asdict()
     build = classifier.named_builder(config, data.info(context).num_classes)
-    schedule = classifier.schedule(config)
+    schedule = classifier.plain_schedule(config)
     state = classifier.fit_plainly(
         context, build, arrays, schedule, seed=config.encoder.seed, directory=directory, name=NAME
     )

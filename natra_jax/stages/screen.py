@@ -36,6 +36,8 @@ def tasks(plan: Plan) -> list[Task]:
     fields = plan.fields("screening", "encode.batch_size", *SPACE_FIELDS, "natra.epsilon_max")
     if folds.is_file(plan.config):
         fields |= classifier.fields(plan) | plan.content("screening.judge")
+    elif folds.is_users_function(plan.config):
+        fields |= plan.source("screening.judge")
     if is_file(plan.config.screening.choose):
         fields |= plan.content("screening.choose")
     judges = (task.name for task in folds.tasks(plan))

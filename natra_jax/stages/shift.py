@@ -31,7 +31,7 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare the task shift, in each variant."""
     seen = (task.name for task in perceptual.tasks(plan))
     depends_on = (data.NAME, generator.NAME, encoder.NAME, *seen)
-    return plan.in_variants(NAME, run, plan.fields(NAME), depends_on)
+    return plan.in_variants(NAME, run, plan.fields(NAME, "data.held_out"), depends_on)
 
 
 def run(context: Context, directory: epath.Path) -> None:

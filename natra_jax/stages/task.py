@@ -9,10 +9,19 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from natra_jax import methods
+from natra_jax.classifiers import factory
 from natra_jax.config import flatten
 from natra_jax.inputs import Inputs
 from natra_jax.stages.context import SINGLE, SINGLE_CODE, Context, is_single, single
 
+# Config fields that say how work is done and not what comes of it: no task declares them.
+EXECUTION = (
+    "parallel",
+    "data.threads",
+    "data.workers",
+    "data.decoded_gigabytes",
+    "train.checkpoint_every",
+)
 _IN_VARIANTS = {"encoder", "shift", "encode", "directions", "screen"}
 Run = Callable[[Context, epath.Path], None]
 
@@ -46,6 +55,7 @@ class Plan(NamedTuple):
             field: value
             for field, value in flatten(self.config).items()
             if any(field == name or field.startswith(f"{name}.") for name in names)
+            and field not in EXECUTION
         }
 
     def fields_without(self, section: str, *names: str) -> dict[str, Any]:
@@ -57,6 +67,11 @@ class Plan(NamedTuple):
         """Return {field: SHA-256} of the file or directory that a config field names."""
         named = flatten(self.config)[field]
         return {field: self.inputs.sha256(str(named).strip())}
+
+    def source(self, field: str) -> dict[str, str]:
+        """Return {field (source): SHA-256} of the module whose function a config field names."""
+        file = factory.source_file(str(flatten(self.config)[field]))
+        return {} if file is None else {f"{field} (source)": self.inputs.sha256(file)}
 
     def variant_of(self, method: str) -> str:
         """Return the variant of encoder, codes and directions that a method is trained on."""

@@ -33,6 +33,7 @@ _LATENT = {  # what MethodSpec.latent asks for -> the stages that it is read fro
 def tasks(plan: Plan) -> list[Task]:
     """Declare a task for each method and seed, and for those that their methods start from."""
     common = classifier.fields(plan) | classifier.schedule_fields(plan)
+    common |= plan.fields("train.log_every")
     found = []
     for method in _sources_first(plan.config):
         spec, source = methods.find(method), start(plan.config, method)
