@@ -10,10 +10,12 @@ import errno
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
+from natra_jax import __version__
 from natra_jax.types import UserError
 
 _HELP = {"--help", "--helpfull", "--helpshort", "--helpxml", "-help", "-helpfull", "-h"}
@@ -85,7 +87,7 @@ def run(
 ) -> None:
     """Call main(argv), and leave the process with the exit code if that is not 0.
 
-    With --debug in argv a user's mistake shows its traceback.
+    With --debug in argv a user's mistake shows its traceback, too. --version prints the version.
 
     Args:
       main: the command.
@@ -95,6 +97,9 @@ def run(
       place: where main writes, for an error of the file system that names no file; '' stands for
         the value of the flag directory.
     """
+    if "--version" in argv:
+        print(f"natra_jax {__version__}")
+        return
     try:
         main(argv)
     except UserError as error:
@@ -121,6 +126,7 @@ def _flags(define: Define) -> flags.FlagValues:
     debug = "Show the traceback of errors that the user can put right, too."
     flags.DEFINE_bool("debug", False, debug, flag_values=values)
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
+    flags.DEFINE_bool("version", False, "Print the version.", flag_values=values)
     return values
 
 
@@ -140,6 +146,6 @@ def _value(argv: Sequence[str], flag: str) -> str:
 
 def _fail(message: str, argv: Sequence[str]) -> None:
     if "--debug" in argv:  # not the flag's value: parsing itself may be what failed
-        raise  # noqa: PLE0704, the handler that called is still active
+        traceback.print_exc()
     print("natra_jax: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(2)

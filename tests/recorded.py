@@ -25,6 +25,9 @@ class Recorder:
         self._read.add(self._prefix + name)
         return value
 
+    def __iter__(self):
+        return iter(self._config)
+
     def to_dict(self):
         return {
             name: value.to_dict() if isinstance(value := self[name], Recorder) else value

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import natra_jax
+from natra_jax import command as command_line
 from natra_jax import main
 from natra_jax.config.field import by_name
 from natra_jax.config.fields import FIELDS
@@ -313,11 +315,14 @@ def test_the_real_command_ends_in_one_line_and_code_2(tmp_path):
 
 def test_debug_shows_the_traceback_too(tmp_path):
     answer = command(SMOKE, f"--workdir={tmp_path / 'work'}", "--config.train.steps=0", "--debug")
-    assert (
-        answer.returncode != 0
-        and "Traceback" in answer.stderr
-        and "train.steps is 0" in answer.stderr
-    )
+    assert answer.returncode == 2 and "Traceback" in answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith("natra_jax: config field train.steps is 0")
+
+
+def test_the_version_is_printed(capsys):
+    for argv in (["natra", "--version"], ["natra", "--workdir=x", "--version"]):
+        command_line.run(main.main, argv, interrupted="")
+        assert capsys.readouterr().out == f"natra_jax {natra_jax.__version__}\n"
 
 
 @pytest.mark.parametrize("flag", ["--help", "--helpfull", "--helpshort", "-h"])

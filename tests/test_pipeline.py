@@ -354,7 +354,7 @@ def test_a_users_own_classifier_depends_on_nothing_that_describes_ours(run):
 def test_a_users_module_counts_by_its_source(run, tmp_path, monkeypatch, field):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(pipeline.folds, "check", lambda context: None)
-    module = tmp_path / "brought_by_the_user.py"
+    module = tmp_path / f"brought_as_{field}.py"  # a name of its own: modules stay imported
     own = {field: f"{module.stem}:net"}
     module.write_text("from tests.classifiers.own import plain as net")
     run(**own)

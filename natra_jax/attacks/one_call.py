@@ -67,7 +67,8 @@ def fgsm(
         The adversarial images, like images in shape, type and bounds.
 
     Raises:
-        ValueError: for what the module's docstring lists.
+        ValueError: naming the argument, for a value that the attack cannot work with; the list is
+            in the docstring of natra_jax.attacks.one_call.
     """
     search = pgd(1)  # one step of 2.5 epsilon, which the ball cuts to epsilon
     problem = _Problem("fgsm", logits_fn, images, labels, epsilon, loss, targeted, bounds)
@@ -105,7 +106,8 @@ def mim(
         The adversarial images, like images in shape, type and bounds.
 
     Raises:
-        ValueError: for what the module's docstring lists.
+        ValueError: naming the argument, for a value that the attack cannot work with; the list is
+            in the docstring of natra_jax.attacks.one_call.
     """
     search = pgd(num_steps, step_size, decay=decay)
     problem = _Problem("mim", logits_fn, images, labels, epsilon, loss, targeted, bounds)
@@ -147,7 +149,8 @@ def linf_pgd(
         The adversarial images, like images in shape, type and bounds.
 
     Raises:
-        ValueError: for what the module's docstring lists.
+        ValueError: naming the argument, for a value that the attack cannot work with; the list is
+            in the docstring of natra_jax.attacks.one_call.
     """
     search = best_of(pgd(num_steps, step_size, random_start=random_start), restarts)
     problem = _Problem("linf_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
@@ -189,7 +192,8 @@ def l2_pgd(
         The adversarial images, like images in shape, type and bounds.
 
     Raises:
-        ValueError: for what the module's docstring lists.
+        ValueError: naming the argument, for a value that the attack cannot work with; the list is
+            in the docstring of natra_jax.attacks.one_call.
     """
     search = best_of(pgd(num_steps, step_size, rule="l2", random_start=random_start), restarts)
     problem = _Problem("l2_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
@@ -231,7 +235,8 @@ def apgd(
         The adversarial images, like images in shape, type and bounds.
 
     Raises:
-        ValueError: for what the module's docstring lists.
+        ValueError: naming the argument, for a value that the attack cannot work with; the list is
+            in the docstring of natra_jax.attacks.one_call.
     """
     search = auto_pgd(num_steps, rule="l2" if norm == "l2" else "sign", random_start=True)
     search = best_of(search, restarts, early_stop=True)

@@ -31,14 +31,16 @@ def main(argv: Sequence[str]) -> None:
 
     Raises UserError for one that is not known, and for what the command cannot do.
     """
-    name = argv[1] if len(argv) > 1 else ""
+    name = next((argument for argument in argv[1:] if not argument.startswith("-")), "")
     if command.wants_help(argv):
         command.show_help(__doc__, _import_flags)
         return
     if name not in COMMANDS:
         known = ", ".join(COMMANDS)
         raise UserError(f"{name or 'nothing'}: is no command, of which there are {known}: {_USAGE}")
-    COMMANDS[name](argv[1:])
+    others = list(argv[1:])
+    others.remove(name)
+    COMMANDS[name]([name, *others])
 
 
 def import_(argv: Sequence[str]) -> None:

@@ -174,7 +174,8 @@ def discover(
       num: at most so many directions; fewer where the population varies along fewer.
       layers: (first, stop), the layers that the directions move.
       seed: of UMAP.
-      fingerprint: of the generator that the codes belong to.
+      fingerprint: a name for the generator that the codes belong to, kept with the directions:
+        they are not loaded for another.
       dim: coordinates of the reduction.
       neighbors: UMAP's n_neighbors.
       regression: one of REGRESSIONS.

@@ -38,7 +38,8 @@ def sefa(
         on it.
       num: at most so many; fewer where the generator or the population does not vary along as many.
       layers: (first, stop), the layers that the directions move.
-      fingerprint: of the generator.
+      fingerprint: a name for the generator and its weights, kept with the directions: they are not
+        loaded for another.
 
     Raises:
       ValueError: for a generator without such matrices, and for layers that are no range of the

@@ -268,8 +268,8 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
 
 def _load(c: Config) -> Source:
     """Load the source that the config's section data names."""
-    settings = c.to_dict()
-    _, _, data_set = settings.pop("name").partition(":")
+    settings = {name: c[name] for name in c if name not in ("name", "held_out")}
+    _, _, data_set = c.name.partition(":")
     source = source_of(c.name).load(name=data_set, **settings)
     if not c.max_per_class:
         return source

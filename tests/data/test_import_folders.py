@@ -115,6 +115,12 @@ FOLDER_WRONG = {
         lambda source: also("1.jpg")(archives.unpacked(source, {"cat/1.jpg": b""})),
         "source/1.jpg: is out of place",
     ),
+    "splits without classes": (
+        lambda source: archives.unpacked(
+            source, {"train/1.jpg": archives.encoded(0), "test/1.jpg": archives.encoded(1)}
+        ),
+        "test/1.jpg: lies in a folder of a split, but in none of a class",
+    ),
     "deep": (
         lambda source: also("cat/old/1.jpg")(archives.unpacked(source, {"cat/1.jpg": b""})),
         "cat/old/1.jpg: is out of place",

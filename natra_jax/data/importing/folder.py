@@ -74,6 +74,11 @@ def _depth(source: Path, listed: dict[str, list[str]]) -> int:
         return len(parts) == depth and (depth == 2 or split_of(parts[0]) is not None)
 
     if whole := [depth for depth in (2, 3) if all(fits(parts, depth) for parts in listed.values())]:
+        if whole[0] == 2 and all(split_of(parts[0]) is not None for parts in listed.values()):
+            first = min(listed)
+            raise UserError(
+                f"{source / first}: lies in a folder of a split, but in none of a class: {_WANTED}"
+            )
         return whole[0]
     depth = 3 if any(fits(parts, 3) for parts in listed.values()) else 2
     odd = min(name for name, parts in listed.items() if not fits(parts, depth))
