@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from natra_jax.data import contents
 from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
 from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files, printable
@@ -126,7 +127,7 @@ def list_classes(
         names, loose = _scan(root)
         if not names:
             found = (
-                f"image files but no subfolders, such as {printable(loose[0][0])}"
+                f"image files but no subfolders, such as {printable(loose[0].name)}"
                 if loose
                 else "no subfolders"
             )
@@ -171,8 +172,8 @@ def directory(path: str, field: str) -> str:
     return _expanded(path)
 
 
-def listed(path: str, field: str = "data.path") -> list[tuple[str, int]]:
-    """Return (name, bytes) of every image at any depth below path, in the order of the names.
+def listed(path: str, field: str = "data.path") -> list[contents.File]:
+    """Return every image at any depth below path, in the order of the names.
 
     Each folder is read once, and no file is opened. Raise UserError, naming the config field, if
     path is no folder.
@@ -273,11 +274,11 @@ def _class_name(folder: str) -> str:
     return printable(unicodedata.normalize("NFC", folder))
 
 
-def _require_none(root: str, loose: Sequence[tuple[str, int]]) -> None:
+def _require_none(root: str, loose: Sequence[contents.File]) -> None:
     """Raise UserError, naming the first, for images that lie beside the folders of classes."""
     if loose:
         raise UserError(
-            f"{printable(os.path.join(root, loose[0][0]))}: an image beside the folders: "
+            f"{printable(os.path.join(root, loose[0].name))}: an image beside the folders: "
             "move it into that of its class, or remove it"
         )
 
@@ -298,21 +299,21 @@ def _expanded(path: str) -> str:
 
 def _names(root: str) -> list[str]:
     """Return the names of the images at any depth below root, relative to it, in order."""
-    return [name for name, _ in _images(root)]
+    return [image.name for image in _images(root)]
 
 
-def _images(root: str) -> list[tuple[str, int]]:
-    """Return (name relative to root, bytes) of the images at any depth, in order of the names.
+def _images(root: str) -> list[contents.File]:
+    """Return the images at any depth, their names relative to root, in order of the names.
 
     Links are followed. Raise UserError for a link to a folder that it lies in.
     """
-    found: list[tuple[str, int]] = []
+    found: list[contents.File] = []
     waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while waiting:
         below, above = waiting.pop()
         folder = _joined(root, below)
         folders, images = _scan(folder)
-        found += [(os.path.join(below, name), size) for name, size in images]
+        found += [image._replace(name=os.path.join(below, image.name)) for image in images]
         if folders:
             status = os.stat(folder)
             if (same := (status.st_dev, status.st_ino)) in above:
@@ -323,13 +324,13 @@ def _images(root: str) -> list[tuple[str, int]]:
     return sorted(found)
 
 
-def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
-    """Return the names of the folders and (name, bytes) of the images in a folder, in order.
+def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
+    """Return the names of the folders, and the images, in a folder, in order of the names.
 
     Raise UserError for what has an image's name and is no file, or is of a kind that is not read.
     """
     folders: list[str] = []
-    images: list[tuple[str, int]] = []
+    images: list[contents.File] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -343,7 +344,7 @@ def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
                         raise UserError(
                             f"{printable(entry.path)}: is a link to nothing, or no file: remove it"
                         )
-                    images.append((name, entry.stat().st_size))
+                    images.append(contents.file(name, entry.stat()))
                 elif name.lower().endswith(_NOT_READ):
                     raise UserError(
                         f"{printable(entry.path)}: images of its kind are not read: "
