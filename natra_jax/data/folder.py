@@ -95,8 +95,10 @@ def load(
     images = {name: Decoded(listing.files, preprocess) for name, listing in listings.items()}
     splits = {name: Split(images[name], listing.label) for name, listing in listings.items()}
     location = printable(folders["train"] if own_splits else root)
-    splits, classes = without_rare(splits, listings["train"].classes, min_per_class, location)
     shares = {"val_iid": validation_share, "test_iid": test_share}
+    splits, classes = without_rare(
+        splits, listings["train"].classes, min_per_class, location, shares
+    )
     splits = complete(splits, classes, shares, seed, location)
     for split in splits.values():
         if isinstance(split.image, Decoded):
