@@ -25,10 +25,7 @@ from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
 from natra_jax.types import UserError
 
-_NOT_READ = (
-    *(".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl"),
-    *(".jp2", ".psd", ".pbm", ".pnm", ".jfif", ".dng"),
-)  # images too
+_NOT_READ = (".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng")  # images too
 
 
 class Listing(NamedTuple):
@@ -350,7 +347,7 @@ def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
                 elif name.lower().endswith(_NOT_READ):
                     raise UserError(
                         f"{printable(entry.path)}: images of its kind are not read: "
-                        "convert it to PNG or JPEG, or remove it"
+                        "convert it to PNG or JPEG, or move it away"
                     )
     except OSError as error:
         advice = (

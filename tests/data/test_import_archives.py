@@ -256,5 +256,5 @@ def test_files_that_are_no_arrays_of_an_image_are_corrupt(case):
 )
 def test_what_does_not_decode_is_corrupt(data):
     with pytest.raises(Corrupt) as reason:
-        images.check(data)
+        images.checked(data)
     assert str(reason.value) and "BytesIO" not in str(reason.value)

@@ -204,7 +204,7 @@ def test_one_image_in_a_hundred_may_be_corrupt_and_is_listed_with_its_reason(tmp
     written = write(made(read, {"train": 150, "test": 50}), tmp_path)
     assert written.skipped == 2 and written.counts == {"train": 149, "test": 49}
     said = (written.directory / "skipped.txt").read_text().splitlines()
-    assert said == ["größe/1.jpg\ttorn in two", "größe/151.jpg\tno image that can be read"]
+    assert said == ["größe/1.jpg\ttorn in two", "größe/151.jpg\tno image that can be read (text)"]
     left = [i for i in range(200) if i not in (1, 151)]
     found = archives.read(written.directory)
     assert [example["identity"] for split in ("train", "test") for example in found[split]] == left

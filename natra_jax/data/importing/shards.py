@@ -213,8 +213,7 @@ def _images(data: DataSet, shard: Shard, pool: ThreadPoolExecutor) -> Iterator[_
         try:
             if entry.pixels is not None:
                 return images.png(entry.pixels(image))
-            images.check(image)
-            return image
+            return images.checked(image)
         except Corrupt as error:
             return error
 
