@@ -38,7 +38,7 @@ def opened(source: Path) -> Iterator[DataSet]:
     classes = files[_NAMES].decode("utf-8", "replace").split()
     if len(classes) != 10 or len(set(classes)) < 10:
         raise UserError(
-            f"{place}: {_NAMES} lists {len(classes)} classes, not ten: download it again"
+            f"{place}: {_NAMES} lists {len(classes)} classes, not ten: it is not CIFAR-10's"
         )
     for names in _FILES.values():
         for name in names:
@@ -75,7 +75,7 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
     """
     wanted = [_NAMES, *(name for names in _FILES.values() for name in names)]
     found = (
-        containers.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE])
+        containers.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE, _ARCHIVE[: -len(".gz")]])
         if not source.is_file()
         else source
     )
@@ -105,7 +105,7 @@ def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
                     if name in files or member.size > _MOST:
                         raise UserError(
                             f"{path}: {member.name} is there twice, "
-                            f"or larger than {_MOST} bytes: download it again"
+                            f"or larger than {_MOST} bytes: it is not as {PUBLISHER} has it"
                         )
                     if (file := archive.extractfile(member)) is not None:  # never of a whole file
                         files[name] = file.read()
@@ -125,5 +125,5 @@ def _require_records(place: Path, name: str, data: bytes) -> None:
     if (wrong := np.flatnonzero(labels > 9)).size:
         raise UserError(
             f"{place}: {name}: image {wrong[0]} has the label {labels[wrong[0]]}, not 0 to 9: "
-            "download it again"
+            "it is not CIFAR-10's"
         )

@@ -5,7 +5,9 @@ They are read within bounds, and nothing of an archive is written to disk.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import csv
 import os
 import stat
 import tarfile
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
 from natra_jax.types import UserError
@@ -38,8 +41,15 @@ def opened(path: Path) -> Iterator[Container]:
     with contextlib.ExitStack() as stack:
         if path.is_dir():
             yield _folder(path)
-        elif path.suffix.lower() == ".zip":
+            return
+        kind = _kind(path)
+        if kind == "a zip archive" or (kind[:2] != "a " and path.suffix.lower() == ".zip"):
             yield _zip(path, stack)
+        elif kind.startswith("a "):  # a tar may begin as text or BMP, with the name of a file
+            raise UserError(
+                f"{path}: is {kind}, no zip or uncompressed tar archive: "
+                + ("unpack it and name the folder" if "archive" in kind else "name another file")
+            )
         else:
             yield _tar(path, stack)
 
@@ -59,7 +69,17 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Return a file's bytes. Raise UserError for more than `most`, or if it cannot be read."""
+    """Return a file's bytes. Raise UserError for more than `most`, or if it cannot be read.
+
+    Some programs unpack NAME.zip into a folder NAME of one file NAME: it is read too.
+    """
+    with reading(path):
+        if path.is_dir() and (path / path.name).is_file():
+            path = path / path.name
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder, where a file of that name is wanted: move it")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no regular file: put the file itself in its place")
     with reading(path), path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -68,16 +88,38 @@ def whole(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number from 1, words) of a table's lines that are not empty."""
+    """Yield (line number from 1, words) of a table's lines that are not empty.
+
+    Blanks, tabs or, where the first line has some, commas or semicolons separate the words. The
+    text is UTF-8, or UTF-16 with a byte-order mark.
+    """
+    data = whole(path)
+    kind = image_kinds.name(data[: image_kinds.HEAD])
+    if kind.startswith("a "):
+        raise UserError(f"{path}: is {kind}, where a table is wanted: put the table in its place")
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        lines = whole(path).decode().splitlines()
+        lines = data.decode("utf-16" if is_wide else "utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start})"
+            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}): "
+            "save it as text in UTF-8"
         ) from error
+    first = next((line for line in lines if line.strip()), "")
+    separator = next((mark for mark in ",;" if mark in first), None)
     for number, line in enumerate(lines, start=1):
-        if words := line.split():
-            yield number, words
+        if not line.strip():
+            continue
+        if separator is None:
+            yield number, line.split()
+        else:
+            try:
+                yield (
+                    number,
+                    [word.strip() for word in next(csv.reader([line], delimiter=separator))],
+                )
+            except csv.Error as error:
+                raise UserError(f"{path}: line {number} is no line of a table ({error})") from error
 
 
 def look(directories: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -99,6 +141,11 @@ def require(source: Path, path: Path | None, wanted: str, publisher: str) -> Pat
         wanted: the file, and where it was looked for.
         publisher: from whom the file is had.
     """
+    if path is None and source.is_file():
+        raise UserError(
+            f"--source={source}: is a file, not the directory that holds {wanted}: "
+            "name the directory, and unpack the file if it is an archive"
+        )
     if path is None:
         verb = "holds no" if source.exists() else "does not exist, and should hold"
         raise UserError(f"--source={source}: {verb} {wanted}: had from {publisher}")
@@ -122,6 +169,17 @@ def by_basename(container: Container, suffixes: Sequence[str]) -> dict[str, str]
     return found
 
 
+def _kind(path: Path) -> str:
+    """Return what a file is by its first bytes, '' for what is not known or not there."""
+    with reading(path):
+        if not path.exists():
+            return ""
+        if not path.is_file():
+            raise UserError(f"{path}: is no regular file: name a folder or an archive")
+        with path.open("rb") as file:
+            return image_kinds.name(file.read(image_kinds.HEAD))
+
+
 def _is_visible(name: str) -> bool:
     """Return whether a file lies in no folder that is hidden or a system's, nor is so itself."""
     return not any(is_left_by_systems(part) for part in name.split("/") if part not in (".", ".."))
@@ -134,7 +192,10 @@ def _listed(
     listed: dict[str, tuple[int, ...]] = {}
     for name, stamp in members:
         if name in listed:
-            raise UserError(f"{path}: holds {name} twice: it is damaged")
+            raise UserError(
+                f"{path}: holds {name} twice: unpack it, keep the one that is wanted, "
+                "and name the folder"
+            )
         try:
             name.encode()
         except UnicodeEncodeError as error:
