@@ -147,14 +147,14 @@ def list_classes(
         if not images and not empty_too:
             raise UserError(
                 f"{printable(os.path.join(root, folder))}: no images ({', '.join(SUFFIXES)}) "
-                f"of class {name!r}: add some, or remove the folder"
+                f"of class {name!r}: add some, or move the folder away"
             )
         files += [os.path.join(folder, image) for image in images]
         labels += [number[name]] * len(images)
     if not files:
         raise UserError(
             f"{printable(root)}: no images ({', '.join(SUFFIXES)}) in folders of the classes: "
-            "add some, or remove it"
+            "add some, or move it away"
         )
     return Listing(Files(root, files), np.array(labels, np.int32), tuple(classes))
 
@@ -223,7 +223,8 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
     if beside:
         usual = ", ".join(names[0] for names in SPLIT_NAMES.values())
         raise UserError(
-            f"{printable(beside[0])}: has images, but is none of {usual}: rename or remove it"
+            f"{printable(beside[0])}: has images, but is none of {usual}: "
+            "rename it, or move it away"
         )
     return given
 
@@ -261,7 +262,7 @@ def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, st
             some = ", ".join(sorted(classes)[:3])
             raise UserError(
                 f"{printable(os.path.join(root, folder))}: is none of the training classes "
-                f"({some}, ...), and holds none: rename or remove it"
+                f"({some}, ...), and holds none: rename it, or move it away"
             )
     if found or not below:
         _require_none(place, loose)
@@ -278,7 +279,7 @@ def _require_none(root: str, loose: Sequence[contents.File]) -> None:
     if loose:
         raise UserError(
             f"{printable(os.path.join(root, loose[0].name))}: an image beside the folders: "
-            "move it into that of its class, or remove it"
+            "move it into that of its class, or elsewhere"
         )
 
 
@@ -317,7 +318,7 @@ def _images(root: str) -> list[contents.File]:
             status = os.stat(folder)
             if (same := (status.st_dev, status.st_ino)) in above:
                 raise UserError(
-                    f"{printable(folder)}: is a link to a folder that it lies in: remove it"
+                    f"{printable(folder)}: is a link to a folder that it lies in: remove the link"
                 )
             waiting += [(os.path.join(below, name), above | {same}) for name in folders]
     return sorted(found)
@@ -341,7 +342,8 @@ def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
                 elif name.lower().endswith(SUFFIXES):
                     if not entry.is_file():
                         raise UserError(
-                            f"{printable(entry.path)}: is a link to nothing, or no file: remove it"
+                            f"{printable(entry.path)}: is a link to nothing, or no file: "
+                            "put an image in its place, or move it away"
                         )
                     images.append(contents.file(name, entry.stat()))
                 elif name.lower().endswith(_NOT_READ):

@@ -222,7 +222,7 @@ def test_more_than_one_in_a_hundred_stops_it(tmp_path, monkeypatch):
 
     for _ in range(2):  # a restart counts what was skipped before it
         with pytest.raises(
-            UserError, match="größe/150.jpg: is corrupt .*more than 1 % of the 200 images"
+            UserError, match="größe/150.jpg: cannot be used .*more than 1 % of the 200 images"
         ):
             write(made(read, {"train": 150, "test": 50}), tmp_path)
         assert not (tmp_path / "toy" / "1.0.0" / "dataset_info.json").exists()

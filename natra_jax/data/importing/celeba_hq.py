@@ -131,7 +131,7 @@ def _archive(source: Path) -> Path:
 
 def _number(image: str) -> int | None:
     """Return the number with which a file's name ends, before its suffix."""
-    found = re.search(r"([0-9]+)\.\w+$", image)
+    found = re.search(r"(?<![0-9])([0-9]{1,18})\.\w+$", image)  # more digits count nothing
     return int(found[1]) if found else None
 
 

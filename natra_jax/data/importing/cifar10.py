@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,20 +96,21 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
 def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
     """Return {file name: its bytes} of the files wanted that an archive holds."""
     files: dict[str, bytes] = {}
-    try:
-        with containers.reading(path), tarfile.open(path, "r|*") as archive:
+    with containers.parsing(path, "tar archive", "download it again"):
+        with path.open("rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+        # no other compression: LZMA allocates what the file asks for
+        with tarfile.open(path, "r|gz" if is_gzip else "r|") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if name in wanted and member.isreg():
-                    if name in files or member.size > _MOST:
+                    if name in files or member.issparse() or member.size > _MOST:
                         raise UserError(
                             f"{path}: {member.name} is there twice, "
                             f"or larger than {_MOST} bytes: it is not as {PUBLISHER} has it"
                         )
                     if (file := archive.extractfile(member)) is not None:  # never of a whole file
                         files[name] = file.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: is no whole tar archive ({error}): download it again") from error
     return files
 
 

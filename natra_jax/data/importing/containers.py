@@ -12,7 +12,6 @@ import os
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -66,6 +65,30 @@ def reading(path: Path) -> Iterator[None]:
             f"cannot be read ({error.strerror or error}): "
             "check what it is, its permissions and its disk"
         ) from error
+
+
+@contextlib.contextmanager
+def parsing(path: Path, what: str, advice: str) -> Iterator[None]:
+    """Raise UserError in one line for whatever a library raises of bytes it cannot make sense of.
+
+    Args:
+        path: of the file.
+        what: it should be.
+        advice: what to do.
+    """
+    try:
+        yield
+    except (UserError, Corrupt):
+        raise
+    except Exception as error:  # the archives' readers document few of the types that they raise
+        if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
+            with reading(path):
+                raise
+        raise UserError(f"{path}: is no whole {what} ({_reason(error)}): {advice}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -163,7 +186,8 @@ def by_basename(container: Container, suffixes: Sequence[str]) -> dict[str, str]
         if base.lower().endswith(tuple(suffixes)):
             if base in found:
                 raise UserError(
-                    f"{container.path}: holds {base} twice, as {found[base]} and {name}: remove one"
+                    f"{container.path}: holds {base} twice, as {found[base]} and {name}: "
+                    "move one away"
                 )
             found[base] = name
     return found
@@ -243,11 +267,8 @@ def _folder(path: Path) -> Container:
 
 
 def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
-    try:
-        with reading(path):
-            archive = stack.enter_context(zipfile.ZipFile(path))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise UserError(f"{path}: is no whole zip archive ({error}): download it again") from error
+    with parsing(path, "zip archive", "download it again"):
+        archive = stack.enter_context(zipfile.ZipFile(path))
     infos = [
         info
         for info in archive.infolist()
@@ -257,18 +278,25 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
         raise UserError(
             f"{path}: {locked.filename} is encrypted: unpack the archive and name the folder"
         )
+    # LZMA allocates what the file asks for
+    if odd := next((info for info in infos if info.compress_type == zipfile.ZIP_LZMA), None):
+        raise UserError(
+            f"{path}: {odd.filename} is compressed by LZMA: unpack the archive and name the folder"
+        )
 
     def read(name: str) -> bytes:
         try:
             with archive.open(name) as file:
                 return _bounded(file)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except Corrupt:
+            raise
+        except EOFError as error:
             raise Corrupt(f"{error or 'ends too early'}") from error
-        except OSError as error:
-            if error.errno is None:  # a decompressor's
-                raise Corrupt(str(error)) from error
-            with reading(path):
-                raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
+                with reading(path):
+                    raise
+            raise Corrupt(_reason(error)) from error
 
     return Container(
         path, _listed(path, ((info.filename, (info.file_size, info.CRC)) for info in infos)), read
@@ -276,20 +304,15 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
 
 
 def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
-    try:
-        with reading(path):
-            archive = stack.enter_context(tarfile.TarFile(path))
-            # links lead elsewhere, and are not followed
-            infos = {
-                info.name.removeprefix("./"): info
-                for info in archive
-                if info.isreg() and not info.issparse()
-            }
-    except tarfile.TarError as error:
-        raise UserError(
-            f"{path}: is no whole uncompressed tar archive ({error}): "
-            "download it again, or unpack it and name the folder"
-        ) from error
+    advice = "download it again, or unpack it and name the folder"
+    with parsing(path, "uncompressed tar archive", advice):
+        archive = stack.enter_context(tarfile.TarFile(path))
+        # links lead elsewhere, and are not followed
+        infos = {
+            info.name.removeprefix("./"): info
+            for info in archive
+            if info.isreg() and not info.issparse()
+        }
 
     def read(name: str) -> bytes:
         with reading(path):
@@ -299,8 +322,10 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
                     raise Corrupt("no file")
                 with file:
                     return _bounded(file)
-            except tarfile.TarError as error:
-                raise Corrupt(str(error)) from error
+            except (Corrupt, OSError):
+                raise
+            except Exception as error:
+                raise Corrupt(_reason(error)) from error
 
     return Container(
         path, _listed(path, ((name, (info.size,)) for name, info in infos.items())), read

@@ -80,7 +80,7 @@ def from_npy(data: bytes) -> np.ndarray:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran, dtype = read(file)
-    except (ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # NumPy parses the head as Python, which may fail in any way
         raise Corrupt(f"no .npy file ({' '.join(str(error).split())[:100]})") from error
     flat = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
     if (

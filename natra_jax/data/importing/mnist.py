@@ -12,7 +12,6 @@ import hashlib
 import io
 import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,11 +123,9 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
     """Read a uint8 array of so many axes, none of them empty."""
-    try:
+    with containers.parsing(path, "idx file", "look what it is, or download it again"):
         data = _expanded(path)
         magic, *shape = struct.unpack_from(f">{1 + dimensions}I", data)
-    except (EOFError, zlib.error, gzip.BadGzipFile, struct.error) as error:
-        raise UserError(f"{path}: is no whole idx file ({error})") from error
     body = data[4 * (1 + dimensions) :]
     if magic != 0x800 + dimensions:
         kind = image_kinds.name(data[: image_kinds.HEAD])
