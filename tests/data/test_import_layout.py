@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from natra_jax.data import importing
 from natra_jax.data.importing import layout, records, shards
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import Corrupt
@@ -250,3 +251,25 @@ def test_lines_tell_of_progress_where_there_is_no_terminal(tmp_path, monkeypatch
     lines = []
     layout.write(made(), "toy", tmp_path, lines.append)
     assert lines == ["toy: 10/14 images"]
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar", ".zip"])
+def test_images_of_one_size_that_changed_places_are_another_source(suffix, tmp_path):
+    one, other = (archives.encoded(i, "BMP") for i in (1, 2))
+    assert len(one) == len(other)
+
+    def place(first, second):
+        members = {"1.png": first, "2.png": second}
+        if suffix == ".tar":
+            return archives.tarred(tmp_path / "a.tar", members)
+        if suffix == ".zip":
+            return archives.zipped(tmp_path / "a.zip", members)
+        return archives.unpacked(tmp_path / "a", members)
+
+    def run(source):
+        return importing.from_files("celeba_hq", source, tmp_path / "dest", "faces", len)
+
+    source = place(one, other)
+    assert run(source).fresh and not run(source).fresh
+    with pytest.raises(UserError, match="holds another data set, or this one from another source"):
+        run(place(other, one))

@@ -12,7 +12,9 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -21,12 +23,14 @@ from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
 from natra_jax.types import UserError
 
+_PART = 2**20  # bytes that are read at a time
+
 
 class Container(NamedTuple):
     """A folder, zip or tar, open for reading in any order."""
 
     path: Path
-    # name with '/' -> (size, checksum if it has one); hidden files are left out
+    # name with '/' -> (size, CRC-32 of the content); hidden files are left out
     members: Mapping[str, tuple[int, ...]]
     read: Callable[[str], bytes]  # raises Corrupt
 
@@ -210,7 +214,7 @@ def _is_visible(name: str) -> bool:
 
 
 def _listed(
-    path: Path, members: Iterator[tuple[str, tuple[int, ...]]]
+    path: Path, members: Iterable[tuple[str, tuple[int, ...]]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the members that are visible. Raise UserError for names that cannot be written."""
     listed: dict[str, tuple[int, ...]] = {}
@@ -239,11 +243,19 @@ def _bounded(file: IO[bytes]) -> bytes:
     return data
 
 
+def _stamp(file: IO[bytes]) -> tuple[int, int]:
+    """Return (size, CRC-32) of a file: sizes alone do not tell images that changed places."""
+    size = checksum = 0
+    while part := file.read(_PART):
+        size, checksum = size + len(part), zlib.crc32(part, checksum)
+    return size, checksum
+
+
 def _folder(path: Path) -> Container:
     def refuse(error: OSError) -> None:
         raise error
 
-    def files() -> Iterator[tuple[str, tuple[int, ...]]]:
+    def files() -> Iterator[str]:
         seen: set[tuple[int, int]] = set()
         for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
             subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
@@ -255,25 +267,30 @@ def _folder(path: Path) -> Container:
             seen.add((status.st_dev, status.st_ino))
             for name in names:
                 file = Path(directory, name)
-                if _is_visible(name) and stat.S_ISREG((status := file.stat()).st_mode):
-                    yield file.relative_to(path).as_posix(), (status.st_size,)
+                if _is_visible(name) and stat.S_ISREG(file.stat().st_mode):
+                    yield file.relative_to(path).as_posix()
+
+    def stamp(name: str) -> tuple[int, int]:
+        with reading(path / name), (path / name).open("rb") as file:
+            return _stamp(file)
 
     def read(name: str) -> bytes:
         with reading(path / name), (path / name).open("rb") as file:
             return _bounded(file)
 
-    with reading(path):
-        return Container(path, _listed(path, files()), read)
+    with reading(path), ThreadPoolExecutor(os.cpu_count()) as pool:
+        names = list(files())
+        return Container(path, _listed(path, zip(names, pool.map(stamp, names), strict=True)), read)
 
 
 def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
     with parsing(path, "zip archive", "download it again"):
         archive = stack.enter_context(zipfile.ZipFile(path))
-    infos = [
-        info
-        for info in archive.infolist()
-        if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
-    ]
+        infos = [
+            info
+            for info in archive.infolist()
+            if info.filename and not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
+        ]
     if locked := next((info for info in infos if info.flag_bits & 1), None):
         raise UserError(
             f"{path}: {locked.filename} is encrypted: unpack the archive and name the folder"
@@ -305,14 +322,16 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
 
 def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
     advice = "download it again, or unpack it and name the folder"
+    infos: dict[str, tarfile.TarInfo] = {}
+    stamps: dict[str, tuple[int, int]] = {}
     with parsing(path, "uncompressed tar archive", advice):
         archive = stack.enter_context(tarfile.TarFile(path))
-        # links lead elsewhere, and are not followed
-        infos = {
-            info.name.removeprefix("./"): info
-            for info in archive
-            if info.isreg() and not info.issparse()
-        }
+        for info in archive:  # links lead elsewhere, and are not followed
+            file = archive.extractfile(info) if info.isreg() and not info.issparse() else None
+            if file is not None:
+                with file:
+                    name = info.name.removeprefix("./")
+                    infos[name], stamps[name] = info, _stamp(file)
 
     def read(name: str) -> bytes:
         with reading(path):
@@ -327,6 +346,4 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
             except Exception as error:
                 raise Corrupt(_reason(error)) from error
 
-    return Container(
-        path, _listed(path, ((name, (info.size,)) for name, info in infos.items())), read
-    )
+    return Container(path, _listed(path, stamps.items()), read)
