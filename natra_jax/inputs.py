@@ -110,7 +110,7 @@ class Inputs:
     ) -> Any:
         """Return the value of key while its files have the same size and time, else find it."""
         stamps = [[str(file), *_stamp(file)] for file in files if not file.is_dir()]
-        newest = max((changed for _, _, changed in stamps), default=0)
+        newest = max((changed for _, _, changed, *_ in stamps), default=0)
         return self._known_by(key, stamps, newest, find, is_sound)
 
     def _known_by(
@@ -154,10 +154,10 @@ def _describes_generator(found: object) -> bool:
     )
 
 
-def _stamp(file: epath.Path) -> tuple[int, int]:
-    """Return (bytes, time of change) of a file."""
+def _stamp(file: epath.Path) -> tuple[int, ...]:
+    """Return (bytes, time of change) of a file, and on disk its inode's time and number."""
     if (on_disk := workdir.local(file)) is not None:
-        status = on_disk.stat()
-        return status.st_size, status.st_mtime_ns
+        found = contents.file(file.name, on_disk.stat())
+        return found.size, *found.changed
     status = file.stat()
     return status.length, int(status.mtime) * 1_000_000_000
