@@ -1,7 +1,8 @@
 """Files that a config names: known again by size and time of change, and read once a start.
 
-A work directory remembers, in inputs.json, the SHA-256 of each such file and what generator a
-checkpoint holds, so that a start that finds all work done opens none of them.
+A work directory remembers, in inputs.json, the SHA-256 of each such file, what generator a
+checkpoint holds and the digest of a data set's files, so that a start that finds all work done
+opens none of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from natra_jax import workdir
+from natra_jax.data import contents
 from natra_jax.generators import GENERATORS
 from natra_jax.types import Generator
 from natra_jax.weights import generator_config
@@ -47,6 +49,18 @@ class Inputs:
             held = sorted((child.name, self.sha256(child)) for child in path.iterdir())
             return hashlib.sha256(json.dumps(held).encode()).hexdigest()
         return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path), _is_digest)
+
+    def digest(self, root: str, files: Sequence[contents.File]) -> str:
+        """Return the digest of a data set's files (`contents.digest`), read where they changed."""
+        # the inode's time, which no tool can set back
+        newest = max((file.changed[1] for file in files), default=0)
+        return self._known_by(
+            f"contents {root}",
+            contents.stamp(files),
+            newest,
+            lambda: contents.digest(root, files),
+            _is_digest,
+        )
 
     def generator(self, c: ConfigDict) -> Generator:
         """Return the generator that the config's section describes, without its parameters.
@@ -96,6 +110,26 @@ class Inputs:
     ) -> Any:
         """Return the value of key while its files have the same size and time, else find it."""
         stamps = [[str(file), *_stamp(file)] for file in files if not file.is_dir()]
+        newest = max((changed for _, _, changed, *_ in stamps), default=0)
+        return self._known_by(key, stamps, newest, find, is_sound)
+
+    def _known_by(
+        self,
+        key: str,
+        stamps: Any,
+        newest: int,
+        find: Callable[[], Any],
+        is_sound: Callable[[Any], bool],
+    ) -> Any:
+        """Return the value of key while the stamps of its files stay, else find it.
+
+        Args:
+          key: of the value.
+          stamps: JSON values that change with the files.
+          newest: the last change of any of the files, in ns.
+          find: reads the files.
+          is_sound: tells whether a remembered value can be one.
+        """
         for entry in (self._seen.get(key), self._known.get(key)):
             known = entry if isinstance(entry, dict) else {}
             if known.get("files") == stamps and is_sound(known.get("value")):
@@ -103,7 +137,7 @@ class Inputs:
                 return known["value"]
         value = find()
         # a change within the same tick of the clock would not show in the time
-        if all(time.time_ns() - changed >= _SETTLED for _, _, changed in stamps):
+        if time.time_ns() - newest >= _SETTLED:
             self._seen[key] = {"files": stamps, "value": value}
         return value
 
@@ -120,10 +154,10 @@ def _describes_generator(found: object) -> bool:
     )
 
 
-def _stamp(file: epath.Path) -> tuple[int, int]:
-    """Return (bytes, time of change) of a file."""
+def _stamp(file: epath.Path) -> tuple[int, ...]:
+    """Return (bytes, time of change) of a file, and on disk its inode's time and number."""
     if (on_disk := workdir.local(file)) is not None:
-        status = on_disk.stat()
-        return status.st_size, status.st_mtime_ns
+        found = contents.file(file.name, on_disk.stat())
+        return found.size, *found.changed
     status = file.stat()
     return status.length, int(status.mtime) * 1_000_000_000

@@ -93,8 +93,9 @@ def tasks(
       found: the survey of the data; None makes one.
       inputs: the files that config names; None reads them anew.
     """
-    identity = (found or survey(config.data)).identity
-    plan = Plan(config, identity, inputs or Inputs(), has_generator(config.generator))
+    inputs = inputs or Inputs()
+    identity = (found or survey(config.data, digest=inputs.digest)).identity
+    plan = Plan(config, identity, inputs, has_generator(config.generator))
     declared = [task for stage in _DECLARING for task in stage.tasks(plan)]
     return [*declared, *report.tasks(plan, declared), *export.tasks(plan)]
 
@@ -134,7 +135,7 @@ def run(
         root = root.expanduser().resolve()
     inputs = Inputs(root)
     check_names(config)
-    found = survey(config.data, source)
+    found = survey(config.data, source, inputs.digest)
     config = resolve(config, found, inputs)
     described = validate(config, len(devices), inputs.generator)
     work = tasks(config, found, inputs)

@@ -2,9 +2,10 @@
 
     python -m natra_jax.predict --workdir=DIR [--method=natra] [--seed=0] [--resize] IMAGES...
 
-IMAGES are JPEG, PNG, WebP, PGM, PPM or BMP files. They are turned as their EXIF orientation says,
-and brought to the size that was trained on as the training images were; where these all came in one
-size, images have to be of it unless --resize is given. Tabs separate what is printed.
+IMAGES are JPEG, PNG, WebP, PGM, PPM, BMP, GIF, TIFF or AVIF files; of several images in one file
+the first is taken. They are turned as their EXIF orientation says, and brought to the size that was
+trained on as the training images were; where these all came in one size, images have to be of it
+unless --resize is given. Tabs separate what is printed.
 """
 
 from __future__ import annotations

@@ -56,6 +56,16 @@ def test_a_file_is_hashed_again_only_where_its_size_or_time_has_changed(tmp_path
     assert sha256(tmp_path, path) != two and len(hashed) == 3
 
 
+def test_files_of_one_size_and_time_that_change_places_are_hashed_again(tmp_path, hashed):
+    one, other = (write(tmp_path / "weights" / name, name.encode()) for name in ("a", "b"))
+    before = sha256(tmp_path, tmp_path / "weights")
+    assert sha256(tmp_path, tmp_path / "weights") == before and len(hashed) == 2
+    aside = one.rename(tmp_path / "aside")
+    other.rename(one)
+    aside.rename(other)
+    assert sha256(tmp_path, tmp_path / "weights") != before and len(hashed) == 4
+
+
 def test_a_file_that_has_just_been_written_is_not_trusted_to_stay(tmp_path, hashed):
     path = tmp_path / "weights.npz"
     path.write_bytes(b"one")

@@ -89,16 +89,16 @@ def from_arrays(
                 f"from_arrays: {name} has the label {split.label.max()}, "
                 f"but there are {len(names)} classes: 0..{len(names) - 1}"
             )
-    splits, names = without_rare(splits, names, 0, "from_arrays: train")
     shares = {"val_iid": validation_share, "test_iid": test_share}
     if not all(share > 0 for share in shares.values()) or sum(shares.values()) >= 1:
         raise UserError(
             "from_arrays: validation_share and test_share must each be above 0, "
             "and below 1 together"
         )
+    splits, names = without_rare(splits, names, 0, "from_arrays: train", shares, field="")
     return Source(
         names,
-        complete(splits, names, shares, seed, "from_arrays: train"),
+        complete(splits, names, shares, seed, "from_arrays: train", field=""),
         unlabelled=images.get("unlabelled"),
     )
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import os
+import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from natra_jax.data import image_kinds
 from natra_jax.types import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FITS = ("crop", "pad", "stretch")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".pgm", ".ppm", ".bmp")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".bmp"),
+    *(".gif", ".tif", ".tiff", ".avif"),
+)
 MOST_PIXELS = 89_478_485  # Pillow's own bound: what is larger is refused before it is decoded
-# no others are tried, whatever a file's name is: fewer readers for strangers' bytes
-FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "BMP")
+MOST_ON_A_SIDE = 1_000_000  # Pillow keeps a pointer for every row
+COMMON = ("JPEG", "PNG", "WEBP", "PPM", "BMP")  # that other readers of data sets know too
+_READ = "JPEG, PNG, WebP, PGM, PPM, BMP, GIF, TIFF and AVIF"
+_CONVERT = "convert it to PNG or JPEG, or move it away"
+_NOT_SUPPORTED = ("unsupported", "not supported", "not available", "unknown")
 _WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112  # the EXIF tag
 _EXIF_ERRORS = (  # that Pillow raises for damaged EXIF data
@@ -46,7 +56,7 @@ def decode(encoded: bytes | Path | str, preprocess: Preprocess, location: str = 
     """Decode the image in a file, or in its content, turned as its EXIF data say.
 
     For RGB, grey becomes three equal channels; for grey, colour becomes its luma (ITU-R 601-2).
-    16 bits become the higher 8, what is transparent shows white, and of a moving image the first
+    16 bits become the higher 8, what is transparent shows white, and of several images the first
     one is taken. It is scaled with Pillow's Lanczos filter. EXIF data that cannot be read turn
     nothing.
 
@@ -59,8 +69,8 @@ def decode(encoded: bytes | Path | str, preprocess: Preprocess, location: str = 
         [resolution, resolution, channels] uint8.
 
     Raises:
-        UserError: it is no image, damaged, or has more than MOST_PIXELS. The message begins with
-            the location.
+        UserError: it is no image of a kind that is read, damaged, or has more than MOST_PIXELS.
+            The message begins with the location.
     """
     image = _read(encoded, location or str(encoded), whole=True)
     if preprocess.channels == 1:
@@ -93,44 +103,114 @@ def is_grey(encoded: bytes | Path | str, location: str = "") -> bool:
     return mode.startswith(("1", "L", "I"))
 
 
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """Return Pillow's names of the formats that are tried, whatever a file's name is.
+
+    There are no others: fewer readers for strangers' bytes. AVIF is read where Pillow can.
+    """
+    from PIL import features
+
+    return (*COMMON, "GIF", "TIFF", *(("AVIF",) if features.check("avif") else ()))
+
+
+def too_large(width: int, height: int) -> str:
+    """Return why so many pixels are not decoded; '' if they are."""
+    if width * height > MOST_PIXELS:
+        return f"has more than {MOST_PIXELS:,} pixels"
+    if max(width, height) > MOST_ON_A_SIDE:
+        return f"has a side of more than {MOST_ON_A_SIDE:,} pixels"
+    return ""
+
+
+def not_read(image: Image.Image) -> str:
+    """Return why the pixels of a sound image are not read; '' if they are."""
+    if image.mode == "F":
+        return "its pixels are floating-point numbers"
+    if image.mode == "LAB":
+        return "its colours are L*a*b*"
+    tags = getattr(image, "tag_v2", {})  # a TIFF's
+    if image.format == "TIFF" and image.mode.startswith("I"):
+        bits, kind, interpretation = (tags.get(tag) for tag in (258, 339, 262))
+        if bits != (16,) or kind not in (None, (1,), 1) or interpretation != 1:
+            return "its pixels are whole numbers, but not of 8 or 16 bits with black at 0"
+    return ""
+
+
 def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.Image:
     """Open an image, and if wanted whole decode it, upright and in RGB."""
     from PIL import Image
 
     try:
+        if not isinstance(encoded, bytes):
+            _require_file(encoded, location)
         with Image.open(
-            io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=FORMATS
+            io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=formats()
         ) as image:
-            pixels = image.width * image.height
-            if pixels > MOST_PIXELS:
-                raise Image.DecompressionBombError
-            if not pixels or image.mode == "F":
-                raise ValueError(
-                    "it has no pixels" if not pixels else "its pixels are floating-point numbers"
-                )
+            if large := too_large(*image.size):
+                raise UserError(f"{location}: {large}: scale it down, or move it away")
+            if not image.width * image.height:
+                raise ValueError("it has no pixels")
+            if reason := not_read(image):
+                raise UserError(f"{location}: cannot be used ({reason}): {_CONVERT}")
             if whole:
                 image.load()
                 return _rgb(_upright(image))
             return image
+    except UserError:
+        raise
     except Image.UnidentifiedImageError as error:
-        raise UserError(f"{location}: is no image that can be read: repair or remove it") from error
+        raise UserError(f"{location}: is {unidentified(encoded)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(
-            f"{location}: has more than {MOST_PIXELS:,} pixels: scale it down, or remove it"
+            f"{location}: has more than {MOST_PIXELS:,} pixels: scale it down, or move it away"
         ) from error
     except FileNotFoundError as error:
         raise UserError(
-            f"{location}: is not there, or a link to nothing: bring it back, or remove it"
+            f"{location}: is not there, or a link to nothing: bring it back, or remove the link"
         ) from error
     except PermissionError as error:
         raise UserError(
             f"{location}: may not be read ({error.strerror}): change its permissions"
         ) from error
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise UserError(
+            f"{location}: takes more memory than there is: scale it down, or free some memory"
+        ) from error
     except Exception as error:  # Pillow's readers raise of all kinds for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if any(word in reason.lower() for word in _NOT_SUPPORTED):
+            raise UserError(f"{location}: cannot be decoded ({reason}): {_CONVERT}") from error
         raise UserError(f"{location}: is damaged ({reason}): repair or remove it") from error
+
+
+def unidentified(encoded: bytes | Path | str) -> str:
+    """Say what a file is that no reader knows, and what to do about it."""
+    if isinstance(encoded, bytes):
+        kind = image_kinds.name(encoded[: image_kinds.HEAD])
+    else:
+        with open(encoded, "rb") as file:
+            kind = image_kinds.name(file.read(image_kinds.HEAD))
+    if kind == "empty":
+        return "no image that can be read: it is empty: bring its content back, or move it away"
+    what = f"it is {kind}" if kind else f"it is none of {_READ}"
+    if kind and kind in _READ:
+        what = f"it begins as {kind}, and Pillow does not know the rest"
+    return f"no image that can be read: {what}: put a PNG or JPEG in its place, or move it away"
+
+
+def _require_file(path: Path | str, location: str) -> None:
+    """Raise UserError for a folder, or what would keep its reader waiting."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{location}: is a directory: name the image files in it")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{location}: is no regular file: name an image file")
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    """Return an open image as [H, W, 3] uint8, turned as its EXIF data say."""
+    return np.asarray(_rgb(_upright(image)))
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from natra_jax.data import contents
 from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
 from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files, printable
@@ -24,10 +25,7 @@ from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
 from natra_jax.types import UserError
 
-_NOT_READ = (
-    *(".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl"),
-    *(".jp2", ".psd", ".pbm", ".pnm", ".jfif", ".dng"),
-)  # images too
+_NOT_READ = (".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng")  # images too
 
 
 class Listing(NamedTuple):
@@ -94,8 +92,10 @@ def load(
     images = {name: Decoded(listing.files, preprocess) for name, listing in listings.items()}
     splits = {name: Split(images[name], listing.label) for name, listing in listings.items()}
     location = printable(folders["train"] if own_splits else root)
-    splits, classes = without_rare(splits, listings["train"].classes, min_per_class, location)
     shares = {"val_iid": validation_share, "test_iid": test_share}
+    splits, classes = without_rare(
+        splits, listings["train"].classes, min_per_class, location, shares
+    )
     splits = complete(splits, classes, shares, seed, location)
     for split in splits.values():
         if isinstance(split.image, Decoded):
@@ -126,7 +126,7 @@ def list_classes(
         names, loose = _scan(root)
         if not names:
             found = (
-                f"image files but no subfolders, such as {printable(loose[0][0])}"
+                f"image files but no subfolders, such as {printable(loose[0].name)}"
                 if loose
                 else "no subfolders"
             )
@@ -147,14 +147,14 @@ def list_classes(
         if not images and not empty_too:
             raise UserError(
                 f"{printable(os.path.join(root, folder))}: no images ({', '.join(SUFFIXES)}) "
-                f"of class {name!r}: add some, or remove the folder"
+                f"of class {name!r}: add some, or move the folder away"
             )
         files += [os.path.join(folder, image) for image in images]
         labels += [number[name]] * len(images)
     if not files:
         raise UserError(
             f"{printable(root)}: no images ({', '.join(SUFFIXES)}) in folders of the classes: "
-            "add some, or remove it"
+            "add some, or move it away"
         )
     return Listing(Files(root, files), np.array(labels, np.int32), tuple(classes))
 
@@ -171,8 +171,8 @@ def directory(path: str, field: str) -> str:
     return _expanded(path)
 
 
-def listed(path: str, field: str = "data.path") -> list[tuple[str, int]]:
-    """Return (name, bytes) of every image at any depth below path, in the order of the names.
+def listed(path: str, field: str = "data.path") -> list[contents.File]:
+    """Return every image at any depth below path, in the order of the names.
 
     Each folder is read once, and no file is opened. Raise UserError, naming the config field, if
     path is no folder.
@@ -223,7 +223,8 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
     if beside:
         usual = ", ".join(names[0] for names in SPLIT_NAMES.values())
         raise UserError(
-            f"{printable(beside[0])}: has images, but is none of {usual}: rename or remove it"
+            f"{printable(beside[0])}: has images, but is none of {usual}: "
+            "rename it, or move it away"
         )
     return given
 
@@ -261,7 +262,7 @@ def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, st
             some = ", ".join(sorted(classes)[:3])
             raise UserError(
                 f"{printable(os.path.join(root, folder))}: is none of the training classes "
-                f"({some}, ...), and holds none: rename or remove it"
+                f"({some}, ...), and holds none: rename it, or move it away"
             )
     if found or not below:
         _require_none(place, loose)
@@ -273,12 +274,12 @@ def _class_name(folder: str) -> str:
     return printable(unicodedata.normalize("NFC", folder))
 
 
-def _require_none(root: str, loose: Sequence[tuple[str, int]]) -> None:
+def _require_none(root: str, loose: Sequence[contents.File]) -> None:
     """Raise UserError, naming the first, for images that lie beside the folders of classes."""
     if loose:
         raise UserError(
-            f"{printable(os.path.join(root, loose[0][0]))}: an image beside the folders: "
-            "move it into that of its class, or remove it"
+            f"{printable(os.path.join(root, loose[0].name))}: an image beside the folders: "
+            "move it into that of its class, or elsewhere"
         )
 
 
@@ -298,38 +299,38 @@ def _expanded(path: str) -> str:
 
 def _names(root: str) -> list[str]:
     """Return the names of the images at any depth below root, relative to it, in order."""
-    return [name for name, _ in _images(root)]
+    return [image.name for image in _images(root)]
 
 
-def _images(root: str) -> list[tuple[str, int]]:
-    """Return (name relative to root, bytes) of the images at any depth, in order of the names.
+def _images(root: str) -> list[contents.File]:
+    """Return the images at any depth, their names relative to root, in order of the names.
 
     Links are followed. Raise UserError for a link to a folder that it lies in.
     """
-    found: list[tuple[str, int]] = []
+    found: list[contents.File] = []
     waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while waiting:
         below, above = waiting.pop()
         folder = _joined(root, below)
         folders, images = _scan(folder)
-        found += [(os.path.join(below, name), size) for name, size in images]
+        found += [image._replace(name=os.path.join(below, image.name)) for image in images]
         if folders:
             status = os.stat(folder)
             if (same := (status.st_dev, status.st_ino)) in above:
                 raise UserError(
-                    f"{printable(folder)}: is a link to a folder that it lies in: remove it"
+                    f"{printable(folder)}: is a link to a folder that it lies in: remove the link"
                 )
             waiting += [(os.path.join(below, name), above | {same}) for name in folders]
     return sorted(found)
 
 
-def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
-    """Return the names of the folders and (name, bytes) of the images in a folder, in order.
+def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
+    """Return the names of the folders, and the images, in a folder, in order of the names.
 
     Raise UserError for what has an image's name and is no file, or is of a kind that is not read.
     """
     folders: list[str] = []
-    images: list[tuple[str, int]] = []
+    images: list[contents.File] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -341,13 +342,14 @@ def _scan(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
                 elif name.lower().endswith(SUFFIXES):
                     if not entry.is_file():
                         raise UserError(
-                            f"{printable(entry.path)}: is a link to nothing, or no file: remove it"
+                            f"{printable(entry.path)}: is a link to nothing, or no file: "
+                            "put an image in its place, or move it away"
                         )
-                    images.append((name, entry.stat().st_size))
+                    images.append(contents.file(name, entry.stat()))
                 elif name.lower().endswith(_NOT_READ):
                     raise UserError(
                         f"{printable(entry.path)}: images of its kind are not read: "
-                        "convert it to PNG or JPEG, or remove it"
+                        "convert it to PNG or JPEG, or move it away"
                     )
     except OSError as error:
         advice = (

@@ -85,8 +85,8 @@ def load(
             )
         chosen = found if len(known) == len(found) else found.select(known)
         splits[split] = Split(Decoded(chosen, preprocess), label_of[split][known])
-    splits, classes = without_rare(splits, classes, min_per_class, location)
     shares = {"val_iid": validation_share, "test_iid": test_share}
+    splits, classes = without_rare(splits, classes, min_per_class, location, shares)
     splits = complete(splits, classes, shares, seed, location)
     images = None if others is None else Decoded(others, preprocess)
     return Source(classes, splits, unlabelled=images)

@@ -85,8 +85,12 @@ class Records:
         """Raise UserError, naming record i, for whatever goes wrong while what it has is read."""
         try:
             yield
-        except (UserError, MemoryError):
+        except UserError:
             raise
+        except MemoryError as error:
+            raise UserError(
+                f"{self.location(i)}: takes more memory than there is: free some memory"
+            ) from error
         except IndexError as error:
             raise UserError(
                 f"{self.location(i)}: has no {what}: prepare the data set again"
@@ -122,9 +126,10 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
         path = Path(directory, card)
         try:
             content = json.loads(path.read_text())
+            names = list(_class_names(content)) if card == FEATURES else []
         except (OSError, ValueError, RecursionError) as error:
             raise damaged(printable(path), error) from error
-        for name in _class_names(content) if card == FEATURES else ():
+        for name in names:
             if not name.startswith("tensorflow_datasets."):  # it would be imported, whatever it is
                 raise UserError(
                     f"{printable(path)}: names the class {name[:80]!r}, "

@@ -11,6 +11,8 @@ from natra_jax.data.source import Images, Split
 from natra_jax.data.subset import Subset
 from natra_jax.types import UserError
 
+LEAST = "data.min_per_class"  # the config field
+
 
 def stratified(
     label: np.ndarray,
@@ -19,6 +21,7 @@ def stratified(
     rest: str,
     classes: Sequence[str],
     location: str,
+    field: str = LEAST,
 ) -> dict[str, np.ndarray]:
     """Draw splits that have the same share of every label's examples, at least one.
 
@@ -31,6 +34,7 @@ def stratified(
         rest: the split that gets the other examples.
         classes: the names of the labels.
         location: the data set as error messages name it.
+        field: the config field that leaves out rare classes; '' for none.
 
     Returns:
         {split: indices, rising}.
@@ -47,8 +51,8 @@ def stratified(
             images = "1 image" if len(index) == 1 else f"{len(index)} images"
             raise UserError(
                 f"{location}: class {classes[value]!r} has {images}, "
-                f"but {', '.join(parts)} need one each: add images, remove the class, "
-                f"or leave such out with data.min_per_class={len(parts)}"
+                f"but {', '.join(parts)} need one each: "
+                + _remedy(np.array([len(examples) for examples in of_labels]), len(parts), field)
             )
         counts = [max(1, round(share * len(index))) for share in shares.values()]
         if sum(counts) >= len(index):
@@ -66,6 +70,7 @@ def complete(
     shares: Mapping[str, float],
     seed: int,
     location: str,
+    field: str = LEAST,
 ) -> dict[str, Split]:
     """Return the splits with those that are missing, drawn from train.
 
@@ -75,6 +80,7 @@ def complete(
         shares: {split: its share of every label's examples of train, if it is missing}.
         seed: of the draw.
         location: the data set as error messages name it.
+        field: as `stratified` has it.
 
     Raises:
         UserError: as `stratified` raises it.
@@ -82,12 +88,17 @@ def complete(
     missing = {name: share for name, share in shares.items() if name not in splits}
     if not missing:
         return splits
-    drawn = stratified(splits["train"].label, missing, seed, "train", classes, location)
+    drawn = stratified(splits["train"].label, missing, seed, "train", classes, location, field)
     return splits | {name: select(splits["train"], index) for name, index in drawn.items()}
 
 
 def without_rare(
-    splits: dict[str, Split], classes: Sequence[str], least: int, location: str
+    splits: dict[str, Split],
+    classes: Sequence[str],
+    least: int,
+    location: str,
+    shares: Mapping[str, float],
+    field: str = LEAST,
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
     """Leave out the classes that are rare in train, and number the others anew in their order.
 
@@ -97,6 +108,8 @@ def without_rare(
         least: examples in train that a class must have. Where it is 0, every class is kept, but
             then each must be in train.
         location: the data set as error messages name it.
+        shares: as `complete` has it, which is called next: what it would refuse is not advised.
+        field: as `stratified` has it.
 
     Returns:
         The splits and the names of the classes that are kept.
@@ -106,14 +119,15 @@ def without_rare(
             a split are left.
     """
     counts = np.bincount(splits["train"].label, minlength=len(classes))
+    needed = 1 + len(set(shares) - set(splits))
     if not least and not counts.all():
         raise UserError(
             f"{location}: class {classes[int(np.argmin(counts))]!r} has no image to train on: "
-            "add some, or leave such classes out with data.min_per_class=1"
+            + _remedy(counts, needed, field)
         )
     kept = np.flatnonzero(counts >= least)
     if len(kept) < 2:
-        raise UserError(f"{location}: {_too_few(counts, classes, least)}")
+        raise UserError(f"{location}: {_too_few(counts, classes, least, needed)}")
     if len(kept) == len(classes):
         return splits, tuple(classes)
     number = np.full(len(classes), -1, np.int32)
@@ -156,13 +170,22 @@ def select(split: Split, index: np.ndarray) -> Split:
     return Split(image, np.asarray(split.label[index]))
 
 
-def _too_few(counts: np.ndarray, classes: Sequence[str], least: int) -> str:
+def _remedy(counts: np.ndarray, needed: int, field: str) -> str:
+    """Say what to do about classes of fewer examples than are needed, of classes of such counts."""
+    if (counts >= needed).sum() < 2:
+        return f"give each class {needed} image{'s' * (needed > 1)} at least"
+    return "add images" + (f", or leave such classes out with {field}={needed}" if field else "")
+
+
+def _too_few(counts: np.ndarray, classes: Sequence[str], least: int, needed: int) -> str:
     """Say why fewer than two classes are left."""
     if len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no classes"
         return f"has {found}: there must be two at least"
     second = np.sort(counts)[-2]
-    return (
-        f"fewer than two classes have the {least} images each that data.min_per_class asks for: "
-        f"lower it to {second} or less"
-    )
+    asked = f"fewer than two classes have the {least} images each that {LEAST} asks for"
+    if second < needed:
+        return f"{asked}, nor the {needed} that are needed for one in each split: " + _remedy(
+            counts, needed, LEAST
+        )
+    return f"{asked}: lower it to {second} or less"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from natra_jax.data import arrays, decoding, digits, folder, prepared
+from natra_jax.data import arrays, contents, decoding, digits, folder, prepared
 from natra_jax.data.decoding import SUFFIXES
 from natra_jax.data.encoded_images import Files, printable, typical_side
 from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
@@ -76,7 +76,7 @@ class DigitsSurvey(Survey):
 
     resolution, channels = digits.RESOLUTION, 3
 
-    def __init__(self, c: ConfigDict) -> None:
+    def __init__(self, c: ConfigDict, digest: contents.Digest = contents.digest) -> None:
         """Take the config's section `data`."""
 
     @property
@@ -95,26 +95,30 @@ class DigitsSurvey(Survey):
 
 
 class FolderSurvey(Survey):
-    """A folder of photos and perhaps another of photos without labels, by their files' names."""
+    """A folder of photos and perhaps another of photos without labels, by their files."""
 
-    def __init__(self, c: ConfigDict) -> None:
-        """Take the config's section `data`."""
-        self._path, self._unlabelled = c.path, c.unlabelled
+    def __init__(self, c: ConfigDict, digest: contents.Digest = contents.digest) -> None:
+        """Take the config's section `data`, and how the content of files is told apart."""
+        self._path, self._unlabelled, self._digest = c.path, c.unlabelled, digest
 
     @cached_property
-    def _labelled_files(self) -> list[tuple[str, int]]:
+    def _labelled_files(self) -> list[contents.File]:
         return folder.listed(self._path)
 
     @cached_property
-    def _unlabelled_files(self) -> list[tuple[str, int]]:
+    def _unlabelled_files(self) -> list[contents.File]:
         return folder.listed(self._unlabelled, "data.unlabelled") if self._unlabelled else []
 
     @cached_property
     def identity(self) -> dict[str, str]:
         # the unlabelled first: where both folders are missing, that is what is said
         unlabelled = self._unlabelled_files
-        listing = json.dumps([self._labelled_files, unlabelled])
-        return {"files": hashlib.sha256(listing.encode()).hexdigest()}
+        labelled = self._labelled_files
+        digests = [self._digest(folder.directory(self._path, "data.path"), labelled)]
+        if self._unlabelled:
+            root = folder.directory(self._unlabelled, "data.unlabelled")
+            digests.append(self._digest(root, unlabelled))
+        return {"files": hashlib.sha256(json.dumps(digests).encode()).hexdigest()}
 
     @cached_property
     def count(self) -> int:
@@ -133,16 +137,17 @@ class FolderSurvey(Survey):
         )
 
     def _files(self) -> Files:
-        names = [name for name, _ in self._labelled_files]
+        names = [file.name for file in self._labelled_files]
         return Files(folder.directory(self._path, "data.path"), names)
 
 
 class PreparedSurvey(Survey):
-    """A prepared data set, by what describes it and by its files' names and sizes."""
+    """A prepared data set, by what describes it and by its files."""
 
-    def __init__(self, c: ConfigDict) -> None:
-        """Take the config's section `data`."""
+    def __init__(self, c: ConfigDict, digest: contents.Digest = contents.digest) -> None:
+        """Take the config's section `data`, and how the content of files is told apart."""
         self._path, self._name = c.path, c.name.partition(":")[2]
+        self._unlabelled, self._digest = c.unlabelled, digest
 
     @cached_property
     def _directory(self) -> Path:
@@ -154,15 +159,18 @@ class PreparedSurvey(Survey):
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        digest = hashlib.sha256()
-        for file in (INFO, FEATURES):
-            digest.update((self._directory / file).read_bytes())
         with os.scandir(self._directory) as entries:
-            shards = [entry for entry in entries if ".array_record" in entry.name]
-        for entry in sorted(shards, key=lambda entry: entry.name):
-            line = f"\n{entry.name} {entry.stat().st_size}"
-            digest.update(line.encode(errors="surrogateescape"))
-        return {"card": digest.hexdigest()}
+            files = [
+                contents.file(entry.name, entry.stat())
+                for entry in entries
+                if entry.is_file() and _describes_or_holds(entry.name)
+            ]
+        found = {"card": self._digest(str(self._directory), sorted(files))}
+        if self._unlabelled and self._unlabelled not in self._info.splits:
+            root = folder.directory(self._unlabelled, "data.unlabelled")
+            listed = folder.listed(self._unlabelled, "data.unlabelled")
+            found["files"] = self._digest(root, listed)
+        return found
 
     @cached_property
     def count(self) -> int:
@@ -180,7 +188,12 @@ class PreparedSurvey(Survey):
 class ArraysSurvey(Survey):
     """Arrays that are handed over in Python, by all that is in them."""
 
-    def __init__(self, c: ConfigDict, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        c: ConfigDict,
+        digest: contents.Digest = contents.digest,
+        source: Source | None = None,
+    ) -> None:
         """Take the arrays that were handed over.
 
         Without them everything but the identity raises UserError.
@@ -228,7 +241,8 @@ class DataSource(NamedTuple):
     """A source of data, as config field data.name names it."""
 
     load: Callable[..., Source]  # takes the fields of the section `data`; name: behind the colon
-    survey: Callable[[ConfigDict], Survey]  # takes the section `data`
+    # takes the section `data`, and how the content of files is told apart
+    survey: Callable[[ConfigDict, contents.Digest], Survey]
     scales: bool = False  # images come in any size and are scaled to data.resolution by data.fit
     takes_name: bool = False  # is written with the name of a data set behind it: tfds:NAME
     reads_path: bool = False  # the data lie at data.path
@@ -242,6 +256,11 @@ SOURCES = {
     ),
     "arrays": DataSource(arrays.load, ArraysSurvey),
 }
+
+
+def _describes_or_holds(name: str) -> bool:
+    """Return whether a file of a prepared data set decides what its examples are."""
+    return name in (INFO, FEATURES) or name.endswith(".labels.txt") or ".array_record" in name
 
 
 def source_of(name: str) -> DataSource:
@@ -259,15 +278,19 @@ def source_names() -> list[str]:
     return [f"{key}:NAME" if source.takes_name else key for key, source in SOURCES.items()]
 
 
-def survey(c: ConfigDict, source: Source | None = None) -> Survey:
+def survey(
+    c: ConfigDict, source: Source | None = None, digest: contents.Digest = contents.digest
+) -> Survey:
     """Return the survey of the data that the config names, or of those handed over in Python.
 
     Args:
         c: the config's section `data`.
         source: arrays handed over in Python.
+        digest: how the content of files is told apart: `Inputs.digest` remembers it.
 
     Raises:
         UserError: c names no source. What the survey is asked raises it too, naming the config
             field or the file, where data are missing or cannot be read.
     """
-    return source_of(c.name).survey(c) if source is None else ArraysSurvey(c, source)
+    found = source_of(c.name).survey
+    return found(c, digest) if source is None else ArraysSurvey(c, digest, source)

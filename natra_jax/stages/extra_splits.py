@@ -12,7 +12,7 @@ from pathlib import Path
 
 from etils import epath
 
-from natra_jax.data import Decoded, Split, folder
+from natra_jax.data import Decoded, Split, contents, folder
 from natra_jax.data.decoding import Preprocess
 from natra_jax.stages import data
 from natra_jax.stages.context import Context
@@ -28,7 +28,8 @@ def tasks(plan: Plan) -> list[Task]:
     folders = plan.config.eval.extra_splits
     if not folders:
         return []
-    return [Task(NAME, data.NAME, run, plan.fields(_FIELD) | identity(folders), (data.NAME,))]
+    fields = plan.fields(_FIELD) | identity(folders, plan.inputs.digest)
+    return [Task(NAME, data.NAME, run, fields, (data.NAME,))]
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -76,7 +77,13 @@ def named(entries: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def identity(entries: Sequence[str]) -> dict[str, str]:
-    """Return the hash of the names and sizes of the folders' files, which tells them apart."""
-    listed = {name: folder.listed(path, _FIELD) for name, path in named(entries).items()}
-    return {"files": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}
+def identity(entries: Sequence[str], digest: contents.Digest = contents.digest) -> dict[str, str]:
+    """Return the hash of the names and contents of the folders' files, which tells them apart.
+
+    digest: how the content of files is told apart.
+    """
+    digests = {
+        name: digest(folder.directory(path, _FIELD), folder.listed(path, _FIELD))
+        for name, path in named(entries).items()
+    }
+    return {"files": hashlib.sha256(json.dumps(digests).encode()).hexdigest()}

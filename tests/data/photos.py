@@ -35,6 +35,13 @@ def write(path, image=None, **options):
         ".pgm": "PPM",
         ".ppm": "PPM",
         ".bmp": "BMP",
+        ".pbm": "PPM",
+        ".pnm": "PPM",
+        ".jfif": "JPEG",
+        ".gif": "GIF",
+        ".tif": "TIFF",
+        ".tiff": "TIFF",
+        ".avif": "AVIF",
     }
     path.write_bytes(
         encoded(pixels() if image is None else image, formats[path.suffix.lower()], **options)

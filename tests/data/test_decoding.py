@@ -5,13 +5,14 @@ Damaged and hostile files are one line.
 
 import io
 import itertools
+import os
 import struct
 import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from natra_jax.data.decoding import MOST_PIXELS, Preprocess, check, decode
 from natra_jax.types import UserError
@@ -66,6 +67,23 @@ FILES = {
     "bmp": encoded(WIDE, "BMP"),
     "bmp, grey": encoded(WIDE[..., 0], "BMP"),
     "bmp, palette": encoded(Image.fromarray(WIDE).quantize(16), "BMP"),
+    "gif": encoded(Image.fromarray(WIDE).quantize(16), "GIF"),
+    "gif, moving": encoded(
+        Image.fromarray(WIDE).quantize(16),
+        "GIF",
+        save_all=True,
+        append_images=[Image.fromarray(WIDE[::-1]).quantize(16)],
+    ),
+    "gif, transparent": encoded(Image.fromarray(WIDE).quantize(16), "GIF", transparency=3),
+    "tiff": encoded(WIDE, "TIFF"),
+    "tiff, LZW": encoded(WIDE, "TIFF", compression="tiff_lzw"),
+    "tiff, several": encoded(
+        WIDE, "TIFF", save_all=True, append_images=[Image.fromarray(WIDE[::-1])]
+    ),
+    "tiff, 16 bits": encoded(DEEP, "TIFF"),
+    "tiff, grey": encoded(WIDE[..., 0], "TIFF"),
+    "tiff, black and white": encoded(Image.fromarray(WIDE[..., 0] > 128), "TIFF"),
+    "tiff, alpha": encoded(RGBA, "TIFF"),
 }
 
 
@@ -267,22 +285,20 @@ def test_the_largest_that_are_read_are_read():
 @pytest.mark.parametrize(
     "content,said",
     [
-        (b"", "is no image that can be read: "),
+        (b"", "is no image that can be read: it is empty: bring its content back"),
         (b"a letter, not a photo\n" * 10, "is no image that can be read: "),
-        (b"GIF89a" + 100 * b"\0", "is no image that can be read: "),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image that can be read: "),
         (encoded(pixels(64, 64), "JPEG")[:-200], r"is damaged \(.*truncated.*\): "),
         (FILES["png"][:-60], r"is damaged \(.*\): "),
         (by_hand("P6", 255, WIDE)[:-9], r"is damaged \(.*\): "),
         (
             b"Pf\n2 2\n-1.0\n" + 16 * b"\0",
-            r"is damaged \(its pixels are floating-point numbers\): ",
+            r"cannot be used \(its pixels are floating-point numbers\): convert it",
         ),
     ],
     ids=[
         "0 bytes",
         "text",
-        "another format",
         "PostScript",
         "truncated JPEG",
         "truncated PNG",
@@ -305,6 +321,7 @@ def test_files_that_are_gone_or_may_not_be_read_are_said_so(tmp_path, monkeypatc
     def refused(*_, **__):
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "photo.png").touch()
     monkeypatch.setattr(Image, "open", refused)
     with pytest.raises(
         UserError,
@@ -315,13 +332,83 @@ def test_files_that_are_gone_or_may_not_be_read_are_said_so(tmp_path, monkeypatc
         check(tmp_path / "photo.png")
 
 
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        (b"<!DOCTYPE html>\n<html><body>404", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\xff\x0a" + 60 * b"\0", "JPEG XL"),
+        (b"8BPS" + 60 * b"\0", "a Photoshop document"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"PK\3\4" + 60 * b"\0", "a zip archive"),
+        (b"\x93NUMPY\1\0", "a NumPy array"),
+        (b"a letter, not a photo\n" * 10, "text"),
+        (b"\x89PNG\r\n\x1a\n" + 60 * b"\0", "begins as PNG"),
+        (b"II*\0" + 60 * b"\0", "begins as TIFF"),
+    ],
+)
+def test_what_stands_in_the_place_of_an_image_is_said_and_not_called_damaged(content, kind):
+    with pytest.raises(UserError, match=f"^x.jpg: is no image that can be read: it .*{kind}") as e:
+        decode(content, Preprocess(8), "x.jpg")
+    assert str(e.value).endswith(": put a PNG or JPEG in its place, or move it away")
+    assert not any(word in str(e.value) for word in ("damaged", "repair", "remove"))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "AVIF", "WEBP", "PNG", "BMP"])
+def test_the_content_decides_what_an_image_is_and_not_its_name(tmp_path, kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(encoded(Image.new("RGB", (20, 20), (200, 30, 30)), kind))
+    image = decode(path, Preprocess(16))
+    assert np.abs(image.astype(int) - (200, 30, 30)).max() < 8
+
+
+def test_a_tiff_is_turned_once():
+    turned = encoded(
+        Image.fromarray(WIDE).transpose(Image.Transpose.ROTATE_90), "TIFF", exif=exif(6)
+    )
+    np.testing.assert_array_equal(
+        decode(turned, Preprocess(8)), decode(encoded(WIDE, "TIFF"), Preprocess(8))
+    )
+
+
+@pytest.mark.parametrize(
+    "image, reason",
+    [
+        (Image.fromarray(np.zeros((9, 9), np.float32)), "floating-point"),
+        (Image.fromarray(np.full((9, 9), 70_000, np.int32)), "not of 8 or 16 bits"),
+        (Image.new("LAB", (9, 9)), r"L\*a\*b\*"),
+    ],
+    ids=["float", "32 bits", "LAB"],
+)
+def test_sound_images_of_other_numbers_are_to_be_converted_and_not_repaired(image, reason):
+    for ask in (check, lambda data, location: decode(data, Preprocess(8), location)):
+        with pytest.raises(UserError, match=rf"^x.tif: cannot be used \(its .*{reason}.*\): conv"):
+            ask(encoded(image, "TIFF"), "x.tif")
+
+
+def test_an_image_of_one_column_costs_no_more_than_others():
+    with pytest.raises(UserError, match="^it: has a side of more than 1,000,000 pixels: scale it"):
+        check(large(1, 2_000_000), "it")
+    assert check(large(1, 1_000_000)) == (1, 1_000_000)
+
+
+def test_folders_and_pipes_are_no_images_and_nothing_waits_for_them(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for place, said in ((tmp_path, "is a directory"), (tmp_path / "pipe.png", "is no regular")):
+        with pytest.raises(UserError, match=f"^{place}: {said}.*: name "):
+            decode(place, Preprocess(8))
+
+
 def test_lack_of_memory_is_not_taken_for_damage(monkeypatch):
     def short(*_):
         raise MemoryError
 
     monkeypatch.setattr(Image.Image, "convert", short)
-    with pytest.raises(MemoryError):
-        decode(FILES["png, alpha"], Preprocess(8))
+    with pytest.raises(UserError, match="^x.png: takes more memory than there is: "):
+        decode(FILES["png, alpha"], Preprocess(8), "x.png")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -256,5 +256,48 @@ def test_files_that_are_no_arrays_of_an_image_are_corrupt(case):
 )
 def test_what_does_not_decode_is_corrupt(data):
     with pytest.raises(Corrupt) as reason:
-        images.check(data)
+        images.checked(data)
     assert str(reason.value) and "BytesIO" not in str(reason.value)
+
+
+def test_an_archive_that_asks_for_the_memory_of_its_decompressor_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("1.png", b"1")
+    with (
+        pytest.raises(UserError, match="1.png is compressed by LZMA: unpack the archive"),
+        containers.opened(tmp_path / "a.zip"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"\x1f\x8b" + bytes(40), "a.tar: is a gzip archive, .*: unpack it and name the folder"),
+        (b"<html><body>not found", "a.tar: is a web page, no zip or .*: name another file"),
+        (b"%PDF-1.5", "a.tar: is a PDF document, no zip"),
+    ],
+)
+def test_what_is_no_archive_is_said(content, said, tmp_path):
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(UserError, match=said), containers.opened(tmp_path / "a.tar"):
+        pass
+
+
+def test_archives_are_told_by_content_and_not_by_name(tmp_path):
+    archives.zipped(tmp_path / "a.tar", {"1.png": b"1"})
+    archives.tarred(tmp_path / "b.bin", {"BMW/1.png": b"1"})
+    for name, member in (("a.tar", "1.png"), ("b.bin", "BMW/1.png")):
+        with containers.opened(tmp_path / name) as container:
+            assert container.read(member) == b"1"
+
+
+def test_a_pipe_in_the_place_of_an_archive_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    with (
+        pytest.raises(UserError, match="a.zip: is no regular file"),
+        containers.opened(tmp_path / "a.zip"),
+    ):
+        pass
+    with pytest.raises(UserError, match="a.zip: is no regular file"):
+        containers.whole(tmp_path / "a.zip")

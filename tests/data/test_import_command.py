@@ -52,7 +52,7 @@ def test_the_program_imports_then_says_that_it_did_and_ends_with_2_for_another_s
 
     (tmp_path / "photos" / "train" / "cat" / "0.jpg").unlink()
     with pytest.raises(
-        UserError, match="from another source: remove it, or choose another --name or --dest"
+        UserError, match="from another source: choose another --name or --dest, or move it away"
     ):
         run(*line)
 

@@ -78,6 +78,80 @@ def test_without_identities_they_are_minus_one_which_is_said(tmp_path):
     check(archives.read(written.directory), images, identified=False)
 
 
+def as_kaggle(source, suffix=".csv", mark=",", encoding="utf-8", folders=False):
+    """As Kaggle has the tables, and what programs make of them."""
+    images = unpacked(source)
+    heads = {name: [] for name in TABLES}
+    for name in TABLES:
+        lines = (source / name).read_text().splitlines()
+        if name == TABLES[0]:
+            _, names, *lines = lines
+            heads[name] = names.split()
+        rows = [["image_id", *(heads[name] or ["value"])], *(line.split() for line in lines)]
+        (source / name).unlink()
+        path = source / (name.removesuffix(".txt") + suffix)
+        if folders:
+            path.mkdir()
+            path = path / path.name
+        path.write_text("".join(mark.join(row) + "\r\n" for row in rows), encoding)
+    return images
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"suffix": ".txt"},
+        {"mark": ";"},
+        {"mark": "\t"},
+        {"mark": '","'},
+        {"encoding": "utf-8-sig"},
+        {"encoding": "utf-16"},
+        {"folders": True},
+    ],
+    ids=str,
+)
+def test_celeba_is_read_with_kaggles_tables_too(form, tmp_path):
+    images = as_kaggle(tmp_path / "source", **form)
+    if form.get("mark") == '","':
+        for path in (tmp_path / "source").glob("*.csv"):
+            quoted = [f'"{line}"' for line in path.read_text().splitlines()]
+            path.write_text("\n".join(quoted))
+    written, _ = run("celeba", tmp_path / "source", tmp_path / "dest")
+    check(archives.read(written.directory), images)
+
+
+def test_tables_with_a_byte_order_mark_are_read(tmp_path):
+    images = archives.celeba(tmp_path / "source")
+    for name in TABLES:
+        path = tmp_path / "source" / name
+        path.write_text(path.read_text(), "utf-8-sig")
+    written, _ = run("celeba", tmp_path / "source", tmp_path / "dest")
+    check(archives.read(written.directory), images)
+
+
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        (b"<!DOCTYPE html><title>Google Drive - Quota exceeded</title>", "a web page"),
+        (b"PK\3\4" + bytes(40), "a zip archive"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    ],
+)
+@pytest.mark.parametrize("name", TABLES)
+def test_what_stands_in_the_place_of_a_table_is_said(content, kind, name, tmp_path):
+    archives.celeba(tmp_path / "source")
+    (tmp_path / "source" / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: is {kind}.* where a table is wanted: put "):
+        run("celeba", tmp_path / "source", tmp_path / "dest")
+
+
+def test_an_archive_that_is_named_for_the_folder_is_to_be_unpacked(tmp_path):
+    archives.celeba(tmp_path)
+    with pytest.raises(UserError, match="is a file, not the directory that holds .*: name the dir"):
+        run("celeba", tmp_path / "img_align_celeba.zip", tmp_path / "dest")
+
+
 def damage(name, old, new):
     def change(source):
         text = (source / name).read_text()
@@ -139,7 +213,7 @@ WRONG = {
     ),
     "no count": (
         damage("list_attr_celeba.txt", "9\n", "Smiling\n"),
-        "list_attr_celeba.txt: does not begin with",
+        "list_attr_celeba.txt: begins neither with",
     ),
     "no archive": (
         gone("img_align_celeba.zip"),
@@ -149,7 +223,7 @@ WRONG = {
     "no partition": (gone("list_eval_partition.txt"), "holds no list_eval_partition.txt.*MMLAB"),
     "unreadable": (
         a_directory("list_attr_celeba.txt"),
-        "list_attr_celeba.txt: cannot be read .Is a directory",
+        "list_attr_celeba.txt: is a folder, where a file",
     ),
     "archive cut off": (cut_archive, "img_align_celeba.zip: is no whole zip archive"),
     "nothing": (shutil.rmtree, "source: does not exist, and should hold img_align_celeba.zip"),
@@ -302,7 +376,7 @@ HQ_WRONG = {
     "nothing": (shutil.rmtree, "does not exist, and should hold images: had from CelebA-HQ"),
     "compressed": (
         lambda s: archives.tarred(s / "a.tar", hq(), "w:gz"),
-        "a.tar: is no whole uncompressed tar archive .*unpack it",
+        "a.tar: is a gzip archive, no zip or uncompressed tar archive: unpack it",
     ),
     "no images": (
         lambda s: archives.zipped(s / "a.zip", {"README.txt": b""}),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from natra_jax.data import importing
-from natra_jax.data.decoding import SUFFIXES, Preprocess, decode
+from natra_jax.data.decoding import SUFFIXES, Preprocess, decode, formats
 from natra_jax.types import UserError
 from tests.data import archives
 
@@ -53,8 +53,12 @@ def test_images_of_every_kind_are_kept_as_they_are_and_can_be_decoded_afterwards
         ".bmp": "BMP",
         ".ppm": "PPM",
         ".pgm": "PPM",
+        ".pbm": "PPM",
+        ".pnm": "PPM",
+        ".jfif": "JPEG",
     }
-    assert set(kinds) == set(SUFFIXES)
+    others = {".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
+    assert {*kinds, *others} == set(SUFFIXES)
     images = {
         f"image{suffix}": archives.encoded(0, kind, mode="L" if suffix == ".pgm" else "RGB")
         for suffix, kind in kinds.items()
@@ -64,12 +68,22 @@ def test_images_of_every_kind_are_kept_as_they_are_and_can_be_decoded_afterwards
         for mode in ("RGBA", "LA", "P", "L", "1")
     }
     images |= {f"{mode}.JPG": archives.encoded(0, "JPEG", mode=mode) for mode in ("CMYK", "L")}
-    archives.unpacked(tmp_path / "source", {f"class/{name}": data for name, data in images.items()})
+    rewritten = {
+        f"image{suffix}": archives.encoded(0, kind)
+        for suffix, kind in others.items()
+        if kind in formats()
+    }
+    sources = {f"class/{name}": data for name, data in (images | rewritten).items()}
+    archives.unpacked(tmp_path / "source", sources)
     written, _ = run("folder", tmp_path / "source", tmp_path / "dest")
     found = {
         example["filename"]: example["image"]
         for example in archives.read(written.directory)["train"]
     }
+    for name, data in rewritten.items():  # which not every reader of data sets knows
+        png = found.pop(f"class/{name}")
+        assert png.startswith(b"\x89PNG")
+        np.testing.assert_array_equal(decode(png, Preprocess(4)), decode(data, Preprocess(4)))
     assert found == {f"class/{name}": data for name, data in images.items()}
     for data in found.values():
         assert decode(data, Preprocess(4)).shape == (4, 4, 3)
@@ -223,7 +237,7 @@ def test_an_lmdb_that_is_cut_off_is_refused_before_it_ends_the_process(size, tmp
         / "data.mdb"
     )
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(UserError, match="cat/data.mdb: .*download it again"):
+    with pytest.raises(UserError, match="cat/data.mdb: .*(download it again|is no LMDB)"):
         run("lsun", tmp_path, tmp_path / "dest")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from natra_jax.data import importing
 from natra_jax.data.importing import layout, records, shards
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import Corrupt
@@ -204,7 +205,7 @@ def test_one_image_in_a_hundred_may_be_corrupt_and_is_listed_with_its_reason(tmp
     written = write(made(read, {"train": 150, "test": 50}), tmp_path)
     assert written.skipped == 2 and written.counts == {"train": 149, "test": 49}
     said = (written.directory / "skipped.txt").read_text().splitlines()
-    assert said == ["größe/1.jpg\ttorn in two", "größe/151.jpg\tno image that can be read"]
+    assert said == ["größe/1.jpg\ttorn in two", "größe/151.jpg\tno image that can be read (text)"]
     left = [i for i in range(200) if i not in (1, 151)]
     found = archives.read(written.directory)
     assert [example["identity"] for split in ("train", "test") for example in found[split]] == left
@@ -222,7 +223,7 @@ def test_more_than_one_in_a_hundred_stops_it(tmp_path, monkeypatch):
 
     for _ in range(2):  # a restart counts what was skipped before it
         with pytest.raises(
-            UserError, match="größe/150.jpg: is corrupt .*more than 1 % of the 200 images"
+            UserError, match="größe/150.jpg: cannot be used .*more than 1 % of the 200 images"
         ):
             write(made(read, {"train": 150, "test": 50}), tmp_path)
         assert not (tmp_path / "toy" / "1.0.0" / "dataset_info.json").exists()
@@ -250,3 +251,25 @@ def test_lines_tell_of_progress_where_there_is_no_terminal(tmp_path, monkeypatch
     lines = []
     layout.write(made(), "toy", tmp_path, lines.append)
     assert lines == ["toy: 10/14 images"]
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar", ".zip"])
+def test_images_of_one_size_that_changed_places_are_another_source(suffix, tmp_path):
+    one, other = (archives.encoded(i, "BMP") for i in (1, 2))
+    assert len(one) == len(other)
+
+    def place(first, second):
+        members = {"1.png": first, "2.png": second}
+        if suffix == ".tar":
+            return archives.tarred(tmp_path / "a.tar", members)
+        if suffix == ".zip":
+            return archives.zipped(tmp_path / "a.zip", members)
+        return archives.unpacked(tmp_path / "a", members)
+
+    def run(source):
+        return importing.from_files("celeba_hq", source, tmp_path / "dest", "faces", len)
+
+    source = place(one, other)
+    assert run(source).fresh and not run(source).fresh
+    with pytest.raises(UserError, match="holds another data set, or this one from another source"):
+        run(place(other, one))

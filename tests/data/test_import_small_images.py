@@ -57,6 +57,48 @@ def test_mnist_is_read_back_as_it_was_published(compressed, tmp_path):
     assert archives.pixels(written.directory, "train").shape == (5, 28, 28, 1)
 
 
+def test_mnist_that_a_browser_unpacked_is_read_by_its_old_names_and_in_folders_of_them(tmp_path):
+    images, labels = archives.mnist(tmp_path, compressed=False)
+    for path in sorted(tmp_path.iterdir()):
+        if path.name.startswith("train"):
+            path.rename(path.with_name(f"{path.name}.gz"))
+        else:  # as programs unpack NAME.zip
+            aside = path.rename(tmp_path / "aside")
+            path.mkdir()
+            aside.rename(path / path.name)
+    written, _ = run("mnist", tmp_path, tmp_path / "dest")
+    check(written, images, labels)
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_mnist_is_read_of_kaggles_tables_too(head, tmp_path):
+    images, labels = archives.mnist(tmp_path / "idx", compressed=False)
+    columns = ["label", *(f"{i}x{j}" for i in range(1, 29) for j in range(1, 29))]
+    for split, its in images.items():
+        rows = np.column_stack([labels[split], its.reshape(len(its), -1)]).tolist()
+        lines = [",".join(map(str, row)) for row in ([columns] * head + rows)]
+        (tmp_path / f"mnist_{split}.csv").write_text("\n".join(lines))
+    written, _ = run("mnist", tmp_path, tmp_path / "dest")
+    check(written, images, labels)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("label,1x1\n7,0\n", "has rows of 2 numbers, not a label and 784 values"),
+        ("label\n" + ",".join(["256"] * 785), "is no table of numbers from 0 to 255"),
+        ("label\n" + ",".join(["-1"] * 785), "is no table of numbers from 0 to 255"),
+        ("", "is no table of numbers from 0 to 255 .*no data"),
+    ],
+)
+def test_tables_that_are_not_mnists_are_refused_in_one_line(text, said, tmp_path):
+    archives.mnist(tmp_path, compressed=False)
+    (tmp_path / "mnist_train.csv").write_text(text)
+    with pytest.raises(UserError, match=f"mnist_train.csv: {said}") as error:
+        run("mnist", tmp_path, tmp_path / "dest")
+    assert "\n" not in str(error.value)
+
+
 def test_another_mnist_of_the_same_shape_is_another_source(tmp_path):
     archives.mnist(tmp_path / "source", compressed=False)
     run("mnist", tmp_path / "source", tmp_path / "dest")
@@ -134,7 +176,7 @@ MNIST_WRONG = {
     "kind": (
         "t10k-labels-idx1-ubyte",
         lambda data: b"\0\0\x0d" + data[3:],
-        "is no whole idx file of bytes",
+        "is no idx file of bytes with 1 axes, but begins with 0xd01",
     ),
     "count": (
         "t10k-labels-idx1-ubyte",

@@ -257,8 +257,8 @@ def test_rows_are_taken_as_of_an_array(tmp_path):
 def test_a_changed_folder_is_known_by_its_list(tmp_path):
     root = classes(tmp_path, {"cat": 2, "dog": 1})
     before = folder.listed(str(root))
-    assert [name for name, _ in before] == ["cat/000.png", "cat/001.png", "dog/000.png"]
-    assert all(size == (root / name).stat().st_size for name, size in before)
+    assert [image.name for image in before] == ["cat/000.png", "cat/001.png", "dog/000.png"]
+    assert all(image.size == (root / image.name).stat().st_size for image in before)
     (root / "notes.txt").write_text("no image")
     assert folder.listed(str(root)) == before
     write(root / "cat" / "000.png", pixels())

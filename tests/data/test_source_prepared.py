@@ -243,7 +243,7 @@ def test_the_newest_version_that_is_whole_is_read(tmp_path):
     (tmp_path / "set" / "2.0.0" / "features.json").write_text("{}")
     assert prepared.find(str(tmp_path), "set") == tmp_path / "set" / "1.10.0"
     for name, count in {"set": 8, "set/1.9.0": 6}.items():
-        section = ConfigDict({"name": f"tfds:{name}", "path": str(tmp_path)})
+        section = ConfigDict({"name": f"tfds:{name}", "path": str(tmp_path), "unlabelled": ""})
         assert survey(section).count == count
     shutil.copytree(tmp_path / "set", tmp_path / "sets" / "one")
     assert prepared.find(str(tmp_path), "sets") == tmp_path / "sets" / "one" / "1.10.0"

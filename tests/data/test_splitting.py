@@ -3,12 +3,14 @@
 Classes too rare are left out of all of them.
 """
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natra_jax.data import Split
+from natra_jax.data import Split, from_arrays
 from natra_jax.data.splitting import at_most, complete, select, stratified, without_rare
 from natra_jax.types import UserError
 from tests.helpers import few_examples
@@ -104,9 +106,9 @@ def test_classes_of_fewer_examples_are_left_out_and_the_others_numbered_in_order
         with pytest.raises(
             UserError, match=f"^here: fewer than two classes have the {least} images each "
         ):
-            without_rare(splits, NAMES[:6], least, "here")
+            without_rare(splits, NAMES[:6], least, "here", {})
         return
-    left, names = without_rare(splits, NAMES[:6], least, "here")
+    left, names = without_rare(splits, NAMES[:6], least, "here", {})
     assert names == tuple(NAMES[value] for value in kept)
     assert left["test"].image[:].tolist() == kept and left["test"].label.tolist() == list(
         range(len(kept))
@@ -124,7 +126,7 @@ def test_a_class_without_examples_is_a_mistake_where_none_is_left_out():
     with pytest.raises(
         UserError, match="^here: class 'class 1' has no image to train on: .*data.min_per_class=1"
     ):
-        without_rare(splits, NAMES[:3], 0, "here")
+        without_rare(splits, NAMES[:3], 0, "here", {})
 
 
 def test_a_split_that_loses_all_is_named():
@@ -135,7 +137,42 @@ def test_a_split_that_loses_all_is_named():
     with pytest.raises(
         UserError, match="^here: no image of test is of a class that is trained on: "
     ):
-        without_rare(splits, NAMES[:3], 2, "here")
+        without_rare(splits, NAMES[:3], 2, "here", {})
+
+
+@few_examples
+@given(
+    counts=st.lists(st.integers(0, 6), min_size=2, max_size=6),
+    drawn=st.sets(st.sampled_from(sorted(SHARES))),
+    least=st.integers(0, 8),
+)
+def test_advice_that_is_followed_ends_in_splits_or_in_the_need_of_images(counts, drawn, least):
+    label = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    shares = {name: SHARES[name] for name in drawn}
+    for _ in range(2):
+        try:
+            splits = {"train": Split(np.zeros((len(label), 1, 1, 1), np.uint8), label)}
+            left, names = without_rare(splits, NAMES[: len(counts)], least, "here", shares)
+            assert set(complete(left, names, shares, 0, "here")) == {"train", *drawn}
+            return
+        except UserError as error:
+            said = str(error)
+        advice = re.search(r"min_per_class=(\d+)$|lower it to (\d+) or less$", said)
+        if advice is None:
+            needed = 1 + len(drawn)
+            assert said.endswith(f"give each class {needed} image{'s' * (needed > 1)} at least")
+            assert sum(count >= needed for count in counts) < 2
+            return
+        least = int(advice[1] or advice[2])
+    raise AssertionError(f"advice leads to no end: {said}")
+
+
+def test_arrays_are_not_told_of_a_field_that_they_do_not_have():
+    label = np.array([0] * 5 + [1] * 5 + [2])
+    with pytest.raises(
+        UserError, match="^from_arrays: train: class '2' has 1 image, .* add images$"
+    ):
+        from_arrays((np.zeros((11, 4, 4, 3), np.uint8), label))
 
 
 def test_arrays_on_disk_stay_there_when_examples_are_chosen(tmp_path):

@@ -3,14 +3,18 @@
 import hashlib
 import json
 import os
+import shutil
+import time
 from collections import Counter
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from etils import epath
 from ml_collections import ConfigDict
 
-from natra_jax.data import SOURCES, from_arrays, source_of
+from natra_jax import inputs
+from natra_jax.data import SOURCES, contents, from_arrays, source_of
 from natra_jax.data import survey as module
 from natra_jax.data.survey import survey
 from natra_jax.types import UserError
@@ -48,19 +52,124 @@ def images():
 
 def files_below(root):
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
-    return sorted([os.path.relpath(path, root), os.path.getsize(path)] for path in paths)
+    return sorted(os.path.relpath(path, root) for path in paths)
 
 
-def sha256(text):
-    return hashlib.sha256(text.encode()).hexdigest()
+def sha256(content):
+    content = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(content).hexdigest()
 
 
-def test_a_folder_is_identified_by_names_and_sizes_with_and_without_unlabelled_images(photos):
+def digest(root, names):
+    """The digest of names and contents, by hand."""
+    lines = []
+    for name in names:
+        with open(os.path.join(root, name), "rb") as file:
+            lines.append(json.dumps([name, sha256(file.read())]) + "\n")
+    return sha256("".join(lines))
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The names of the files whose content is read, and no wait until a file counts as settled."""
+    names, sha256 = [], contents._sha256
+
+    def counted(path):
+        names.append(os.path.basename(path))
+        return sha256(path)
+
+    monkeypatch.setattr(contents, "_sha256", counted)
+    monkeypatch.setattr(inputs, "_SETTLED", 0)
+    return names
+
+
+def start(workdir, c):
+    """The identity that one start finds, which remembers it for the next."""
+    remembered = inputs.Inputs(epath.Path(workdir))
+    found = survey(c, digest=remembered.digest).identity
+    remembered.save()
+    return found
+
+
+def exchange(one, other):
+    """Two files change places, as when labels are put right."""
+    aside = f"{one}.aside"
+    os.rename(one, aside)
+    os.rename(other, one)
+    os.rename(aside, other)
+
+
+def test_a_folder_is_identified_by_names_and_contents_with_and_without_unlabelled_images(photos):
     labelled, unlabelled = files_below(photos.path), files_below(photos.unlabelled)
     assert len(labelled) == 7 and len(unlabelled) == 4
-    assert survey(photos).identity == {"files": sha256(json.dumps([labelled, unlabelled]))}
+    digests = [digest(photos.path, labelled), digest(photos.unlabelled, unlabelled)]
+    assert survey(photos).identity == {"files": sha256(json.dumps(digests))}
     photos.unlabelled = ""
-    assert survey(photos).identity == {"files": sha256(json.dumps([labelled, []]))}
+    assert survey(photos).identity == {"files": sha256(json.dumps(digests[:1]))}
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "ppm", "pgm"])
+@pytest.mark.parametrize("same_times", [False, True])
+def test_files_of_one_size_that_change_places_make_another_data_set(
+    tmp_path, read, suffix, same_times
+):
+    paths = [tmp_path / "photos" / name / f"0.{suffix}" for name in ("cat", "dog")]
+    for path, shade in zip(paths, (10, 200), strict=True):
+        write(path, grey(shade) if suffix != "pgm" else grey(shade)[..., 0])
+        if same_times:
+            os.utime(path, (1_500_000_000, 1_500_000_000))
+    assert len({path.stat().st_size for path in paths}) == 1
+    c = section(path=tmp_path / "photos")
+    before = start(tmp_path, c)
+    assert start(tmp_path, c) == before and len(read) == 2
+    exchange(*paths)
+    after = start(tmp_path, c)
+    exchange(*paths)
+    assert after != before and start(tmp_path, c) == before
+
+
+def test_unlabelled_images_are_known_by_their_content_too(photos, tmp_path, read):
+    before = start(tmp_path, photos)
+    with open(os.path.join(photos.unlabelled, "x", "000.png"), "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    assert start(tmp_path, photos) != before
+
+
+def test_a_data_set_that_was_only_touched_or_copied_is_the_same_and_read_once_more(
+    photos, tmp_path, read
+):
+    before = start(tmp_path, photos)
+    os.utime(os.path.join(photos.path, "cat", "000.png"))
+    assert start(tmp_path, photos) == before and len(read) == 11 + 7
+    copied = tmp_path / "copied"
+    shutil.copytree(photos.path, copied)
+    photos.path = str(copied)
+    assert start(tmp_path, photos) == before and len(read) == 11 + 7 + 7
+    assert start(tmp_path, photos) == before and len(read) == 11 + 7 + 7
+
+
+def test_a_file_that_cannot_be_read_is_named(photos, monkeypatch):
+    found = survey(photos)
+    assert found.count
+    gone = os.path.join(photos.path, "cat", "000.png")
+    os.remove(gone)
+    with pytest.raises(UserError, match=f"^{gone}: cannot be read .*: check its disk$"):
+        found.identity  # noqa: B018
+
+
+def test_a_start_that_finds_a_hundred_thousand_files_as_they_were_is_quick(tmp_path, monkeypatch):
+    changed = (1, 2, 3)
+    files = [contents.File(f"class{i % 1000}/{i}.jpg", 40_000, changed) for i in range(100_000)]
+    monkeypatch.setattr(contents, "digest", lambda root, files: "0" * 64)
+    remembered = inputs.Inputs(epath.Path(tmp_path))
+    remembered.digest("photos", files)
+    remembered.save()
+    monkeypatch.delattr(contents, "digest")
+    began = time.process_time()
+    assert inputs.Inputs(epath.Path(tmp_path)).digest("photos", files) == "0" * 64
+    assert time.process_time() - began < 1
+    assert (tmp_path / "inputs.json").stat().st_size < 1_000
 
 
 def test_a_folder_that_changes_is_another_but_not_for_what_is_no_image(photos):
@@ -139,18 +248,33 @@ def test_folders_that_are_missing_or_empty_are_said_so(tmp_path):
 
 def test_a_prepared_set_is_identified_by_its_descriptions_and_its_files(prepared):
     directory = os.path.join(prepared.path, "set", "1.0.0")
-    digest = hashlib.sha256()
-    for name in ("dataset_info.json", "features.json"):
-        with open(os.path.join(directory, name), "rb") as file:
-            digest.update(file.read())
-    for name in sorted(os.listdir(directory)):
-        if ".array_record" in name:
-            digest.update(f"\n{name} {os.path.getsize(os.path.join(directory, name))}".encode())
-    assert survey(prepared).identity == {"card": digest.hexdigest()}
+    with open(os.path.join(directory, "notes.txt"), "w") as file:
+        file.write("no part of it")
+    names = sorted(name for name in os.listdir(directory) if name != "notes.txt")
+    expected = {"card": digest(directory, names)}
+    assert survey(prepared).identity == expected
     shard = os.path.join(directory, "set-train.array_record-00000-of-00002")
-    with open(shard, "ab") as file:
-        file.write(b"x")
-    assert survey(prepared).identity != {"card": digest.hexdigest()}
+    with open(shard, "r+b") as file:
+        byte = file.read(1)[0]
+        file.seek(0)
+        file.write(bytes([byte ^ 1]))
+    changed = survey(prepared).identity
+    assert changed != expected
+    with open(os.path.join(directory, "label.labels.txt"), "w") as file:
+        file.write("b\na\n")
+    assert survey(prepared).identity not in (changed, expected)
+
+
+def test_a_prepared_set_is_known_by_a_folder_without_labels_beside_it_too(prepared, tmp_path):
+    alone = survey(prepared).identity
+    prepared.unlabelled = "test"
+    assert survey(prepared).identity == alone
+    more = classes(tmp_path / "more", {"": 3})
+    prepared.unlabelled = str(more)
+    found = survey(prepared).identity
+    assert found == alone | {"files": digest(more, sorted(os.listdir(more)))}
+    exchange(more / "000.png", more / "001.png")
+    assert survey(prepared).identity != found
 
 
 def test_a_prepared_set_is_counted_over_all_its_splits(prepared):

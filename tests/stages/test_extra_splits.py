@@ -90,7 +90,14 @@ def test_the_folders_are_known_again_by_their_files(tmp_path):
     photos.write(tmp_path / "sketch" / "a" / "new.png")
     after = extra_splits.identity(entries)
     (tmp_path / "sketch" / "a" / "new.png").rename(tmp_path / "sketch" / "b" / "new.png")
-    assert len({str(identity) for identity in (before, after, extra_splits.identity(entries))}) == 3
+    moved = extra_splits.identity(entries)
+    for name, shade in (("a", 5), ("b", 9)):
+        photos.write(tmp_path / "sketch" / name / "0.bmp", photos.grey(shade))
+    of_bitmaps = extra_splits.identity(entries)
+    for name, shade in (("a", 9), ("b", 5)):
+        photos.write(tmp_path / "sketch" / name / "0.bmp", photos.grey(shade))
+    found = (before, after, moved, of_bitmaps, extra_splits.identity(entries))
+    assert len({str(identity) for identity in found}) == 5
 
 
 def test_a_folder_that_is_not_there_is_a_mistake_in_that_field(tmp_path):

@@ -3,7 +3,7 @@
 These are 202,599 faces of 10,177 people with 40 attributes each. The source holds
 img_align_celeba.zip (or the unpacked img_align_celeba/, if there is no zip), list_attr_celeba.txt,
 list_eval_partition.txt and, if identities are wanted, identity_CelebA.txt; or its subdirectories
-Img/, Anno/ and Eval/ do.
+Img/, Anno/ and Eval/ do. The tables may be Kaggle's, such as list_attr_celeba.csv.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def opened(source: Path) -> Iterator[DataSet]:
         )
 
     images_path = found(*_IMAGES)
-    attributes_path, partition_path = found(faces.ATTRIBUTES), found(faces.PARTITION)
+    attributes_path = found(*faces.names(faces.ATTRIBUTES))
+    partition_path = found(*faces.names(faces.PARTITION))
     attributes, partition = faces.attributes(attributes_path), faces.partition(partition_path)
-    identity_path = containers.look(places, [faces.IDENTITY])
+    identity_path = containers.look(places, faces.names(faces.IDENTITY))
     identities = None if identity_path is None else faces.identities(identity_path)
     with containers.opened(images_path) as container:
         images = containers.by_basename(container, (".jpg",))

@@ -42,7 +42,7 @@ def opened(source: Path) -> Iterator[DataSet]:
     beside = faces.directories(*([place.parent] if place.is_file() else [place, place.parent]))
     mapping_at = containers.look(beside, _MAPPINGS)
     found = {
-        name: containers.look(beside, [name])
+        name: containers.look(beside, faces.names(name))
         for name in (faces.ATTRIBUTES, faces.IDENTITY, faces.PARTITION)
     }
     with containers.opened(place) as container:
@@ -131,7 +131,7 @@ def _archive(source: Path) -> Path:
 
 def _number(image: str) -> int | None:
     """Return the number with which a file's name ends, before its suffix."""
-    found = re.search(r"([0-9]+)\.\w+$", image)
+    found = re.search(r"(?<![0-9])([0-9]{1,18})\.\w+$", image)  # more digits count nothing
     return int(found[1]) if found else None
 
 
@@ -144,7 +144,8 @@ def _originals(path: Path, names: Mapping[str, str], place: Path) -> dict[str, s
     _, header = next(lines, (1, []))
     if not {"idx", "orig_idx", "orig_file"} <= set(header):
         raise UserError(
-            f"{path}: does not begin with the columns idx, orig_idx and orig_file: get it again"
+            f"{path}: does not begin with the columns idx, orig_idx and orig_file, "
+            "as the published mappings do"
         )
     at = [header.index(column) for column in ("idx", "orig_idx", "orig_file")]
     numbered: dict[int, str] = {}
@@ -171,7 +172,7 @@ def _originals(path: Path, names: Mapping[str, str], place: Path) -> dict[str, s
         if not agrees or number in listed:
             raise UserError(
                 f"{path}: line {line} ({' '.join(words)[:60]}) "
-                "is not an image of CelebA-HQ and one of CelebA: get it again"
+                "is not an image of CelebA-HQ and one of CelebA, as the published mappings have it"
             )
         listed[number] = file
     require_agreement(path, {f"{i:05d}" for i in listed}, place, {f"{i:05d}" for i in numbered})

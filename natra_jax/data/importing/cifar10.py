@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def opened(source: Path) -> Iterator[DataSet]:
     classes = files[_NAMES].decode("utf-8", "replace").split()
     if len(classes) != 10 or len(set(classes)) < 10:
         raise UserError(
-            f"{place}: {_NAMES} lists {len(classes)} classes, not ten: download it again"
+            f"{place}: {_NAMES} lists {len(classes)} classes, not ten: it is not CIFAR-10's"
         )
     for names in _FILES.values():
         for name in names:
@@ -75,7 +74,7 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
     """
     wanted = [_NAMES, *(name for names in _FILES.values() for name in names)]
     found = (
-        containers.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE])
+        containers.look([source, source / _UNPACKED], [_NAMES, _ARCHIVE, _ARCHIVE[: -len(".gz")]])
         if not source.is_file()
         else source
     )
@@ -97,20 +96,21 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
 def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
     """Return {file name: its bytes} of the files wanted that an archive holds."""
     files: dict[str, bytes] = {}
-    try:
-        with containers.reading(path), tarfile.open(path, "r|*") as archive:
+    with containers.parsing(path, "tar archive", "download it again"):
+        with path.open("rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+        # no other compression: LZMA allocates what the file asks for
+        with tarfile.open(path, "r|gz" if is_gzip else "r|") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if name in wanted and member.isreg():
-                    if name in files or member.size > _MOST:
+                    if name in files or member.issparse() or member.size > _MOST:
                         raise UserError(
                             f"{path}: {member.name} is there twice, "
-                            f"or larger than {_MOST} bytes: download it again"
+                            f"or larger than {_MOST} bytes: it is not as {PUBLISHER} has it"
                         )
                     if (file := archive.extractfile(member)) is not None:  # never of a whole file
                         files[name] = file.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: is no whole tar archive ({error}): download it again") from error
     return files
 
 
@@ -125,5 +125,5 @@ def _require_records(place: Path, name: str, data: bytes) -> None:
     if (wrong := np.flatnonzero(labels > 9)).size:
         raise UserError(
             f"{place}: {name}: image {wrong[0]} has the label {labels[wrong[0]]}, not 0 to 9: "
-            "download it again"
+            "it is not CIFAR-10's"
         )

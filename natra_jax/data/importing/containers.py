@@ -5,26 +5,32 @@ They are read within bounds, and nothing of an archive is written to disk.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import csv
 import os
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
 from natra_jax.types import UserError
+
+_PART = 2**20  # bytes that are read at a time
 
 
 class Container(NamedTuple):
     """A folder, zip or tar, open for reading in any order."""
 
     path: Path
-    # name with '/' -> (size, checksum if it has one); hidden files are left out
+    # name with '/' -> (size, CRC-32 of the content); hidden files are left out
     members: Mapping[str, tuple[int, ...]]
     read: Callable[[str], bytes]  # raises Corrupt
 
@@ -38,8 +44,15 @@ def opened(path: Path) -> Iterator[Container]:
     with contextlib.ExitStack() as stack:
         if path.is_dir():
             yield _folder(path)
-        elif path.suffix.lower() == ".zip":
+            return
+        kind = _kind(path)
+        if kind == "a zip archive" or (kind[:2] != "a " and path.suffix.lower() == ".zip"):
             yield _zip(path, stack)
+        elif kind.startswith("a "):  # a tar may begin as text or BMP, with the name of a file
+            raise UserError(
+                f"{path}: is {kind}, no zip or uncompressed tar archive: "
+                + ("unpack it and name the folder" if "archive" in kind else "name another file")
+            )
         else:
             yield _tar(path, stack)
 
@@ -58,8 +71,42 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def parsing(path: Path, what: str, advice: str) -> Iterator[None]:
+    """Raise UserError in one line for whatever a library raises of bytes it cannot make sense of.
+
+    Args:
+        path: of the file.
+        what: it should be.
+        advice: what to do.
+    """
+    try:
+        yield
+    except (UserError, Corrupt):
+        raise
+    except Exception as error:  # the archives' readers document few of the types that they raise
+        if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
+            with reading(path):
+                raise
+        raise UserError(f"{path}: is no whole {what} ({_reason(error)}): {advice}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Return a file's bytes. Raise UserError for more than `most`, or if it cannot be read."""
+    """Return a file's bytes. Raise UserError for more than `most`, or if it cannot be read.
+
+    Some programs unpack NAME.zip into a folder NAME of one file NAME: it is read too.
+    """
+    with reading(path):
+        if path.is_dir() and (path / path.name).is_file():
+            path = path / path.name
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder, where a file of that name is wanted: move it")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no regular file: put the file itself in its place")
     with reading(path), path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -68,16 +115,38 @@ def whole(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number from 1, words) of a table's lines that are not empty."""
+    """Yield (line number from 1, words) of a table's lines that are not empty.
+
+    Blanks, tabs or, where the first line has some, commas or semicolons separate the words. The
+    text is UTF-8, or UTF-16 with a byte-order mark.
+    """
+    data = whole(path)
+    kind = image_kinds.name(data[: image_kinds.HEAD])
+    if kind.startswith("a "):
+        raise UserError(f"{path}: is {kind}, where a table is wanted: put the table in its place")
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        lines = whole(path).decode().splitlines()
+        lines = data.decode("utf-16" if is_wide else "utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start})"
+            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}): "
+            "save it as text in UTF-8"
         ) from error
+    first = next((line for line in lines if line.strip()), "")
+    separator = next((mark for mark in ",;" if mark in first), None)
     for number, line in enumerate(lines, start=1):
-        if words := line.split():
-            yield number, words
+        if not line.strip():
+            continue
+        if separator is None:
+            yield number, line.split()
+        else:
+            try:
+                yield (
+                    number,
+                    [word.strip() for word in next(csv.reader([line], delimiter=separator))],
+                )
+            except csv.Error as error:
+                raise UserError(f"{path}: line {number} is no line of a table ({error})") from error
 
 
 def look(directories: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -99,6 +168,11 @@ def require(source: Path, path: Path | None, wanted: str, publisher: str) -> Pat
         wanted: the file, and where it was looked for.
         publisher: from whom the file is had.
     """
+    if path is None and source.is_file():
+        raise UserError(
+            f"--source={source}: is a file, not the directory that holds {wanted}: "
+            "name the directory, and unpack the file if it is an archive"
+        )
     if path is None:
         verb = "holds no" if source.exists() else "does not exist, and should hold"
         raise UserError(f"--source={source}: {verb} {wanted}: had from {publisher}")
@@ -116,10 +190,22 @@ def by_basename(container: Container, suffixes: Sequence[str]) -> dict[str, str]
         if base.lower().endswith(tuple(suffixes)):
             if base in found:
                 raise UserError(
-                    f"{container.path}: holds {base} twice, as {found[base]} and {name}: remove one"
+                    f"{container.path}: holds {base} twice, as {found[base]} and {name}: "
+                    "move one away"
                 )
             found[base] = name
     return found
+
+
+def _kind(path: Path) -> str:
+    """Return what a file is by its first bytes, '' for what is not known or not there."""
+    with reading(path):
+        if not path.exists():
+            return ""
+        if not path.is_file():
+            raise UserError(f"{path}: is no regular file: name a folder or an archive")
+        with path.open("rb") as file:
+            return image_kinds.name(file.read(image_kinds.HEAD))
 
 
 def _is_visible(name: str) -> bool:
@@ -128,13 +214,16 @@ def _is_visible(name: str) -> bool:
 
 
 def _listed(
-    path: Path, members: Iterator[tuple[str, tuple[int, ...]]]
+    path: Path, members: Iterable[tuple[str, tuple[int, ...]]]
 ) -> dict[str, tuple[int, ...]]:
     """Return the members that are visible. Raise UserError for names that cannot be written."""
     listed: dict[str, tuple[int, ...]] = {}
     for name, stamp in members:
         if name in listed:
-            raise UserError(f"{path}: holds {name} twice: it is damaged")
+            raise UserError(
+                f"{path}: holds {name} twice: unpack it, keep the one that is wanted, "
+                "and name the folder"
+            )
         try:
             name.encode()
         except UnicodeEncodeError as error:
@@ -154,11 +243,19 @@ def _bounded(file: IO[bytes]) -> bytes:
     return data
 
 
+def _stamp(file: IO[bytes]) -> tuple[int, int]:
+    """Return (size, CRC-32) of a file: sizes alone do not tell images that changed places."""
+    size = checksum = 0
+    while part := file.read(_PART):
+        size, checksum = size + len(part), zlib.crc32(part, checksum)
+    return size, checksum
+
+
 def _folder(path: Path) -> Container:
     def refuse(error: OSError) -> None:
         raise error
 
-    def files() -> Iterator[tuple[str, tuple[int, ...]]]:
+    def files() -> Iterator[str]:
         seen: set[tuple[int, int]] = set()
         for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
             subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
@@ -170,44 +267,53 @@ def _folder(path: Path) -> Container:
             seen.add((status.st_dev, status.st_ino))
             for name in names:
                 file = Path(directory, name)
-                if _is_visible(name) and stat.S_ISREG((status := file.stat()).st_mode):
-                    yield file.relative_to(path).as_posix(), (status.st_size,)
+                if _is_visible(name) and stat.S_ISREG(file.stat().st_mode):
+                    yield file.relative_to(path).as_posix()
+
+    def stamp(name: str) -> tuple[int, int]:
+        with reading(path / name), (path / name).open("rb") as file:
+            return _stamp(file)
 
     def read(name: str) -> bytes:
         with reading(path / name), (path / name).open("rb") as file:
             return _bounded(file)
 
-    with reading(path):
-        return Container(path, _listed(path, files()), read)
+    with reading(path), ThreadPoolExecutor(os.cpu_count()) as pool:
+        names = list(files())
+        return Container(path, _listed(path, zip(names, pool.map(stamp, names), strict=True)), read)
 
 
 def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
-    try:
-        with reading(path):
-            archive = stack.enter_context(zipfile.ZipFile(path))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise UserError(f"{path}: is no whole zip archive ({error}): download it again") from error
-    infos = [
-        info
-        for info in archive.infolist()
-        if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
-    ]
+    with parsing(path, "zip archive", "download it again"):
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        infos = [
+            info
+            for info in archive.infolist()
+            if info.filename and not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
+        ]
     if locked := next((info for info in infos if info.flag_bits & 1), None):
         raise UserError(
             f"{path}: {locked.filename} is encrypted: unpack the archive and name the folder"
+        )
+    # LZMA allocates what the file asks for
+    if odd := next((info for info in infos if info.compress_type == zipfile.ZIP_LZMA), None):
+        raise UserError(
+            f"{path}: {odd.filename} is compressed by LZMA: unpack the archive and name the folder"
         )
 
     def read(name: str) -> bytes:
         try:
             with archive.open(name) as file:
                 return _bounded(file)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except Corrupt:
+            raise
+        except EOFError as error:
             raise Corrupt(f"{error or 'ends too early'}") from error
-        except OSError as error:
-            if error.errno is None:  # a decompressor's
-                raise Corrupt(str(error)) from error
-            with reading(path):
-                raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
+                with reading(path):
+                    raise
+            raise Corrupt(_reason(error)) from error
 
     return Container(
         path, _listed(path, ((info.filename, (info.file_size, info.CRC)) for info in infos)), read
@@ -215,20 +321,17 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
 
 
 def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
-    try:
-        with reading(path):
-            archive = stack.enter_context(tarfile.TarFile(path))
-            # links lead elsewhere, and are not followed
-            infos = {
-                info.name.removeprefix("./"): info
-                for info in archive
-                if info.isreg() and not info.issparse()
-            }
-    except tarfile.TarError as error:
-        raise UserError(
-            f"{path}: is no whole uncompressed tar archive ({error}): "
-            "download it again, or unpack it and name the folder"
-        ) from error
+    advice = "download it again, or unpack it and name the folder"
+    infos: dict[str, tarfile.TarInfo] = {}
+    stamps: dict[str, tuple[int, int]] = {}
+    with parsing(path, "uncompressed tar archive", advice):
+        archive = stack.enter_context(tarfile.TarFile(path))
+        for info in archive:  # links lead elsewhere, and are not followed
+            file = archive.extractfile(info) if info.isreg() and not info.issparse() else None
+            if file is not None:
+                with file:
+                    name = info.name.removeprefix("./")
+                    infos[name], stamps[name] = info, _stamp(file)
 
     def read(name: str) -> bytes:
         with reading(path):
@@ -238,9 +341,9 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
                     raise Corrupt("no file")
                 with file:
                     return _bounded(file)
-            except tarfile.TarError as error:
-                raise Corrupt(str(error)) from error
+            except (Corrupt, OSError):
+                raise
+            except Exception as error:
+                raise Corrupt(_reason(error)) from error
 
-    return Container(
-        path, _listed(path, ((name, (info.size,)) for name, info in infos.items())), read
-    )
+    return Container(path, _listed(path, stamps.items()), read)

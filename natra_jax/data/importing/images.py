@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from natra_jax.data.decoding import FORMATS, MOST_PIXELS
+from natra_jax.data import decoding, image_kinds
 
 MOST_BYTES = 2**28  # of one file or member of an archive
 
@@ -20,9 +20,9 @@ class Corrupt(Exception):
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Refuse, in all calls of `check`, what Pillow warns of as too large.
+    """Refuse, in all calls of `checked`, what Pillow warns of as too large.
 
-    To be entered in the thread that starts the others.
+    It is to be entered in the thread that starts the others.
     """
     from PIL import Image
 
@@ -31,23 +31,29 @@ def bounded() -> Iterator[None]:
         yield
 
 
-def check(data: bytes) -> None:
-    """Raise Corrupt unless data are an image that decodes.
+def checked(data: bytes) -> bytes:
+    """Return an image as it is stored. Raise Corrupt unless it decodes.
 
-    It must be in one of FORMATS and have MOST_PIXELS at most.
+    That is as it came, but GIF, TIFF and AVIF as PNG, which every reader of data sets knows.
     """
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=decoding.formats()) as image:
             _require_size(*image.size)
+            if reason := decoding.not_read(image):
+                raise Corrupt(reason)
             image.load()
-            if image.mode == "F":
-                raise Corrupt("its pixels are floating-point numbers")
-    except (Corrupt, MemoryError):
+            if image.format in (*decoding.COMMON, "MPO"):
+                return data
+            return png(decoding.pixels(image))
+    except Corrupt:
         raise
+    except MemoryError as error:
+        raise Corrupt("it takes more memory than there is") from error
     except Image.UnidentifiedImageError as error:  # its text has the address of the bytes
-        raise Corrupt("no image that can be read") from error
+        kind = image_kinds.name(data[: image_kinds.HEAD])
+        raise Corrupt("no image that can be read" + (f" ({kind})" if kind else "")) from error
     except Exception as error:  # Pillow's decoders raise many types for what they cannot read
         raise Corrupt(" ".join(str(error).split()) or type(error).__name__) from error
 
@@ -74,7 +80,7 @@ def from_npy(data: bytes) -> np.ndarray:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran, dtype = read(file)
-    except (ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # NumPy parses the head as Python, which may fail in any way
         raise Corrupt(f"no .npy file ({' '.join(str(error).split())[:100]})") from error
     flat = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
     if (
@@ -97,6 +103,6 @@ def from_npy(data: bytes) -> np.ndarray:
 
 
 def _require_size(width: int, height: int) -> None:
-    """Raise Corrupt for more than MOST_PIXELS."""
-    if width * height > MOST_PIXELS:
-        raise Corrupt(f"{width} x {height} pixels, more than {MOST_PIXELS}")
+    """Raise Corrupt for more pixels than are decoded."""
+    if reason := decoding.too_large(width, height):
+        raise Corrupt(f"{width} x {height} pixels: it {reason}")

@@ -26,7 +26,7 @@ from natra_jax.types import UserError
 _RECORD, _INFO, _SKIPPED = "import.json", "dataset_info.json", "skipped.txt"
 _PENDING, _PLAN = ".importing", "plan.json"
 _FORMAT = 1  # of what an import writes
-_OTHERWISE = "remove it, or choose another --name or --dest"
+_OTHERWISE = "choose another --name or --dest, or move it away"
 
 
 class Written(NamedTuple):
@@ -149,11 +149,14 @@ def _finish(
         )
         for split in data.splits
     }
-    if empty := next((split for split, count in counts.items() if not count), None):
-        raise UserError(
-            f"{directory}: all images of the split {empty} are corrupt: get the data set again"
-        )
     skipped = [line for note in notes for line in note.skipped]
+    if empty := next((split for split, count in counts.items() if not count), None):
+        its = next(shard for shard in wanted if shard.split == empty)
+        name, reason = notes[wanted.index(its)].skipped[0]
+        raise UserError(
+            f"{directory}: no image of the split {empty} can be used ({name}: {reason}): "
+            "convert or mend them"
+        )
     _write_skipped(directory / _SKIPPED, skipped)
     sizes = {shard.file: note.size for shard, note in zip(wanted, notes, strict=True)}
     record = {"plan": plan, "counts": counts, "skipped": len(skipped), "sizes": sizes}

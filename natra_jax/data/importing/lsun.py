@@ -115,6 +115,8 @@ def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
     file = path / "data.mdb"
     with containers.reading(file), file.open("rb"):
         size = file.stat().st_size
+    if not size:
+        raise UserError(f"{file}: is empty: download it again")
     try:
         environment = lmdb.open(str(path), readonly=True, lock=False, create=False, readahead=True)
         stack.callback(environment.close)
@@ -125,12 +127,16 @@ def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
         with transaction.cursor() as cursor:
             keys = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
         count = environment.stat()["entries"]
+    except lmdb.InvalidError as error:
+        raise UserError(f"{file}: is no LMDB database: put LSUN's file in its place") from error
     except lmdb.Error as error:
-        raise UserError(f"{file}: cannot be read as LMDB ({error}): download it again") from error
+        raise UserError(
+            f"{file}: cannot be read as LMDB ({error}): it is none, or not whole"
+        ) from error
     if not keys or len(keys) != count or not all(map(bytes.isascii, keys)):
         raise UserError(
             f"{file}: holds {len(keys)} images of {count}, or some without a name: "
-            "download it again"
+            "it is not as LSUN's are"
         )
 
     def get(key: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """MNIST (LeCun et al. 1998): 28 x 28 digits in four idx files, compressed or not.
 
-They are all in the source or in its raw/ or MNIST/raw/.
+They are all in the source or in its raw/ or MNIST/raw/. Kaggle's mnist_train.csv and mnist_test.csv
+are read in their place: rows of a label and 784 grey values, with or without a head.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import gzip
 import hashlib
 import io
 import struct
-import zlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from natra_jax.data import image_kinds
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
 from natra_jax.data.importing.images import MOST_BYTES
@@ -26,6 +28,7 @@ PUBLISHER = (
     "or its copy at storage.googleapis.com/cvdf-datasets/mnist"
 )
 _FILES = {"train": "train", "test": "t10k"}
+_SIDE = 28  # pixels
 _PUBLISHED = {"train": 60_000, "test": 10_000}
 
 
@@ -37,9 +40,14 @@ def opened(source: Path) -> Iterator[DataSet]:
     """
     images, labels, stamp = {}, {}, []
     for split, prefix in _FILES.items():
-        images_path = _found(source, f"{prefix}-images", 3)
-        labels_path = _found(source, f"{prefix}-labels", 1)
-        images[split], labels[split] = _idx(images_path, 3), _idx(labels_path, 1)
+        table = containers.look([source], [f"mnist_{split}.csv"])
+        if table is not None:
+            images_path = labels_path = table
+            images[split], labels[split] = _table(table)
+        else:
+            images_path = _found(source, f"{prefix}-images", 3)
+            labels_path = _found(source, f"{prefix}-labels", 1)
+            images[split], labels[split] = _idx(images_path, 3), _idx(labels_path, 1)
         if len(images[split]) != len(labels[split]):
             raise UserError(
                 f"{labels_path}: has {len(labels[split])} labels "
@@ -48,7 +56,7 @@ def opened(source: Path) -> Iterator[DataSet]:
         if (wrong := np.flatnonzero(labels[split] > 9)).size:
             raise UserError(
                 f"{labels_path}: label {wrong[0]} is {labels[split][wrong[0]]}, not 0 to 9: "
-                "download it again"
+                "it is not MNIST's"
             )
         stamp += [hashlib.sha256(array).hexdigest() for array in (images[split], labels[split])]
 
@@ -85,18 +93,48 @@ def _found(source: Path, stem: str, dimensions: int) -> Path:
         f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for mark in "-." for suffix in ("", ".gz")
     ]
     path = containers.look([source, source / "raw", source / "MNIST" / "raw"], names)
-    return containers.require(source, path, f"{names[0]} or {names[1]}", PUBLISHER)
+    wanted = f"{names[0]} or {names[1]} (nor mnist_train.csv)"
+    return containers.require(source, path, wanted, PUBLISHER)
+
+
+def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read (images [N, 28, 28], labels [N]) uint8 of a table separated by commas."""
+    data = containers.whole(path)
+    head = data[:100].decode("latin-1").partition(",")[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy only warns of a table without rows
+            rows = np.loadtxt(
+                io.BytesIO(data),
+                np.uint8,
+                comments=None,
+                delimiter=",",
+                skiprows=0 if head.isdecimal() else 1,
+                ndmin=2,
+            )
+    except (ValueError, UserWarning, DeprecationWarning) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{path}: is no table of numbers from 0 to 255 ({reason})") from error
+    if not len(rows) or rows.shape[1] != 1 + _SIDE * _SIDE:
+        raise UserError(f"{path}: has rows of {rows.shape[1]} numbers, not a label and 784 values")
+    images = np.ascontiguousarray(rows[:, 1:]).reshape(-1, _SIDE, _SIDE)
+    return images, np.ascontiguousarray(rows[:, 0])
 
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
     """Read a uint8 array of so many axes, none of them empty."""
-    try:
+    with containers.parsing(path, "idx file", "look what it is, or download it again"):
         data = _expanded(path)
         magic, *shape = struct.unpack_from(f">{1 + dimensions}I", data)
-    except (EOFError, zlib.error, gzip.BadGzipFile, struct.error) as error:
-        raise UserError(f"{path}: is no whole idx file ({error}): download it again") from error
     body = data[4 * (1 + dimensions) :]
-    if magic != 0x800 + dimensions or 0 in shape or len(body) != np.prod(shape, dtype=object):
+    if magic != 0x800 + dimensions:
+        kind = image_kinds.name(data[: image_kinds.HEAD])
+        raise UserError(
+            f"{path}: is no idx file of bytes with {dimensions} axes, "
+            f"but {kind if kind not in ('', 'text') else f'begins with {magic:#x}'}: "
+            "look whether names were exchanged"
+        )
+    if 0 in shape or len(body) != np.prod(shape, dtype=object):
         raise UserError(
             f"{path}: is no whole idx file of bytes ({len(body)} of them for {shape}): "
             "download it again"
@@ -105,9 +143,12 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
 
 
 def _expanded(path: Path) -> bytes:
-    """Return a file's bytes, expanded if its name ends in .gz. Raise UserError for too many."""
+    """Return a file's bytes, expanded if they are gzip's. Raise UserError for too many.
+
+    Browsers unpack what they download and keep the name.
+    """
     data = containers.whole(path)
-    if path.suffix != ".gz":
+    if not data.startswith(b"\x1f\x8b"):
         return data
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
         expanded = file.read(MOST_BYTES + 1)

@@ -185,8 +185,8 @@ def _require_few(skipped: int, total: int, name: str, reason: str) -> None:
     """Raise UserError if more than 1 % of the images are skipped."""
     if 100 * skipped > total:
         raise UserError(
-            f"{name}: is corrupt ({reason}), and with it more than 1 % of the {total} images: "
-            "get the data set again, or mend them"
+            f"{name}: cannot be used ({reason}), and with it more than 1 % of the {total} images: "
+            "convert or mend them, or leave them out"
         )
 
 
@@ -213,10 +213,11 @@ def _images(data: DataSet, shard: Shard, pool: ThreadPoolExecutor) -> Iterator[_
         try:
             if entry.pixels is not None:
                 return images.png(entry.pixels(image))
-            images.check(image)
-            return image
+            return images.checked(image)
         except Corrupt as error:
             return error
+        except (ValueError, MemoryError, OverflowError) as error:  # of the entry's own reader
+            return Corrupt(" ".join(str(error).split())[:200] or type(error).__name__)
 
     for start in range(shard.start, shard.stop, _TOGETHER):
         together = [entries[i] for i in range(start, min(start + _TOGETHER, shard.stop))]
