@@ -8,6 +8,7 @@ left over or of another shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ class Checkpoint(NamedTuple):
     tensors: dict[str, np.ndarray]
     # the constructor arguments that the file carries: plain values, lists and dicts
     config: dict[str, Any] | None = None
+    # what else there is among the tensors, by name: what it is, behind "has"
+    unread: Mapping[str, str] = MappingProxyType({})
 
 
 class Converted(NamedTuple):

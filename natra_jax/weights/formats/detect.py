@@ -148,7 +148,7 @@ def _read_zip(file: Bounded, path: Path) -> Checkpoint:
     names = archive.namelist()
     if any(re.fullmatch(r"([^/]*/)?data\.pkl", name) for name in names):
         file.seek(0)
-        return state_dict.select(torch_save.read_zip(file, path), path)
+        return state_dict.flatten(torch_save.read_zip(file, path), path)
     if npz.is_npz(archive):
         return npz.read(file, path)
     held = f"holds {shown(names[0])}" if names else "holds nothing"
@@ -163,7 +163,7 @@ def _read_pickle(file: Bounded, path: Path) -> Checkpoint:
     file.seek(0)
     match found:
         case "legacy":
-            return state_dict.select(torch_save.read_legacy(file, path), path)
+            return state_dict.flatten(torch_save.read_legacy(file, path), path)
         case "pytorch":
             return nvidia_torch.read(file, path)
         case "tensorflow":

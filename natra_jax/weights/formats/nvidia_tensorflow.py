@@ -29,6 +29,7 @@ from natra_jax.weights.formats.pickle_globals import (
     empty_dict,
     instance,
     numpy_arrays,
+    stand_in,
 )
 from natra_jax.weights.formats.restricted_unpickler import (
     Global,
@@ -53,7 +54,7 @@ def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
     damaged or malicious, or is none of the three networks.
     """
     with naming(path):
-        saved = load(Bounded(file), _globals())
+        saved = load(Bounded(file), _globals(), unknown=stand_in)
         if (
             type(saved) not in (tuple, list)
             or len(saved) != 3
@@ -77,7 +78,7 @@ def _globals() -> Globals:
 
     return {
         **containers(),
-        **numpy_arrays(),
+        **numpy_arrays(lenient=True),
         **{(module, _NETWORK): instance(f"{module}.{_NETWORK}") for module in _MODULES},
         (_THEANO, _NETWORK): Global(f"{_THEANO}.{_NETWORK}", theano),
         ("dnnlib.util", "EasyDict"): empty_dict("dnnlib.util.EasyDict"),

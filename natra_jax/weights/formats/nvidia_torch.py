@@ -28,10 +28,12 @@ from natra_jax.weights.formats.pickle_globals import (
     empty_dict,
     numpy_arrays,
     once,
+    stand_in,
 )
 from natra_jax.weights.formats.restricted_unpickler import (
     Global,
     Globals,
+    StandIn,
     Unreadable,
     load,
     malformed,
@@ -52,14 +54,16 @@ def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
     damaged or malicious, or has no G_ema.
     """
     with naming(path):
-        saved = load(Bounded(file), _globals())
+        saved = load(Bounded(file), _globals(), unknown=stand_in)
+        if isinstance(saved, StandIn):
+            raise Unreadable(f"holds {saved.said}: give a network snapshot")
         if type(saved) is not dict or not isinstance(saved.get(_CHOSEN), Instance):
             there = type(saved) is dict and _CHOSEN in saved
             raise Unreadable(
                 f"{'has an empty' if there else 'has no'} {_CHOSEN}, the generator to use: give a "
                 "network snapshot or its final .pkl"
             )
-        state = saved[_CHOSEN].state
+        state = saved[_CHOSEN].state or {}
         arguments, named = state.get("_init_args", ()), state.get("_init_kwargs", {})
         if type(named) is not dict or type(arguments) not in (tuple, list):
             raise malformed(f"what {_CHOSEN} was made with")
@@ -75,7 +79,7 @@ def _globals() -> Globals:
     """Return new globals, for one file."""
     return {
         **containers(),
-        **numpy_arrays(),
+        **numpy_arrays(lenient=True),
         **torch_save.tensors(),
         ("dnnlib.util", "EasyDict"): empty_dict("dnnlib.util.EasyDict"),
         _PERSISTENT: Global(".".join(_PERSISTENT), _persistent),
@@ -116,6 +120,11 @@ def _tensors(network: Instance) -> dict[str, np.ndarray]:
     found = NamedTensors()
 
     def collect(module: Any, prefix: str) -> None:
+        if isinstance(module, StandIn):
+            raise Unreadable(
+                f"has {module.said}, as the part {shown(prefix)} of {_CHOSEN}: only the "
+                "layers of NVIDIA's programs are read"
+            )
         if not isinstance(module, Instance):
             raise malformed(f"the network's part {shown(prefix)}")
         parameters, buffers, modules = (
@@ -125,6 +134,8 @@ def _tensors(network: Instance) -> dict[str, np.ndarray]:
         for name, value in (*parameters.items(), *buffers.items()):
             if isinstance(name, str) and isinstance(value, np.ndarray):
                 found.add(prefix + name, value)
+            elif isinstance(value, StandIn):
+                raise Unreadable(f"has {value.said} in the part {shown(prefix)} of {_CHOSEN}")
             elif value is not None:  # None: such as no bias
                 raise malformed(f"a tensor of the network's part {shown(prefix)}")
         for name, inner in modules.items():
