@@ -78,8 +78,10 @@ def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
     if family != AUTO and family not in FAMILIES:
         raise UserError(f"--family={family}: must be one of {AUTO}, {', '.join(FAMILIES)}")
     wanted = FAMILIES if family == AUTO else {family: FAMILIES[family]}
+    # classifiers, too, so that one is told where it belongs
+    known = [*wanted.values(), *(CLASSIFIERS.values() if family == AUTO else ())]
     tensors, left_out = select(
-        checkpoint, lambda names: any(family.recognises(names) for family in wanted.values())
+        checkpoint, lambda names: any(network.recognises(names) for network in known)
     )
     if family == AUTO:
         family = _recognise(set(tensors))

@@ -75,7 +75,10 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
             "are drawn, with a fixed seed"
         )
     if "latent_avg" in tensors:
-        mean = tensors.take("latent_avg").reshape(-1)
+        mean = tensors.take("latent_avg")
+        if mean.ndim == 2 and len(mean) and (mean == mean[:1]).all():  # one for each layer
+            mean = mean[0]
+        mean = mean.reshape(-1)
         if mean.shape != (code_dim,):
             raise UserError(
                 f"latent_avg holds {mean.size} numbers, expected {code_dim}: it is of another "

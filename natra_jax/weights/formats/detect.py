@@ -1,7 +1,7 @@
 """Anybody's checkpoint as plain arrays, whatever its format.
 
     checkpoint = read("ffhq.pkl")
-    checkpoint.tensors  # {name: array}
+    checkpoint.tensors  # {name: array} of all networks in it; of dicts in dicts, joined by dots
     checkpoint.config  # the constructor arguments that the file carries, or None
 
 The format is told from what a file holds and never from its name. Nothing in a file is run.

@@ -34,6 +34,7 @@ from natra_jax.weights.formats.pickle_globals import (
 from natra_jax.weights.formats.restricted_unpickler import (
     Global,
     Globals,
+    StandIn,
     Unreadable,
     load,
     malformed,
@@ -55,6 +56,8 @@ def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
     """
     with naming(path):
         saved = load(Bounded(file), _globals(), unknown=stand_in)
+        if type(saved) in (tuple, list) and len(saved) == 3 and isinstance(saved[2], StandIn):
+            raise Unreadable(f"has {saved[2].said} as Gs, the generator to use")
         if (
             type(saved) not in (tuple, list)
             or len(saved) != 3
@@ -124,4 +127,10 @@ def _variable(variable: Any) -> tuple[str, np.ndarray]:
             return name, array
         case (str() as name, np.generic() as number):
             return name, np.asarray(number)
+        case (str() as name, StandIn() as unread):
+            raise Unreadable(f"has {unread.said} as the variable {shown(name)}")
+        case (str() as name, PickledArray(objects=list())):
+            raise Unreadable(
+                f"has a NumPy type other than of numbers as the variable {shown(name)}"
+            )
     raise malformed("a variable")

@@ -126,7 +126,7 @@ def stand_in(module: str, name: str) -> StandIn:
     if root in _STANDARD and not (module in _DATA and _DATA[module].fullmatch(name)):
         raise not_run(module, name)
     named = shown(module[:99] + "." + name[:99])
-    return StandIn(f"an object of {named}, which is not run")
+    return StandIn(f"an object of {named}, which is not run,")
 
 
 def once(make: Callable[[Any], Any]) -> Callable[[Any], Any]:

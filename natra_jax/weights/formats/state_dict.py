@@ -58,10 +58,13 @@ def flatten(found: Any, path: PurePath) -> Checkpoint:
         enter(found, "", 0)
         if not tensors:
             there = ", ".join(shown(name) for name in list(found)[:8]) or "nothing"
-            inside = next((f": it has {said}" for said in unread.values() if "object" in said), "")
+            plain = "a value of type"
+            inside = next(
+                (f" but {said}" for said in unread.values() if not said.startswith(plain)), ""
+            )
             raise Unreadable(
-                f"holds no generator's tensors ({there}){inside}: save its state_dict(), alone or "
-                "as 'g_ema' or 'state_dict'"
+                f"holds no generator's tensors ({there}){inside}: save its state_dict(), "
+                "alone or as 'g_ema' or 'state_dict'"
             )
         return Checkpoint(tensors, unread=unread)
 

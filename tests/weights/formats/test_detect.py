@@ -40,7 +40,7 @@ FORMATS = {
     ),
     "torch zip, channels last": (writers.torch_zip(ARRAYS, channels_last=True), None),
     "torch training checkpoint": (
-        writers.torch_zip({"g": {"x": np.ones(2)}, "g_ema": ARRAYS, "step": 3}),
+        writers.torch_zip({**ARRAYS, "args": {"step": 3}}),
         None,
     ),
     "torch legacy": (writers.torch_legacy(ARRAYS, location="cuda:0"), None),
