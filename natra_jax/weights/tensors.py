@@ -71,7 +71,7 @@ class Tensors:
             sides = "one side" if rank == 1 else f"{rank} sides"
             raise UserError(
                 f"{name} is {list(shape)}, expected {sides}: this is no {self._family} checkpoint, "
-                "or a damaged one"
+                "or one of another kind"
             )
         return shape
 
@@ -88,7 +88,7 @@ class Tensors:
             expected = ", ".join("any" if side is None else str(side) for side in shape)
             raise UserError(
                 f"{name} is {list(array.shape)}, expected [{expected}]: this is no {self._family} "
-                "checkpoint, or a damaged one"
+                "checkpoint, or one of another kind"
             )
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise UserError(f"{name} is of type {array.dtype}, expected numbers")
@@ -111,6 +111,6 @@ class Tensors:
     def _get(self, name: str) -> np.ndarray:
         if name not in self._all:
             raise UserError(
-                f"{name} is missing: this is no {self._family} checkpoint, or an incomplete one"
+                f"{name} is missing: this is no {self._family} checkpoint, or one of another kind"
             )
         return self._all[name]

@@ -1,7 +1,9 @@
 """The network that is meant is found by its names in every format, whatever lies beside it."""
 
 import collections
+import os
 import pathlib
+import pickle
 
 import numpy as np
 import pytest
@@ -146,3 +148,57 @@ def test_names_of_any_depth_end():
     name = ".".join(["module"] * 200)
     tensors, _ = selection.select(Checkpoint({name: np.zeros(3)}), resnet18.recognises)
     assert len(tensors) == 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_dicts_of_arrays_that_numpy_or_pickle_saved_are_read(tmp_path, protocol):
+    state = made.dcgan()
+    np.save(tmp_path / "g.npy", state, allow_pickle=True)
+    (tmp_path / "g.pkl").write_bytes(pickle.dumps(state, protocol))
+    (tmp_path / "h.pkl").write_bytes(pickle.dumps({"netG": state, "D": np.ones(3)}, protocol))
+    for name in ("g.npy", "g.pkl", "h.pkl"):
+        found = find(tmp_path / name)
+        np.testing.assert_array_equal(
+            found.params["synthesis"]["norms"][0]["scale"], state["main.1.weight"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (np.ones(3), "a single NumPy array without a name"),
+        (np.array([{"a": 1}, {"b": 2}], object), "a single NumPy array without a name"),
+        (np.array(3, object), "holds a value of type int, no state dict"),
+        (np.array({"a": np.array(["x"])}, object), "holds no generator's tensors"),
+    ],
+)
+def test_other_arrays_of_numpy_are_told_what_they_are(tmp_path, value, match):
+    np.save(tmp_path / "g.npy", value, allow_pickle=True)
+    with pytest.raises(UserError, match=match):
+        find(tmp_path / "g.npy")
+
+
+def test_a_dict_of_numpys_that_asks_to_be_run_is_refused(tmp_path):
+    class Runs:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/was_run",)
+
+    np.save(tmp_path / "g.npy", np.array({"w": np.ones(3), "a": Runs()}, object), allow_pickle=True)
+    with pytest.raises(UserError, match="system'.*not run"):
+        find(tmp_path / "g.npy")
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_sound_networks_of_other_kinds_are_not_called_damaged():
+    square = made.rosinality()
+    oblong = np.zeros((1, square["input.input"].shape[1], 4, 8), np.float32)
+    older = {"synthesis.layer0.const": oblong, "synthesis.layer0.epilogue.bias": np.zeros(3)}
+    digits = made.dcgan() | {"main.0.weight": np.zeros((5, 6, 7, 7), np.float32)}
+    for state, match in [
+        (square | {"input.input": oblong}, "only those of square images"),
+        (older, "idinvert_pytorch's names"),
+        (digits, "a kernel of 7x7: DCGANs are read with kernels of 4x4"),
+    ]:
+        with pytest.raises(UserError, match=match) as error:
+            weights.from_state_dict(state)
+        assert "damaged" not in str(error.value)

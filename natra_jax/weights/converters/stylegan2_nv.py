@@ -181,6 +181,8 @@ class _Network:
         resolution = progressive.highest(tensors.names(), pattern)
         levels = resolution.bit_length() - 2
         progressive.require_blocks(levels, _FAMILY)
+        const = "synthesis/4x4/Const/const" if self.tensorflow else "synthesis.b4.const"
+        progressive.require_square(tensors, const)
         if resolution != 2 * 2**levels:
             raise UserError(
                 f"the highest resolution among the tensors is {resolution} px, no power of two: "

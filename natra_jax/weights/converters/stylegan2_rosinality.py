@@ -40,6 +40,7 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
     """
     blocks = progressive.highest(tensors.names(), r"to_rgbs\.(\d{1,4})\..*") + 2
     progressive.require_blocks(blocks, _FAMILY)
+    progressive.require_square(tensors, "input.input")
     names = ["conv1", *(f"convs.{n}" for n in range(2 * blocks - 2))]
     channels = [tensors.shape(f"{name}.activate.bias", 1)[0] for name in names[::2]]
     layers, notes = _mapping(tensors), []

@@ -19,6 +19,7 @@ from natra_jax.types import UserError
 from natra_jax.weights.formats import (
     huggingface,
     npz,
+    numpy_pickle,
     nvidia_tensorflow,
     nvidia_torch,
     safetensors,
@@ -60,7 +61,6 @@ _OTHERS = (
         "the download may have given a message in place of the file: read it, and download the "
         "file itself",
     ),
-    (rb"\x93NUMPY", "a single NumPy array without a name", "save all arrays by name in an .npz"),
     (rb"\x89HDF\r\n", "an HDF5 file, as Keras saves", "save its arrays by name in an .npz"),
     (
         rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd",
@@ -137,6 +137,8 @@ def _read(file: Bounded, path: Path) -> Checkpoint:
         return _read_pickle(file, path)
     if head[4:9] == b"\0\0\0\0{":  # the header, behind eight bytes of its length
         return safetensors.read(file, path)
+    if head.startswith(b"\x93NUMPY"):
+        return numpy_pickle.read_npy(file, path)
     for magic, what, advice in _OTHERS:
         if re.match(magic, head.removeprefix(codecs.BOM_UTF8), re.DOTALL):
             raise UserError(f"{path}: is {what}: {advice}")
@@ -168,5 +170,7 @@ def _read_pickle(file: Bounded, path: Path) -> Checkpoint:
             return nvidia_torch.read(file, path)
         case "tensorflow":
             return nvidia_tensorflow.read(file, path)
+    if any(name.startswith(numpy_pickle.NAMES) for name in names):
+        return numpy_pickle.read_pickle(file, path)
     named = f"names {', '.join(map(shown, names[:3]))}" if names else "names no class at all"
     raise UserError(f"{path}: is a pickle of no network known here ({named}), or damaged: {_KNOWN}")
