@@ -98,6 +98,10 @@ def read(path: str | os.PathLike) -> Checkpoint:
             f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
             "you may read it"
         ) from error
+    except (LookupError, ArithmeticError, RecursionError, *npz.DAMAGED) as error:
+        # whatever a library under the readers raises for what it does not expect
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        raise UserError(f"{name}: cannot be read ({ascii(reason)[1:-1]})") from error
     except MemoryError as error:
         raise UserError(
             f"{name}: needs more memory than there is: read it on a larger machine"
@@ -112,10 +116,9 @@ def read_file(path: Path) -> Checkpoint:
         checkpoint = _read(Bounded(opened), path)
     if not checkpoint.tensors:
         raise UserError(f"{path}: holds no tensors: give a checkpoint with weights")
-    # many tensors can be views of the same few values
-    require_plausible(
-        sum(array.nbytes for array in checkpoint.tensors.values()), path.stat().st_size, path
-    )
+    # many tensors can be views of the same few values, and small types become float32
+    total = sum(max(array.nbytes, 4 * array.size) for array in checkpoint.tensors.values())
+    require_plausible(total, path.stat().st_size, path)
     for name in checkpoint.tensors:
         if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= 500):
             raise UserError(

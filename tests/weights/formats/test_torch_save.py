@@ -284,6 +284,7 @@ def test_a_storage_that_lies_about_its_size_is_refused_before_it_is_made(kind):
         b"K\x19",
         b"K\0",
         b"N",
+        b"\x88",  # True
         b"J\xff\xff\xff\xff",
         b"J\xff\xff\xff\x7f",
         b"\x8a\x09" + bytes(8) + b"\1",
