@@ -147,8 +147,13 @@ def _rank(name: str, alone: bool) -> int | None:
 
 
 def _farthest(levels: Mapping[str, object]) -> str:
-    """Return the first prefix that no other one continues, as far as names alone lead."""
-    prefixes = list(levels)
+    """Return the first prefix that no other one continues, as far as names alone lead.
+
+    Names that are a network's own in many networks do not.
+    """
+    prefixes = [
+        prefix for prefix in levels if _CLASSIFIERS.isdisjoint(prefix.casefold().split("."))
+    ]
     return next(
         prefix
         for prefix, following in zip(prefixes, [*prefixes[1:], ""], strict=True)

@@ -202,3 +202,16 @@ def test_sound_networks_of_other_kinds_are_not_called_damaged():
         with pytest.raises(UserError, match=match) as error:
             weights.from_state_dict(state)
         assert "damaged" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("saved", "name"),
+    [
+        ({"netG_A": made.dcgan(), "netG_B": made.dcgan()}, "netG_A.main.0.weight"),
+        ({"student": made.dcgan(), "teacher": made.dcgan()}, "student.main.0.weight"),
+        ({"decoder": made.dcgan(), "encoder": {"w": np.ones(3)}}, "decoder.main.0.weight"),
+    ],
+)
+def test_where_names_do_not_say_which_network_is_meant_they_are_shown(tmp_path, saved, name):
+    with pytest.raises(UserError, match=f"{name}.*of no generator known here"):
+        read(tmp_path / "w.pth", writers.torch_zip(saved))
