@@ -74,7 +74,7 @@ def select(
         raise UserError(
             f"has {unread[prefix + there[0]]} among its tensors: save the state_dict() alone"
         )
-    chosen = {name: tensors[prefix + name] for name in tensors_in_order(tensors, prefix, own)}
+    chosen = {name: tensors[prefix + name] for name in _in_order(tensors, prefix, own)}
     for above in levels:
         if prefix.startswith(above) and above != prefix and above + _MEAN in tensors:
             if _MEAN in chosen:
@@ -86,7 +86,7 @@ def select(
     return chosen, _note(prefix, [name for name in (*tensors, *unread) if name not in kept])
 
 
-def tensors_in_order(tensors: Mapping[str, object], prefix: str, own: set[str]) -> Iterator[str]:
+def _in_order(tensors: Mapping[str, object], prefix: str, own: set[str]) -> Iterator[str]:
     """Yield the names behind the prefix that are among `own`, in the file's order."""
     for name in tensors:
         if name.startswith(prefix) and (rest := name.removeprefix(prefix)) in own:
