@@ -33,9 +33,16 @@ def distance(
       others: [B, H, W, C] in [-1, 1].
 
     Raises:
-      ValueError: unless there are as many layers of features as heads.
+      ValueError: unless there are as many layers of features as heads, each with as many channels
+        as its head has weights.
     """
-    layers = zip(features_fn(images), features_fn(others), heads, strict=True)
+    layers = list(zip(features_fn(images), features_fn(others), heads, strict=True))
+    for number, (features, _, head) in enumerate(layers):
+        if head.shape != features.shape[-1:]:
+            raise ValueError(
+                f"lpips: head {number} has {list(head.shape)} weights, but its features "
+                f"{features.shape[-1]} channels: the heads are of another network"
+            )
     total: Any = sum((jnp.square(_unit(a) - _unit(b)) @ head).mean((1, 2)) for a, b, head in layers)
     return total
 

@@ -15,6 +15,7 @@ says is run.
 The way of a checkpoint's bytes:
 
     formats/          a file's bytes -> `tensors.Checkpoint`, checked arrays by name
+    selection         which of the networks in a checkpoint is meant, by names alone
     families          which generator the names belong to; its converter makes the parameters
     classifiers       the same for networks that classify
     converters/       `tensors.Tensors` -> `tensors.Converted`, one module a family

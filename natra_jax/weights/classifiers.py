@@ -12,6 +12,7 @@ import os
 from natra_jax.types import UserError
 from natra_jax.weights.converters import resnet18, resnet50, vgg16
 from natra_jax.weights.formats.detect import read
+from natra_jax.weights.selection import select
 from natra_jax.weights.tensors import Converted, Tensors
 
 # by their names in natra_jax.classifiers.CLASSIFIERS
@@ -27,14 +28,16 @@ def load(path: str | os.PathLike, name: str) -> Converted:
     or if it is of another network.
     """
     checkpoint, family = read(path), CLASSIFIERS[name]
-    names = set(checkpoint.tensors)
     try:
+        tensors, left_out = select(checkpoint, family.recognises)
+        names = set(tensors)
         if not family.recognises(names):
             some = ", ".join(sorted(names)[:3]) or "none at all"
             raise UserError(
                 f"its tensors ({some}, ...) are no {family.NAME}'s, with the names that "
                 "torchvision gives them"
             )
-        return family.convert(Tensors(checkpoint.tensors, family.NAME), checkpoint.config or {})
+        found = family.convert(Tensors(tensors, family.NAME), checkpoint.config or {})
+        return found._replace(notes=(*left_out, *found.notes))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -26,6 +26,7 @@ from natra_jax.weights.converters import (
     stylegan2_nv,
     stylegan2_rosinality,
 )
+from natra_jax.weights.selection import select
 from natra_jax.weights.tensors import Checkpoint, Converted, Tensors
 
 AUTO = "auto"
@@ -74,21 +75,24 @@ def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
     family: a key of `FAMILIES`, or 'auto' to recognise it by the names. Raises UserError for an
     unknown family, tensors that no family has, or tensors that do not fit.
     """
-    names = set(checkpoint.tensors)
-    if family == AUTO:
-        family = _recognise(names)
-    elif family not in FAMILIES:
+    if family != AUTO and family not in FAMILIES:
         raise UserError(f"--family={family}: must be one of {AUTO}, {', '.join(FAMILIES)}")
+    wanted = FAMILIES if family == AUTO else {family: FAMILIES[family]}
+    # classifiers, too, so that one is told where it belongs
+    known = [*wanted.values(), *(CLASSIFIERS.values() if family == AUTO else ())]
+    tensors, left_out = select(
+        checkpoint, lambda names: any(network.recognises(names) for network in known)
+    )
+    if family == AUTO:
+        family = _recognise(set(tensors))
     config = checkpoint.config or {}
     try:
-        arguments, params, notes = FAMILIES[family].convert(
-            Tensors(checkpoint.tensors, family), dict(config)
-        )
+        arguments, params, notes = FAMILIES[family].convert(Tensors(tensors, family), dict(config))
         generator = build(FAMILIES[family].generator, arguments)
         _require_fit(generator, params)
     except UserError as error:
         raise UserError(f"as {family}: {error}") from error
-    return Loaded(family, generator, arguments, params, notes)
+    return Loaded(family, generator, arguments, params, (*left_out, *notes))
 
 
 def from_state_dict(

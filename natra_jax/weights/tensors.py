@@ -8,6 +8,7 @@ left over or of another shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ class Checkpoint(NamedTuple):
     tensors: dict[str, np.ndarray]
     # the constructor arguments that the file carries: plain values, lists and dicts
     config: dict[str, Any] | None = None
+    # what else there is among the tensors, by name: what it is, behind "has"
+    unread: Mapping[str, str] = MappingProxyType({})
 
 
 class Converted(NamedTuple):
@@ -68,7 +71,7 @@ class Tensors:
             sides = "one side" if rank == 1 else f"{rank} sides"
             raise UserError(
                 f"{name} is {list(shape)}, expected {sides}: this is no {self._family} checkpoint, "
-                "or a damaged one"
+                "or one of another kind"
             )
         return shape
 
@@ -85,7 +88,7 @@ class Tensors:
             expected = ", ".join("any" if side is None else str(side) for side in shape)
             raise UserError(
                 f"{name} is {list(array.shape)}, expected [{expected}]: this is no {self._family} "
-                "checkpoint, or a damaged one"
+                "checkpoint, or one of another kind"
             )
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise UserError(f"{name} is of type {array.dtype}, expected numbers")
@@ -108,6 +111,6 @@ class Tensors:
     def _get(self, name: str) -> np.ndarray:
         if name not in self._all:
             raise UserError(
-                f"{name} is missing: this is no {self._family} checkpoint, or an incomplete one"
+                f"{name} is missing: this is no {self._family} checkpoint, or one of another kind"
             )
         return self._all[name]

@@ -76,3 +76,21 @@ def test_other_tensors_are_named(what):
     assert heads_of.recognises(set(state)) == (what != "missing")
     with pytest.raises(UserError, match=line):
         heads_of.convert(Tensors(state, "LPIPS"), {})
+
+
+def test_heads_of_another_network_are_refused():
+    def state(*widths):
+        names = (f"lin{layer}.model.1.weight" for layer in range(len(widths)))
+        return {
+            name: np.ones((1, width, 1, 1), np.float32)
+            for name, width in zip(names, widths, strict=True)
+        }
+
+    squeezenet = state(64, 128, 256, 384, 384, 512, 512)
+    for found, network in ((state(64, 192, 384, 256, 256), "AlexNet"), (squeezenet, "SqueezeNet")):
+        with pytest.raises(UserError, match=f"heads of {network}, but VGG-16's are needed"):
+            heads_of.convert(Tensors(found, "LPIPS"), {})
+    assert len(heads_of.convert(Tensors(state(64, 128, 256, 512, 512), "LPIPS"), {}).params) == 5
+    images = np.ones((1, 2, 2, 3), np.float32)
+    with pytest.raises(ValueError, match="head 1 has .4. weights, but its features 3 channels"):
+        lpips.distance(lambda x: (x, x), [np.ones(3), np.ones(4)], images, images)

@@ -42,6 +42,11 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
     kernels, norms, statistics, inputs = [], [], [], None
     for layer in range(depth):
         name = f"main.{3 * layer}.weight"
+        if (shape := tensors.shape(name))[2:] != (4, 4) and len(shape) == 4 and 0 not in shape:
+            raise UserError(
+                f"{name} is {list(shape)}, a kernel of {shape[2]}x{shape[3]}: DCGANs are read with "
+                "kernels of 4x4 alone, which double 4 px to 8, 16, ..."
+            )
         weight = tensors.take(name, inputs, None, 4, 4)
         if weight.size == 0:
             raise UserError(f"{name} is empty: the checkpoint is damaged")

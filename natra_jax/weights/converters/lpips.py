@@ -10,6 +10,8 @@ from typing import Any
 from natra_jax.types import UserError
 from natra_jax.weights.tensors import Converted, Tensors
 
+_ALEXNET = (64, 192, 384, 256, 256)
+_OF_ANOTHER = "but VGG-16's are needed: give the authors' vgg.pth"
 _NAMES = tuple(f"lin{layer}.model.1.weight" for layer in range(5))
 
 
@@ -23,6 +25,10 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
 
     config: not read. Raises UserError for other tensors.
     """
+    if "lin6.model.1.weight" in tensors:
+        raise UserError(f"these are the heads of SqueezeNet, {_OF_ANOTHER}")
+    if all(tensors.shape(name)[1:2] == (n,) for name, n in zip(_NAMES, _ALEXNET, strict=True)):
+        raise UserError(f"these are the heads of AlexNet, {_OF_ANOTHER}")
     heads = []
     for name in _NAMES:
         weight = tensors.take(name, 1, None, 1, 1)

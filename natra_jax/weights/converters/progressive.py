@@ -34,6 +34,16 @@ def require_blocks(blocks: int, family: str) -> None:
         )
 
 
+def require_square(tensors: Tensors, name: str) -> None:
+    """Raise UserError if the constant of that name, the first features, is not of 4x4."""
+    shape = tensors.shape(name)
+    if name in tensors and len(shape) in (3, 4) and shape[-2:] != (4, 4):
+        raise UserError(
+            f"{name} is {list(shape)}: the network begins with {shape[-2]}x{shape[-1]} features, "
+            "and only those of square images, which begin with 4x4, are read"
+        )
+
+
 def growth(tensors: Tensors, name: str, blocks: int) -> tuple[Growth, tuple[str, ...]]:
     """Take how far the network had grown, by its tensor of that name, and a note if there is none.
 

@@ -99,9 +99,15 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
             "style-based-gan-pytorch's StyleGAN has other gains, norms and noise than NVIDIA's: it "
             "is not supported"
         )
+    if "synthesis.layer0.epilogue.bias" in found:
+        raise UserError(
+            "these are idinvert_pytorch's names of a StyleGAN, which are not read: give the "
+            "network under the names that genforce has today, or NVIDIA's .pkl of it"
+        )
     require(config, _WANTED, _FAMILY)
     names, blocks = _names(found)
     progressive.require_blocks(blocks, _FAMILY)
+    progressive.require_square(tensors, names.of_layer(0, "const"))
     grown, notes = progressive.growth(tensors, f"{names.synthesis}lod", blocks)
     # TensorFlow's whole network keeps one beside the synthesis network's
     tensors.drop(lambda name: name == "lod" or name.endswith("/lod"))

@@ -15,9 +15,10 @@ from natra_jax.types import UserError
 from natra_jax.weights.converters import progressive
 from natra_jax.weights.converters.checkpoint_config import agree, require, setting, size
 from natra_jax.weights.converters.resample_filter import LARGEST, agreed_taps, one_filter
-from natra_jax.weights.tensors import Converted, Tensors
+from natra_jax.weights.tensors import Converted, Tensors, shown
 
 _FAMILY = "StyleGAN2"
+_STYLEGAN3_CLAMP = 256  # the default of the stylegan3 program's StyleGAN2
 
 
 def recognises(names: set[str]) -> bool:
@@ -35,10 +36,9 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
     for settings of another network and for tensors that do not fit.
     """
     network = _Network(tensors)
-    for_mapping, for_synthesis = (
-        config if network.tensorflow else _section(config, name)
-        for name in ("mapping_kwargs", "synthesis_kwargs")
-    )
+    for_mapping = config if network.tensorflow else _section(config, "mapping_kwargs")
+    # the stylegan3 program has the settings of the synthesis among the generator's own
+    for_synthesis = config | _section(config, "synthesis_kwargs")
     require(
         for_mapping,
         {"activation": "lrelu", "mapping_nonlinearity": "lrelu", "normalize_latents": True},
@@ -75,6 +75,7 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
     )
     _agree_on_channels(for_synthesis, channels, network.tensorflow)
 
+    clamp, notes = _clamp(config, for_synthesis, network.tensorflow)
     low = size(for_synthesis, "num_fp16_res") or 0
     note = (
         f"NVIDIA's program computes its {low} highest resolutions in float16 on a GPU; here dtype "
@@ -86,14 +87,14 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
         **sizes,
         **rest,
         "lr_mul": _positive(for_mapping, "lr_multiplier", "mapping_lrmul") or 0.01,
-        "conv_clamp": _positive(for_synthesis, "conv_clamp"),
+        "conv_clamp": clamp,
         "resample_filter": taps,
         **({"low_precision_resolutions": low} if low else {}),
     }
     return Converted(
         arguments,
         {"mapping": mapping, "synthesis": synthesis, "buffers": buffers},
-        (note,) if low else (),
+        (*notes, note) if low else notes,
     )
 
 
@@ -106,6 +107,34 @@ def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
             "is damaged"
         )
     return section or {}
+
+
+def _clamp(
+    config: dict[str, Any], for_synthesis: dict[str, Any], tensorflow: bool
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return (the bound of the features, None where there is none; notes).
+
+    The layers' own values stand above what the network was made with, where the program's default
+    is not told. Raises UserError if they differ.
+    """
+    own = _section(config, "layers").get("conv_clamp")
+    if isinstance(own, list) and own:
+        if len(own) > 1:
+            raise UserError(
+                f"its layers clamp their features at {shown(own)}: {_FAMILY} is read with one "
+                "conv_clamp alone"
+            )
+        return _positive({"conv_clamp": own[0]}, "conv_clamp"), ()
+    if tensorflow or "conv_clamp" in for_synthesis:
+        return _positive(for_synthesis, "conv_clamp"), ()
+    if "fused_modconv_default" in for_synthesis:
+        return _STYLEGAN3_CLAMP, ()
+    if "synthesis_kwargs" in config:
+        return None, ()
+    return None, (
+        "nothing in the checkpoint says at what the network clamps its features (conv_clamp): they "
+        "are not clamped here; a network that was trained with float16 clamps at 256",
+    )
 
 
 def _positive(config: dict[str, Any], *names: str) -> float | None:
@@ -152,6 +181,8 @@ class _Network:
         resolution = progressive.highest(tensors.names(), pattern)
         levels = resolution.bit_length() - 2
         progressive.require_blocks(levels, _FAMILY)
+        const = "synthesis/4x4/Const/const" if self.tensorflow else "synthesis.b4.const"
+        progressive.require_square(tensors, const)
         if resolution != 2 * 2**levels:
             raise UserError(
                 f"the highest resolution among the tensors is {resolution} px, no power of two: "

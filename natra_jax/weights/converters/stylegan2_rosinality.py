@@ -40,6 +40,7 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
     """
     blocks = progressive.highest(tensors.names(), r"to_rgbs\.(\d{1,4})\..*") + 2
     progressive.require_blocks(blocks, _FAMILY)
+    progressive.require_square(tensors, "input.input")
     names = ["conv1", *(f"convs.{n}" for n in range(2 * blocks - 2))]
     channels = [tensors.shape(f"{name}.activate.bias", 1)[0] for name in names[::2]]
     layers, notes = _mapping(tensors), []
@@ -75,7 +76,10 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
             "are drawn, with a fixed seed"
         )
     if "latent_avg" in tensors:
-        mean = tensors.take("latent_avg").reshape(-1)
+        mean = tensors.take("latent_avg")
+        if mean.ndim == 2 and len(mean) and (mean == mean[:1]).all():  # one for each layer
+            mean = mean[0]
+        mean = mean.reshape(-1)
         if mean.shape != (code_dim,):
             raise UserError(
                 f"latent_avg holds {mean.size} numbers, expected {code_dim}: it is of another "

@@ -14,8 +14,9 @@ In reading order:
     restricted_unpickler   a pickle's instructions, without the power to run anything
     pickle_globals         the classes that such a pickle may name
     pickle_origin          the program that wrote a pickle, from its opcodes alone
+    numpy_pickle           dicts of arrays of numpy.save and of pickle.dump
     torch_save             .pt, .pth, .bin: archives and streams of torch.save
-    state_dict             the generator's tensors in what torch_save read; plain values
+    state_dict             tensors by dotted names in what a pickle held; plain values
     nvidia_torch           NVIDIA's .pkl of PyTorch networks
     nvidia_tensorflow      NVIDIA's .pkl of TensorFlow networks
 """

@@ -20,6 +20,8 @@ from natra_jax.weights.tensors import shown
 # bytes of one array: more than any machine has, and far from where whole numbers of 64 bits end
 MAX_BYTES = 2**48
 _FLOOR, _RATIO = 2**28, 32  # weights hardly compress
+# values, names and containers in a JSON text: each takes some 100 bytes of memory, for 2 of text
+_MOST_JSON = 2**21
 
 
 class Bounded(io.BufferedIOBase):
@@ -101,6 +103,8 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
     Raises UserError, beginning with `what` the data is, for anything else and for a name that an
     object gives twice.
     """
+    if sum(map(data.count, (b",", b":", b"{", b"["))) > _MOST_JSON:
+        raise UserError(f"{what} has more entries than that of any network, and is not read")
     try:
         found = json.loads(data.decode(), object_pairs_hook=_each_once)
     except UserError as error:

@@ -1,7 +1,7 @@
 """Anybody's checkpoint as plain arrays, whatever its format.
 
     checkpoint = read("ffhq.pkl")
-    checkpoint.tensors  # {name: array}
+    checkpoint.tensors  # {name: array} of all networks in it; of dicts in dicts, joined by dots
     checkpoint.config  # the constructor arguments that the file carries, or None
 
 The format is told from what a file holds and never from its name. Nothing in a file is run.
@@ -19,6 +19,7 @@ from natra_jax.types import UserError
 from natra_jax.weights.formats import (
     huggingface,
     npz,
+    numpy_pickle,
     nvidia_tensorflow,
     nvidia_torch,
     safetensors,
@@ -60,7 +61,6 @@ _OTHERS = (
         "the download may have given a message in place of the file: read it, and download the "
         "file itself",
     ),
-    (rb"\x93NUMPY", "a single NumPy array without a name", "save all arrays by name in an .npz"),
     (rb"\x89HDF\r\n", "an HDF5 file, as Keras saves", "save its arrays by name in an .npz"),
     (
         rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd",
@@ -98,6 +98,10 @@ def read(path: str | os.PathLike) -> Checkpoint:
             f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
             "you may read it"
         ) from error
+    except (LookupError, ArithmeticError, RecursionError, *npz.DAMAGED) as error:
+        # whatever a library under the readers raises for what it does not expect
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        raise UserError(f"{name}: cannot be read ({ascii(reason)[1:-1]})") from error
     except MemoryError as error:
         raise UserError(
             f"{name}: needs more memory than there is: read it on a larger machine"
@@ -112,10 +116,9 @@ def read_file(path: Path) -> Checkpoint:
         checkpoint = _read(Bounded(opened), path)
     if not checkpoint.tensors:
         raise UserError(f"{path}: holds no tensors: give a checkpoint with weights")
-    # many tensors can be views of the same few values
-    require_plausible(
-        sum(array.nbytes for array in checkpoint.tensors.values()), path.stat().st_size, path
-    )
+    # many tensors can be views of the same few values, and small types become float32
+    total = sum(max(array.nbytes, 4 * array.size) for array in checkpoint.tensors.values())
+    require_plausible(total, path.stat().st_size, path)
     for name in checkpoint.tensors:
         if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= 500):
             raise UserError(
@@ -137,6 +140,8 @@ def _read(file: Bounded, path: Path) -> Checkpoint:
         return _read_pickle(file, path)
     if head[4:9] == b"\0\0\0\0{":  # the header, behind eight bytes of its length
         return safetensors.read(file, path)
+    if head.startswith(b"\x93NUMPY"):
+        return numpy_pickle.read_npy(file, path)
     for magic, what, advice in _OTHERS:
         if re.match(magic, head.removeprefix(codecs.BOM_UTF8), re.DOTALL):
             raise UserError(f"{path}: is {what}: {advice}")
@@ -148,7 +153,7 @@ def _read_zip(file: Bounded, path: Path) -> Checkpoint:
     names = archive.namelist()
     if any(re.fullmatch(r"([^/]*/)?data\.pkl", name) for name in names):
         file.seek(0)
-        return state_dict.select(torch_save.read_zip(file, path), path)
+        return state_dict.flatten(torch_save.read_zip(file, path), path)
     if npz.is_npz(archive):
         return npz.read(file, path)
     held = f"holds {shown(names[0])}" if names else "holds nothing"
@@ -163,10 +168,12 @@ def _read_pickle(file: Bounded, path: Path) -> Checkpoint:
     file.seek(0)
     match found:
         case "legacy":
-            return state_dict.select(torch_save.read_legacy(file, path), path)
+            return state_dict.flatten(torch_save.read_legacy(file, path), path)
         case "pytorch":
             return nvidia_torch.read(file, path)
         case "tensorflow":
             return nvidia_tensorflow.read(file, path)
+    if any(name.startswith(numpy_pickle.NAMES) for name in names):
+        return numpy_pickle.read_pickle(file, path)
     named = f"names {', '.join(map(shown, names[:3]))}" if names else "names no class at all"
     raise UserError(f"{path}: is a pickle of no network known here ({named}), or damaged: {_KNOWN}")

@@ -29,13 +29,13 @@ def read(folder: Path, read_file: Callable[[Path], Checkpoint]) -> Checkpoint:
     config = _json(folder, "config.json")
     for name in _WEIGHTS:
         if (folder / name).exists():
-            return Checkpoint(read_file(_inside(folder, name)).tensors, config)
+            return read_file(_inside(folder, name))._replace(config=config)
         if (folder / f"{name}.index.json").exists():
-            return Checkpoint(_shards(folder, f"{name}.index.json", read_file), config)
+            return _shards(folder, f"{name}.index.json", read_file)._replace(config=config)
     raise UserError(f"{folder}: holds neither {' nor '.join(_WEIGHTS)}: get the weights, too")
 
 
-def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -> dict[str, Any]:
+def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -> Checkpoint:
     """Read the tensors of all shards that the index names."""
     where = f"{folder / index}"
     shard_of = _json(folder, index).get("weight_map")
@@ -48,9 +48,10 @@ def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -
             f"{where}: its weight_map has to name a file for each tensor: the index is damaged"
         )
     paths = {name: _inside(folder, name) for name in sorted(set(shard_of.values()))}
-    tensors = {}
+    tensors, unread = {}, {}
     for name, path in paths.items():
-        there = read_file(path).tensors
+        shard = read_file(path)
+        there = shard.tensors
         expected = {tensor for tensor, shard in shard_of.items() if shard == name}
         if differing := sorted(expected ^ set(there)):
             what = "lacks" if differing[0] in expected else "holds, unlike the index,"
@@ -59,7 +60,8 @@ def _shards(folder: Path, index: str, read_file: Callable[[Path], Checkpoint]) -
                 "different checkpoints"
             )
         tensors |= there
-    return tensors
+        unread |= shard.unread
+    return Checkpoint(tensors, unread=unread)
 
 
 def _inside(folder: Path, name: str) -> Path:

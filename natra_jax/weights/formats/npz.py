@@ -97,12 +97,18 @@ def _require_small_directory(file: io.BufferedIOBase, path: PurePath) -> None:
     """
     # where the end record, its 64-bit version and a comment may begin
     file.seek(max(0, file.seek(0, 2) - 2**16 - 100))
-    tail, sizes = file.read(), [0]
-    for signature, at, width in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
-        if (found := tail.rfind(signature)) >= 0:
-            size = int.from_bytes(tail[found + at : found + at + width], "little")
-            sizes.append(size if size < 2 ** (8 * width) - 1 else 0)
-    if max(sizes) > _DIRECTORY:
+    tail = file.read()
+    short, long = (
+        # of all such records, since more than one may be there and zipfile has its own choice
+        [
+            int.from_bytes(tail[found.start() + at : found.start() + at + width], "little")
+            for found in re.finditer(signature, tail)
+        ]
+        for signature, at, width in ((rb"PK\x05\x06", 12, 4), (rb"PK\x06\x06", 40, 8))
+    )
+    # the largest number stands for the one in the 64-bit record
+    sizes = [size for size in short if not (long and size == 2**32 - 1)] + long
+    if max(sizes, default=0) > _DIRECTORY:
         raise UserError(
             f"{path}: its directory of members takes {max(sizes):,} bytes, as no weights' does: it "
             "is damaged or was tampered with"

@@ -29,10 +29,12 @@ from natra_jax.weights.formats.pickle_globals import (
     empty_dict,
     instance,
     numpy_arrays,
+    stand_in,
 )
 from natra_jax.weights.formats.restricted_unpickler import (
     Global,
     Globals,
+    StandIn,
     Unreadable,
     load,
     malformed,
@@ -53,7 +55,9 @@ def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
     damaged or malicious, or is none of the three networks.
     """
     with naming(path):
-        saved = load(Bounded(file), _globals())
+        saved = load(Bounded(file), _globals(), unknown=stand_in)
+        if type(saved) in (tuple, list) and len(saved) == 3 and isinstance(saved[2], StandIn):
+            raise Unreadable(f"has {saved[2].said} as Gs, the generator to use")
         if (
             type(saved) not in (tuple, list)
             or len(saved) != 3
@@ -77,7 +81,7 @@ def _globals() -> Globals:
 
     return {
         **containers(),
-        **numpy_arrays(),
+        **numpy_arrays(lenient=True),
         **{(module, _NETWORK): instance(f"{module}.{_NETWORK}") for module in _MODULES},
         (_THEANO, _NETWORK): Global(f"{_THEANO}.{_NETWORK}", theano),
         ("dnnlib.util", "EasyDict"): empty_dict("dnnlib.util.EasyDict"),
@@ -123,4 +127,10 @@ def _variable(variable: Any) -> tuple[str, np.ndarray]:
             return name, array
         case (str() as name, np.generic() as number):
             return name, np.asarray(number)
+        case (str() as name, StandIn() as unread):
+            raise Unreadable(f"has {unread.said} as the variable {shown(name)}")
+        case (str() as name, PickledArray(objects=list())):
+            raise Unreadable(
+                f"has a NumPy type other than of numbers as the variable {shown(name)}"
+            )
     raise malformed("a variable")

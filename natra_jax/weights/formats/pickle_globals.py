@@ -1,12 +1,14 @@
 """The globals that checkpoints name besides tensors, and the objects of ours that they make.
 
-They are Python's containers, objects of foreign classes, and NumPy's arrays. Each call of
-`containers` and the others returns new globals, for one file. None of them does more than keep what
-it is given, or copy it once; all check their arguments, which may be anything.
+They are Python's containers, objects of foreign classes, NumPy's arrays, and stand-ins for the
+rest. Each call of `containers` and the others returns new globals, for one file. None of them does
+more than keep what it is given, or copy it once; all check their arguments, which may be anything.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +16,41 @@ from typing import Any, Literal
 import numpy as np
 
 from natra_jax.weights.formats.bounded import num_bytes
-from natra_jax.weights.formats.restricted_unpickler import Global, Stateful, key, malformed
+from natra_jax.weights.formats.restricted_unpickler import (
+    Global,
+    StandIn,
+    Stateful,
+    key,
+    malformed,
+    not_run,
+)
+from natra_jax.weights.tensors import shown
+
+# Names of Python's own library that training scripts pickle beside tensors: of data alone.
+_ANY = re.compile(r".*")
+_DATA = {
+    "builtins": re.compile(
+        r"bool|bytearray|bytes|complex|dict|Ellipsis|float|frozenset|int|list|NotImplemented|object"
+        r"|range|set|slice|str|tuple|long|unicode|xrange"
+    ),
+    "collections": _ANY,
+    "pathlib": _ANY,
+    "pathlib._local": _ANY,
+    "datetime": _ANY,
+    "decimal": _ANY,
+    "fractions": _ANY,
+    "uuid": _ANY,
+    "zoneinfo": _ANY,
+    "argparse": re.compile("Namespace"),
+    "types": re.compile("SimpleNamespace"),
+    "random": re.compile("Random"),
+    "functools": re.compile("partial"),
+    "enum": re.compile("[A-Z][A-Za-z]*"),
+    "copyreg": re.compile("_reconstructor"),
+    "time": re.compile("struct_time"),
+}
+_DATA |= {"__builtin__": _DATA["builtins"], "copy_reg": _DATA["copyreg"]}  # Python 2's
+_STANDARD = sys.stdlib_module_names | {"__builtin__", "copy_reg", "nt", "posix", "ntpath"}
 
 _DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
 
@@ -59,6 +95,7 @@ class PickledArray(Stateful):
     """A NumPy array, which comes with its state."""
 
     array: np.ndarray | None = None
+    objects: list[Any] | None = None  # of an array of objects: what it holds
 
     def build(self, state: Any) -> None:
         """Take the state: (version, shape, type, whether in Fortran order, the bytes)."""
@@ -71,8 +108,25 @@ class PickledArray(Stateful):
                 bytes() as data,
             ):
                 self.array = _array(shape, kind.dtype, data, "F" if fortran else "C")
+            case (int(), tuple(), StandIn(), bool(), list() as objects):
+                self.objects = objects
+            case (int(), tuple(), StandIn(), bool(), bytes()):
+                self.objects = []  # texts, dates or records
             case _:
                 raise malformed("a NumPy array")
+
+
+def stand_in(module: str, name: str) -> StandIn:
+    """Return what stands for a global that is not read.
+
+    Raises Unreadable for all of Python's own library but names of data: what else a file asks of it
+    is nothing that lies beside weights.
+    """
+    root = module.partition(".")[0]
+    if root in _STANDARD and not (module in _DATA and _DATA[module].fullmatch(name)):
+        raise not_run(module, name)
+    named = shown(module[:99] + "." + name[:99])
+    return StandIn(f"an object of {named}, which is not run,")
 
 
 def once(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -140,10 +194,11 @@ def instance(name: str) -> Global:
     return Global(name, _without_arguments(name, lambda: Instance(name)))
 
 
-def numpy_arrays() -> dict[tuple[str, str], Global]:
+def numpy_arrays(lenient: bool = False) -> dict[tuple[str, str], Global]:
     """Return the globals of NumPy's types, scalars and arrays, under the names of NumPy 1 and 2.
 
-    They make `PickledDtype`s, NumPy's own scalars and `PickledArray`s.
+    They make `PickledDtype`s, NumPy's own scalars and `PickledArray`s. lenient: a type other than
+    of numbers gives a `StandIn`; else it is refused.
     """
 
     def dtype(arguments: tuple) -> PickledDtype:
@@ -151,6 +206,12 @@ def numpy_arrays() -> dict[tuple[str, str], Global]:
             case (str() as code, *_) if code in _DTYPES:
                 return PickledDtype(code)
         raise malformed("a NumPy type other than of numbers")
+
+    def lenient_dtype(arguments: tuple) -> PickledDtype | StandIn:
+        match arguments:
+            case (str() as code, *_) if code not in _DTYPES:
+                return StandIn(f"NumPy values of type {shown(code, 20)}")
+        return dtype(arguments)
 
     def scalar(arguments: tuple) -> Any:
         match arguments:
@@ -164,13 +225,21 @@ def numpy_arrays() -> dict[tuple[str, str], Global]:
                 return PickledArray()
         raise malformed("a NumPy array")
 
+    def from_buffer(arguments: tuple) -> PickledArray:
+        match arguments:
+            case (bytes() as data, PickledDtype() as kind, tuple() as shape, ("C" | "F") as order):
+                return PickledArray(_array(shape, kind.dtype, data, order))
+        raise malformed("a NumPy array")
+
     found = {
-        ("numpy", "dtype"): Global("numpy.dtype", dtype),
+        ("numpy", "dtype"): Global("numpy.dtype", lenient_dtype if lenient else dtype),
         ("numpy", "ndarray"): Global("numpy.ndarray"),
     }
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         found[module, "scalar"] = Global(f"{module}.scalar", scalar)
         found[module, "_reconstruct"] = Global(f"{module}._reconstruct", reconstruct)
+    for module in ("numpy.core.numeric", "numpy._core.numeric"):  # of pickle's protocol 5
+        found[module, "_frombuffer"] = Global(f"{module}._frombuffer", from_buffer)
     return found
 
 

@@ -8,16 +8,20 @@ Checkpoints of PyTorch and of TensorFlow networks are pickles, and a pickle is a
 own unpicklers, in C and in Python, import what a stream names and set attributes on what they find;
 a subclass can only close the doors that it knows of. This one has no doors. It knows the
 instructions that protocols 2 to 5 use for containers, numbers, texts and bytes, and makes lists,
-dicts, tuples and these. A global is a `Global` out of a table given to `load`, or an error; calling
-it calls a function of ours, which checks its arguments; only what is `Stateful` takes a state. All
-else (extension codes, INST, OBJ, DUP, the text instructions of protocols 0 and 1, buffers out of
-band) is refused.
+dicts, tuples and these. A global is a `Global` out of a table given to `load`, a `StandIn` where
+the caller wants these, or an error; calling it calls a function of ours, which checks its
+arguments; only what is `Stateful` takes a state. All else (extension codes, INST, OBJ, DUP, the
+text instructions of protocols 0 and 1, buffers out of band) is refused.
+
+A `StandIn` stands for what lies beside the tensors, such as an optimizer: it holds no more than a
+line to refuse it with, whatever the stream calls it with, fills it with or makes of it.
 
 What a small file could make large is bounded: a length is read only if so much is left of the file;
 there are at most MAX_OPCODES instructions; whole numbers have at most 128 bits; keys are texts,
 bytes and whole numbers of 64 bits (a tuple that holds itself over and over takes for ever to hash);
-sets are kept as lists. So the objects take a small multiple of the file and some 100 MB. What comes
-out may still contain itself: walk it with a bound, and neither compare nor print it.
+sets are kept as lists, bytearrays as bytes. So the objects take a small multiple of the file and
+some 100 MB. What comes out may still contain itself: walk it with a bound, and neither compare nor
+print it.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ _COUNTED = {  # instructions with data, whose length stands before it as a numbe
     pickle.SHORT_BINBYTES: "<B",
     pickle.BINBYTES: "<I",
     pickle.BINBYTES8: "<Q",
+    pickle.BYTEARRAY8: "<Q",
     pickle.SHORT_BINUNICODE: "<B",
     pickle.BINUNICODE: "<I",
     pickle.BINUNICODE8: "<Q",
@@ -58,7 +63,7 @@ _COUNTED = {  # instructions with data, whose length stands before it as a numbe
     pickle.BINSTRING: "<I",
     pickle.LONG1: "<B",
 }
-_BYTES = {pickle.SHORT_BINBYTES, pickle.BINBYTES, pickle.BINBYTES8}
+_BYTES = {pickle.SHORT_BINBYTES, pickle.BINBYTES, pickle.BINBYTES8, pickle.BYTEARRAY8}
 _PYTHON_2 = {pickle.SHORT_BINSTRING, pickle.BINSTRING}
 _CONSTANTS = {
     pickle.NONE: None,
@@ -98,6 +103,13 @@ class Stateful:
 
 
 @dataclass(frozen=True, eq=False)
+class StandIn:
+    """What a stream gets for something that is not read: it holds nothing, and does nothing."""
+
+    said: str  # what it is, and what to do if it is needed; behind "has" or "holds"
+
+
+@dataclass(frozen=True, eq=False)
 class Global:
     """What a stream gets for a global that it names."""
 
@@ -108,6 +120,16 @@ class Global:
 
 
 Globals = Mapping[tuple[str, str], Global]  # by module and name
+# (module, name of a global that is not in the table) -> what stands for it; may raise Unreadable
+Unknown = Callable[[str, str], StandIn]
+
+
+def not_run(module: str, name: str) -> Unreadable:
+    """Return the error for a global that is not in the table."""
+    return Unreadable(
+        f"asks for {shown(module[:99] + '.' + name[:99])}, which a checkpoint of plain tensors "
+        "does not need and which is not run: save the state_dict alone"
+    )
 
 
 def take(file: Bounded, count: int) -> bytes:
@@ -131,14 +153,26 @@ def key(value: Any) -> str | bytes | int | None:
     raise malformed("a dict's key")
 
 
-def load(file: Bounded, names: Globals, persistent: Callable[[Any], Any] | None = None) -> Any:
+def load(
+    file: Bounded,
+    names: Globals,
+    persistent: Callable[[Any], Any] | None = None,
+    unknown: Unknown | None = None,
+) -> Any:
     """Load the object of the pickle that begins at the file's position, and stop behind the pickle.
 
-    names: the globals that the stream may name. persistent: (id, of any type) -> what the stream
-    means by it; None if it must have no such ids. Raises Unreadable for all that is none of what is
-    described above.
+    Args:
+      file: to read from.
+      names: the globals that the stream may name.
+      persistent: (id, of any type) -> what the stream means by it; None if it must have no such
+        ids.
+      unknown: gives what stands for any other global, and for a key that no dict of ours may have;
+        None: both are refused.
+
+    Raises:
+      Unreadable: for all that is none of what is described above.
     """
-    machine = _Machine(file, names, persistent)
+    machine = _Machine(file, names, persistent, unknown)
     for _ in range(MAX_OPCODES):
         code = take(file, 1)
         if code == pickle.STOP:
@@ -154,9 +188,14 @@ class _Machine:
     """The stack, the marks and the memo that a pickle's instructions work on."""
 
     def __init__(
-        self, file: Bounded, names: Globals, persistent: Callable[[Any], Any] | None
+        self,
+        file: Bounded,
+        names: Globals,
+        persistent: Callable[[Any], Any] | None,
+        unknown: Unknown | None,
     ) -> None:
         self._file, self._names, self._persistent = file, names, persistent
+        self._unknown, self._stand_ins = unknown, dict[tuple[str, str], StandIn]()
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -190,6 +229,8 @@ class _Machine:
                 self._stack.append(tuple(self._popped()))
             case _ if code in _TUPLES:
                 self._stack.append(tuple([self.pop() for _ in range(_TUPLES[code])][::-1]))
+            case pickle.FROZENSET:
+                self._stack.append(self._popped())
             case pickle.APPEND:
                 self._extend([self.pop()])
             case pickle.APPENDS | pickle.ADDITEMS:
@@ -205,6 +246,8 @@ class _Machine:
                 self._stack.append(self._global(module, name))
             case pickle.REDUCE | pickle.NEWOBJ:
                 self._call()
+            case pickle.NEWOBJ_EX:
+                self._call_with_names()
             case pickle.BUILD:
                 self._build(self.pop())
             case pickle.BINPERSID:
@@ -266,37 +309,63 @@ class _Machine:
 
     def _extend(self, values: list) -> None:
         found = self._top()
+        if isinstance(found, StandIn):
+            return
         if type(found) is not list:
             raise malformed("a list")
         found.extend(values)
 
     def _update(self, values: list) -> None:
         found = self._top()
+        if isinstance(found, StandIn):
+            return
         if type(found) is not dict or len(values) % 2:
             raise malformed("a dict")
         found.update(
-            {key(name): value for name, value in zip(values[::2], values[1::2], strict=True)}
+            {self._key(name): value for name, value in zip(values[::2], values[1::2], strict=True)}
         )
 
-    def _global(self, module: Any, name: Any) -> Global:
+    def _key(self, value: Any) -> Any:
+        try:
+            return key(value)
+        except Unreadable:
+            if self._unknown is None:
+                raise
+            return StandIn(f"a key of type {type(value).__name__}")  # hashed by its identity
+
+    def _global(self, module: Any, name: Any) -> Global | StandIn:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise malformed("a global's name")
-        if (module, name) not in self._names:
-            raise Unreadable(
-                f"asks for {shown(module[:99] + '.' + name[:99])}, which a checkpoint of plain "
-                "tensors does not need and which is not run: "
-                "save the state_dict alone"
-            )
-        return self._names[module, name]
+        if (module, name) in self._names:
+            return self._names[module, name]
+        if self._unknown is None:
+            raise not_run(module, name)
+        if (module, name) not in self._stand_ins:
+            self._stand_ins[module, name] = self._unknown(module, name)
+        return self._stand_ins[module, name]
 
     def _call(self) -> None:
         arguments, called = self.pop(), self.pop()
+        if isinstance(called, StandIn):
+            self._stack.append(called)
+            return
         if not isinstance(called, Global) or called.make is None or type(arguments) is not tuple:
             raise malformed(f"a call of {called.name}" if isinstance(called, Global) else "a call")
-        self._stack.append(called.make(arguments))
+        # what is made of something that is not read is not read either
+        unread = [argument for argument in arguments if isinstance(argument, StandIn)]
+        self._stack.append(unread[0] if unread else called.make(arguments))
+
+    def _call_with_names(self) -> None:
+        """Make an object with arguments by name, as none of ours is made."""
+        _, _, called = self.pop(), self.pop(), self.pop()
+        if not isinstance(called, StandIn):
+            raise malformed("a call with arguments by name")
+        self._stack.append(called)
 
     def _build(self, state: Any) -> None:
         target = self._top()
+        if isinstance(target, StandIn):
+            return
         if isinstance(target, Stateful):
             target.build(state)
         elif type(target) is not dict or type(state) is not dict:

@@ -1,7 +1,4 @@
-"""A flat state dict out of what a file holds.
-
-Choose the network that is meant, and check the names and values that a checkpoint may have.
-"""
+"""Tensors by name out of what a pickle holds, and plain values out of its configuration."""
 
 from __future__ import annotations
 
@@ -10,50 +7,66 @@ from typing import Any
 
 import numpy as np
 
-from natra_jax.weights.formats.pickle_globals import Instance
-from natra_jax.weights.formats.restricted_unpickler import Unreadable, malformed, naming
+from natra_jax.weights.formats.pickle_globals import Instance, PickledArray
+from natra_jax.weights.formats.restricted_unpickler import (
+    StandIn,
+    Unreadable,
+    malformed,
+    naming,
+)
 from natra_jax.weights.tensors import Checkpoint, shown
 
-# The names under which training scripts keep the generator, that of averaged weights first.
-_NETWORKS = (
-    "g_ema",
-    "G_ema",
-    "generator_smooth",
-    "g_running",
-    "netG_ema",
-    "generator_ema",
-    "generator",
-    "netG",
-    "g",
-)
-_WRAPPINGS = ("models", "state_dict", "model_state_dict", "model", "params")
-_MEAN = "latent_avg"  # beside g_ema, in what rosinality/stylegan2-pytorch converts
-_PARALLEL = "module."  # before every name that torch.nn.DataParallel saves
 _MAX_VALUES, _MAX_DEPTH = 10_000, 16  # in a configuration
 _MAX_TENSORS, _MAX_NAME = 100_000, 500
 
 
-def select(found: Any, path: PurePath) -> Checkpoint:
-    """Return the generator's tensors in what `torch_save` read.
+def flatten(found: Any, path: PurePath) -> Checkpoint:
+    """Return all tensors in what a pickle held, under their names in it, joined by dots.
 
-    That is a state dict, or a training script's dict with one in it. A dict of several networks
-    gives the generator, the one of averaged weights if there is one. A mean code beside it is kept
-    as 'latent_avg', and the 'module.' that torch.nn.DataParallel puts before every name is left
-    out. There is no config: what such files say of their training (such as argparse's arguments) is
-    not what a network was made with.
+    That is a state dict, or a training script's dict with some in it. What is no tensor is kept in
+    `unread`, by its type alone: which of the networks is meant, and that it holds tensors alone, is
+    told by their names (`natra_jax.weights.selection`). There is no config: what such files say of
+    their training (such as argparse's arguments) is not what a network was made with.
 
-    path: for messages alone. Raises UserError, naming what is there, if no generator is found.
+    path: for messages alone. Raises UserError, naming what is there, if there are no tensors.
     """
     with naming(path):
-        chosen = _chosen(found)
-        tensors = _tensors(chosen)
-        if type(found) is dict and chosen is not found and isinstance(found.get(_MEAN), np.ndarray):
-            if _MEAN in tensors:
-                raise Unreadable(
-                    f"has {_MEAN} twice, within the network and beside it: leave one out"
-                )
-            tensors[_MEAN] = found[_MEAN]
-        return Checkpoint(tensors)
+        if type(found) is not dict:
+            raise Unreadable(
+                f"holds {_said(found)}, no state dict: save the state_dict() of the generator"
+            )
+        tensors: dict[str, np.ndarray] = {}
+        unread: dict[str, str] = {}
+        entered: set[int] = set()  # dicts, each of which is looked at once, wherever it is
+
+        def enter(inside: dict[Any, Any], prefix: str, depth: int) -> None:
+            entered.add(id(inside))
+            for key, value in inside.items():
+                known = isinstance(key, str) and key.isprintable() and 0 < len(key) <= _MAX_NAME
+                name = f"{prefix}{key if known else shown(key)}"
+                if isinstance(value, PickledArray) and value.array is not None:
+                    value = value.array
+                if not known or len(name) > _MAX_NAME:
+                    unread[name[:_MAX_NAME]] = f"{_said(value)} as {shown(key)}"
+                elif type(value) is dict and id(value) not in entered and depth < _MAX_DEPTH:
+                    enter(value, f"{name}.", depth + 1)
+                elif isinstance(value, np.ndarray) and name not in tensors:
+                    tensors[name] = value
+                else:
+                    unread[name] = f"{_said(value)} as {shown(key)}"
+
+        enter(found, "", 0)
+        if not tensors:
+            there = ", ".join(shown(name) for name in list(found)[:8]) or "nothing"
+            plain = "a value of type"
+            inside = next(
+                (f" but {said}" for said in unread.values() if not said.startswith(plain)), ""
+            )
+            raise Unreadable(
+                f"holds no generator's tensors ({there}){inside}: save its state_dict(), "
+                "alone or as 'g_ema' or 'state_dict'"
+            )
+        return Checkpoint(tensors, unread=unread)
 
 
 def plain(value: Any, what: str) -> Any:
@@ -122,48 +135,10 @@ class NamedTensors:
         self.tensors[name] = array
 
 
-def _chosen(found: Any) -> Any:
-    """Return the dict of tensors within found, or found itself."""
-    for _ in range(len(_WRAPPINGS)):
-        if type(found) is not dict:
-            return found
-        inside = [name for name in (*_NETWORKS, *_WRAPPINGS) if type(found.get(name)) is dict]
-        if not inside:
-            return found
-        found = found[inside[0]]
-    return found
-
-
-def _tensors(state_dict: Any) -> dict[str, np.ndarray]:
-    """Return a state dict's tensors, without DataParallel's prefix.
-
-    Raises Unreadable, saying what is there, for anything but a dict of tensors by texts.
-    """
-    if type(state_dict) is not dict:
-        raise Unreadable(
-            f"holds {_said(state_dict)}, no state dict: save the state_dict() of the generator"
-        )
-    if not any(isinstance(value, np.ndarray) for value in state_dict.values()):
-        there = ", ".join(shown(name) for name in list(state_dict)[:8]) or "nothing"
-        raise Unreadable(
-            f"holds no generator's tensors ({there}): save its state_dict(), alone or as 'g_ema' "
-            "or 'state_dict'"
-        )
-    for name, value in state_dict.items():
-        if not (isinstance(name, str) and isinstance(value, np.ndarray)):
-            raise Unreadable(
-                f"has {_said(value)} as {shown(name)} among its tensors: save the state_dict() "
-                "alone"
-            )
-    parallel = all(name.startswith(_PARALLEL) for name in state_dict)
-    return {
-        name.removeprefix(_PARALLEL) if parallel else name: value
-        for name, value in state_dict.items()
-    }
-
-
 def _said(value: Any) -> str:
     """Return a value's type, in words: the value itself may be endless."""
+    if isinstance(value, StandIn):
+        return value.said
     if isinstance(value, Instance):
         return f"an object of {value.name}"
     return f"a value of type {type(value).__name__}"

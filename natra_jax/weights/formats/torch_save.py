@@ -22,13 +22,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from natra_jax.weights.formats.bounded import Bounded, from_bfloat16, num_bytes
+from natra_jax.weights.formats.bounded import MAX_BYTES, Bounded, from_bfloat16, num_bytes
 from natra_jax.weights.formats.npz import open_zip
-from natra_jax.weights.formats.pickle_globals import containers, instance
+from natra_jax.weights.formats.pickle_globals import (
+    containers,
+    instance,
+    numpy_arrays,
+    stand_in,
+)
 from natra_jax.weights.formats.pickle_origin import LEGACY_TORCH
 from natra_jax.weights.formats.restricted_unpickler import (
     Global,
     Globals,
+    StandIn,
+    Unknown,
     Unreadable,
     load,
     malformed,
@@ -114,6 +121,7 @@ def _saved() -> Globals:
     """Return the globals of a file of torch.save, new ones for each file."""
     return {
         **containers(),
+        **numpy_arrays(lenient=True),
         **storages(),
         **tensors(),
         ("argparse", "Namespace"): instance("argparse.Namespace"),
@@ -156,7 +164,9 @@ def read_zip(stream: io.BufferedIOBase, path: PurePath) -> Any:
             raise malformed("the byte order")
         found: dict[str, Storage] = {}
 
-        def storage(identity: Any) -> Storage:
+        def storage(identity: Any) -> Storage | StandIn:
+            if unread := _unread(identity):
+                return unread
             kind, key, numel, _ = _identity(identity)
             if key not in found:
                 data = contents(f"data/{key}")
@@ -165,7 +175,7 @@ def read_zip(stream: io.BufferedIOBase, path: PurePath) -> Any:
                 found[key] = Storage(kind, kind.values(data, "<" if order == b"little" else ">"))
             return _same(found[key], kind, numel)
 
-        return load(Bounded(io.BytesIO(contents("data.pkl"))), _saved(), storage)
+        return load(Bounded(io.BytesIO(contents("data.pkl"))), _saved(), storage, stand_in)
 
 
 def read_legacy(stream: io.BufferedIOBase, path: PurePath) -> Any:
@@ -175,11 +185,14 @@ def read_legacy(stream: io.BufferedIOBase, path: PurePath) -> Any:
     and tensors.
     """
     with naming(path):
-        return load_legacy(Bounded(stream), _saved())
+        return load_legacy(Bounded(stream), _saved(), stand_in)
 
 
-def load_legacy(file: Bounded, names: Globals) -> Any:
-    """Read a stream as `read_legacy` does, with these globals alone. Raises Unreadable."""
+def load_legacy(file: Bounded, names: Globals, unknown: Unknown | None = None) -> Any:
+    """Read a stream as `read_legacy` does, with these globals alone. Raises Unreadable.
+
+    unknown: gives what stands for any other global; None: it is refused.
+    """
     if file.read(262)[257:] == b"ustar":
         raise Unreadable(
             "is a tar archive, as PyTorch saved before 0.2: load it with that PyTorch and save it "
@@ -207,11 +220,13 @@ def load_legacy(file: Bounded, names: Globals) -> Any:
         match view:
             case None:
                 return whole
-            case (str(), int() as offset, int() as size) if 0 <= offset <= offset + size <= numel:
+            case (str(), int() as offset, int() as size) if (
+                type(offset) is type(size) is int and 0 <= offset <= offset + size <= numel
+            ):
                 return Storage(kind, whole.array[offset : offset + size])
         raise malformed("a view of a storage")
 
-    saved, keys = load(file, names, storage), load(file, {})
+    saved, keys = load(file, names, storage, unknown), load(file, {})
     if (
         type(keys) is not list
         or not all(isinstance(key, str) for key in keys)
@@ -226,6 +241,13 @@ def load_legacy(file: Bounded, names: Globals) -> Any:
     return saved
 
 
+def _unread(identity: Any) -> StandIn | None:
+    """Return what stands for the type of a storage that is not read, such as complex numbers."""
+    if type(identity) is tuple:
+        return next((part for part in identity if isinstance(part, StandIn)), None)
+    return None
+
+
 def _identity(identity: Any) -> tuple[_Kind, str, int, Any]:
     """Return (kind, key, number of values, view) of a storage's persistent id.
 
@@ -233,7 +255,7 @@ def _identity(identity: Any) -> tuple[_Kind, str, int, Any]:
     """
     match identity:
         case (str(), Global(value=_Kind() as kind), str() as key, _, int() as numel, *rest) if (
-            numel >= 0 and len(rest) <= 1
+            type(numel) is int and 0 <= numel <= MAX_BYTES and len(rest) <= 1
         ):
             return kind, key, numel, rest[0] if rest else None
     raise malformed("a storage")
@@ -246,7 +268,7 @@ def _same(storage: Storage, kind: _Kind, numel: int) -> Storage:
     return storage
 
 
-def _tensor(arguments: tuple) -> np.ndarray:
+def _tensor(arguments: tuple) -> np.ndarray | StandIn:
     """Make a tensor of (storage, offset, size, stride, ..), as torch._utils._rebuild_tensor."""
     match arguments:
         case (Storage() as storage, int() as offset, tuple() as size, tuple() as stride, *_) if (
@@ -259,10 +281,10 @@ def _tensor(arguments: tuple) -> np.ndarray:
 
 def _view(
     array: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
-) -> np.ndarray:
+) -> np.ndarray | StandIn:
     """Return the view [*size] of a storage's values. offset, stride: in values, from any file.
 
-    Raises Unreadable if it reaches past the storage, or if two of its values share memory.
+    A `StandIn` if two of its values share memory. Raises Unreadable if it reaches past the storage.
     """
     if 0 in size:
         if num_bytes(size, array.itemsize) is None:
@@ -273,9 +295,7 @@ def _view(
         (step, side) for step, side in zip(stride, size, strict=True) if side > 1
     ):
         if step <= last:
-            raise Unreadable(
-                "has a tensor whose values share memory, which is not read: save a clone() of it"
-            )
+            return StandIn("a tensor whose values share memory (save a clone() of it)")
         last += (side - 1) * step
     if offset + last >= len(array):
         raise malformed("a tensor that reaches past its storage")

@@ -108,7 +108,7 @@ def test_tensorflows_names_and_layouts_give_the_same():
 
 
 def test_a_tensorflow_pickle_with_classes_and_fused_doubling_agrees_with_numpy_on_its_variables():
-    tensors, config = tensorflow()
+    tensors, config, _ = tensorflow()
     generator, params = converted(tensors, config)
     assert (
         generator.label_dim,
@@ -145,7 +145,7 @@ def test_a_tensorflow_pickle_with_classes_and_fused_doubling_agrees_with_numpy_o
 
 
 def test_a_ports_fused_kernels_are_read_with_inputs_first():
-    variables, config = tensorflow()
+    variables, config, _ = tensorflow()
     _, params = converted(variables, config)
     # z alone is normalised first with a class beside it, in the port: nothing else differs
     generator, same = converted(in_pytorch(variables), {"label_size": 5})

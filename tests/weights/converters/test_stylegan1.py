@@ -111,7 +111,7 @@ def test_tensorflows_names_and_layouts_give_the_same():
 
 
 def test_a_tensorflow_pickle_with_classes_and_fused_doubling_agrees_with_numpy_on_its_variables():
-    tensors, config = tensorflow()
+    tensors, config, _ = tensorflow()
     generator, params = converted(tensors, config)
     assert (generator.label_dim, len(generator.class_entries), generator.num_layers) == (5, 0, 6)
     z = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
@@ -130,7 +130,7 @@ def test_a_tensorflow_pickle_with_classes_and_fused_doubling_agrees_with_numpy_o
 
 
 def test_the_gradient_is_the_slope_of_numpys_images():
-    tensors, config = tensorflow()
+    tensors, config, _ = tensorflow()
     generator, params = converted(tensors, config)
     rng = np.random.default_rng(2)
     codes, direction, weights = (
@@ -151,7 +151,7 @@ def test_the_gradient_is_the_slope_of_numpys_images():
 
 
 def test_fused_doubling_follows_the_setting_and_is_nvidias_choice_without_one():
-    tensors, config = tensorflow()
+    tensors, config, _ = tensorflow()
     for setting, expected in ((True, 8), (False, None), ("auto", 128), (None, 128)):
         arguments = stylegan1.convert(
             Tensors(tensors, ""), {**config, "fused_scale": setting}

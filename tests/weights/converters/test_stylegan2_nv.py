@@ -282,7 +282,7 @@ def test_the_label_of_nvidias_first_program_is_normalised_together_with_z():
 
 
 def test_a_tensorflow_pickle_gives_the_conditional_network_that_its_variables_describe():
-    tensors, config = read(GOLDEN / "tfpkl_stylegan2_16.pkl")
+    tensors, config, _ = read(GOLDEN / "tfpkl_stylegan2_16.pkl")
     arguments, params, _ = convert(tensors, config)
     sizes = {
         "resolution": 16,
@@ -446,3 +446,27 @@ def test_a_filter_is_factored_into_its_taps(kernel, taps):
 def test_a_filter_that_is_not_separable_is_refused_by_name(kernel):
     with pytest.raises(UserError, match="blur"):
         resample_filter.factor(kernel.astype(np.float32), "blur")
+
+
+def test_features_are_clamped_where_the_program_that_wrote_them_clamps_them():
+    _, state, config = golden("nv_16_fp16")
+    synthesis = {k: v for k, v in config["synthesis_kwargs"].items() if k != "conv_clamp"}
+    said = {k: v for k, v in config.items() if k != "synthesis_kwargs"}
+    stylegan3s = said | synthesis | {"fused_modconv_default": "inference_only"}
+    for expected, given in [
+        (None, said | {"synthesis_kwargs": synthesis}),
+        (0.5, said | {"synthesis_kwargs": synthesis | {"conv_clamp": 0.5}}),
+        (256, stylegan3s),
+        (0.5, stylegan3s | {"conv_clamp": 0.5}),
+        (None, stylegan3s | {"conv_clamp": None}),
+        (0.25, stylegan3s | {"layers": {"conv_clamp": [0.25]}}),
+        (None, stylegan3s | {"layers": {"conv_clamp": [None]}}),
+    ]:
+        found = convert(state, given)
+        assert found.arguments["conv_clamp"] == expected
+        assert found.arguments["low_precision_resolutions"] == 2
+        assert not any("conv_clamp" in note for note in found.notes)
+    unknown = convert(state, {})
+    assert unknown.arguments["conv_clamp"] is None and "conv_clamp" in unknown.notes[0]
+    with pytest.raises(UserError, match="one conv_clamp alone"):
+        convert(state, stylegan3s | {"layers": {"conv_clamp": [0.25, None]}})

@@ -106,6 +106,14 @@ def test_without_a_mean_code_that_of_many_draws_is_taken_and_said(state, config)
     np.testing.assert_array_equal(again.params["mapping"]["mean"], params["mapping"]["mean"])
 
 
+def test_a_mean_code_for_each_layer_is_one_where_all_are_equal(state, config):
+    rows = np.repeat(state["latent_avg"].reshape(1, -1), 8, 0)
+    found = convert(state | {"latent_avg": rows}, config).params["mapping"]["mean"]
+    np.testing.assert_array_equal(found, rows[0])
+    with pytest.raises(UserError, match="latent_avg holds"):
+        convert(state | {"latent_avg": rows * np.arange(8, dtype=np.float32)[:, None]}, config)
+
+
 def test_of_files_older_than_noise_maps_they_are_drawn_and_that_is_said(state, config):
     old = {name: array for name, array in state.items() if not name.startswith("noises.")}
     arguments, params, notes = convert(old, config)

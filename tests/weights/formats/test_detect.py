@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from natra_jax.types import UserError
+from natra_jax.weights.formats import detect
 from natra_jax.weights.formats.detect import read
 from tests.weights import writers
 
@@ -40,7 +41,7 @@ FORMATS = {
     ),
     "torch zip, channels last": (writers.torch_zip(ARRAYS, channels_last=True), None),
     "torch training checkpoint": (
-        writers.torch_zip({"g": {"x": np.ones(2)}, "g_ema": ARRAYS, "step": 3}),
+        writers.torch_zip({**ARRAYS, "args": {"step": 3}}),
         None,
     ),
     "torch legacy": (writers.torch_legacy(ARRAYS, location="cuda:0"), None),
@@ -226,8 +227,8 @@ MISTAKEN = {
         "a pickle of no network known here .names no class at all",
     ),
     "pickle of arrays": (
-        pickle.dumps({"a": np.ones(3)}),
-        "a pickle of no network known here .names 'numpy",
+        pickle.dumps([np.ones(3)]),
+        "holds a value of type list, no state dict",
     ),
     "cut pickle": (FORMATS["NVIDIA, protocol 4"][0][:30], "a pickle of no network"),
     "no tensors": (writers.safetensors({}), "no tensors"),
@@ -312,3 +313,21 @@ def test_a_folder_whose_weights_are_no_checkpoint_names_the_file(tmp_path):
     (tmp_path / "pytorch_model.bin").write_text(LFS)
     with pytest.raises(UserError, match=f"^{tmp_path}/pytorch_model.bin: is a git-LFS pointer"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("raised", [IndexError, KeyError, RecursionError, MemoryError, ValueError])
+def test_whatever_a_library_raises_is_the_readers_own_error(tmp_path, monkeypatch, raised):
+    def fails(*_):
+        raise raised("so\nit is")
+
+    monkeypatch.setattr(detect, "_read", fails)
+    (tmp_path / "a").write_bytes(b"a")
+    with pytest.raises(UserError, match="cannot be read|more memory than there is") as error:
+        detect.read(tmp_path / "a")
+    assert str(error.value).startswith(f"{tmp_path}/a: ") and str(error.value).isprintable()
+
+
+def test_small_types_count_as_what_is_kept_of_them(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", w=np.zeros(2**27, np.int8))  # 512 MiB as float32
+    with pytest.raises(UserError, match="unpacks to 536870912 bytes, more than"):
+        read(tmp_path / "a.npz")

@@ -5,6 +5,7 @@ What comes out is a checkpoint or a UserError, soon, and in bounded memory.
 
 import io
 import json
+import pickle
 import random
 import resource
 import time
@@ -19,6 +20,7 @@ import pytest
 from natra_jax.types import UserError
 from natra_jax.weights.formats.detect import read
 from tests.weights import writers
+from tests.weights.writers import Call, Global
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -33,6 +35,14 @@ CONFIG = {
     "synthesis_kwargs": {"channel_base": 16, "conv_clamp": None},
     "resample": [1, 3.5, 3, True],
 }
+
+
+def _npy(tree):
+    file = io.BytesIO()
+    np.save(file, tree, allow_pickle=True)
+    return file.getvalue()
+
+
 TRAINING = {
     "g_ema": {f"module.{name}": array for name, array in ARRAYS.items()},
     "args": {"size": 8},
@@ -41,6 +51,15 @@ TRAINING = {
 SEEDS = {
     "torch zip": writers.torch_zip(ARRAYS),
     "torch zip, training": writers.torch_zip(TRAINING, root="model"),
+    "torch zip, an optimizer": writers.torch_zip(
+        {
+            "G": ARRAYS,
+            "D": Call(Global("models.D"), (Global("torch.float32"),), {"a": [1]}, {"b": 2}, True),
+            "optimizer": {"state": {0: {"step": 1}}, 1.5: {(1, 2): np.float64(3)}},
+        }
+    ),
+    "npy of a dict": _npy(ARRAYS),
+    "pickle of a dict": pickle.dumps(ARRAYS),
     "torch legacy": writers.torch_legacy(ARRAYS, channels_last=True),
     **{
         f"NVIDIA {protocol}": writers.nvidia(ARRAYS, CONFIG, protocol, channels_last=protocol == 4)

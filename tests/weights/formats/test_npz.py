@@ -321,3 +321,16 @@ def test_names_are_shown_so_that_they_stay_one_short_line():
     with pytest.raises(UserError) as error:
         read(writers.npz({"p/a": ARRAYS["half"], "config": np.array(config)}))
     assert len(str(error.value)) < 300
+
+
+def test_a_large_directory_is_found_behind_a_second_record():
+    good = archive(("a.npy", MEMBER))
+    at = good.rindex(b"PK\5\6")
+    # the archive's comment holds a record that is small, and looks like the last one
+    hidden = bytearray(good[:-2] + struct.pack("<H", 22) + good[at:])
+    struct.pack_into("<I", hidden, at + 12, 2**26)
+    refused(bytes(hidden), "its directory of members takes 67,1")
+    # the size that stands for the one in a 64-bit record, where there is none
+    alone = bytearray(good)
+    struct.pack_into("<I", alone, at + 12, 2**32 - 1)
+    refused(bytes(alone), "its directory of members takes 4,29")

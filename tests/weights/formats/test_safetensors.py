@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import tracemalloc
 from pathlib import PurePath
 
 import numpy as np
@@ -143,3 +144,12 @@ def test_a_header_beyond_the_formats_bound_is_refused_unread(monkeypatch):
     monkeypatch.setattr(safetensors, "MAX_HEADER", 64)
     assert set(read(file({"a": entry()}))) == {"a"}
     refused(file({"a": entry(), "b": entry(begin=8, end=16)}, 16), "over 64 bytes")
+
+
+def test_a_header_of_more_tensors_than_any_network_has_costs_no_memory():
+    one = '"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},'
+    data = writers.with_header("{" + "".join(one % i for i in range(300_000))[:-1] + "}")
+    tracemalloc.start()
+    refused(data, "more entries than that of any network")
+    assert tracemalloc.get_traced_memory()[1] < 3 * len(data)
+    tracemalloc.stop()
