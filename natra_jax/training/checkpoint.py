@@ -105,7 +105,9 @@ class Checkpoints:
         with hushed():
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         state, logged = restored["state"], restored["history"]["logged"]
-        saved, found = restored["history"]["checksums"], _checksums(state, logged)
+        saved, found = restored["history"].get("checksums"), _checksums(state, logged)
+        if not isinstance(saved, dict):
+            raise ValueError("it carries no checksums, as before natra_jax wrote such")
         if different := sorted(
             name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name)
         ):
