@@ -124,6 +124,6 @@ def _checksums(state: Any, logged: History) -> dict[str, int]:
 
 
 def _bytes(leaf: Any) -> memoryview:
-    if jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data
