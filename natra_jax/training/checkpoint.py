@@ -1,76 +1,127 @@
 """Checkpoints of any state that is a pytree of arrays, on orbax's CheckpointManager.
 
-They are saved while training goes on, and resumed exactly.
+They are saved while training goes on, and resumed exactly. Each carries a checksum of every array
+and of the history, which are compared when it is restored: one that differs counts as unreadable,
+and the newest whole one is taken instead.
 """
 
 from __future__ import annotations
 
+import json
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
 from natra_jax.orbax_tree import hushed, require_room
-from natra_jax.types import UserError
 
 History = list[dict[str, float]]  # the metrics logged so far, with their step
+_KEPT = 2  # checkpoints: the newest, and one to fall back to
 
 
 class Checkpoints:
-    """The newest state of one fit, in a directory of its own.
+    """The newest states of one fit, in a directory of its own.
 
     Close it (or leave its `with` block) to finish what is being written.
     """
 
     def __init__(self, directory: epath.Path) -> None:
         self.directory = directory
+        self._unreadable: list[int] = []  # steps of checkpoints that the next one takes away
+        self._saved = False
         self._manager = ocp.CheckpointManager(
-            directory, options=ocp.CheckpointManagerOptions(max_to_keep=1)
+            directory, options=ocp.CheckpointManagerOptions(max_to_keep=_KEPT)
         )
 
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is None and self._saved:  # the fit is done: one checkpoint says all
+            self._manager.wait_until_finished()
+            for step in sorted(self._manager.all_steps())[:-1]:
+                self._manager.delete(step)
         self._manager.close()
 
     def save(self, step: int, state: Any, history: History) -> None:
         """Copy the state at once and write it in the background. A step is saved only once.
 
+        Checkpoints that `restore` found unreadable are removed first: training has passed them.
+
         Raises:
             UserError: the disk has no room for it. This is found out before writing, since a
                 failure in the background would surface late and in many lines.
         """
+        while self._unreadable:
+            self._manager.delete(self._unreadable.pop())
         if self._manager.latest_step() != step:
             require_room(self.directory, state, "--workdir")
             logged = list(history)  # the caller's list grows while this is being written
             items = {
                 "state": ocp.args.StandardSave(state),
-                "history": ocp.args.JsonSave({"logged": logged}),
+                "history": ocp.args.JsonSave(
+                    {"logged": logged, "checksums": _checksums(state, logged)}
+                ),
             }
             self._manager.save(step, args=ocp.args.Composite(**items))
+            self._saved = True
 
-    def restore(self, like: Any) -> tuple[Any, History] | None:
-        """Read the newest state and its history. Return None if there is none yet.
+    def restore(self, like: Any, log: Callable[[str], None]) -> tuple[Any, History] | None:
+        """Read the newest whole state and its history. Return None if there is none.
 
-        like: a state of the same structure, shapes and types.
+        Args:
+            like: a state of the same structure, shapes and types.
+            log: takes a line for each checkpoint that cannot be read. These stay until the next
+                one is saved.
 
         Raises:
-            UserError: the checkpoint is damaged or holds something else.
+            PermissionError: a file may not be read.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
-        try:
-            with hushed():
-                restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:  # orbax and tensorstore raise many types for a damaged file
-            reason = str(error).splitlines()[0][:200]
-            raise UserError(
+        restored, last, reasons = None, 0, {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                restored, last = self._read(step, target), step
+                break
+            except PermissionError:
+                raise
+            except Exception as error:  # orbax and tensorstore raise many types for a damaged file
+                reasons[step] = " ".join(str(error).split())[:200] or type(error).__name__
+        for step, reason in reasons.items():
+            log(
                 f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): "
-                f"delete {self.directory}"
-            ) from error
-        return restored["state"], restored["history"]["logged"]
+                f"steps {last + 1} to {step} are trained again"
+            )
+        self._unreadable = list(reasons)
+        return restored
+
+    def _read(self, step: int, target: Any) -> tuple[Any, History]:
+        """Read one checkpoint. Raise ValueError, among others, where it is not as it was saved."""
+        items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
+        with hushed():
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        state, logged = restored["state"], restored["history"]["logged"]
+        saved, found = restored["history"]["checksums"], _checksums(state, logged)
+        if different := sorted(
+            name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name)
+        ):
+            raise ValueError(f"its checksums differ, first that of {different[0]}")
+        return state, logged
+
+
+def _checksums(state: Any, logged: History) -> dict[str, int]:
+    """Compute the CRC-32 of every array, by its path in the state, and of the history."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    sums = {jax.tree_util.keystr(path): zlib.crc32(_bytes(leaf)) for path, leaf in leaves}
+    return sums | {"the history": zlib.crc32(json.dumps(logged).encode())}
+
+
+def _bytes(leaf: Any) -> memoryview:
+    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    array = np.ascontiguousarray(leaf)
+    return memoryview(array.reshape(-1).view(np.uint8))

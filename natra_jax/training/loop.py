@@ -14,7 +14,7 @@ import jax
 
 from natra_jax.data.loader import PrefetchOptions, prefetch
 from natra_jax.training.checkpoint import Checkpoints, History
-from natra_jax.types import Batch
+from natra_jax.types import Batch, UserError
 
 
 def run(
@@ -53,12 +53,12 @@ def run(
         The last state and the history.
 
     Raises:
-        FloatingPointError: a metric is not finite where it is logged, or where a state is saved.
+        UserError: a metric is not finite where it is logged, or where a state is saved.
     """
     from tqdm import tqdm
 
     history: History = []
-    if (restored := checkpoints.restore(state)) is not None:
+    if (restored := checkpoints.restore(state, log)) is not None:
         state, history = restored
         log(f"{name}: continuing from step {int(state.step)}")
     start = int(state.step)
@@ -82,8 +82,9 @@ def run(
             if logs or saves:
                 values = {key: float(value) for key, value in metrics.items()}
                 if not all(map(math.isfinite, values.values())):
-                    raise FloatingPointError(
-                        f"{name}: not a finite number at step {done}: {values}"
+                    raise UserError(
+                        f"{name}: not a finite number at step {done}: {values}: training diverged; "
+                        "lower its learning rate"
                     )
             if logs:
                 history.append({"step": done, **values})
