@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
@@ -121,7 +122,6 @@ def _checksums(state: Any, logged: History) -> dict[str, int]:
 
 
 def _bytes(leaf: Any) -> memoryview:
-    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+    if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    array = np.ascontiguousarray(leaf)
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data
