@@ -17,6 +17,7 @@ from absl import flags
 
 from natra_jax import __version__
 from natra_jax.types import UserError
+from natra_jax.workdir import require_path
 
 _HELP = {"--help", "--helpfull", "--helpshort", "--helpxml", "-help", "-helpfull", "-h"}
 _WIDTH, _INDENT, _LEFT = 100, 2, 36  # columns: of a line, before names, before what they mean
@@ -25,6 +26,7 @@ _WIDTH, _INDENT, _LEFT = 100, 2, 36  # columns: of a line, before names, before 
 _USERS_DISK = {
     errno.ENOSPC: "free some space, or choose another {}",
     errno.EDQUOT: "free some space, or choose another {}",
+    errno.EFBIG: "files may not be so large here (ulimit -f): raise that, or choose another {}",
     errno.EROFS: "choose another {}",
     errno.EACCES: "check the permissions, or choose another {}",
     errno.EPERM: "check the permissions, or choose another {}",
@@ -101,6 +103,7 @@ def run(
         print(f"natra_jax {__version__}")
         return
     try:
+        _check_arguments(argv)
         main(argv)
     except UserError as error:
         _fail(str(error), argv)
@@ -116,6 +119,20 @@ def run(
     except KeyboardInterrupt:
         print(f"\nnatra_jax: {interrupted}", file=sys.stderr)
         sys.exit(130)
+
+
+def _check_arguments(argv: Sequence[str]) -> None:
+    """Raise UserError for an argument that is no text, or a path that nothing can open."""
+    for argument in argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"argument {ascii(argument)} is not UTF-8 text: rename what it names"
+            ) from error
+        flag, given, value = argument.partition("=")
+        is_flag = bool(given) and flag.startswith("-")
+        require_path(value if is_flag else argument, flag if is_flag else "argument")
 
 
 def _flags(define: Define) -> flags.FlagValues:

@@ -75,6 +75,8 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
         raise UserError(f"unexpected argument {rest[0]!r}: flags are written --name=value")
     if not values.workdir:
         raise UserError("--workdir=DIR is missing: name the directory to write into")
+    if not values.stages:
+        raise UserError("--stages names no stage: leave it out to run all")
     return values
 
 

@@ -130,6 +130,7 @@ def run(
         if stage not in (*STAGES, *ON_REQUEST):
             valid = (*STAGES, *ON_REQUEST)
             raise UserError(f"--stages: unknown stage {stage!r} ({nearest(stage, valid)})")
+    files.require_path(workdir, "--workdir")
     root = epath.Path(workdir)
     if "://" not in workdir:
         root = root.expanduser().resolve()

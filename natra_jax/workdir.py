@@ -142,6 +142,34 @@ def local(path: epath.Path | Path) -> Path | None:
     return None if "://" in os.fspath(path) else Path(os.fspath(path))
 
 
+def require_path(text: str, named: str) -> None:
+    """Raise UserError for the text of a path that cannot be opened anywhere.
+
+    These are the home directory of nobody, a kind of URL that is no file system, or a bucket whose
+    package is not installed. Whether anything is there is not asked.
+
+    named: what gave the path, such as '--workdir'; for the message.
+    """
+    if text.startswith("~") and os.path.expanduser(text) == text:
+        user = text.partition("/")[0]
+        raise UserError(f"{named}={text}: no user {user[1:]!r} is known here: write the whole path")
+    scheme = text.partition("://")[0]
+    if scheme == text or not scheme.isalnum():
+        return
+    try:
+        path = epath.Path(text)
+    except KeyError as error:
+        raise UserError(
+            f"{named}={text}: {scheme}:// is not read: download the file, and name that"
+        ) from error
+    try:
+        path.exists()
+    except ImportError as error:
+        raise UserError(f"{named}={text}: {scheme}:// needs a package: {error}") from error
+    except Exception:  # a network's: whoever opens the path says it
+        return
+
+
 def read(path: epath.Path | Path) -> dict[str, Any]:
     """Read the dictionary in a JSON file; {} where there is none, or something else."""
     try:

@@ -6,6 +6,7 @@ The line names what is wrong and what to do.
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,17 @@ MISTAKES = {
     "--config.train.steps=0": ["train.steps is 0", "at least 1"],
     "--config.train.learning_rate=0": ["train.learning_rate is 0", "above 0"],
     "--config.train.learning_rate=nan": ["train.learning_rate is nan", "above 0"],
+    "--config.train.learning_rate=inf": ["train.learning_rate is inf", "a finite number"],
+    "--config.seeds=(4294967296,)": ["seeds is (4294967296,)", "from 0 to 4294967295"],
+    "--config.data.seed=9223372036854775808": ["data.seed", "from 0 to 4294967295"],
+    "--config.generator.weights=https://x.org/a.pkl": [
+        "--config.generator.weights=https://x.org/a.pkl: https:// is not read",
+        "download",
+    ],
+    "--config.generator.weights=~nobody_x/a.pkl": ["no user 'nobody_x'", "the whole path"],
+    "--config.train.init_from=~nobody_x/a.npz": ["no user 'nobody_x'", "the whole path"],
+    "--stages=": ["--stages names no stage", "leave it out"],
+    "--config.data.path=\udcff": [r"argument '--config.data.path=\udcff' is not UTF-8"],
     "--config.natra.rho=-0.5": ["natra.rho is -0.5", "at least 0"],
     "--config.train.clean_ratio=1.5": ["train.clean_ratio is 1.5", "from 0 to 1"],
     "--config.generator.resolution=20": ["generator.resolution is 20", "a power of two"],
@@ -184,6 +196,11 @@ MISTAKEN_LINES = {
     ],
     (WORK, "--config", "experiments/smok.py"): ["experiments/smok.py", "did you mean smoke.py?"],
     (WORK, "--config="): ["--config="],
+    (WORK, "--config=README.md"): ["--config=README.md: it is not a Python file", "get_config()"],
+    (SMOKE, "--workdir=~nobody_x/runs"): ["--workdir=~nobody_x/runs: no user 'nobody_x'"],
+    (SMOKE, "--workdir", "~nobody_x/runs"): ["~nobody_x/runs: no user 'nobody_x'"],
+    (SMOKE, "--workdir=ftp://host/runs"): ["--workdir=ftp://host/runs: ftp:// is not read"],
+    (SMOKE, "--workdir={tmp}/\udcff"): ["udcff' is not UTF-8 text: rename"],
     (WORK, "--config=."): ["--config=."],
     (WORK, "--config", "experiments/smoke.py", "--config.train.stesp", "3"): [
         "train.stesp",
@@ -219,6 +236,8 @@ CONFIGS = {
     "def get_config(:": ["SyntaxError"],
     "import natra_jax.nothing": ["ModuleNotFoundError", "natra_jax.nothing"],
     "": ["get_config"],
+    "raise SystemExit(3)": ["SystemExit", "3"],
+    "def get_config(): pass": ["ml_collections.ConfigDict", "NoneType"],
     "def get_config(): return {'name': 'a dict'}": ["ml_collections.ConfigDict", "dict"],
     "from ml_collections import ConfigDict\n"
     "def get_config(): return ConfigDict({'name': 'bare'})": ["missing", "base.get_config()"],
@@ -250,6 +269,20 @@ def test_a_config_file_that_cannot_be_used_says_why(refused, tmp_path, content):
     line = refused("--config={tmp}/own.py", WORK)
     for part in CONFIGS[content]:
         assert part in line
+
+
+@pytest.mark.skipif(find_spec("s3fs") is not None, reason="the package is there")
+def test_a_bucket_without_its_package_is_refused(refused):
+    line = refused(SMOKE, "--workdir=s3://bucket/runs")
+    assert "--workdir=s3://bucket/runs: s3:// needs a package: " in line and "s3fs" in line
+
+
+def test_a_path_in_a_config_file_is_held_to_the_same(refused, tmp_path):
+    (tmp_path / "own.py").write_text(
+        SMOKE_CHANGED.format("c.generator.weights = 'https://x.org/a.pkl'")
+    )
+    line = refused("--config={tmp}/own.py", WORK)
+    assert "config field generator.weights=https://x.org/a.pkl: https:// is not read" in line
 
 
 @pytest.mark.parametrize("below", ["file", "file/work", "file/work/deeper"])

@@ -33,6 +33,8 @@ Searches    pgd (NaTra eq. 6), auto_pgd (Croce & Hein 2020), random_search
 One call    fgsm, mim, linf_pgd, l2_pgd, apgd
 Radii       trial_radius, updated_radius (NaTra eq. 13), soft_labels
 
+Classifiers of one logit, [B] or [B, 1], become ones of two classes by binary(logits_fn).
+
 Any search works in any Space. A loss of your own is a function inputs -> (loss [B], success [B]).
 Bind weights and data with `jax.tree_util.Partial`, as above: then losses and Spaces pass through
 `jax.jit` as arguments. Searches and Spaces built twice from equal settings are not traced twice.
@@ -41,7 +43,7 @@ Bind weights and data with `jax.tree_util.Partial`, as above: then losses and Sp
 from natra_jax.attacks.adaptive import soft_labels, trial_radius, updated_radius
 from natra_jax.attacks.auto_pgd import auto_pgd
 from natra_jax.attacks.combine import along, best_of, per_direction, random_search
-from natra_jax.attacks.objective import objective
+from natra_jax.attacks.objective import binary, objective
 from natra_jax.attacks.one_call import apgd, fgsm, l2_pgd, linf_pgd, mim
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, AttackResult, LossFn, Space
@@ -57,6 +59,7 @@ __all__ = [
     "apgd",
     "auto_pgd",
     "best_of",
+    "binary",
     "cross_entropy",
     "directions",
     "dlr",

@@ -22,6 +22,7 @@ from natra_jax.attacks.search import (
     Space,
     better,
     evaluate,
+    inside,
     require_count,
     setup,
     strongest,
@@ -63,6 +64,31 @@ def _best_of(attack: Attack, restarts: int, early_stop: bool) -> Attack:
             return attack(loss_fn, keys, space, origin, epsilon, restart=index)
 
         return strongest(run, restarts * restart + jnp.arange(restarts), space.group, early_stop)
+
+    return search
+
+
+@lru_cache
+def with_start(attack: Attack) -> Attack:
+    """Let a search with a random start visit the unchanged example, too, after all others."""
+
+    def search(
+        loss_fn: LossFn,
+        keys: Keys,
+        space: Space,
+        origin: PyTree,
+        epsilon: Float[Array, " B"],
+        restart: int | Integer[Array, ""] = 0,
+    ) -> AttackResult:
+        found = attack(loss_fn, keys, space, origin, epsilon, restart=restart)
+        unchanged = jax.tree.map(jnp.zeros_like, found.delta)
+        start = evaluate(loss_fn, space, found.center, unchanged)
+        highest = jnp.nanmax(found.loss, axis=0)
+        best = better(
+            space.group, Candidate(found.delta, highest, found.success, found.inputs), start
+        )
+        losses = jnp.concatenate([found.loss, start.loss[None]])
+        return AttackResult(found.center, best.delta, best.inputs, losses, best.success)
 
     return search
 
@@ -158,7 +184,7 @@ def _random_search(num_samples: int) -> Attack:
         keys, center = setup(keys, space, origin, epsilon, restart)
 
         def measure(delta: PyTree) -> Candidate:
-            return evaluate(loss_fn, space, center, space.project(delta, center, epsilon))
+            return evaluate(loss_fn, space, center, inside(space, delta, center, epsilon))
 
         def draw(best: Candidate, index: Array) -> tuple[Candidate, Float[Array, " B"]]:
             keys_of_draw = jax.vmap(jax.random.fold_in, (0, None))(keys, index)

@@ -8,14 +8,20 @@ and bounds of images. Bind a classifier's weights with `jax.tree_util.Partial`: 
 do not compile anew.
 
 Of the points that an attack visits, the image itself included, the one with the highest loss comes
-back: never a weaker one than the start. With loss 'ce' that need not be a misclassified one where
-another visited point was; with 'margin' and 'dlr' it is.
+back: never a weaker one than the image. With loss 'ce' that need not be a misclassified one where
+another visited point was; with 'margin' and 'dlr' it is. Images in half precision are rounded
+towards where they began, so that they stay within epsilon.
+
+Adversarial images are finite and within bounds whatever logits_fn returns. Where its logits are NaN
+at the image and at all visited points, nothing was measured: count `isnan(logits_fn(images))`.
 
 All raise ValueError, naming the argument, for images that are not floating point, not finite or
 outside the bounds, no images, labels that are not int [B] or not a class of logits_fn, logits_fn
-without logits [B, C], an epsilon or step size that is negative, not finite or of another shape, a
-key that is not one, an unknown loss or norm, and counts below their least. What `jax.jit` traces is
-checked for its shape alone.
+without floating-point logits [B, C], C >= 2 (`attacks.binary` makes them of a single logit), an
+epsilon or step size that is negative, not finite or of another shape, a key that is not one, an
+unknown loss or norm, and counts below their least. What `jax.jit` traces is checked for its shape
+alone: there an epsilon that is negative or NaN counts as 0, and a pixel that is NaN comes back as
+the lower bound.
 """
 
 from __future__ import annotations
@@ -31,8 +37,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Integer
 
 from natra_jax.attacks.auto_pgd import auto_pgd
-from natra_jax.attacks.combine import best_of
-from natra_jax.attacks.objective import objective
+from natra_jax.attacks.combine import best_of, with_start
+from natra_jax.attacks.objective import objective, require_logits
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, LossFn, Space
 from natra_jax.attacks.spaces import l2, linf
@@ -153,6 +159,7 @@ def linf_pgd(
             in the docstring of natra_jax.attacks.one_call.
     """
     search = best_of(pgd(num_steps, step_size, random_start=random_start), restarts)
+    search = with_start(search) if random_start else search
     problem = _Problem("linf_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
     return _solve(problem, "linf", search, key)
 
@@ -196,6 +203,7 @@ def l2_pgd(
             in the docstring of natra_jax.attacks.one_call.
     """
     search = best_of(pgd(num_steps, step_size, rule="l2", random_start=random_start), restarts)
+    search = with_start(search) if random_start else search
     problem = _Problem("l2_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
     return _solve(problem, "l2", search, key)
 
@@ -239,7 +247,7 @@ def apgd(
             in the docstring of natra_jax.attacks.one_call.
     """
     search = auto_pgd(num_steps, rule="l2" if norm == "l2" else "sign", random_start=True)
-    search = best_of(search, restarts, early_stop=True)
+    search = with_start(best_of(search, restarts, early_stop=True))
     problem = _Problem("apgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
     return _solve(problem, norm, search, key)
 
@@ -291,8 +299,9 @@ def _search(
     bounds: tuple[Any, Any],
 ) -> Float[Array, "B ..."]:
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(images.shape[0]))
-    epsilon = jnp.broadcast_to(epsilon, images.shape[:1])
+    epsilon = jnp.broadcast_to(jnp.where(epsilon > 0, epsilon, 0), images.shape[:1])
     found = search(loss_fn, keys, space, images, epsilon).inputs
+    found = jnp.where(jnp.isnan(found), bounds[0], found)  # only where images are traced
     return jnp.clip(found, *bounds)  # image + delta rounds, and could be a last digit outside
 
 
@@ -317,7 +326,7 @@ def _as_arrays(problem: _Problem) -> _Problem:
         problem.refuse(f"labels must be int [B] = {count}, got {labels.dtype} {labels.shape}")
     required = f"epsilon must be a number or [B] = {count}"
     try:
-        epsilon = _array(problem.epsilon, images.dtype)
+        epsilon = _array(problem.epsilon, jnp.promote_types(images.dtype, jnp.float32))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{problem.attack}: {required}, got {problem.epsilon!r}") from error
     if epsilon.shape not in ((), count):
@@ -331,10 +340,11 @@ def _num_classes(problem: _Problem) -> int:
     """Return the number of classes of logits_fn, from the shapes alone."""
     count = len(problem.images)
     logits: Any = _call.eval_shape(problem.logits_fn, problem.images)
-    shape = getattr(logits, "shape", ())
-    if len(shape) != 2 or shape[0] != count:
-        problem.refuse(f"logits_fn must return logits [{count}, C], got {logits}")
-    return shape[1]
+    try:
+        require_logits(logits, count)
+    except ValueError as error:
+        raise ValueError(f"{problem.attack}: {error}") from error
+    return logits.shape[1]
 
 
 @jax.jit  # never run: its eval_shape remembers what it traced
@@ -359,8 +369,8 @@ def _check_values(problem: _Problem, num_classes: int) -> None:
         # the bounds are rounded as images are
         if not ((images >= low) & (images <= high)).all():
             problem.refuse(
-                f"images must lie within bounds {problem.bounds}, "
-                f"got {float(images.min()):g} to {float(images.max()):g}"
+                f"images must lie within bounds {problem.bounds}, got {float(images.min())} to "
+                f"{float(images.max())}: cut them, as jnp.clip(images, *bounds) does"
             )
     if _is_known(labels):
         least, most = int(labels.min()), int(labels.max())

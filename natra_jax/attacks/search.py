@@ -47,7 +47,12 @@ class Space:
 
 
 class AttackResult(NamedTuple):
-    """The best point that a search visited, for each example, and the losses on the way."""
+    """The best point that a search visited, for each example, and the losses on the way.
+
+    Where all losses of an example are NaN, no point is better than another, and the last one is
+    returned. `jnp.isnan(result.loss).all(0)` tells which examples these are. A point whose delta
+    is not finite, as after a gradient that is NaN, is never returned, and its loss counts as NaN.
+    """
 
     center: PyTree
     delta: PyTree  # [B // group, ...]
@@ -130,13 +135,22 @@ def initial_delta(
     delta = space.init(keys, center, epsilon)
     if not random_start:
         delta = jax.tree.map(lambda d: jnp.where(restart == 0, jnp.zeros_like(d), d), delta)
-    return space.project(delta, center, epsilon)
+    return inside(space, delta, center, epsilon)
+
+
+def inside(space: Space, delta: PyTree, center: PyTree, epsilon: Float[Array, " B"]) -> PyTree:
+    """Project delta, and return 0, which lies inside, for a group that is not finite then."""
+    projected = space.project(delta, center, epsilon)
+    unchanged = jax.tree.map(jnp.zeros_like, projected)
+    return select(_is_finite(projected), projected, unchanged)
 
 
 def evaluate(loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree) -> Candidate:
-    """Decode delta and measure the loss there."""
+    """Decode delta and measure the loss there, NaN for a group whose delta is not finite."""
     inputs = space.decode(center, delta)
-    return Candidate(delta, *loss_fn(inputs), inputs)
+    loss, success = loss_fn(inputs)
+    known = jnp.repeat(_is_finite(delta), space.group)
+    return Candidate(delta, jnp.where(known, loss, jnp.nan), success, inputs)
 
 
 def gradient(
@@ -158,9 +172,12 @@ def worst_candidate(loss_fn: LossFn, space: Space, center: PyTree, delta: PyTree
 
 
 def better(group: int, best: Candidate, candidate: Candidate) -> Candidate:
-    """Keep, for each group of examples, the one of two candidates with the higher mean loss."""
+    """Keep, for each group of examples, the one of two candidates with the higher mean loss.
+
+    A candidate whose delta is not finite is never kept.
+    """
     improved = higher(group_mean(group, candidate.loss), group_mean(group, best.loss))
-    return select(improved, candidate, best)
+    return select(improved & _is_finite(candidate.delta), candidate, best)
 
 
 def strongest(
@@ -258,12 +275,16 @@ def select(mask: Bool[Array, " G"], new: PyTree, old: PyTree, axis: int = 0) -> 
     return jax.tree.map(choose, new, old)
 
 
+def _is_finite(delta: PyTree) -> Bool[Array, " G"]:
+    return _reduce_entries(jnp.all, jnp.isfinite, delta)
+
+
 def _reduce_entries(
-    reduce: Callable[..., Array], elementwise: Callable[[Array], Array], gradient: PyTree
-) -> Float[Array, " G"]:
+    reduce: Callable[..., Array], elementwise: Callable[[Array], Array], tree: PyTree
+) -> Float[Array, " G"] | Bool[Array, " G"]:
     """Reduce all entries of each example, over all leaves."""
     per_leaf = [
-        reduce(elementwise(g).reshape(g.shape[0], -1), axis=1) for g in jax.tree.leaves(gradient)
+        reduce(elementwise(x).reshape(x.shape[0], -1), axis=1) for x in jax.tree.leaves(tree)
     ]
     return reduce(jnp.stack(per_leaf), axis=0)
 

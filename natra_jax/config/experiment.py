@@ -39,11 +39,16 @@ def load(path: str) -> ConfigDict:
     try:
         spec = importlib.util.spec_from_file_location("natra_jax_experiment", path)
         if spec is None or spec.loader is None:
-            raise ImportError("it is no Python file")
+            raise UserError(
+                f"--config={path}: it is not a Python file: name one with a function get_config(), "
+                "such as experiments/digits.py"
+            )
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         config = module.get_config()
-    except Exception as error:
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
         raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(

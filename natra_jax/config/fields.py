@@ -68,7 +68,7 @@ _DATA: Section = {
         2.0, "a split up to this is kept decoded, a larger one is not", at_least(0), "GB"),
     "threads": Field(2, "that read ahead while a step is computed", at_least(1)),
     "workers": Field(0, "processes, which read ahead in place of threads", at_least(0)),
-    "seed": Field(0, "seed of the splits and of what the source draws", at_least(0)),
+    "seed": Field(0, "seed of the splits and of what the source draws", values.SEED),
     "renderings": Field(
         16, "for digits: true variations of each held-out example (metric worst16)", at_least(1)),
     "wild_per_image": Field(
@@ -89,7 +89,7 @@ _GENERATOR: Section = {
         "side of the images of one trained here, a power of two; 0: the data's",
         at_least(0), "pixels"),
     "channels_out": Field(0, "channels of its images; 0: the data's", values.CHANNELS),
-    "seed": Field(0, "seed of its training", at_least(0)),
+    "seed": Field(0, "seed of its training", values.SEED),
     "code_dim": Field(64, "D, numbers in a code", at_least(1)),
     "base_channels": Field(
         32, "at full resolution; doubled at each lower one", at_least(1), "channels"),
@@ -124,7 +124,7 @@ _GENERATOR: Section = {
 }
 
 _ENCODER: Section = {
-    "seed": Field(0, "seed of its training", at_least(0)),
+    "seed": Field(0, "seed of its training", values.SEED),
     "codes": Field(
         "w+", "w: one code an image; w+: one a layer (codes expansion, N = 1)", one_of("w", "w+")),
     "widths": Field((32, 64, 128),
@@ -161,7 +161,7 @@ _SHIFT: Section = {
     "batch_size": Field(64, "of an update", at_least(1), "images"),
     "learning_rate": Field(
         3e-4, "AdamW's without decay; warm-up in 1/15 of the steps, cosine to 0", above(0)),
-    "seed": Field(0, "seed of the order of its batches", at_least(0)),
+    "seed": Field(0, "seed of the order of its batches", values.SEED),
 }
 
 _ENCODE: Section = {
@@ -194,7 +194,7 @@ _DIRECTIONS: Section = {
         "layer whose activations are seen; 0: the last that moves; 1: generators without w",
         at_least(0)),
     "truncation_psi": Field(1.0, "of the prior's codes", above(0)),
-    "seed": Field(0, "seed of UMAP and of the sampling", at_least(0)),
+    "seed": Field(0, "seed of UMAP and of the sampling", values.SEED),
 }
 
 _SCREENING: Section = {
@@ -212,7 +212,7 @@ _SCREENING: Section = {
     "choose": Field("",
         "'': those that keep answers and are not confounded | names or numbers 'a,b' | a file "
         "like directions.json", values.CHOICE),
-    "seed": Field(0, "seed of folds, examples and random moves", at_least(0)),
+    "seed": Field(0, "seed of folds, examples and random moves", values.SEED),
 }
 
 _NATRA: Section = {
@@ -339,7 +339,7 @@ _TRAIN: Section = {
 }
 
 _JUDGE: Section = {
-    "seed": Field(0, "seed of its training; none of seeds, unless on digits", at_least(0)),
+    "seed": Field(0, "seed of its training; none of seeds, unless on digits", values.SEED),
     "steps": Field(600, "updates of the judge of labels, for evaluation only", at_least(1)),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from etils import epath
@@ -21,12 +22,16 @@ from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import AUTO
 from natra_jax.weights.generator_config import NONE, OWN
+from natra_jax.workdir import require_path
 
 Fields = Mapping[str, Any]  # values by dotted name
 
 
 def check_names(config: ConfigDict) -> None:
-    """Raise UserError, naming the field, for one that is unknown, missing or of another type."""
+    """Raise UserError, naming the field, for one that is unknown, missing or of another type.
+
+    So is one whose text is a path that nothing can open.
+    """
     table, fields = by_name(FIELDS), flatten(config)
     for name in fields:
         if name not in table:
@@ -35,6 +40,8 @@ def check_names(config: ConfigDict) -> None:
         if name not in fields:
             raise UserError(f"config field {name} is missing: start from base.get_config()")
         _check_type(name, fields[name], field.default)
+        if isinstance(value := fields[name], str):
+            require_path(value, f"config field {name}")
 
 
 def validate(
@@ -56,6 +63,8 @@ def validate(
     fields = flatten(config)
     for name, field in by_name(FIELDS).items():
         field.valid.require(name, fields[name])
+        value = fields[name]
+        require(name, value, not isinstance(value, float) or isfinite(value), "a finite number")
     _check_methods(fields)
     _check_data(fields)
     _check_generator(config.generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from etils import epath
 
-from natra_jax.config.checks import Check, one_of
+from natra_jax.config.checks import Check, between, one_of
 from natra_jax.data import source_of
 from natra_jax.data.survey import source_names
 from natra_jax.latents.choose import is_file
@@ -45,7 +45,7 @@ def _are_distinct(values: tuple[object, ...]) -> bool:
 
 
 def _are_seeds(seeds: tuple[object, ...]) -> bool:
-    return all(isinstance(s, int) and s >= 0 for s in seeds) and _are_distinct(seeds)
+    return all(isinstance(s, int) and SEED.holds(s) for s in seeds) and _are_distinct(seeds)
 
 
 def _rise(numbers: tuple[object, ...]) -> bool:
@@ -62,8 +62,9 @@ PIXELS = Check(lambda n: n == 0 or n >= 8, "at least 8 pixels, or 0 for what sui
 CHANNELS = Check(lambda n: n in (0, 1, 3), "3 for RGB, 1 for grey, or 0 for what suits")
 CLASSES = Check(_are_classes, "names of classes")
 DISTINCT = Check(_are_distinct, "a tuple of at least one entry, none twice")
+SEED = between(0, 2**32 - 1)  # jax.random.key takes no more than these bits of it
 SEEDS = Check(
-    _are_seeds, "a tuple of whole numbers of at least 0, with at least one entry, none twice"
+    _are_seeds, f"a tuple of whole numbers {SEED.words}, with at least one entry, none twice"
 )
 DOMAIN = one_of("marginal", "target", "both")
 FACTORY = Check(

@@ -165,6 +165,133 @@ def test_a_loss_of_scale_free_margins_is_climbed_where_cross_entropy_is_flat():
         assert np.all(np.abs(np.asarray(moved) - images).max(axis=(1, 2, 3)) > 0.2)
 
 
+# what classifiers and images there are
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_one_logit_is_attacked_as_two_classes_by_its_binary_cross_entropy(column):
+    weights, images, _, _ = two_classes(0, 0.0, 1.0)
+    weight, labels = weights[:, 0], np.array([0, 1, 0, 1, 1])
+
+    def logit(weight, images):
+        x = linear(weight, images)
+        return x[:, None] if column else x
+
+    wrapped = attacks.binary(Partial(logit, weight))
+    x = linear(weight, images).astype(np.float64)
+    loss, wrong = attacks.objective(wrapped, labels)(images)
+    np.testing.assert_allclose(loss, np.log1p(np.exp(np.where(labels, -x, x))), rtol=1e-5)
+    np.testing.assert_array_equal(wrong, (x > 0) != labels)
+    moved = attacks.fgsm(wrapped, images, labels, epsilon=0.1)
+    sign = np.where(labels, -1, 1)[:, None] * np.sign(weight)
+    corner = np.clip(images + 0.1 * sign.reshape(images.shape), 0, 1)
+    np.testing.assert_allclose(moved, corner, atol=1e-6)
+    with pytest.raises(ValueError, match=r"binary: .* \[B\] or \[B, 1\], got shape \(5, 2\)"):
+        attacks.binary(Partial(linear, weights))(images)
+
+
+def odd_classifiers():
+    """Classifiers whose logits, or whose gradients, are not finite for some or all images."""
+    third = np.arange(B) == 2
+
+    def one_is_nan(weights, images):
+        return jnp.where(third[:, None], jnp.nan, linear(weights, images))
+
+    def overflowing(weights, images):
+        return linear(weights * 3e4, images).astype(jnp.float16)
+
+    def half(weights, images):
+        return linear(weights.astype(jnp.float16), images.astype(jnp.float16))
+
+    def no_gradient(weights, images):  # a distance, at the place that it is measured from
+        apart = jnp.sqrt(jnp.square(images - 0.5).reshape(len(images), -1).sum(axis=1))
+        return jnp.stack([apart, 1 - apart], axis=1)
+
+    def nan_once_moved(weights, images):
+        logits = linear(weights, images)
+        return jnp.where((jnp.abs(images - 0.5) > 0.02).any((1, 2, 3))[:, None], jnp.nan, logits)
+
+    def all_infinite(weights, images):
+        return linear(weights, images) * jnp.inf
+
+    return [one_is_nan, overflowing, half, no_gradient, nan_once_moved, all_infinite]
+
+
+@pytest.mark.parametrize("function", odd_classifiers(), ids=lambda function: function.__name__)
+@pytest.mark.parametrize("name", ["fgsm", "linf_pgd", "l2_pgd", "apgd"])
+def test_images_come_back_inside_their_set_whatever_the_logits_are(name, function):
+    weights = np.random.default_rng(0).normal(size=(PIXELS, 2)).astype(np.float32)
+    labels = np.array([0, 1, 0, 1, 1])
+    attack = L2[name] if name == "l2_pgd" else LINF[name]
+    moved = np.asarray(attack(Partial(function, weights), GOOD, labels, epsilon=EPSILON))
+    assert np.isfinite(moved).all() and moved.min() >= 0 and moved.max() <= 1
+    length = np.abs(moved - GOOD).reshape(B, -1)
+    length = np.linalg.norm(length, axis=1) if name == "l2_pgd" else length.max(axis=1)
+    assert np.all(length <= EPSILON * (1 + 1e-5) + 1e-6)
+
+
+def test_a_random_start_loses_nothing_against_the_image_itself():
+    # of 64 small images half are as bad for the classifier as they can be in so few steps
+    rng = np.random.default_rng(0)
+    weights = two_layer_weights(PIXELS, 3, seed=0)
+    weights = (20 * weights[0], weights[1])
+    images = rng.uniform(0, 1, (64, *SHAPE)).astype(np.float32)
+    labels = rng.integers(0, 3, 64)
+    loss_fn = attacks.objective(Partial(two_layer, weights), labels)
+    clean, _ = loss_fn(images)
+    for attack in (
+        partial(attacks.linf_pgd, step_size=1e-4, num_steps=1),
+        partial(attacks.l2_pgd, step_size=1e-4, num_steps=1),
+        partial(attacks.apgd, num_steps=1),
+    ):
+        moved = attack(Partial(two_layer, weights), images, labels, epsilon=0.3, key=KEY)
+        loss, _ = loss_fn(moved)
+        assert np.all(loss >= clean - 1e-5)
+        kept = (np.asarray(moved) == images).all(axis=(1, 2, 3))
+        assert np.any(kept) and np.any(loss[~kept] > clean[~kept])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("name", ["fgsm", "mim", "linf_pgd", "l2_pgd", "apgd"])
+def test_half_precision_images_stay_within_epsilon(name, dtype):
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(4 * PIXELS, 3)).astype(np.float32)
+    for bounds in ((0.0, 1.0), (-1.0, 1.0), (-2.1179, 2.64)):
+        # around zero, too, where numbers are close to each other
+        images = (
+            rng.uniform(*bounds, (B, 4, *SHAPE))
+            * np.array([1, 1e-2, 1e-4, 1e-7])[:, None, None, None]
+        )
+        images = jnp.asarray(np.clip(images, *bounds), dtype)
+        for epsilon in (8 / 255, 0.5, 1e-3):
+            moved = ATTACKS[name](
+                Partial(linear, weights), images, np.zeros(B, int), epsilon=epsilon, bounds=bounds
+            )
+            assert moved.dtype == dtype
+            apart = np.abs(np.asarray(moved, np.float64) - np.asarray(images, np.float64))
+            apart = apart.reshape(B, -1)
+            length = np.linalg.norm(apart, axis=1) if name == "l2_pgd" else apart.max(axis=1)
+            assert np.all(length <= epsilon * (1 + 1e-6))
+            assert epsilon != 8 / 255 or np.all(length > 0.9 * epsilon)
+
+
+def test_a_traced_radius_or_image_that_is_nan_comes_back_finite():
+    weights, images, labels, _ = two_classes(0, 0.0, 1.0)
+    for attack in (
+        attacks.fgsm,
+        partial(attacks.linf_pgd, key=KEY),
+        partial(attacks.apgd, key=KEY),
+    ):
+        traced = jax.jit(partial(attack, Partial(linear, weights), labels=labels))
+        for epsilon in (np.nan, -0.1):
+            np.testing.assert_array_equal(traced(images, epsilon=epsilon), images)
+        moved = np.asarray(
+            traced(np.where(np.arange(B)[:, None, None, None] == 1, np.nan, images), epsilon=0.1)
+        )
+        np.testing.assert_array_equal(moved[1], 0.0)
+        assert np.isfinite(moved).all() and np.any(moved[2:] != images[2:])
+
+
 # tracing
 
 
@@ -258,7 +385,11 @@ WRONG = {
     ),
     "images above the bounds": (
         {"images": 3 * GOOD},
-        r"images must lie within bounds \(0\.0, 1\.0\), got 1\.5 to 1\.5",
+        r"images must lie within bounds \(0\.0, 1\.0\), got 1\.5 to 1\.5: cut them",
+    ),
+    "images a last digit above the bounds": (
+        {"images": np.full((B, *SHAPE), 1.0000001, np.float32)},
+        r"images must lie within bounds \(0\.0, 1\.0\), got 1\.00000011.* to 1\.00000011",
     ),
     "images below the bounds": (
         {"images": GOOD, "bounds": (0.6, 1.0)},
@@ -300,7 +431,17 @@ WRONG = {
     "one bound": ({"bounds": 1.0}, r"bounds must be \(low, high\) .*, got 1\.0"),
     "no logits": (
         {"logits_fn": lambda images: images.sum(axis=(1, 2, 3))},
-        r"logits_fn must return logits \[5, C\], got .*\(5,\)",
+        r"logits_fn must return logits \[5, C\] with C >= 2, got one logit, \(5,\): wrap it as "
+        r"attacks.binary\(logits_fn\)",
+    ),
+    "one logit": (
+        {"logits_fn": lambda images: images[:, 0, 0, :1]},
+        r"logits_fn must return logits \[5, C\] with C >= 2, got one logit, \(5, 1\): wrap it as "
+        r"attacks.binary\(logits_fn\)",
+    ),
+    "integer logits": (
+        {"logits_fn": lambda images: images[:, 0, 0].astype(int)},
+        r"logits_fn must return logits \[5, C\] in floating point, got int32",
     ),
     "two outputs": (
         {"logits_fn": lambda images: (images, images)},

@@ -36,6 +36,7 @@ DIRECTIONS = oblique_directions(GENERATOR, S)
 REPLACED = np.array([False, True, True])
 LABELS = np.array([0, 1, 0, 1, 0, 2])
 EPSILON = np.array([0.0, 0.0, 0.2, 0.4, 0.6, 0.8])
+NONE = np.zeros(B)  # what is wrong with the logits
 NEVER = np.array([0.0, 0.0, -50.0])  # added to the logits: nothing is of the last class
 
 SEARCHES = {
@@ -202,8 +203,8 @@ SPLIT = [
 ]
 
 
-def measured(weights, labels, inputs):
-    logits = two_layer(weights, inputs) + NEVER
+def measured(weights, labels, fault, inputs):
+    logits = two_layer(weights, inputs) + NEVER + fault[:, None]
     return attacks.cross_entropy(logits, labels), attacks.misclassified(logits, labels)
 
 
@@ -229,16 +230,16 @@ def jitted(search_name):
     return jax.jit(SEARCHES[search_name])
 
 
-def call(cell, rows=slice(None), origin=None):
+def call(cell, rows=slice(None), origin=None, epsilon=EPSILON, fault=NONE):
     """The search of a cell on some of its examples; everything comes back as NumPy arrays."""
     place = PLACES[cell[0]]
     origin = place.draw(np.random.default_rng(5)) if origin is None else origin
     with jax.enable_x64(True):
         space = place.make()
         inputs = jax.eval_shape(lambda: space.decode(*unchanged(space, example_keys(B), origin)))
-        loss_fn = Partial(measured, weights_for(np.empty(inputs.shape)), LABELS[rows])
+        loss_fn = Partial(measured, weights_for(np.empty(inputs.shape)), LABELS[rows], fault[rows])
         result = jitted(cell[1])(
-            loss_fn, example_keys(B)[rows], space, taken(origin, rows), EPSILON[rows]
+            loss_fn, example_keys(B)[rows], space, taken(origin, rows), epsilon[rows]
         )
         return origin, jax.tree.map(np.asarray, result)
 
@@ -317,6 +318,40 @@ def test_how_the_batch_is_split_changes_no_number(cell):
         assert_same(cell, whole, part, rows)
 
 
+def test_where_logits_are_nan_a_finite_point_of_the_set_comes_back_and_is_counted(cell):
+    origin, whole = outcome(cell)
+    fault = np.where(np.arange(B) == 2, np.nan, 0.0)
+    _, result = call(cell, origin=origin, fault=fault)
+    place = PLACES[cell[0]]
+    assert np.all(place.length(origin, result) <= EPSILON[:: group_of(cell)] * (1 + 1e-12))
+    np.testing.assert_allclose(result.inputs, place.decode(origin, result), atol=1e-12)
+    # a neighbour of the same group may have NaN for losses where that group went astray
+    counted = np.isnan(result.loss).all(axis=0)
+    np.testing.assert_array_equal(counted[[0, 1, 2, 4, 5]], np.isnan(fault)[[0, 1, 2, 4, 5]])
+    assert_others_same(cell, whole, result)
+
+
+def test_a_radius_that_is_nan_changes_nothing(cell):
+    origin, whole = outcome(cell)
+    _, result = call(cell, origin=origin, epsilon=np.where(np.arange(B) == 2, np.nan, EPSILON))
+    group = 2 // group_of(cell)
+    for leaf in jax.tree.leaves(result.delta):
+        np.testing.assert_array_equal(leaf[group], 0)
+    np.testing.assert_allclose(result.inputs, PLACES[cell[0]].decode(origin, result), atol=1e-12)
+    assert_others_same(cell, whole, result)
+
+
+def assert_others_same(cell, whole, result):
+    """Assert that examples 4 and 5, which share no group with 2, are as they were."""
+    part = result._replace(
+        delta=taken(result.delta, np.array([4, 5])[:: group_of(cell)] // group_of(cell)),
+        inputs=result.inputs[4:],
+        loss=result.loss[:, 4:],
+        success=result.success[4:],
+    )
+    assert_same(cell, whole, part, [4, 5])
+
+
 def assert_same(cell, whole, part, rows):
     rows, groups = np.asarray(rows), np.asarray(rows)[:: group_of(cell)] // group_of(cell)
     for expected, got in zip(
@@ -334,7 +369,7 @@ def test_a_second_call_with_other_arrays_traces_nothing_anew(name):
 
     def loss_fn(weights, inputs):
         traced.append(1)
-        return measured(weights, LABELS, inputs)
+        return measured(weights, LABELS, NONE, inputs)
 
     origin = jax.tree.map(np.float32, place.draw(np.random.default_rng(0)))
     weights = jax.tree.map(

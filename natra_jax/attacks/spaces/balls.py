@@ -19,4 +19,5 @@ def in_ball(delta: Float[Array, "B ..."], epsilon: Float[Array, " B"]) -> Float[
     """Shorten each delta to a Euclidean length of at most epsilon."""
     epsilon = per_example(epsilon, delta)
     length = jnp.sqrt(jnp.square(delta).sum(axis=tuple(range(1, delta.ndim)), keepdims=True))
-    return delta * jnp.where(length > epsilon, epsilon / jnp.where(length > 0, length, 1.0), 1.0)
+    # a radius that is NaN makes delta NaN, which no search keeps
+    return delta * jnp.where(length <= epsilon, 1.0, epsilon / jnp.where(length > 0, length, 1.0))
