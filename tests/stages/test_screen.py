@@ -233,7 +233,7 @@ WRONG = {
     "confounded": (-0.1, "from 0 to 1"),
     "judge": ("oracle", "none, cross_fitted, a path that exists, or 'package.module:function'"),
     "choose": ("nowhere/mine.json", "a .json file that exists"),
-    "seed": (-1, "at least 0"),
+    "seed": (-1, "from 0 to 4294967295"),
 }
 
 
