@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from natra_jax import workdir
 from natra_jax.data import contents
+from natra_jax.files import local
 from natra_jax.generators import GENERATORS
 from natra_jax.types import Generator
 from natra_jax.weights import generator_config
@@ -156,7 +157,7 @@ def _describes_generator(found: object) -> bool:
 
 def _stamp(file: epath.Path) -> tuple[int, ...]:
     """Return (bytes, time of change) of a file, and on disk its inode's time and number."""
-    if (on_disk := workdir.local(file)) is not None:
+    if (on_disk := local(file)) is not None:
         found = contents.file(file.name, on_disk.stat())
         return found.size, *found.changed
     status = file.stat()

@@ -22,9 +22,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from natra_jax.files import local
 from natra_jax.trees import shapes
 from natra_jax.types import UserError
-from natra_jax.workdir import local
 
 _OVERHEAD = 1_000_000  # bytes of metadata beside a checkpoint's arrays, generously
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from etils import epath
 
+from natra_jax.files import local
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
@@ -135,11 +136,6 @@ def write(path: epath.Path | Path, text: str) -> None:
         temporary.replace(on_disk)
     else:
         path.write_text(text)  # an object of a bucket appears whole when its upload ends
-
-
-def local(path: epath.Path | Path) -> Path | None:
-    """Return the path as one of this machine's file system; None if it lies in a bucket."""
-    return None if "://" in os.fspath(path) else Path(os.fspath(path))
 
 
 def require_path(text: str, named: str) -> None:

@@ -22,13 +22,13 @@ LAYERS = [
     {"gan"},
     {"attacks", "generators", "classifiers"},
     {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
+    {"files"},
     {"types"},
 ]
 BESIDE = {
     ("stages", "config"),
     ("stages", "inputs"),
     ("orbax_tree", "trees"),
-    ("orbax_tree", "workdir"),
     ("report", "evaluation"),
 }
 # Narrower than the layers would allow.
@@ -37,10 +37,10 @@ ONLY = {
     "classifiers": {"types", "losses", "convolution", "feature_statistics"},
     "generators": {"types", "convolution", "trees"},
     "gan": {"types", "convolution"},
-    "weights": {"types", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "workdir"},
+    "weights": {"types", "files", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
+    "data": {"types", "files", "workdir"},
     "methods": {"types", "losses", "attacks"},
-    "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
+    "training": {"types", "losses", "data", "files", "orbax_tree", "classifiers"},
 }
 HEAVY = {
     "umap",

@@ -46,6 +46,7 @@ ROLES = {
     "convolution": "fast conv2d",
     "trees": "trees of arrays",
     "orbax_tree": "saved trees",
+    "files": "opened safely",
     "workdir": "work done once",
     "feature_statistics": "AdvBN's mean, std",
     "command": "exit codes",

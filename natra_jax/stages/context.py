@@ -11,9 +11,9 @@ from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax.data import Source
+from natra_jax.files import local
 from natra_jax.inputs import Inputs
 from natra_jax.types import Generator, UserError
-from natra_jax.workdir import local
 
 Config = ConfigDict | FrozenConfigDict
 # The variant of encoder, shift, encode, directions and screen for natra_ol

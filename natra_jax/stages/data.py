@@ -27,10 +27,10 @@ from natra_jax.data import (
 )
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
+from natra_jax.files import local
 from natra_jax.stages.context import Config, Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Batch, Record, UserError
-from natra_jax.workdir import local
 
 NAME = "data"
 _CHUNK = 512  # images that are decoded before they are written

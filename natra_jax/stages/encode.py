@@ -17,6 +17,7 @@ from etils import epath
 from jax.tree_util import Partial
 
 from natra_jax.data import to_float
+from natra_jax.files import local
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.latents.encoding import EncodeFn, in_batches
 from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
@@ -25,7 +26,6 @@ from natra_jax.stages import data, encoder, perceptual, shift
 from natra_jax.stages.context import Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Generator, Images, Params
-from natra_jax.workdir import local
 
 NAME = "encode"
 _PART = 10_000  # images whose codes are in one file until all are there

@@ -10,8 +10,8 @@ import jax
 from etils import epath
 
 from natra_jax import orbax_tree
+from natra_jax.files import local
 from natra_jax.types import UserError
-from natra_jax.workdir import local
 
 _MARK = "_METADATA"  # the file in every directory that orbax wrote a tree of arrays into
 _ITEMS = ("state", "default")  # what the tree is commonly called beside others

@@ -1,0 +1,61 @@
+"""Only regular files are opened, and nothing waits for another program."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from etils import epath
+
+from natra_jax import files
+from natra_jax.types import UserError
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_pipe, _socket, _folder, _device])
+@pytest.mark.parametrize("kind", [Path, epath.Path])
+def test_what_is_no_regular_file_is_refused_without_waiting(make, kind, tmp_path):
+    path = kind(tmp_path / "weights")
+    make(Path(path))
+    for read in (files.open_file, files.require_regular, lambda path: files.read_bytes(path, 9)):
+        with pytest.raises(UserError, match=rf"{tmp_path}/weights: is a .*: name a regular file"):
+            read(path)
+
+
+def test_a_pipe_that_takes_the_files_place_is_refused_without_waiting(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "weights")
+    monkeypatch.setattr(files, "require_regular", lambda path: None)  # it was a file then
+    with pytest.raises(UserError, match="is a pipe"):
+        files.open_file(tmp_path / "weights")
+
+
+def test_files_and_links_to_them_are_read_up_to_a_size(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with files.open_file(tmp_path / "link") as file:
+        assert file.read() == b"12345"
+    assert files.read_bytes(epath.Path(tmp_path / "link"), 5) == b"12345"
+    with pytest.raises(UserError, match="is larger than 4 bytes"):
+        files.read_bytes(tmp_path / "file", 4)
+
+
+def test_a_missing_file_is_an_error_of_the_file_system(tmp_path):
+    for read in (files.open_file, files.require_regular):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "none")
