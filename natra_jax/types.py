@@ -174,6 +174,8 @@ class Variation(NamedTuple):
     epsilon: Float[Array, " B"]
     failed: Bool[Array, " B"] | None = None
     """Whether the classifier is wrong on it; None where the method does not know."""
+    delta: Float[Array, "B S"] | None = None
+    """The perturbations to keep until the next visit, where the method keeps any."""
     metrics: dict[str, Float[Array, " B"]] = {}
 
 
@@ -239,3 +241,7 @@ class Method:
     perturb: Perturb | None = None
     """For methods that act on the features at a classifier's AdvBN layer; None for all others."""
     partners: Partners | None = field(default=None, metadata={"static": True})
+    kept: int | None = field(default=None, metadata={"static": True})
+    """S, where a perturbation [S] of each training example is kept between its visits: vary finds
+    it in batch["delta"] [B, S], NaN before the first visit, and returns the next one. None for
+    methods that keep none."""

@@ -47,7 +47,7 @@ from natra_jax.attacks.objective import binary, objective
 from natra_jax.attacks.one_call import apgd, fgsm, l2_pgd, linf_pgd, mim
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, AttackResult, LossFn, Space
-from natra_jax.attacks.spaces import directions, feature_stats, l2, linf, mixing
+from natra_jax.attacks.spaces import directions, feature_stats, l2, linf, mixing, residual
 from natra_jax.losses import cross_entropy, dlr, margin, misclassified
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "per_direction",
     "pgd",
     "random_search",
+    "residual",
     "soft_labels",
     "trial_radius",
     "updated_radius",

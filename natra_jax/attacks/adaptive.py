@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float, Integer
 
 from natra_jax.types import Array, Keys
 
+SMOOTHED_TOWARDS = ("dirichlet", "uniform")
+
 
 def trial_radius(
     epsilon: Float[Array, " B"],
@@ -53,6 +55,7 @@ def soft_labels(
     epsilon: Float[Array, " B"],
     smoothing: float | Float[Array, ""],
     num_classes: int,
+    towards: str = "dirichlet",
 ) -> Float[Array, "B C"]:
     """Smooth the labels in proportion to the radius (NaTra section 3.4.3, after CAT).
 
@@ -65,13 +68,16 @@ def soft_labels(
         epsilon: radii, [B].
         smoothing: c, the share of u for each unit of epsilon.
         num_classes: C.
+        towards: u, 'dirichlet' for a draw at each visit, 'uniform' for 1 / C.
 
     Returns:
         Distributions [B, C].
     """
+    amount = jnp.minimum(1.0, smoothing * epsilon)[:, None]
+    hard = jax.nn.one_hot(labels, num_classes, dtype=epsilon.dtype)
+    if towards == "uniform":
+        return (1 - amount) * hard + amount / num_classes
     # a Dirichlet(1) draw is a normalised vector of exponential draws
     draws = jax.vmap(lambda key: jax.random.exponential(key, (num_classes,), epsilon.dtype))(keys)
     uniform_on_simplex = draws / draws.sum(axis=-1, keepdims=True)
-    amount = jnp.minimum(1.0, smoothing * epsilon)[:, None]
-    hard = jax.nn.one_hot(labels, num_classes, dtype=epsilon.dtype)
     return (1 - amount) * hard + amount * uniform_on_simplex

@@ -94,10 +94,11 @@ def _auto_pgd(num_steps: int, rule: str, random_start: bool) -> Attack:
         origin: PyTree,
         epsilon: Float[Array, " B"],
         restart: int | Integer[Array, ""] = 0,
+        start: PyTree | None = None,
     ) -> AttackResult:
         keys, center = setup(keys, space, origin, epsilon, restart)
         delta = initial_delta(
-            keys, space, center, epsilon, restart=restart, random_start=random_start
+            keys, space, center, epsilon, restart=restart, random_start=random_start, start=start
         )
 
         def loss_of(candidate: Candidate) -> Float[Array, " G"]:

@@ -59,9 +59,10 @@ def _best_of(attack: Attack, restarts: int, early_stop: bool) -> Attack:
         origin: PyTree,
         epsilon: Float[Array, " B"],
         restart: int | Integer[Array, ""] = 0,
+        start: PyTree | None = None,
     ) -> AttackResult:
         def run(index: Integer[Array, ""]) -> AttackResult:
-            return attack(loss_fn, keys, space, origin, epsilon, restart=index)
+            return attack(loss_fn, keys, space, origin, epsilon, restart=index, start=start)
 
         return strongest(run, restarts * restart + jnp.arange(restarts), space.group, early_stop)
 
@@ -79,15 +80,16 @@ def with_start(attack: Attack) -> Attack:
         origin: PyTree,
         epsilon: Float[Array, " B"],
         restart: int | Integer[Array, ""] = 0,
+        start: PyTree | None = None,
     ) -> AttackResult:
-        found = attack(loss_fn, keys, space, origin, epsilon, restart=restart)
-        unchanged = jax.tree.map(jnp.zeros_like, found.delta)
-        start = evaluate(loss_fn, space, found.center, unchanged)
+        found = attack(loss_fn, keys, space, origin, epsilon, restart=restart, start=start)
+        zero = jax.tree.map(jnp.zeros_like, found.delta)
+        unchanged = evaluate(loss_fn, space, found.center, zero)
         highest = jnp.nanmax(found.loss, axis=0)
         best = better(
-            space.group, Candidate(found.delta, highest, found.success, found.inputs), start
+            space.group, Candidate(found.delta, highest, found.success, found.inputs), unchanged
         )
-        losses = jnp.concatenate([found.loss, start.loss[None]])
+        losses = jnp.concatenate([found.loss, unchanged.loss[None]])
         return AttackResult(found.center, best.delta, best.inputs, losses, best.success)
 
     return search
@@ -111,6 +113,7 @@ def _per_direction(attack: Attack) -> Attack:
         origin: PyTree,
         epsilon: Float[Array, " B"],
         restart: int | Integer[Array, ""] = 0,
+        start: PyTree | None = None,
     ) -> AttackResult:
         def draw() -> PyTree:
             _, center = setup(keys, space, origin, epsilon, restart)
@@ -123,7 +126,8 @@ def _per_direction(attack: Attack) -> Attack:
             )
 
         def run(axis: Float[Array, " S"]) -> AttackResult:
-            return attack(loss_fn, keys, along(space, axis), origin, epsilon, restart=restart)
+            moves = along(space, axis)
+            return attack(loss_fn, keys, moves, origin, epsilon, restart=restart, start=start)
 
         return strongest(run, jnp.eye(delta.shape[1], dtype=delta.dtype), space.group)
 
@@ -162,6 +166,8 @@ def _project_along(
 def random_search(num_samples: int) -> Attack:
     """Build a search that keeps the worst of num_samples random points and the unchanged example.
 
+    A start, where given, stands in place of the unchanged example.
+
     Where it beats a gradient search, gradients are masked.
 
     Raises:
@@ -180,6 +186,7 @@ def _random_search(num_samples: int) -> Attack:
         origin: PyTree,
         epsilon: Float[Array, " B"],
         restart: int | Integer[Array, ""] = 0,
+        start: PyTree | None = None,
     ) -> AttackResult:
         keys, center = setup(keys, space, origin, epsilon, restart)
 
@@ -191,7 +198,9 @@ def _random_search(num_samples: int) -> Attack:
             candidate = measure(space.init(keys_of_draw, center, epsilon))
             return better(space.group, best, candidate), candidate.loss
 
-        first = measure(jax.tree.map(jnp.zeros_like, space.init(keys, center, epsilon)))
+        if start is None:
+            start = jax.tree.map(jnp.zeros_like, space.init(keys, center, epsilon))
+        first = measure(start)
         best, losses = jax.lax.scan(draw, first, jnp.arange(num_samples))
         losses = jnp.concatenate([first.loss[None], losses])
         return AttackResult(center, best.delta, best.inputs, losses, best.success)

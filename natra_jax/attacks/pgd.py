@@ -15,6 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Float, Integer, PyTree
 
 from natra_jax.attacks.search import (
+    DRAWS,
     Attack,
     AttackResult,
     Candidate,
@@ -64,6 +65,7 @@ def pgd(
     *,
     rule: str = "sign",
     random_start: bool = False,
+    draw: str = "uniform",
     decay: float | None = None,
 ) -> Attack:
     """Build projected gradient ascent, delta <- project(delta + step) (NaTra eq. 6).
@@ -80,6 +82,8 @@ def pgd(
         rule: 'sign' of the gradient, the raw 'gradient' (eq. 6 as printed), or 'l2' (the gradient
             over its norm per example).
         random_start: begin restart 0 at a random point too, instead of at delta = 0.
+        draw: how random points are drawn: 'uniform' in the Space, 'normal' (N(0, 1), projected), or
+            'corner' (a random corner of the ball, projected).
         decay: where given, the direction is that of decay * (its last value) + gradient /
             |gradient|_1 (MI-FGSM, Dong et al. 2018).
 
@@ -87,13 +91,15 @@ def pgd(
         The search.
 
     Raises:
-        ValueError: num_steps is not a whole number >= 0; the rule is unknown; the step size is
-            negative or not one number; rule 'gradient' has no step size; or decay stands beside an
-            optax transformation, which has its own.
+        ValueError: num_steps is not a whole number >= 0; the rule or the draw is unknown; the step
+            size is negative or not one number; rule 'gradient' has no step size; or decay stands
+            beside an optax transformation, which has its own.
     """
     require_count("pgd: num_steps", num_steps, 0)
     if rule not in RULES:
         raise ValueError(f"pgd: rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}")
+    if draw not in DRAWS:
+        raise ValueError(f"pgd: draw must be one of {', '.join(map(repr, DRAWS))}, got {draw!r}")
     if step_size is None and rule == "gradient":
         raise ValueError("pgd: rule 'gradient' needs a step_size")
     if isinstance(step_size, Ascent):
@@ -101,12 +107,12 @@ def pgd(
             raise ValueError(
                 f"pgd: decay must be None where step_size is an optax transformation, got {decay}"
             )
-        return _pgd(num_steps, random_start, _by_transformation(step_size))
+        return _pgd(num_steps, random_start, draw, _by_transformation(step_size))
     if isinstance(step_size, Tracer):  # it has no value by which a function could be found again
         stepper = _by_rule.__wrapped__(num_steps, step_size, rule, decay)
-        return _pgd.__wrapped__(num_steps, random_start, stepper)
+        return _pgd.__wrapped__(num_steps, random_start, draw, stepper)
     size = None if step_size is None else _number(step_size)
-    return _pgd(num_steps, random_start, _by_rule(num_steps, size, rule, decay))
+    return _pgd(num_steps, random_start, draw, _by_rule(num_steps, size, rule, decay))
 
 
 def _number(step_size: float | Float[Array, ""]) -> float:
@@ -155,7 +161,7 @@ def _by_transformation(transformation: Ascent) -> _Stepper:
 
 
 @lru_cache
-def _pgd(num_steps: int, random_start: bool, stepper: _Stepper) -> Attack:
+def _pgd(num_steps: int, random_start: bool, draw: str, stepper: _Stepper) -> Attack:
     def attack(
         loss_fn: LossFn,
         keys: Keys,
@@ -163,10 +169,18 @@ def _pgd(num_steps: int, random_start: bool, stepper: _Stepper) -> Attack:
         origin: PyTree,
         epsilon: Float[Array, " B"],
         restart: int | Integer[Array, ""] = 0,
+        start: PyTree | None = None,
     ) -> AttackResult:
         keys, center = setup(keys, space, origin, epsilon, restart)
         delta = initial_delta(
-            keys, space, center, epsilon, restart=restart, random_start=random_start
+            keys,
+            space,
+            center,
+            epsilon,
+            restart=restart,
+            random_start=random_start,
+            draw=draw,
+            start=start,
         )
 
         def climb(

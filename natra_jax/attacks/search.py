@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float, Integer, PyTree
 from natra_jax.types import Array, Keys
 
 T = TypeVar("T")
+DRAWS = ("uniform", "normal", "corner")
 LossFn = Callable[[PyTree], tuple[Float[Array, " B"], Bool[Array, " B"]]]
 """(inputs) -> (loss [B], success [B]). Success means that the attack's goal is reached."""
 
@@ -65,7 +67,9 @@ class AttackResult(NamedTuple):
 class Attack(Protocol):
     """A search over a Space.
 
-    Restart 0 starts where the search is told to, later ones at random points.
+    Restart 0 starts where the search is told to, later ones at random points. start, where given,
+    is the delta [B // group, ...] to begin restart 0 at, projected; a group whose start is not
+    finite begins at a random point.
 
     Raises:
         ValueError: keys are not [B], epsilon is not [B], or the space's groups do not divide B.
@@ -79,6 +83,7 @@ class Attack(Protocol):
         origin: PyTree,
         epsilon: Float[Array, " B"],
         restart: int | Integer[Array, ""] = 0,
+        start: PyTree | None = None,
     ) -> AttackResult: ...
 
 
@@ -130,12 +135,54 @@ def initial_delta(
     *,
     restart: int | Integer[Array, ""],
     random_start: bool,
+    draw: str = "uniform",
+    start: PyTree | None = None,
 ) -> PyTree:
-    """Return the delta to start from: 0 in restart 0 unless random_start, else a random point."""
-    delta = space.init(keys, center, epsilon)
-    if not random_start:
-        delta = jax.tree.map(lambda d: jnp.where(restart == 0, jnp.zeros_like(d), d), delta)
-    return inside(space, delta, center, epsilon)
+    """Return the delta to start from, inside the Space.
+
+    Args:
+        keys: one for each example, of this restart.
+        space: to start in.
+        center: of the attack.
+        epsilon: the radii, [B].
+        restart: its number. Only restart 0 can begin elsewhere than at a random point.
+        random_start: begin restart 0 at a random point too, instead of at delta = 0.
+        draw: how random points are drawn, one of DRAWS.
+        start: where restart 0 begins, before random_start is asked; a group for which it is not
+            finite begins at a random point.
+    """
+    drawn = random_delta(draw, keys, space, center, epsilon)
+    first = drawn if random_start else jax.tree.map(jnp.zeros_like, drawn)
+    if start is not None:
+        first = select(_is_finite(start), start, drawn)
+    if start is not None or not random_start:
+        drawn = jax.tree.map(lambda f, d: jnp.where(restart == 0, f, d), first, drawn)
+    return inside(space, drawn, center, epsilon)
+
+
+def random_delta(
+    draw: str, keys: Keys, space: Space, center: PyTree, epsilon: Float[Array, " B"]
+) -> PyTree:
+    """Draw a random delta for each group; only 'uniform' is inside the Space already.
+
+    draw: 'uniform' in the Space, as its `init` draws; 'normal' for N(0, 1) (NaTra section 3.3);
+        'corner' for epsilon with random signs, which projection turns into a corner of a box.
+    """
+    uniform = space.init(keys, center, epsilon)
+    if draw == "uniform":
+        return uniform
+    leaves, structure = jax.tree.flatten(uniform)
+    drawn = []
+    for i, leaf in enumerate(leaves):
+        keys_of_leaf = jax.vmap(jax.random.fold_in, (0, None))(keys[:: space.group], i)
+        shape = leaf.shape[1:]
+        if draw == "normal":
+            sample = partial(jax.random.normal, shape=shape, dtype=leaf.dtype)
+        else:
+            sample = partial(jax.random.rademacher, shape=shape, dtype=leaf.dtype)
+        drawn.append(jax.vmap(sample)(keys_of_leaf))
+    delta = jax.tree.unflatten(structure, drawn)
+    return delta if draw == "normal" else scaled(epsilon[:: space.group], delta)
 
 
 def inside(space: Space, delta: PyTree, center: PyTree, epsilon: Float[Array, " B"]) -> PyTree:

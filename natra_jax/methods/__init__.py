@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from natra_jax.methods import advbn, adversarial, augment, mixing, natra, original
+from natra_jax.methods import advbn, adversarial, augment, mixing, natra, original, random
 from natra_jax.methods.restrict_to_classes import restrict_to_classes
 from natra_jax.methods.spec import Latent, MethodSpec
 from natra_jax.types import Method
@@ -21,8 +21,10 @@ METHODS: dict[str, MethodSpec] = {
     "adv": adversarial.ADV,
     "mixi": mixing.MIXI,
     "mixl": mixing.MIXL,
-    "random": natra.RANDOM,
-    "random_long": natra.RANDOM_LONG,
+    "random": random.RANDOM,
+    "random_long": random.RANDOM_LONG,
+    "corner": random.CORNER,
+    "corner_long": random.CORNER_LONG,
     "randmix": mixing.RANDMIX,
     "advmix": mixing.ADVMIX,
     "natra_ol": natra.NATRA_OL,

@@ -6,6 +6,7 @@ or on top of a method that acts on images.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ def advbn(*, group_size: int, num_steps: int, step_size: float, epsilon: float) 
 def both(images: Method, features: Method) -> Method:
     """Combine a method that varies images with one that perturbs the features of these."""
     passes = images.passes + features.passes
-    return Method(images.vary, passes, images.loss, features.perturb, images.partners)
+    return replace(images, passes=passes, perturb=features.perturb)
 
 
 @cache

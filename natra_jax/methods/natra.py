@@ -1,4 +1,4 @@
-"""NaTra, its ablations and its random counterparts: natural variation in a generator's code space.
+"""NaTra and its ablations: natural adversarial training in a generator's code space.
 
 natra       the worst variation inside a radius that adapts to each example, with adaptive label
             smoothing (NaTra eq. 13 and 14)
@@ -6,9 +6,6 @@ natra_oa    the same with a fixed radius and hard labels ("NaTra without Adaptiv
             Tuning")
 natra_ol    natra with a single code an image, the same for all layers ("NaTra without Latent Codes
             Expansion")
-random      a random draw, but no search: from natra's own largest set (the same directions, radius
-            cap and truncation), or N(0, 1) on all of the codes (NaTra section 4.1, "Random")
-random_long random, trained for as many network passes as natra
 """
 
 from __future__ import annotations
@@ -24,205 +21,187 @@ from jaxtyping import Array, Float, Integer
 from ml_collections import ConfigDict
 
 from natra_jax import attacks
-from natra_jax.attacks import Attack, LossFn, Space
+from natra_jax.attacks import Attack, AttackResult, LossFn, Space
+from natra_jax.attacks.objective import LOSSES as LABEL_LOSSES
 from natra_jax.losses import mixed, soft_cross_entropy
+from natra_jax.methods import natural
 from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec, required
-from natra_jax.types import Batch, Generator, Keys, LogitsFn, Loss, Method, Params, Variation
+from natra_jax.types import Batch, Keys, LogitsFn, Loss, Method, Variation
 
 LOSSES = ("ce", "mixed")
-SEARCHES = ("joint", "per_direction")
-RANDOM_KINDS = ("box", "normal_w")
+SEARCH_LOSSES = ("same", *LABEL_LOSSES)
+SMOOTHED = ("both", "search", "update")
 
 
-class _Tuning(NamedTuple):
+class Tuning(NamedTuple):
     """The constants of Adaptive Perturbation Tuning (NaTra section 3.4.3)."""
 
-    rho: float
-    epsilon_max: float
-    smoothing: float
+    rho: float  # the growth of a radius where the classifier holds, in the units of delta
+    epsilon_max: float  # the largest radius, likewise
+    smoothing: float  # c of label smoothing, a = min(1, c epsilon)
+    towards: str = "dirichlet"  # of `attacks.soft_labels`
+    smoothed: str = "both"  # where labels are smoothed: the search, the update, or both
+
+
+class Inner(NamedTuple):
+    """The inner maximisation, whatever the radius."""
+
+    search: Attack
+    passes: int  # its network passes, for methods of equal cost
+    loss: str = "same"
+    """What it climbs: 'same' as is trained on, or one of `attacks.objective` to hard labels."""
+    redraw: float | None = None
+    """None to start anew at each visit. Else a search starts where the example's last one ended,
+    but with this probability at a random point (Zheng et al. 2020, in code space)."""
+    is_residual: bool = False  # whether the Space is `attacks.residual`'s
 
 
 def natra(
     space: Space,
-    search: Attack,
+    inner: Inner,
+    tuning: Tuning,
     *,
     num_classes: int,
-    rho: float,
-    epsilon_max: float,
-    smoothing: float,
     loss: Loss = soft_cross_entropy,
-    passes: int,
+    kept: int | None = None,
 ) -> Method:
     """Build the full method: adaptive radii and adaptive label smoothing (NaTra eq. 13 and 14).
 
     Args:
         space: the set of natural variation.
-        search: the inner maximisation.
+        inner: the inner maximisation.
+        tuning: the constants of adaptive tuning.
         num_classes: C.
-        rho: the growth of a radius where the classifier holds, in the units of the Space's delta.
-        epsilon_max: the largest radius, in the same units.
-        smoothing: c of label smoothing, a = min(1, c epsilon).
-        loss: of the varied images, in the search and in training.
-        passes: the search's network passes, for methods of equal cost.
+        loss: of the varied images, in training and, unless inner has its own, in the search.
+        kept: S, the size of a perturbation, where inner.redraw keeps them between visits.
 
     Returns:
         The method.
     """
-    tuning = _Tuning(rho, epsilon_max, smoothing)
-    vary = Partial(_adaptive(search, loss, num_classes, tuning), space)
-    return Method(vary, passes=passes + 2 * CLASSIFIER_STEP, loss=loss)
+    vary = Partial(_adaptive(inner, tuning, loss, num_classes), space)
+    return Method(vary, inner.passes + 2 * CLASSIFIER_STEP, loss, kept=kept)
 
 
 def natra_oa(
     space: Space,
-    search: Attack,
+    inner: Inner,
     *,
     num_classes: int,
     epsilon: float,
     loss: Loss = soft_cross_entropy,
-    passes: int,
+    kept: int | None = None,
 ) -> Method:
     """Build NaTra-OA, without adaptive tuning: one fixed radius for all and one-hot targets.
 
     Args:
         space: the set of natural variation.
-        search: the inner maximisation.
+        inner: the inner maximisation.
         num_classes: C.
         epsilon: the radius, in the units of the Space's delta.
-        loss: of the varied images, in the search and in training.
-        passes: the search's network passes.
+        loss: of the varied images, in training and, unless inner has its own, in the search.
+        kept: S, the size of a perturbation, where inner.redraw keeps them between visits.
 
     Returns:
         The method.
     """
-    vary = Partial(_fixed(search, loss, num_classes, epsilon), space)
-    return Method(vary, passes=passes + 2 * CLASSIFIER_STEP, loss=loss)
-
-
-def random(space: Space, *, num_classes: int, epsilon: float) -> Method:
-    """Build Random: a uniform draw from the Space (its `init`) at radius epsilon, hard labels."""
-    vary = Partial(_random(num_classes, epsilon), space)
-    return Method(vary, passes=1 + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy)
-
-
-def random_normal(generator: Generator, params: Params, *, num_classes: int) -> Method:
-    """Build Random as NaTra words it: N(0, 1) added to the codes, one-hot targets.
-
-    Every coordinate of the codes is moved, but those of the class.
-    """
-    vary = Partial(_random_normal(generator, num_classes), params)
-    return Method(vary, passes=1 + 2 * CLASSIFIER_STEP, loss=soft_cross_entropy)
+    vary = Partial(_fixed(inner, loss, num_classes, epsilon), space)
+    return Method(vary, inner.passes + 2 * CLASSIFIER_STEP, loss, kept=kept)
 
 
 @cache
 def _adaptive(
-    search: Attack, loss: Loss, num_classes: int, tuning: _Tuning
+    inner: Inner, tuning: Tuning, loss: Loss, num_classes: int
 ) -> Callable[..., Variation]:
-    rho, epsilon_max, smoothing = tuning
+    rho, epsilon_max, smoothing, towards, smoothed = tuning
+
+    def labels_for(
+        part: str, keys: Keys, labels: Integer[Array, " B"], epsilon: Float[Array, " B"]
+    ) -> Float[Array, "B C"]:
+        if smoothed in ("both", part):
+            return attacks.soft_labels(keys, labels, epsilon, smoothing, num_classes, towards)
+        return jax.nn.one_hot(labels, num_classes, dtype=epsilon.dtype)
 
     def vary(
         space: Space, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:
         keys_search, keys_labels = jax.vmap(jax.random.split, out_axes=1)(keys)
         labels = batch["label"]
-        targets = attacks.soft_labels(keys_labels, labels, epsilon, smoothing, num_classes)
+        targets = labels_for("search", keys_labels, labels, epsilon)
         radius = attacks.trial_radius(epsilon, rho, epsilon_max)
-        loss_fn = _objective(logits_fn, loss, targets, labels)
-        result = search(loss_fn, keys_search, space, batch["codes"], radius)
+        result = _search(inner, loss, space, logits_fn, keys_search, batch, targets, radius)
         epsilon = attacks.updated_radius(epsilon, result.success, rho, epsilon_max)  # NaTra eq. 13
-        targets = attacks.soft_labels(keys_labels, labels, epsilon, smoothing, num_classes)
-        return Variation(result.inputs, targets, epsilon, result.success, {"epsilon": epsilon})
+        targets = labels_for("update", keys_labels, labels, epsilon)
+        metrics = {"epsilon": epsilon, "at_cap": (epsilon >= epsilon_max).astype(epsilon.dtype)}
+        delta = None if inner.redraw is None else result.delta
+        return Variation(result.inputs, targets, epsilon, result.success, delta, metrics)
 
     return vary
 
 
 @cache
-def _fixed(search: Attack, loss: Loss, num_classes: int, radius: float) -> Callable[..., Variation]:
+def _fixed(inner: Inner, loss: Loss, num_classes: int, radius: float) -> Callable[..., Variation]:
     def vary(
         space: Space, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
     ) -> Variation:
-        labels = batch["label"]
-        targets = jax.nn.one_hot(labels, num_classes)
-        loss_fn = _objective(logits_fn, loss, targets, labels)
-        result = search(loss_fn, keys, space, batch["codes"], jnp.full_like(epsilon, radius))
-        return Variation(result.inputs, targets, epsilon, result.success)
+        targets = jax.nn.one_hot(batch["label"], num_classes)
+        radii = jnp.full_like(epsilon, radius)
+        result = _search(inner, loss, space, logits_fn, keys, batch, targets, radii)
+        delta = None if inner.redraw is None else result.delta
+        return Variation(result.inputs, targets, epsilon, result.success, delta)
 
     return vary
 
 
+def _search(
+    inner: Inner,
+    loss: Loss,
+    space: Space,
+    logits_fn: LogitsFn,
+    keys: Keys,
+    batch: Batch,
+    targets: Float[Array, "B C"],
+    radius: Float[Array, " B"],
+) -> AttackResult:
+    """Run the inner maximisation on a batch, from kept perturbations where there are such."""
+    start, redraw = None, inner.redraw
+    if redraw is not None:
+        keys, keys_redraw = jax.vmap(jax.random.split, out_axes=1)(keys)
+        anew = jax.vmap(lambda key: jax.random.bernoulli(key, redraw))(keys_redraw)
+        # what is not finite is drawn by the search
+        start = jnp.where(anew[:, None], jnp.nan, batch["delta"])
+    loss_fn = _objective(inner, loss, logits_fn, targets, batch["label"])
+    origin = natural.origin(batch, inner.is_residual)
+    return inner.search(loss_fn, keys, space, origin, radius, start=start)
+
+
 def _objective(
-    logits_fn: LogitsFn, loss: Loss, targets: Float[Array, "B C"], labels: Integer[Array, " B"]
+    inner: Inner,
+    loss: Loss,
+    logits_fn: LogitsFn,
+    targets: Float[Array, "B C"],
+    labels: Integer[Array, " B"],
 ) -> LossFn:
+    if inner.loss != "same":
+        return attacks.objective(logits_fn, labels, loss=inner.loss)
     return attacks.objective(
         logits_fn, labels, loss=lambda logits, labels: loss(logits, targets, labels)
     )
 
 
-@cache
-def _random(num_classes: int, radius: float) -> Callable[..., Variation]:
-    def vary(
-        space: Space, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
-    ) -> Variation:
-        center = space.anchor(keys, batch["codes"])
-        delta = space.init(keys, center, jnp.full_like(epsilon, radius))
-        inputs = space.decode(center, delta)
-        return _hard_labelled(inputs, num_classes, logits_fn, batch, epsilon)
-
-    return vary
-
-
-@cache
-def _random_normal(generator: Generator, num_classes: int) -> Callable[..., Variation]:
-    def vary(
-        params: Params, logits_fn: LogitsFn, keys: Keys, batch: Batch, epsilon: Float[Array, " B"]
-    ) -> Variation:
-        codes = batch["codes"]
-        noise = jax.vmap(lambda key: jax.random.normal(key, codes.shape[1:], codes.dtype))(keys)
-        noise = noise.at[..., jnp.asarray(generator.class_entries, int)].set(0)
-        inputs = generator.synthesize(params, codes + noise)
-        return _hard_labelled(inputs, num_classes, logits_fn, batch, epsilon)
-
-    return vary
-
-
-def _hard_labelled(
-    inputs: Float[Array, "B H W C"],
-    num_classes: int,
-    logits_fn: LogitsFn,
-    batch: Batch,
-    epsilon: Float[Array, " B"],
-) -> Variation:
-    failed = attacks.misclassified(logits_fn(inputs), batch["label"])
-    return Variation(inputs, jax.nn.one_hot(batch["label"], num_classes), epsilon, failed)
-
-
 # From an experiment's config
 
 
-def space(config: ConfigDict, latent: Latent) -> Space:
-    """Build the space of natural variation that natra trains on and latent_accuracy attacks in."""
+def _inner(config: ConfigDict, latent: Latent) -> Inner:
     c = config.natra
-    return attacks.directions(
-        latent.generator,
-        latent.params,
-        latent.required_directions(),
-        truncation=c.truncation,
-        norm=c.norm,
-        units=c.units,
-    )
+    search, passes = natural.training_search(config, latent)
+    redraw = c.redraw if c.start == "persistent" else None
+    return Inner(search, passes, c.search_loss, redraw, c.residual)
 
 
-def _search(config: ConfigDict, latent: Latent) -> tuple[Attack, int]:
-    """Return natra's search and its network passes."""
-    c = config.natra
-    rule = "l2" if c.norm == "l2" else "sign"
-    search = attacks.pgd(c.num_steps, rule=rule, random_start=c.random_start)
-    passes = c.restarts * (3 * c.num_steps + 1)
-    if c.search == "per_direction":
-        search = attacks.per_direction(search)
-        passes *= len(latent.required_directions().sigma)
-    return attacks.best_of(search, c.restarts), passes
+def _kept(config: ConfigDict, latent: Latent) -> int | None:
+    is_kept = config.natra.start == "persistent"
+    return len(latent.required_directions().sigma) if is_kept else None
 
 
 def _loss(config: ConfigDict) -> Loss:
@@ -231,41 +210,28 @@ def _loss(config: ConfigDict) -> Loss:
 
 def _natra(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
     c, latent = config.natra, required(latent)
-    search, passes = _search(config, latent)
     return natra(
-        space(config, latent),
-        search,
+        natural.training_space(config, latent),
+        _inner(config, latent),
+        Tuning(c.rho, c.epsilon_max, c.smoothing, c.smoothed_towards, c.smoothed),
         num_classes=num_classes,
-        rho=c.rho,
-        epsilon_max=c.epsilon_max,
-        smoothing=c.smoothing,
         loss=_loss(config),
-        passes=passes,
+        kept=_kept(config, latent),
     )
 
 
 def _natra_oa(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
     latent = required(latent)
-    search, passes = _search(config, latent)
     return natra_oa(
-        space(config, latent),
-        search,
+        natural.training_space(config, latent),
+        _inner(config, latent),
         num_classes=num_classes,
         epsilon=config.natra_oa.epsilon,
         loss=_loss(config),
-        passes=passes,
+        kept=_kept(config, latent),
     )
-
-
-def _random_from(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
-    latent = required(latent)
-    if config.random.kind == "normal_w":
-        return random_normal(latent.generator, latent.params, num_classes=num_classes)
-    return random(space(config, latent), num_classes=num_classes, epsilon=config.natra.epsilon_max)
 
 
 NATRA = MethodSpec(_natra, fields=("natra",), latent="directions")
 NATRA_OL = NATRA._replace(single_code=True)
 NATRA_OA = MethodSpec(_natra_oa, fields=("natra", "natra_oa"), latent="directions")
-RANDOM = MethodSpec(_random_from, fields=("natra", "random"), latent="directions")
-RANDOM_LONG = RANDOM._replace(match_passes_of="natra")

@@ -13,7 +13,7 @@ import numpy as np
 from natra_jax import attacks, classifiers, generators, latents
 from natra_jax.convolution import conv2d
 from natra_jax.generators import resampling
-from natra_jax.methods import advbn, mixing, natra, original
+from natra_jax.methods import advbn, mixing, natra, original, random
 from natra_jax.speed import loading, torch_stylegan2
 from natra_jax.training.fit import adamw
 from natra_jax.training.parallel import compile_step, cpu_options
@@ -90,15 +90,12 @@ def training_steps() -> dict[str, Callable[[], object]]:
     restarts = attacks.best_of(attacks.pgd(_ATTACK_STEPS), 5)
     methods = {
         "original": original.original(),
-        "random": natra.random(space, num_classes=_CLASSES, epsilon=4.0),
+        "random": random.random(space, num_classes=_CLASSES, epsilon=4.0),
         "natra": natra.natra(
             space,
-            search,
+            natra.Inner(search, passes),
+            natra.Tuning(rho=1.0, epsilon_max=4.0, smoothing=0.075),
             num_classes=_CLASSES,
-            rho=1.0,
-            epsilon_max=4.0,
-            smoothing=0.075,
-            passes=passes,
         ),
         "advmix, 5 restarts": mixing.advmix(
             mix, restarts, num_classes=_CLASSES, epsilon=0.03, partners=None, passes=5 * passes

@@ -6,7 +6,7 @@ It is the first stage that reads the shifted and the test splits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.evaluation.benchmark import attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
+from natra_jax.methods import natural
 from natra_jax.stages import (
     classifier,
     data,
@@ -137,8 +138,8 @@ def baseline(config: Config) -> str:
 
 def search(context: Context) -> attacks.Attack:
     """Return the latent attack of the evaluation."""
-    c = context.config.eval
-    return latent_search(c.latent_steps, c.latent_restarts)
+    c = context.config
+    return natural.search(c.natra.norm, c.eval.latent_steps, c.eval.latent_restarts)
 
 
 def recorder(context: Context, directory: epath.Path, method: str, seed: int) -> Recorder:
@@ -161,12 +162,6 @@ def recorder(context: Context, directory: epath.Path, method: str, seed: int) ->
         return Record(method, seed, split, metric, share, count, low, high, fingerprint)
 
     return record
-
-
-@cache  # the same object for every classifier, so that the attack is compiled once
-def latent_search(num_steps: int, restarts: int) -> attacks.Attack:
-    """Return PGD (NaTra eq. 6) from the encoded point, then from random ones."""
-    return attacks.best_of(attacks.pgd(num_steps), restarts)
 
 
 def _on_images(context: Context, logits_fn: LogitsFn, record: Recorder) -> list[Record]:

@@ -17,6 +17,7 @@ from etils import epath
 from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
+from natra_jax.methods import natural
 from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, train
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
@@ -30,7 +31,7 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare the task export, where there are variations to write."""
     if not plan.has_generator:
         return []
-    search = ("natra.num_steps", "natra.restarts", "natra.random_start")
+    search = ("natra.num_steps", "natra.restarts")
     fields = plan.fields(NAME, *screen.SPACE_FIELDS, *search, "directions.seed", "eval.batch_size")
     latent = (shift.NAME, encode.NAME, screen.NAME)
     name, seed = method(plan.config), plan.config.seeds[0]
@@ -51,8 +52,7 @@ def run(context: Context, directory: epath.Path) -> None:
     all_codes, names = encode.train_codes(context), screen.load(context).names
     parts = np.split(covered, range(_PART, len(covered), _PART))
     space = screen.space(context)
-    pgd = attacks.pgd(c.natra.num_steps, random_start=c.natra.random_start)
-    search = attacks.best_of(pgd, c.natra.restarts)
+    search = natural.search(c.natra.norm, c.natra.num_steps, c.natra.restarts)
     rows: list[tuple] = []
     for s, axis in enumerate(jnp.eye(len(names), dtype=all_codes.dtype)):
         for part, index in enumerate(parts):

@@ -27,7 +27,7 @@ from natra_jax.evaluation.benchmark import predict
 from natra_jax.evaluation.records import write_records
 from natra_jax.evaluation.robustness import worst_case
 from natra_jax.latents.directions import outside
-from natra_jax.methods import Latent, natra
+from natra_jax.methods import Latent, natural
 from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, train
 from natra_jax.stages.context import Context
 from natra_jax.stages.evaluate import Recorder
@@ -103,12 +103,12 @@ def _latent_targets(context: Context) -> dict[str, _Target]:
     model, _ = encoder.load(context)
     population = np.asarray(model.single(encode.domain_codes(context)))
     others = encoder.lifted(context, outside(population, screen.chosen(context)))
-    search = evaluate.latent_search(c.eval.worst_steps, c.eval.worst_restarts)
+    search = natural.search(c.natra.norm, c.eval.worst_steps, c.eval.worst_restarts)
     searches: dict[str, attacks.Attack] = {"ce": search, "margin": search}
     epsilon = c.eval.latent_epsilon
-    targets = {"latent": _Target(natra.space(c, latent), codes, epsilon, searches)}
+    targets = {"latent": _Target(natural.space(c, latent), codes, epsilon, searches)}
     if len(others.sigma):
-        space = natra.space(c, latent._replace(directions=others))
+        space = natural.space(c, latent._replace(directions=others))
         targets["latent_other"] = _Target(space, codes, epsilon, searches)
     return targets
 

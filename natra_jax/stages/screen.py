@@ -19,7 +19,7 @@ from natra_jax.evaluation.records import write_records
 from natra_jax.latents import saved, screening
 from natra_jax.latents.choose import is_file, select
 from natra_jax.latents.screening import Screening
-from natra_jax.methods import Latent, natra
+from natra_jax.methods import Latent, natural
 from natra_jax.stages import classifier, data, directions, encode, encoder, folds, shift
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
@@ -159,7 +159,7 @@ def space(context: Context) -> attacks.Space:
 def _space(context: Context, own: Directions) -> attacks.Space:
     """Return the Space of some directions of the generator's own codes."""
     latent = Latent(*shift.load(context), encoder.lifted(context, own))
-    return natra.space(context.config, latent)
+    return natural.space(context.config, latent)
 
 
 def _against_the_judge(rows: list[dict[str, Any]]) -> list[str]:

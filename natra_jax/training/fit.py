@@ -109,7 +109,8 @@ def fit_classifier(
     """
     optimizer = schedule.optimizer
     network, image_shape = build_classifier(None), arrays["image"].shape[1:]
-    state = init_state(network, optimizer, image_shape, len(arrays["label"]), jax.random.key(seed))
+    key, num_examples = jax.random.key(seed), len(arrays["label"])
+    state = init_state(network, optimizer, image_shape, num_examples, key, method.kept)
     if initial is not None or method.perturb is not None:
         fresh = {"params": state.params, "batch_stats": state.batch_stats}
         variables = fresh if initial is None else jax.tree.map(jnp.asarray, dict(initial))

@@ -27,6 +27,9 @@ class TrainState(NamedTuple):
     opt_state: Any
     epsilon: Float[Array, " examples"]
     """The adaptive radius of every training example (NaTra section 3.4.3)."""
+    delta: Float[Array, "examples S"] | None
+    """The perturbation that is kept of every training example, NaN before its first visit; None
+    where the method keeps none."""
     key: jax.Array
     """The seed of everything random in training. It is never advanced: randomness follows from
     (key, step, example index)."""
@@ -38,6 +41,7 @@ def init_state(
     image_shape: tuple[int, ...],
     num_examples: int,
     key: jax.Array,
+    kept: int | None = None,
 ) -> TrainState:
     """Return a fresh state, with epsilon 0 for all examples.
 
@@ -47,6 +51,7 @@ def init_state(
         image_shape: (H, W, C).
         num_examples: the size of the training set.
         key: the same key gives the same initial weights for every method.
+        kept: S of the method's kept perturbations; None where it keeps none.
 
     Returns:
         The state.
@@ -59,6 +64,7 @@ def init_state(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
         epsilon=jnp.zeros(num_examples),
+        delta=None if kept is None else jnp.full((num_examples, kept), jnp.nan),
         key=key_train,
     )
 

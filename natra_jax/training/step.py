@@ -58,8 +58,9 @@ def make_step(
     """Build the outer minimisation of NaTra eq. 14: (method, state, batch) -> (state, metrics).
 
     A method without variations trains on the clean images alone. A method that perturbs features
-    trains the head alone, on images as above with the clean BatchNorm and on the perturbed features
-    with the auxiliary one, 1:1 (AdvBN). The metrics are means over the batch and axis_name.
+    trains the head alone: its loss is the sum of that on images as above, with the clean BatchNorm,
+    and that on the perturbed features, with the auxiliary one (AdvBN). The metrics are means over
+    the batch and axis_name.
 
     Args:
         build_classifier: (axis_name) -> the classifier.
@@ -161,7 +162,7 @@ def make_step(
                 metrics["attack_success"] = variation.failed.mean()
         if perturbed is not None and outputs.adversarial is not None:
             losses = cross_entropy(outputs.adversarial, perturbed.targets)
-            loss = (loss + counted(batch, losses).mean()) / 2
+            loss += counted(batch, losses).mean()  # the sum: AdvBN's rates are published for it
             metrics["feature_attack_success"] = perturbed.failed.mean()
         return loss, (outputs.batch_stats, metrics | {"loss": loss})
 
@@ -169,21 +170,23 @@ def make_step(
         step_key = jax.random.fold_in(state.key, state.step)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, batch["index"])
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        variation, perturbed, epsilon = None, None, state.epsilon
+        variation, perturbed, kept = None, None, (state.epsilon, state.delta)
         if pseudo_confidence is not None:
             logits = logits_fn(auxiliary_batch_norm.clean(variables), batch["image"])
             batch = _pseudo_labelled(batch, logits, pseudo_confidence)
         if method.vary is not None:
             # the inner maximum of NaTra eq. 14
             frozen = Partial(logits_fn, auxiliary_batch_norm.clean(variables))
-            variation = jax.lax.stop_gradient(
-                method.vary(frozen, keys, batch, state.epsilon[batch["index"]])
-            )
-            visited = (batch["index"], variation.epsilon)
+            epsilon, delta = jax.tree.map(lambda array: array[batch["index"]], kept)
+            visited = batch if delta is None else batch | {"delta": delta}
+            variation = jax.lax.stop_gradient(method.vary(frozen, keys, visited, epsilon))
+            updated = (batch["index"], (variation.epsilon, variation.delta))
             if axis_name is not None:
-                visited = jax.lax.all_gather(visited, axis_name, tiled=True)
-            index, radii = visited
-            epsilon = epsilon.at[index].set(radii.astype(epsilon.dtype))
+                updated = jax.lax.all_gather(updated, axis_name, tiled=True)
+            index, values = updated
+            kept = jax.tree.map(
+                lambda old, new: old.at[index].set(new.astype(old.dtype)), kept, values
+            )
         if method.perturb is not None:
             perturbed = perturb(method.perturb, variables, keys, batch, variation)
         dropout_key = jax.random.fold_in(jax.random.fold_in(state.key, _DROPOUT), state.step)
@@ -198,7 +201,10 @@ def make_step(
         if perturbed is not None:
             # without a gradient, weight decay would still wear the trunk down
             params = perturbed.cut.keep_trunk(state.params, params)
-        state = TrainState(state.step + 1, params, batch_stats, opt_state, epsilon, state.key)
+        epsilon, delta = kept
+        state = TrainState(
+            state.step + 1, params, batch_stats, opt_state, epsilon, delta, state.key
+        )
         return state, metrics
 
     return step

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from natra_jax import attacks, classifiers, generators
-from natra_jax.methods import Latent, natra
+from natra_jax.methods import Latent, natra, random
 from natra_jax.training.state import TrainState, init_state
 from natra_jax.training.step import make_step
 from natra_jax.types import Batch, Directions, Method
@@ -84,14 +84,10 @@ def method(dtype=np.float32, name: str = "natra") -> Method:
     generator, params, directions = latent()
     space = attacks.directions(generator, params, directions)
     if name == "random":
-        return cast(natra.random(space, num_classes=NUM_CLASSES, epsilon=EPSILON_MAX), dtype)
-    radius = {"rho": RHO, "epsilon_max": EPSILON_MAX, "smoothing": SMOOTHING}
-    return cast(
-        natra.natra(
-            space, attacks.pgd(2, random_start=True), num_classes=NUM_CLASSES, **radius, passes=7
-        ),
-        dtype,
-    )
+        return cast(random.random(space, num_classes=NUM_CLASSES, epsilon=EPSILON_MAX), dtype)
+    inner = natra.Inner(attacks.pgd(2, random_start=True), passes=7)
+    tuning = natra.Tuning(RHO, EPSILON_MAX, SMOOTHING)
+    return cast(natra.natra(space, inner, tuning, num_classes=NUM_CLASSES), dtype)
 
 
 def builder(norm: str):
@@ -124,6 +120,7 @@ def state(optimizer: optax.GradientTransformation, norm: str, dtype=np.float32) 
         batch_stats=jax.tree.map_with_path(draw, shapes.batch_stats),
         opt_state=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.opt_state),
         epsilon=np.zeros(NUM_EXAMPLES),
+        delta=None,
         key=jax.random.key(3),
     )
     return cast(fresh, dtype)

@@ -162,7 +162,7 @@ def numpy_updates(rates, varied):
     velocity, losses = jax.tree.map(np.zeros_like, head), []
     one_hot = np.eye(CLASSES)[batch["label"]]
     for rate in rates:
-        images, targets, weights, goal = batch["image"], one_hot, np.full(B, 0.5 / B), one_hot
+        images, targets, weights, goal = batch["image"], one_hot, np.full(B, 1.0 / B), one_hot
         if varied:
             made = variation()
             images, targets, goal = (
@@ -170,7 +170,7 @@ def numpy_updates(rates, varied):
                 np.concatenate([one_hot, made.targets]),
                 made.targets,
             )
-            weights = np.repeat([CLEAN_RATIO, 1 - CLEAN_RATIO], B) * 0.5 / B
+            weights = np.repeat([CLEAN_RATIO, 1 - CLEAN_RATIO], B) / B
         v["params"] |= {"norm_behind": head["norm_behind"], "out": head["out"]}
         features = features_of(v, images)
         adversarial = worst_features(v, (head["auxiliary"], auxiliary[1]), features[-B:], goal)
@@ -179,7 +179,7 @@ def numpy_updates(rates, varied):
             head["out"], clean, features, targets, weights
         )
         loss_adv, of_auxiliary, of_out_adv, stats_adv = branch(
-            head["out"], (head["auxiliary"], auxiliary[1]), adversarial, goal, np.full(B, 0.5 / B)
+            head["out"], (head["auxiliary"], auxiliary[1]), adversarial, goal, np.full(B, 1.0 / B)
         )
         gradients = {
             "norm_behind": of_norm,
@@ -214,6 +214,7 @@ def test_two_updates_are_advbns(varied):
             **given,
             opt_state=optimizer.init(given["params"]),
             epsilon=np.zeros(20),
+            delta=None,
             key=jax.random.key(0),
         )
         seen = []
