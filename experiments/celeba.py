@@ -26,16 +26,26 @@ tables. NVIDIA has its generators. 20 epochs are fewer steps there, and at 1024 
     --config.data.name=tfds:celeba_hq --config.train.steps=7557
     --config.generator.weights=weights/stylegan2-celebahq-256x256.pkl
     --config.train.batch_size=8 --config.train.steps=60458 --config.encoder.batch_size=4
-    --config.encode.batch_size=8 --config.eval.batch_size=8
+    --config.shift.batch_size=4 --config.encode.batch_size=8 --config.eval.batch_size=8
 
 The classifier is VGG-16, with BatchNorm (our choice: it is trained from nothing);
---config.classifier.name=wide_resnet is that of Madry et al. (2018). NaTra eq. 9 compares what a
-plainly trained classifier of the task sees. For VGG-16's published features, as in the paper:
+--config.classifier.name=wide_resnet is that of Madry et al. (2018). NaTra eq. 9 and 10 compare
+VGG-16's published features, as in the paper, where their file is given, else what a plainly trained
+classifier of the task sees:
 
-    --config.encoder.perceptual=vgg16 --config.encoder.perceptual_weights=vgg16-397923af.pth
+    --config.encoder.perceptual_weights=vgg16-397923af.pth
 
-Directions are found in 10,000 prior samples of w and move the layers of 128 pixels and more, the
-paper's. Its figures, of CelebA-HQ at 1024 pixels, in per cent:
+Behind the encoder stage shift moves the synthesis network towards the training images (NaTra eq.
+10); the paper says not for how long, 5,000 batches are our choice. Directions are found in 10,000
+prior samples of w and move the layers of 128 pixels and more, the paper's. random is its N(0, 1) on
+the codes, random_box a draw from natra's own set. advmix is AdvMix (Gowal et al. 2020), its
+baseline without figures of its own.
+
+Latent codes expansion is w+, a code for each layer, with N = 1: for StyleGAN several codes an image
+(--config.encoder.num_codes) cost as many passes through the lower layers at each step of a search.
+natra_ol is without: one code for all layers.
+
+The paper's figures, of CelebA-HQ at 1024 pixels, in per cent:
 
     method     glasses  gender  smiling   age   identity
     original    96.82   90.32    84.16   79.76   75.87
@@ -66,7 +76,10 @@ EPOCHS, TRAIN_IMAGES = 20, 162_770
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.name = "celeba"
-    config.methods = ("original", "adv", "mixi", "mixl", "random", "natra_ol", "natra_oa", "natra")
+    config.methods = (
+        *("original", "adv", "mixi", "mixl", "random", "random_box", "advmix"),
+        *("natra_ol", "natra_oa", "natra"),
+    )
     config.obtain.data = (
         "CelebA (aligned and cropped) is had from the Chinese University of Hong Kong, "
         "mmlab.ie.cuhk.edu.hk/projects/CelebA.html: python -m natra_jax.data import celeba "
@@ -80,11 +93,14 @@ def get_config() -> ConfigDict:
     config.data.update(name="tfds:celeba", path="data", label="Smiling", threads=4)
     config.generator.weights = "weights/stylegan_celeba_partial256.pth"
     config.encoder.update(widths=(), hidden=512, steps=50_000, batch_size=16, learning_rate=5e-4)
+    config.encoder.perceptual = "auto"
+    config.shift.update(steps=5_000, batch_size=16)
     config.encode.batch_size = 64
     # in the codes: ten thousand times the features of 256 pixels do not fit in memory
     config.directions.update(codes="prior", space="codes", num_codes=10_000, layers=(10, 0))
     config.advmix.layers = config.directions.layers
     config.natra.num_steps = 7
+    config.random.kind = "normal_w"
     config.classifier.update(name="vgg16", dtype="bfloat16")
     config.classifier.vgg16.norm = "batch"
     config.train.update(batch_size=64, learning_rate=5e-4, checkpoint_every=5_000)

@@ -11,9 +11,10 @@ resnet50-0676ba61.pth, where this leaves it:
     python -c "import torchvision; torchvision.models.resnet50(weights='IMAGENET1K_V1')"
 
 original is that network as it is, without any training (train.steps=0). advbn fine-tunes what is
-behind the first stage for 20 epochs, as its authors do; they train on random crops and mirror
-images, and so does augment+advbn here. Each is evaluated with its clean BatchNorm, and with the
-adversarial one as NAME/adversarial.
+behind the first stage for 20 epochs, as its authors do. They train on crops of random size and
+proportions (8 % of the photo and more, scaled to 224 pixels) and mirror images; augment+advbn here
+on crops of one size, shifted by up to 32 pixels, and mirror images, beside the photos as they are.
+Each is evaluated with its clean BatchNorm, and with the adversarial one as NAME/adversarial.
 
 Tests elsewhere, each a folder in which folders named by the same classes lie at any depth (of
 ImageNet-C: corruption, severity, class):

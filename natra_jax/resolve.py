@@ -20,7 +20,7 @@ def resolve(
     """Return a copy of config in which fields that are left open have their values.
 
     These are data.resolution, data.channels, generator.resolution, generator.channels_out,
-    directions.layers, advmix.layers and encoder.widths.
+    encoder.perceptual, directions.layers, advmix.layers and encoder.widths.
 
     Args:
       config: the experiment.
@@ -36,6 +36,9 @@ def resolve(
     resolved = ConfigDict(config.to_dict())
     resolved.data.resolution = _resolution(resolved, found, inputs)
     resolved.data.channels = _channels(resolved, found)
+    if resolved.encoder.perceptual == "auto":
+        has_weights = bool(resolved.encoder.perceptual_weights)
+        resolved.encoder.perceptual = "vgg16" if has_weights else "classifier"
     if not has_generator(resolved.generator):
         return resolved
     if not is_file(resolved.generator) and not resolved.generator.resolution:

@@ -147,8 +147,8 @@ _ENCODER: Section = {
     "pixel_loss": Field(
         "l2", "l2: as NaTra eq. 9 is printed; l1: as its text says", one_of("l2", "l1")),
     "perceptual": Field("classifier",
-        "whose features: a plain classifier's, trained on the task for train.steps, or vgg16's",
-        one_of("classifier", "vgg16")),
+        "whose features: a plain classifier's, trained on the task for train.steps | vgg16's | "
+        "auto: vgg16's where perceptual_weights names them", one_of("classifier", "vgg16", "auto")),
     "perceptual_weights": Field("", "for vgg16: a file with torchvision's weights, IMAGENET1K_V1"),
 }
 

@@ -22,6 +22,7 @@ METHODS: dict[str, MethodSpec] = {
     "mixi": mixing.MIXI,
     "mixl": mixing.MIXL,
     "random": random.RANDOM,
+    "random_box": random.RANDOM_BOX,
     "random_long": random.RANDOM_LONG,
     "corner": random.CORNER,
     "corner_long": random.CORNER_LONG,

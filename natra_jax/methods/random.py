@@ -2,6 +2,7 @@
 
 random       a draw from natra's own largest set (the same directions, radius cap and truncation),
              or N(0, 1) on all of the codes (NaTra section 4.1, "Random")
+random_box   the former, whatever random is
 corner       a random corner of that set
 random_long  random, trained for as many network passes as natra
 corner_long  corner, likewise
@@ -132,5 +133,6 @@ def _of_kind(config: ConfigDict, num_classes: int, latent: Latent | None) -> Met
 
 RANDOM = MethodSpec(_of_kind, fields=("natra", "random"), latent="directions")
 RANDOM_LONG = RANDOM._replace(match_passes_of="natra")
+RANDOM_BOX = MethodSpec(_in_set("uniform"), fields=("natra",), latent="directions")
 CORNER = MethodSpec(_in_set("corner"), fields=("natra",), latent="directions")
 CORNER_LONG = CORNER._replace(match_passes_of="natra")
