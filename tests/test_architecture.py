@@ -22,7 +22,7 @@ LAYERS = [
     {"gan"},
     {"attacks", "generators", "classifiers"},
     {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
-    {"types"},
+    {"types", "printable"},
 ]
 BESIDE = {
     ("stages", "config"),
@@ -34,13 +34,21 @@ BESIDE = {
 # Narrower than the layers would allow.
 ONLY = {
     "attacks": {"types", "losses", "feature_statistics"},
-    "classifiers": {"types", "losses", "convolution", "feature_statistics"},
-    "generators": {"types", "convolution", "trees"},
+    "classifiers": {"types", "printable", "losses", "convolution", "feature_statistics"},
+    "generators": {"types", "printable", "convolution", "trees"},
     "gan": {"types", "convolution"},
-    "weights": {"types", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "workdir"},
+    "weights": {
+        "types",
+        "printable",
+        "trees",
+        "orbax_tree",
+        "workdir",
+        "generators",
+        "classifiers",
+    },
+    "data": {"types", "printable", "workdir"},
     "methods": {"types", "losses", "attacks"},
-    "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
+    "training": {"types", "printable", "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }
 HEAVY = {
     "umap",
