@@ -50,6 +50,8 @@ def said(workdir, tmp_path, monkeypatch, capsys):
             argument.replace("{work}", str(workdir)).replace("{tmp}", str(tmp_path))
             for argument in arguments
         ]
+        if not any(argument.startswith("--factory=") for argument in filled):
+            filled.append(f"--factory={small.OWN}:plain")
         monkeypatch.setattr(sys, "argv", ["predict", *filled])
         code = 0
         try:
@@ -153,6 +155,15 @@ MISTAKES = {
         "natra (seeds 0, 2)",
     ],
     ("--workdir={tmp}", "{tmp}/large.png"): ["no experiment there"],
+    ("--workdir={work}", "--factory=", "{tmp}/large.png"): [
+        f"is of a classifier that the function '{small.OWN}:plain' makes",
+        "would be run",
+        "--factory=MODULE:FUNCTION",
+    ],
+    ("--workdir={work}", "--factory=harm:net", "{tmp}/large.png"): [
+        f"is of a classifier that the function '{small.OWN}:plain' makes",
+        "the factory that is given is 'harm:net'",
+    ],
     ("{tmp}/large.png",): ["--workdir=DIR is missing"],
     ("--workdir={work}",): ["no image is named"],
     ("--workdir={work}", "--metod=natra", "x.png"): ["metod", "method"],
