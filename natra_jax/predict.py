@@ -22,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from natra_jax import command
+from natra_jax.printable import column
 from natra_jax.types import UserError
 
 _BATCH = 64  # images in memory at a time
@@ -49,7 +50,8 @@ def main(argv: Sequence[str]) -> None:
         images = np.stack([read_image(name, classifier.image_shape, fit) for name in names])
         predicted = np.asarray(probabilities(classifier.logits_fn, images))
         for name, row in zip(names, predicted, strict=True):
-            print(f"{name}\t{classifier.classes[row.argmax()]}\t{row.max():.4f}", flush=True)
+            answer = name, str(classifier.classes[row.argmax()]), f"{row.max():.4f}"
+            print("\t".join(map(column, answer)), flush=True)
 
 
 def parse_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:

@@ -159,9 +159,10 @@ def test_no_random_seed_is_a_silent_default():
 
 # The two rooms within weights: formats knows nothing of networks, converters nothing of files.
 WITHIN_WEIGHTS = {
-    "formats": ("natra_jax.types", "natra_jax.weights.tensors"),
+    "formats": ("natra_jax.types", "natra_jax.printable", "natra_jax.weights.tensors"),
     "converters": (
         "natra_jax.types",
+        "natra_jax.printable",
         "natra_jax.weights.tensors",
         "natra_jax.generators",
         "natra_jax.classifiers",
