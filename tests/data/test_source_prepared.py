@@ -510,6 +510,18 @@ def test_pipes_are_not_read(people, tmp_path):
     assert refused(tmp_path, label="Male").startswith(f"{directory}: the file {shard.name} of ")
 
 
+def test_names_of_classes_and_attributes_steer_nothing(tmp_path):
+    hostile = "hat\x1b[2J\u202e"
+    features = {"label": tfds.features.ClassLabel(names=["a", "b"]), hostile: np.bool_}
+    rows = {"train": [{"label": i % 2, hostile: i % 2 == 0} for i in range(24)]}
+    directory = prepare(tmp_path / "set" / "1.0.0", features, rows)
+    labels = "=cat\x1b[2J\r\ndog\u2028x é\n"
+    (directory / "label.labels.txt").write_text(labels)
+    assert load(tmp_path, "set").classes == (r"=cat\x1b[2J", r"dog\u2028x é")
+    said = r"hat\x1b[2J\u202e"
+    assert load(tmp_path, "set", label=hostile).classes == (f"not {said}", said)
+
+
 @pytest.mark.parametrize("damage", ["removed", "empty", "half", "zeroed", "another"])
 def test_damaged_records_are_one_line(people, tmp_path, damage):
     directory = copied(people, tmp_path)

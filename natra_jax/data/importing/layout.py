@@ -178,5 +178,5 @@ def _write_skipped(path: Path, skipped: list[list[str]]) -> None:
     """Write one line for each: its name, a tab, the reason. Write no file where there are none."""
     path.unlink(missing_ok=True)
     if skipped:
-        lines = [f"{column(name)}\t{column(reason)}\n" for name, reason in skipped]
+        lines = [f"{column(name)}\t{column(' '.join(why.split()))}\n" for name, why in skipped]
         workdir.write(path, "".join(lines))
