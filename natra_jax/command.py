@@ -7,6 +7,7 @@ ours, with its traceback. 130: interrupted by Ctrl-C. 141: nobody reads the outp
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from absl import flags
 
 from natra_jax import __version__
+from natra_jax.printable import printable, reason
 from natra_jax.types import UserError
 from natra_jax.workdir import require_path
 
@@ -45,7 +47,7 @@ def parse(argv: Sequence[str], define: Define) -> tuple[flags.FlagValues, list[s
     try:
         return values, values(argv)[1:]
     except (flags.Error, ValueError, TypeError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(reason(error, 1000)) from error
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -59,6 +61,11 @@ def show_help(doc: str | None, define: Define, ending: str = "") -> None:
     named = {flag.name: flag for flag in (values[name] for name in values)}
     rows = [(_usage(flag), flag.help) for flag in named.values()]
     print("\n".join([doc or "", "Flags:", "", columns(rows), ending]).rstrip())
+
+
+def say(line: str) -> None:
+    """Print one line, whatever the names in it are."""
+    print(printable(line), flush=True)
 
 
 def columns(rows: Iterable[tuple[str, str]]) -> str:
@@ -99,6 +106,8 @@ def run(
       place: where main writes, for an error of the file system that names no file; '' stands for
         the value of the flag directory.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     if "--version" in argv:
         print(f"natra_jax {__version__}")
         return
@@ -163,6 +172,6 @@ def _value(argv: Sequence[str], flag: str) -> str:
 
 def _fail(message: str, argv: Sequence[str]) -> None:
     if "--debug" in argv:  # not the flag's value: parsing itself may be what failed
-        traceback.print_exc()
-    print("natra_jax: " + " ".join(message.split()), file=sys.stderr)
+        print("\n".join(map(printable, traceback.format_exc().split("\n"))), file=sys.stderr)
+    print(f"natra_jax: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

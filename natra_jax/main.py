@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
         devices=jax.local_devices(),
         stages=values.stages,
         scratch=values.scratch,
-        log=lambda line: print(line, flush=True),
+        log=command.say,
     )
 
 

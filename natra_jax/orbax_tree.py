@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from natra_jax.files import local
+from natra_jax.printable import reason
 from natra_jax.trees import shapes
 from natra_jax.types import UserError
 
@@ -133,8 +134,7 @@ def hushed() -> Iterator[None]:
 
 
 def _damaged(path: epath.Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
     return UserError(
-        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged "
-        "or incomplete"
+        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason(error)}): it is "
+        "damaged or incomplete"
     )

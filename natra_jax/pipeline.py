@@ -177,7 +177,8 @@ def run(
             done.add(task.name)
             _collect(root, work, done)
         if report.NAME in done:
-            log("\n" + report.summary(context))
+            for line in ("", *report.summary(context).split("\n")):
+                log(line)
 
 
 def run_task(task: Task, context: Context) -> None:

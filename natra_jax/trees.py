@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 
@@ -76,5 +77,5 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
             if not isinstance(array, np.ndarray):
                 raise ValueError(f"{name} is no array")
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
+        raise UserError(f"{path}: cannot be read as an .npz of arrays ({reason(error)})") from error
     return loaded

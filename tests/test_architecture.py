@@ -23,7 +23,7 @@ LAYERS = [
     {"attacks", "generators", "classifiers"},
     {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
     {"files"},
-    {"types"},
+    {"types", "printable"},
 ]
 BESIDE = {
     ("stages", "config"),
@@ -31,16 +31,17 @@ BESIDE = {
     ("orbax_tree", "trees"),
     ("report", "evaluation"),
 }
+_COMMON = {"types", "printable", "files"}  # what any room may import
 # Narrower than the layers would allow.
 ONLY = {
-    "attacks": {"types", "losses", "feature_statistics"},
-    "classifiers": {"types", "losses", "convolution", "feature_statistics"},
-    "generators": {"types", "convolution", "trees"},
-    "gan": {"types", "convolution"},
-    "weights": {"types", "files", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "files", "workdir"},
-    "methods": {"types", "losses", "attacks"},
-    "training": {"types", "losses", "data", "files", "orbax_tree", "classifiers"},
+    "attacks": {*_COMMON, "losses", "feature_statistics"},
+    "classifiers": {*_COMMON, "losses", "convolution", "feature_statistics"},
+    "generators": {*_COMMON, "convolution", "trees"},
+    "gan": {*_COMMON, "convolution"},
+    "weights": {*_COMMON, "trees", "orbax_tree", "workdir", "generators", "classifiers"},
+    "data": {*_COMMON, "workdir"},
+    "methods": {*_COMMON, "losses", "attacks"},
+    "training": {*_COMMON, "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }
 HEAVY = {
     "umap",
@@ -151,9 +152,10 @@ def test_no_random_seed_is_a_silent_default():
 
 # The two rooms within weights: formats knows nothing of networks, converters nothing of files.
 WITHIN_WEIGHTS = {
-    "formats": ("natra_jax.types", "natra_jax.weights.tensors"),
+    "formats": ("natra_jax.types", "natra_jax.printable", "natra_jax.weights.tensors"),
     "converters": (
         "natra_jax.types",
+        "natra_jax.printable",
         "natra_jax.weights.tensors",
         "natra_jax.generators",
         "natra_jax.classifiers",

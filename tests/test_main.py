@@ -16,6 +16,7 @@ from natra_jax import command as command_line
 from natra_jax import main
 from natra_jax.config.field import by_name
 from natra_jax.config.fields import FIELDS
+from natra_jax.types import UserError
 
 # ml_collections' own, on reading a config file
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -350,6 +351,42 @@ def test_debug_shows_the_traceback_too(tmp_path):
     answer = command(SMOKE, f"--workdir={tmp_path / 'work'}", "--config.train.steps=0", "--debug")
     assert answer.returncode == 2 and "Traceback" in answer.stderr
     assert answer.stderr.splitlines()[-1].startswith("natra_jax: config field train.steps is 0")
+
+
+HOSTILE = "x\x1b[2J\u202e\n\nnatra_jax: done\r\0\udc80 é 中文"
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_a_mistake_with_a_hostile_name_is_one_line_that_steers_nothing(debug, capsys):
+    def fail(argv):
+        raise UserError(f"{HOSTILE}: is damaged")
+
+    with pytest.raises(SystemExit) as exit_:
+        command_line.run(fail, ["natra", *debug], interrupted="")
+    out, err = capsys.readouterr()
+    assert exit_.value.code == 2 and out == ""
+    *before, last = err.rstrip("\n").split("\n")
+    assert last == r"natra_jax: x\x1b[2J\u202e natra_jax: done \x00\udc80 é 中文: is damaged"
+    assert bool(before) == bool(debug) and all(line.isprintable() for line in before)
+
+
+def test_a_line_of_progress_is_one_line_whatever_it_names(capsys):
+    command_line.say(f"data: 3 images of {HOSTILE}")
+    out, _ = capsys.readouterr()
+    said = r"x\x1b[2J\u202e\n\nnatra_jax: done\r\x00\udc80 é 中文"
+    assert out == f"data: 3 images of {said}\n"
+
+
+def test_a_terminal_of_another_encoding_gets_escapes():
+    said = "lambda argv: command.say('é 中')"
+    code = f"from natra_jax import command; command.run({said}, [], interrupted='')"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, rb"\xe9 \u4e2d" + b"\n", b"")
 
 
 def test_the_version_is_printed(capsys):

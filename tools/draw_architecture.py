@@ -50,6 +50,7 @@ ROLES = {
     "workdir": "work done once",
     "feature_statistics": "AdvBN's mean, std",
     "command": "exit codes",
+    "printable": "safe to print",
     "inputs": "what a config names, opened",
 }
 PACKAGE_LABEL = {"__init__": "natra_jax"}  # the package itself is a room of one file

@@ -9,6 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from natra_jax.config.checks import nearest
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 INSTALLED = "natra_jax.experiments"  # the package of experiments that come with natra_jax
@@ -49,7 +50,7 @@ def load(path: str) -> ConfigDict:
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
+        raise UserError(f"--config={path}: {type(error).__name__}: {reason(error)}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"--config={path}: get_config() must return an ml_collections.ConfigDict, "

@@ -77,7 +77,7 @@ def import_(argv: Sequence[str]) -> None:
     skipped = f", {written.skipped} skipped (skipped.txt)" if written.skipped else ""
     already = "" if written.fresh else "is there already, of the same source: "
     config = f"--config.data.name={PREFIX}{name} --config.data.path={dest}"
-    print(f"{name}: {already}{counts} images{skipped} in {written.directory}: {config}")
+    command.say(f"{name}: {already}{counts} images{skipped} in {written.directory}: {config}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"import": import_}

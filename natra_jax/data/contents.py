@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from natra_jax.data.encoded_images import printable
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 _TOGETHER = 512  # files that are given to the threads at a time

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from natra_jax.data import image_kinds
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
                 raise UserError(f"{location}: {large}: scale it down, or move it away")
             if not image.width * image.height:
                 raise ValueError("it has no pixels")
-            if reason := not_read(image):
-                raise UserError(f"{location}: cannot be used ({reason}): {_CONVERT}")
+            if why := not_read(image):
+                raise UserError(f"{location}: cannot be used ({why}): {_CONVERT}")
             if whole:
                 image.load()
                 return _rgb(_upright(image))
@@ -178,10 +179,10 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
             f"{location}: takes more memory than there is: scale it down, or free some memory"
         ) from error
     except Exception as error:  # Pillow's readers raise of all kinds for damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if any(word in reason.lower() for word in _NOT_SUPPORTED):
-            raise UserError(f"{location}: cannot be decoded ({reason}): {_CONVERT}") from error
-        raise UserError(f"{location}: is damaged ({reason}): repair or remove it") from error
+        why = reason(error)
+        if any(word in why.lower() for word in _NOT_SUPPORTED):
+            raise UserError(f"{location}: cannot be decoded ({why}): {_CONVERT}") from error
+        raise UserError(f"{location}: is damaged ({why}): repair or remove it") from error
 
 
 def unidentified(encoded: bytes | Path | str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from natra_jax.data.decoding import Preprocess, check, decode
+from natra_jax.printable import printable
 
 _SOME = 100  # images
 
@@ -137,14 +138,3 @@ def _indices(rows: slice | np.ndarray, count: int) -> np.ndarray:
             f"index {index.min() if index.min() < -count else index.max()} of {count} images"
         )
     return index.astype(np.int64) % count if index.size else np.zeros(0, np.int64)
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """Write a path in one line that every terminal and file can take.
-
-    Line breaks and bytes that are no UTF-8 become escapes.
-    """
-    text = str(path)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -20,9 +20,10 @@ import numpy as np
 from natra_jax.data import contents
 from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
 from natra_jax.data.decoding import SUFFIXES, Preprocess
-from natra_jax.data.encoded_images import Decoded, Files, printable
+from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 _NOT_READ = (".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng")  # images too

@@ -15,11 +15,13 @@ import numpy as np
 from natra_jax.data import labelling
 from natra_jax.data.conventions import find_splits
 from natra_jax.data.decoding import Preprocess
-from natra_jax.data.encoded_images import Decoded, Encoded, Files, printable
+from natra_jax.data.descriptions import FEATURES, INFO
+from natra_jax.data.encoded_images import Decoded, Encoded, Files
 from natra_jax.data.folder import unlabelled_files
-from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
+from natra_jax.data.records import IMAGE, Records, builder
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 PREFIX = "tfds:"

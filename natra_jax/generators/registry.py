@@ -12,6 +12,7 @@ from natra_jax.generators.progan import progan
 from natra_jax.generators.style_small import style_small
 from natra_jax.generators.stylegan import stylegan
 from natra_jax.generators.stylegan2 import stylegan2
+from natra_jax.printable import reason, shown
 from natra_jax.types import Generator, UserError
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
@@ -32,14 +33,13 @@ def build(function: str, arguments: Mapping[str, Any]) -> Generator:
 
     Raises UserError for an unknown function, and for arguments that it does not take.
     """
-    if function not in GENERATORS:
-        raise UserError(f"there is no generator {function!r} ({', '.join(GENERATORS)})")
+    if function not in list(GENERATORS):  # what a file says may be a list
+        raise UserError(f"there is no generator {shown(function)} ({', '.join(GENERATORS)})")
     try:
         return GENERATORS[function](**{name: _tuples(value) for name, value in arguments.items()})
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
-            f"a generator {function} cannot be made of these arguments "
-            f"({' '.join(str(error).split())})"
+            f"a generator {function} cannot be made of these arguments ({reason(error)})"
         ) from error
 
 

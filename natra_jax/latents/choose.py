@@ -13,8 +13,10 @@ import json
 import numpy as np
 from etils import epath
 
+from natra_jax.printable import reason, shown
 from natra_jax.types import Directions, UserError
 
+_LARGEST = float(np.finfo(np.float32).max)
 _SAME = 1e-2  # relative: sigmas that differ by more are not of one direction
 
 
@@ -79,7 +81,7 @@ def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str,
             for entry in readable["directions"]
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = f"{type(error).__name__}: {reason(error)}"
         raise UserError(f"{path}: cannot be read as a copy of directions.json ({cause})") from error
     if made_for != directions.generator_fingerprint:
         raise UserError(
@@ -90,26 +92,28 @@ def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str,
     for number, name, sigma, useful in entries:
         if type(number) is not int or not 0 <= number < len(directions.names):
             raise UserError(
-                f"{path}: no direction has the number {number!r}: valid are {_valid(directions)}"
+                f"{path}: no direction has the number {shown(number)}: valid are "
+                f"{_valid(directions)}"
             )
         name = directions.names[number] if name is None else name
         if not isinstance(name, str) or not name.strip() or name.strip().isdecimal() or "," in name:
             raise UserError(
-                f"{path}: direction {number} is named {name!r}: a name is a text that is no number "
-                "and has no comma"
+                f"{path}: direction {number} is named {shown(name)}: a name is a text that is no "
+                "number and has no comma"
             )
         if sigma is not None and not (
             isinstance(sigma, int | float)
+            and abs(sigma) <= _LARGEST
             and np.isclose(sigma, directions.sigma[number], rtol=_SAME, atol=0)
         ):
-            other = f"has a sigma of {sigma} there and {directions.sigma[number]:.6g} here"
+            other = f"has a sigma of {shown(sigma)} there and {directions.sigma[number]:.6g} here"
             raise UserError(
                 f"{path}: direction {number} {other}: it belongs to other directions, "
                 "start from a copy of directions/directions.json"
             )
-        if useful is not None and not (type(useful) in (int, float) and 0 <= useful < np.inf):
+        if useful is not None and not (type(useful) in (int, float) and 0 <= useful <= _LARGEST):
             raise UserError(
-                f"{path}: direction {number} has a useful range of {useful!r}: "
+                f"{path}: direction {number} has a useful range of {shown(useful)}: "
                 "it is null or a multiple of sigma from 0 on"
             )
         if any(number == other or name.strip() == taken for other, taken, _ in chosen):

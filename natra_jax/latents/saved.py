@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from natra_jax import trees
+from natra_jax.printable import reason
 from natra_jax.types import Directions, UserError
 
 _ARRAYS = ("vectors", "sigma", "mean", "mask", "useful")
@@ -60,7 +61,8 @@ def load(directory: epath.Path, fingerprint: str) -> Directions:
             raise ValueError(f"the numbers {list(names)} for {len(loaded['vectors'])} vectors")
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(
-            f"{directory}: directions cannot be read ({error}): run the directions stage again"
+            f"{directory}: directions cannot be read ({reason(error)}): run the directions "
+            "stage again"
         ) from error
     if made_for != fingerprint:
         raise UserError(

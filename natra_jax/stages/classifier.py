@@ -21,6 +21,7 @@ from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.data import Images
 from natra_jax.data.survey import source_of
 from natra_jax.methods.original import original
+from natra_jax.printable import reason, shown
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.data import DatasetInfo
 from natra_jax.stages.fit import prefetch_options
@@ -287,7 +288,7 @@ def load(directory: epath.Path, config: Config, info: DatasetInfo | Description)
     Raises UserError if they are missing, damaged, or of another classifier.
     """
     like = variables_like(config, info)
-    if is_kept(directory) and describe(directory)[1].twins:
+    if is_kept(directory) and _read(directory).twins:
         network = builder(config, info.num_classes)(None)
         like = jax.eval_shape(
             lambda variables: with_auxiliary(network, variables, info.image_shape), like
@@ -300,24 +301,57 @@ def is_kept(directory: epath.Path) -> bool:
     return (directory / _DESCRIPTION).exists()
 
 
-def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
+def describe(directory: epath.Path, factory: str = "") -> tuple[ConfigDict, Description]:
     """Read the description that `save` wrote into directory.
 
-    Returns (a config with the section classifier alone, the description). Raises UserError if the
-    description is damaged.
+    Args:
+      directory: of the task.
+      factory: 'module:function' of a classifier of the user's own, as the caller has it: a module
+        is imported because the user names it, never because a file does. '' for one of ours.
+
+    Returns:
+      (a config with the section classifier alone, the description).
+
+    Raises:
+      UserError: if the description is damaged, or of a classifier of another function.
     """
+    path, description = directory / _DESCRIPTION, _read(directory)
+    section, made_by = description.classifier, description.classifier.get("factory", "")
+    if made_by and not factory:
+        raise UserError(
+            f"{path}: is of a classifier that the function {shown(made_by)} makes, whose module "
+            "would be run: if you trust it, name it yourself, as --factory=MODULE:FUNCTION, or "
+            "factory= in Python"
+        )
+    if made_by != factory:
+        maker = f"the function {shown(made_by)}" if made_by else "natra_jax itself"
+        raise UserError(
+            f"{path}: is of a classifier that {maker} makes, and the factory that is given is "
+            f"{factory!r}: " + ("name the same" if made_by else "leave it out")
+        )
+    if not factory and section.get("name") not in list(classifiers.CLASSIFIERS):
+        raise UserError(
+            f"{path}: names the classifier {shown(section.get('name'))}, of which there are "
+            f"{', '.join(classifiers.CLASSIFIERS)}: run the stage train again"
+        )
+    # a classifier that was kept before there was a choice is float32
+    return ConfigDict({"classifier": {"dtype": "float32"} | section}), description
+
+
+def _read(directory: epath.Path) -> Description:
+    """Read the description in directory, as it stands there."""
     path = directory / _DESCRIPTION
     try:
         read = json.loads(path.read_text())
         height, width, channels = read["image_shape"]
-        description = Description(
-            read["classifier"],
+        return Description(
+            dict(read["classifier"]),
             tuple(read["classes"]),
             (height, width, channels),
             read["fit"],
             read["twins"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): run the stage train again") from error
-    # a classifier that was kept before there was a choice is float32
-    return ConfigDict({"classifier": {"dtype": "float32"} | description.classifier}), description
+        raise UserError(
+            f"{path}: cannot be read ({reason(error)}): run the stage train again"
+        ) from error

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from natra_jax.data import Source
 from natra_jax.files import local
 from natra_jax.inputs import Inputs
+from natra_jax.printable import reason
 from natra_jax.types import Generator, UserError
 
 Config = ConfigDict | FrozenConfigDict
@@ -76,7 +77,8 @@ def open_array(context: Context, name: str) -> np.ndarray:
         return np.load(copy, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
-            f"{path}: cannot be read as an array ({error}): delete {path.parent} and run again"
+            f"{path}: cannot be read as an array ({reason(error)}): delete {path.parent} and "
+            "run again"
         ) from error
 
 

@@ -28,6 +28,7 @@ from natra_jax.data import (
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
 from natra_jax.files import local
+from natra_jax.printable import reason
 from natra_jax.stages.context import Config, Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Batch, Record, UserError
@@ -313,8 +314,8 @@ def _open(context: Context, name: str, task: str = NAME) -> Images:
         return reopen(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: cannot be read as a list of images ({error}): delete {path.parent} and run "
-            "again"
+            f"{path}: cannot be read as a list of images ({reason(error)}): delete {path.parent} "
+            "and run again"
         ) from error
 
 

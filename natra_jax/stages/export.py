@@ -7,9 +7,6 @@ classifier is asked about the image as it is written, clipped and rounded.
 
 from __future__ import annotations
 
-import csv
-import io
-
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
@@ -17,6 +14,7 @@ from etils import epath
 from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
+from natra_jax.printable import csv_lines
 from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, train
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
@@ -75,9 +73,7 @@ def run(context: Context, directory: epath.Path) -> None:
                 _write_image(directory / file, pixels[k])
                 r = f"{found.delta[k, s]:.6g}"
                 rows.append((file, index[k], labels[k], names[s], r, int(failed[k])))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
-    (directory / TABLE).write_text(text.getvalue())
+    (directory / TABLE).write_text(csv_lines([_COLUMNS, *rows]))
     which = "that it gets wrong" if c.export.failures_only else "in all"
     context.log(
         f"export: {len(rows)} variations of {len(covered)} images for {name} seed {seed} {which}, "

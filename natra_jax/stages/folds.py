@@ -14,6 +14,7 @@ from natra_jax.classifiers import factory
 from natra_jax.data import Subset
 from natra_jax.evaluation.benchmark import predict
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE, Judge
+from natra_jax.printable import reason
 from natra_jax.stages import classifier, data, user_weights
 from natra_jax.stages.context import Config, Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
@@ -142,7 +143,7 @@ def _of_function(named: str) -> Judge:
         raise
     except Exception as error:  # whatever the user's function raises
         raise UserError(
-            f"{field} is {named!r}: calling it failed ({type(error).__name__}: {error})"
+            f"{field} is {named!r}: calling it failed ({type(error).__name__}: {reason(error)})"
         ) from error
     if not callable(logits_fn):
         raise UserError(

@@ -21,6 +21,7 @@ from jax.tree_util import Partial
 from natra_jax import trees
 from natra_jax.classifiers import Vgg16
 from natra_jax.latents.reconstruction import FeaturesFn
+from natra_jax.printable import reason
 from natra_jax.stages import classifier, data
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
@@ -126,7 +127,7 @@ def _vgg16(directory: epath.Path) -> Vgg16:
         return Vgg16(num_classes=1, widths=tuple(json.loads(path.read_text())["widths"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: cannot be read ({error}): delete {directory} and run again"
+            f"{path}: cannot be read ({reason(error)}): delete {directory} and run again"
         ) from error
 
 

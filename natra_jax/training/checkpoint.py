@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from natra_jax.orbax_tree import hushed, require_room
+from natra_jax.printable import reason
 
 History = list[dict[str, float]]  # the metrics logged so far, with their step
 _KEPT = 2  # checkpoints: the newest, and one to fall back to
@@ -91,10 +92,10 @@ class Checkpoints:
             except PermissionError:
                 raise
             except Exception as error:  # orbax and tensorstore raise many types for a damaged file
-                reasons[step] = " ".join(str(error).split())[:200] or type(error).__name__
-        for step, reason in reasons.items():
+                reasons[step] = reason(error)
+        for step, why in reasons.items():
             log(
-                f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): "
+                f"{self.directory}: the checkpoint of step {step} cannot be read ({why}): "
                 f"steps {last + 1} to {step} are trained again"
             )
         self._unreadable = list(reasons)

@@ -47,14 +47,14 @@ def main(argv: Sequence[str]) -> None:
         "checksum": converted.checksum(loaded.params),
     }
     for name, value in described.items():
-        print(f"{name:<12}{value}")
+        command.say(f"{name:<12}{value}")
     for note in loaded.notes:
-        print(f"{'note':<12}{note}")
+        command.say(f"{'note':<12}{note}")
     if len(paths) == 2:
         destination = epath.Path(paths[1]).expanduser()
         destination = destination.resolve() if "://" not in paths[1] else destination
         converted.save(destination, loaded, epath.Path(paths[0]).name)
-        print(f"{'written':<12}{destination}: --config.generator.weights={destination}")
+        command.say(f"{'written':<12}{destination}: --config.generator.weights={destination}")
 
 
 def run() -> None:

@@ -15,6 +15,7 @@ from etils import epath
 
 from natra_jax import orbax_tree, trees
 from natra_jax.generators import build
+from natra_jax.printable import reason
 from natra_jax.types import Params, UserError
 from natra_jax.weights.families import FAMILIES, Loaded
 
@@ -53,10 +54,9 @@ def _write(destination: epath.Path, loaded: Loaded, source: str) -> None:
         with orbax_tree.hushed():
             orbax_tree.save(destination / _PARAMS, loaded.params)
     except Exception as error:  # orbax and tensorstore raise many types for a disk that fails them
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{destination}: cannot be written ({type(error).__name__}: {reason}): name another "
-            "directory"
+            f"{destination}: cannot be written ({type(error).__name__}: {reason(error)}): name "
+            "another directory"
         ) from error
     card = {
         "format": _FORMAT,

@@ -126,7 +126,11 @@ def with_first(**changes):
             with_first(number=1),
             "direction 1 has a sigma of .* there and .* here: it belongs to other directions",
         ),
-        (with_first(sigma="wide"), "direction 0 has a sigma of wide there"),
+        (with_first(sigma="wide"), "direction 0 has a sigma of 'wide' there"),
+        (with_first(sigma=10**400), "direction 0 has a sigma of 1000000"),
+        (with_first(useful=10**400), "direction 0 has a useful range of 10000"),
+        (with_first(useful=1e300), r"direction 0 has a useful range of 1e\+300: it is null"),
+        (with_first(number="\x1b[2J\u202e"), r"has the number '\\x1b\[2J\\u202e': valid"),
         (
             with_first(name="a,b"),
             "is named 'a,b': a name is a text that is no number and has no comma",

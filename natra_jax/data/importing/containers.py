@@ -21,6 +21,7 @@ from typing import IO, NamedTuple
 from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 _PART = 2**20  # bytes that are read at a time
@@ -88,11 +89,7 @@ def parsing(path: Path, what: str, advice: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
             with reading(path):
                 raise
-        raise UserError(f"{path}: is no whole {what} ({_reason(error)}): {advice}") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path}: is no whole {what} ({reason(error)}): {advice}") from error
 
 
 def whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -146,7 +143,9 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                     [word.strip() for word in next(csv.reader([line], delimiter=separator))],
                 )
             except csv.Error as error:
-                raise UserError(f"{path}: line {number} is no line of a table ({error})") from error
+                raise UserError(
+                    f"{path}: line {number} is no line of a table ({reason(error)})"
+                ) from error
 
 
 def look(directories: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -313,7 +312,7 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
             if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
                 with reading(path):
                     raise
-            raise Corrupt(_reason(error)) from error
+            raise Corrupt(reason(error)) from error
 
     return Container(
         path, _listed(path, ((info.filename, (info.file_size, info.CRC)) for info in infos)), read
@@ -344,6 +343,6 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
             except (Corrupt, OSError):
                 raise
             except Exception as error:
-                raise Corrupt(_reason(error)) from error
+                raise Corrupt(reason(error)) from error
 
     return Container(path, _listed(path, stamps.items()), read)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from natra_jax import workdir
 from natra_jax.data.importing import records, shards
 from natra_jax.data.importing.dataset import DataSet
+from natra_jax.printable import column
 from natra_jax.types import UserError
 
 _RECORD, _INFO, _SKIPPED = "import.json", "dataset_info.json", "skipped.txt"
@@ -177,8 +178,5 @@ def _write_skipped(path: Path, skipped: list[list[str]]) -> None:
     """Write one line for each: its name, a tab, the reason. Write no file where there are none."""
     path.unlink(missing_ok=True)
     if skipped:
-        lines = [
-            f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n"
-            for name, reason in skipped
-        ]
+        lines = [f"{column(name)}\t{column(' '.join(why.split()))}\n" for name, why in skipped]
         workdir.write(path, "".join(lines))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 PUBLISHER = "LSUN, www.yf.io/p/lsun"
@@ -131,7 +132,7 @@ def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
         raise UserError(f"{file}: is no LMDB database: put LSUN's file in its place") from error
     except lmdb.Error as error:
         raise UserError(
-            f"{file}: cannot be read as LMDB ({error}): it is none, or not whole"
+            f"{file}: cannot be read as LMDB ({reason(error)}): it is none, or not whole"
         ) from error
     if not keys or len(keys) != count or not all(map(bytes.isascii, keys)):
         raise UserError(

@@ -21,6 +21,7 @@ from natra_jax.data import image_kinds
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
 from natra_jax.data.importing.images import MOST_BYTES
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 PUBLISHER = (
@@ -113,8 +114,9 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 ndmin=2,
             )
     except (ValueError, UserWarning, DeprecationWarning) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{path}: is no table of numbers from 0 to 255 ({reason})") from error
+        raise UserError(
+            f"{path}: is no table of numbers from 0 to 255 ({reason(error, 100)})"
+        ) from error
     if not len(rows) or rows.shape[1] != 1 + _SIDE * _SIDE:
         raise UserError(f"{path}: has rows of {rows.shape[1]} numbers, not a label and 784 values")
     images = np.ascontiguousarray(rows[:, 1:]).reshape(-1, _SIDE, _SIDE)

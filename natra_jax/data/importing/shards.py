@@ -15,6 +15,7 @@ from natra_jax import workdir
 from natra_jax.data.importing import images, records
 from natra_jax.data.importing.dataset import DataSet, Entry
 from natra_jax.data.importing.images import Corrupt
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 SIZE = 1000  # images in a shard, at most
@@ -175,9 +176,9 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # the one type that ArrayRecord has for all that a disk does
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: cannot be written ({reason}): free some space, or choose another --dest"
+            f"{path}: cannot be written ({reason(error)}): free some space, or choose "
+            "another --dest"
         ) from error
 
 
@@ -217,7 +218,7 @@ def _images(data: DataSet, shard: Shard, pool: ThreadPoolExecutor) -> Iterator[_
         except Corrupt as error:
             return error
         except (ValueError, MemoryError, OverflowError) as error:  # of the entry's own reader
-            return Corrupt(" ".join(str(error).split())[:200] or type(error).__name__)
+            return Corrupt(reason(error))
 
     for start in range(shard.start, shard.stop, _TOGETHER):
         together = [entries[i] for i in range(start, min(start + _TOGETHER, shard.stop))]

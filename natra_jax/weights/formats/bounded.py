@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
-from natra_jax.weights.tensors import shown
 
 # bytes of one array: more than any machine has, and far from where whole numbers of 64 bits end
 MAX_BYTES = 2**48

@@ -15,6 +15,7 @@ import re
 import stat
 from pathlib import Path
 
+from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats import (
     huggingface,
@@ -28,7 +29,7 @@ from natra_jax.weights.formats import (
 )
 from natra_jax.weights.formats.bounded import Bounded, require_plausible
 from natra_jax.weights.formats.pickle_origin import origin
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _KNOWN = (
     "known are PyTorch's .pt and .pth, NVIDIA's .pkl, .npz, .safetensors and Hugging Face folders"
@@ -100,8 +101,9 @@ def read(path: str | os.PathLike) -> Checkpoint:
         ) from error
     except (LookupError, ArithmeticError, RecursionError, *npz.DAMAGED) as error:
         # whatever a library under the readers raises for what it does not expect
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-        raise UserError(f"{name}: cannot be read ({ascii(reason)[1:-1]})") from error
+        raise UserError(
+            f"{name}: cannot be read ({type(error).__name__}: {reason(error, 100)})"
+        ) from error
     except MemoryError as error:
         raise UserError(
             f"{name}: needs more memory than there is: read it on a larger machine"

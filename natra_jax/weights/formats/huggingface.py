@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats.bounded import json_object
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # where both are there, the first is read
 _MAX_JSON = 2**25  # bytes

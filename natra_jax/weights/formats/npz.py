@@ -30,9 +30,10 @@ from typing import IO
 
 import numpy as np
 
+from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats.bounded import json_object, num_bytes, require_plausible
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 DAMAGED = (  # what zipfile raises for damaged archives, of many kinds
     zipfile.BadZipFile,
@@ -270,4 +271,4 @@ def _read_header(member: IO[bytes], where: str) -> tuple[np.dtype, bool, tuple[i
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    return f"{type(error).__name__}: {reason(error, 100)}"

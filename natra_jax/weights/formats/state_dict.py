@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.weights.formats.pickle_globals import Instance, PickledArray
 from natra_jax.weights.formats.restricted_unpickler import (
     StandIn,
@@ -14,7 +15,7 @@ from natra_jax.weights.formats.restricted_unpickler import (
     malformed,
     naming,
 )
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _MAX_VALUES, _MAX_DEPTH = 10_000, 16  # in a configuration
 _MAX_TENSORS, _MAX_NAME = 100_000, 500
