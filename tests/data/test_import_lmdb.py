@@ -36,7 +36,7 @@ def read_all(source):
 
 
 def forged(whole, rng):
-    """Bytes changed in the heads and at the ends of pages, where LMDB's lengths and page numbers are."""
+    """Bytes changed in the heads and at the ends of pages, where lengths and page numbers are."""
     data = bytearray(whole)
     for _ in range(rng.integers(1, 40)):
         page = int(rng.integers(0, len(data) // PAGE))

@@ -3,10 +3,10 @@
     python -P lmdb_reader.py
 
 LMDB maps a file and follows what stands in it, so that a forged or cut database ends whoever reads
-it by a signal. This file runs alone, without the rest of natra_jax: it is told
-the folder and the most bytes of a value on its standard input, writes the number of keys and the
-keys to its standard output, then the value of each key that it is asked for, all in `FRAME`s. It ends with its standard input, or by SIGALRM where LMDB does not
-come back within `PATIENCE`.
+it by a signal. This file runs alone, without the rest of natra_jax. It is told the folder and the
+most bytes of a value on its standard input. It writes the number of keys and the keys to its
+standard output, then the value of each key that it is asked for, all in `FRAME`s. It ends with its
+standard input, or by SIGALRM where LMDB does not come back within `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ def main() -> None:
     import lmdb
 
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
-    folder, most = os.fsdecode(_asked(requests) or b""), int(_asked(requests) or b"")
     try:
-        _serve(lmdb, folder, most, requests, replies)
+        _serve(lmdb, requests, replies)
     except (ValueError, MemoryError, lmdb.Error) as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         _write(replies, REFUSED, text.encode(errors="replace"))
     replies.flush()
 
 
-def _serve(lmdb: Any, folder: str, most: int, requests: BinaryIO, replies: BinaryIO) -> None:
+def _serve(lmdb: Any, requests: BinaryIO, replies: BinaryIO) -> None:
     """Write the keys, then answer requests until there are no more."""
+    folder, most = os.fsdecode(_asked(requests)), int(_asked(requests))
     size = os.stat(os.path.join(folder, "data.mdb")).st_size
     _limit(size)
     signal.alarm(PATIENCE)
@@ -66,7 +66,7 @@ def _serve(lmdb: Any, folder: str, most: int, requests: BinaryIO, replies: Binar
     signal.alarm(0)
     _write(replies, MISSING)
     replies.flush()
-    while (key := _asked(requests)) is not None:
+    while key := _asked(requests):
         signal.alarm(PATIENCE)
         value = transaction.get(key)
         fits = value is not None and len(value) <= most
@@ -85,10 +85,10 @@ def _limit(size: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def _asked(requests: BinaryIO) -> bytes | None:
-    """Return the next request; None where there are no more."""
+def _asked(requests: BinaryIO) -> bytes:
+    """Return the next request, empty where there are no more: no key is."""
     head = requests.read(FRAME.size)
-    return requests.read(FRAME.unpack(head)[1]) if len(head) == FRAME.size else None
+    return requests.read(FRAME.unpack(head)[1]) if len(head) == FRAME.size else b""
 
 
 def _write(replies: BinaryIO, kind: bytes, data: bytes = b"") -> None:
