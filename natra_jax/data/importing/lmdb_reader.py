@@ -69,10 +69,12 @@ def _serve(lmdb: Any, requests: BinaryIO, replies: BinaryIO) -> None:
     while key := _asked(requests):
         signal.alarm(PATIENCE)
         value = transaction.get(key)
-        fits = value is not None and len(value) <= most
-        data = bytes(value) if fits else b""
+        if value is None:
+            kind, data = MISSING, b""
+        else:
+            kind, data = (TOO_LARGE, b"") if len(value) > most else (VALUE, bytes(value))
         signal.alarm(0)
-        _write(replies, VALUE if fits else MISSING if value is None else TOO_LARGE, data)
+        _write(replies, kind, data)
         replies.flush()
 
 
