@@ -38,7 +38,7 @@ ONLY = {
     "generators": {"types", "convolution", "trees"},
     "gan": {"types", "convolution"},
     "weights": {"types", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "workdir"},
+    "data": {"trees", "types", "workdir"},
     "methods": {"types", "losses", "attacks"},
     "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }

@@ -21,6 +21,7 @@ from natra_jax.types import UserError
 
 PUBLISHER = "CIFAR-10 binary version, Alex Krizhevsky, www.cs.toronto.edu/~kriz/cifar.html"
 _ARCHIVE, _UNPACKED, _NAMES = "cifar-10-binary.tar.gz", "cifar-10-batches-bin", "batches.meta.txt"
+_PYTHON = ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1")
 _FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 _PUBLISHED = {"train": 50_000, "test": 10_000}
 _RECORD = 1 + 3 * 32 * 32
@@ -78,6 +79,12 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
         if not source.is_file()
         else source
     )
+    python = source if source.is_file() else containers.look([source], _PYTHON)
+    if (found is None or found == source) and python is not None and python.name in _PYTHON:
+        raise UserError(
+            f"{python}: is CIFAR-10's Python version, of pickles, which are not read: "
+            f"get {_ARCHIVE}, its binary version, from {PUBLISHER}"
+        )
     place = containers.require(source, found, f"{_ARCHIVE} or {_NAMES}", PUBLISHER)
     if place.name == _NAMES:
         place = place.parent

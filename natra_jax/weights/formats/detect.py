@@ -98,14 +98,14 @@ def read(path: str | os.PathLike) -> Checkpoint:
             f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
             "you may read it"
         ) from error
-    except (LookupError, ArithmeticError, RecursionError, *npz.DAMAGED) as error:
-        # whatever a library under the readers raises for what it does not expect
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-        raise UserError(f"{name}: cannot be read ({ascii(reason)[1:-1]})") from error
     except MemoryError as error:
         raise UserError(
             f"{name}: needs more memory than there is: read it on a larger machine"
         ) from error
+    except Exception as error:
+        # whatever a library under the readers raises for what it does not expect
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        raise UserError(f"{name}: cannot be read ({ascii(reason)[1:-1]})") from error
 
 
 def read_file(path: Path) -> Checkpoint:
