@@ -1,5 +1,8 @@
 """CIFAR-10's binary version and MNIST's idx files: the same pixels and labels, damage named."""
 
+import gzip
+import tarfile
+
 import numpy as np
 import pytest
 
@@ -270,3 +273,14 @@ def test_archives_that_are_not_keras_are_refused_in_one_line(changes, said, tmp_
     with pytest.raises(UserError, match=said) as error:
         run("mnist", tmp_path, tmp_path / "dest")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_whose_member_says_2_to_the_70_bytes_is_refused_at_once(mode, tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    info = tarfile.TarInfo("first.bin")
+    info.size = 2**70
+    data = info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    path.write_bytes(gzip.compress(data) if mode == "w:gz" else data)
+    with pytest.raises(UserError, match="is no whole tar archive|holds no batches.meta.txt"):
+        run("cifar10", tmp_path, tmp_path / "dest")

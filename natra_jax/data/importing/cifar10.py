@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,10 +105,10 @@ def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
     """Return {file name: its bytes} of the files wanted that an archive holds."""
     files: dict[str, bytes] = {}
     with containers.parsing(path, "tar archive", "download it again"):
-        with path.open("rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
-        # no other compression: LZMA allocates what the file asks for
-        with tarfile.open(path, "r|gz" if is_gzip else "r|") as archive:
+        # all of it first, since what streams a tar reads on for ever where a size is forged, and no
+        # other compression: LZMA allocates what the file asks for
+        data = io.BytesIO(containers.expanded(path))
+        with tarfile.open(fileobj=data, mode="r:") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if name in wanted and member.isreg():

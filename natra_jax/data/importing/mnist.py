@@ -8,7 +8,6 @@ mnist.npz, with x_train, y_train, x_test and y_test.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
 import struct
@@ -23,7 +22,6 @@ from natra_jax import trees
 from natra_jax.data import image_kinds
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
-from natra_jax.data.importing.images import MOST_BYTES
 from natra_jax.types import UserError
 
 PUBLISHER = (
@@ -152,7 +150,7 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _idx(path: Path, dimensions: int) -> np.ndarray:
     """Read a uint8 array of so many axes, none of them empty."""
     with containers.parsing(path, "idx file", "look what it is, or download it again"):
-        data = _expanded(path)
+        data = containers.expanded(path)
         magic, *shape = struct.unpack_from(f">{1 + dimensions}I", data)
     body = data[4 * (1 + dimensions) :]
     if magic != 0x800 + dimensions:
@@ -168,20 +166,3 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
             "download it again"
         )
     return np.frombuffer(body, np.uint8).reshape(shape)
-
-
-def _expanded(path: Path) -> bytes:
-    """Return a file's bytes, expanded if they are gzip's. Raise UserError for too many.
-
-    Browsers unpack what they download and keep the name.
-    """
-    data = containers.whole(path)
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        expanded = file.read(MOST_BYTES + 1)
-    if len(expanded) > MOST_BYTES:
-        raise UserError(
-            f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
-        )
-    return expanded
