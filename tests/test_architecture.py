@@ -39,7 +39,7 @@ ONLY = {
     "generators": {*_COMMON, "convolution", "trees"},
     "gan": {*_COMMON, "convolution"},
     "weights": {*_COMMON, "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {*_COMMON, "workdir"},
+    "data": {*_COMMON, "trees", "workdir"},
     "methods": {*_COMMON, "losses", "attacks"},
     "training": {*_COMMON, "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }

@@ -242,10 +242,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        grey = (values >> 8).clip(0, 255)
+        values = np.asarray(image)
+        grey = np.right_shift(values, 8, dtype=values.dtype).clip(0, 255).astype(np.uint8)
         grey[values == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")

@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.orbax_tree import hushed, require_room
+from natra_jax.orbax_tree import hushed, require_room, stored
 from natra_jax.printable import reason
 
 History = list[dict[str, float]]  # the metrics logged so far, with their step
@@ -104,6 +104,7 @@ class Checkpoints:
     def _read(self, step: int, target: Any) -> tuple[Any, History]:
         """Read one checkpoint. Raise ValueError, among others, where it is not as it was saved."""
         items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
+        stored(self.directory / str(step) / "state")  # its chunks are within bounds
         with hushed():
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         state, logged = restored["state"], restored["history"]["logged"]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import gzip
+import io
 import os
 import stat
 import tarfile
@@ -109,6 +111,23 @@ def whole(path: Path, most: int = MOST_BYTES) -> bytes:
     if len(data) > most:
         raise UserError(f"{path}: is larger than {most} bytes: it is not what its name says")
     return data
+
+
+def expanded(path: Path) -> bytes:
+    """Return a file's bytes, expanded if they are gzip's. Raise UserError for too many.
+
+    Browsers unpack what they download and keep the name.
+    """
+    data = whole(path)
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        expanded = file.read(MOST_BYTES + 1)
+    if len(expanded) > MOST_BYTES:
+        raise UserError(
+            f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
+        )
+    return expanded
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -15,7 +15,7 @@ import re
 import stat
 from pathlib import Path
 
-from natra_jax.printable import reason, shown
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats import (
     huggingface,
@@ -99,14 +99,14 @@ def read(path: str | os.PathLike) -> Checkpoint:
             f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
             "you may read it"
         ) from error
-    except (LookupError, ArithmeticError, RecursionError, *npz.DAMAGED) as error:
-        # whatever a library under the readers raises for what it does not expect
-        raise UserError(
-            f"{name}: cannot be read ({type(error).__name__}: {reason(error, 100)})"
-        ) from error
     except MemoryError as error:
         raise UserError(
             f"{name}: needs more memory than there is: read it on a larger machine"
+        ) from error
+    except Exception as error:
+        # whatever a library under the readers raises for what it does not expect
+        raise UserError(
+            f"{name}: cannot be read ({type(error).__name__}: {reason(error, 100)})"
         ) from error
 
 

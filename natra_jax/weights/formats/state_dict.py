@@ -34,7 +34,8 @@ def flatten(found: Any, path: PurePath) -> Checkpoint:
     with naming(path):
         if type(found) is not dict:
             raise Unreadable(
-                f"holds {_said(found)}, no state dict: save the state_dict() of the generator"
+                f"holds {_said(found).rstrip(',')}, no state dict: save the state_dict() of the "
+                "generator (torch.save(model.state_dict(), FILE))"
             )
         tensors: dict[str, np.ndarray] = {}
         unread: dict[str, str] = {}

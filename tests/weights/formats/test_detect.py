@@ -331,3 +331,12 @@ def test_small_types_count_as_what_is_kept_of_them(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", w=np.zeros(2**27, np.int8))  # 512 MiB as float32
     with pytest.raises(UserError, match="unpacks to 536870912 bytes, more than"):
         read(tmp_path / "a.npz")
+
+
+def test_a_type_that_numpy_cannot_make_is_one_line(tmp_path):
+    head = b"{'descr': '<U999999999', 'fortran_order': False, 'shape': (), }"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(UserError, match="cannot be read .TypeError") as error:
+        read(tmp_path / "a.npz")
+    assert "\n" not in str(error.value)
