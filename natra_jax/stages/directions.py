@@ -6,10 +6,10 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax.latents import directions, saved
+from natra_jax.latents import directions, reduction, saved
 from natra_jax.latents.sefa import sefa
 from natra_jax.stages import data, encode, encoder, generator, shift
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Directions, Generator, Params, UserError
 
@@ -34,7 +34,10 @@ def run(context: Context, directory: epath.Path) -> None:
         )
     except ValueError as error:
         raise UserError(f"stage {directory.name}: {error}") from error
-    saved.save(found, directory)
+    notes = _fewer(c, len(codes))
+    saved.save(found, directory, notes)
+    for note in notes:
+        context.log(f"{directory.name}: {note}")
     where = f"in the {c.space} of {len(codes)} codes"
     if c.method == "sefa":
         where = "in the generator's weights"
@@ -52,6 +55,19 @@ def load(context: Context) -> Directions:
     They are of the generator's own codes [L, D], also where an image has several of these.
     """
     return saved.load(context.workdir / context.task_name(NAME), context.fingerprints["generator"])
+
+
+def _fewer(c: Config, count: int) -> list[str]:
+    """Say where UMAP of `count` codes has fewer coordinates or neighbours than config asks for."""
+    if c.method != "umap":
+        return []
+    asked = {"dim": c.dim, "neighbors": c.neighbors}
+    had = dict(zip(asked, reduction.umap_sizes(count, **asked), strict=True))
+    return [
+        f"UMAP of {count} codes has {had[name]} for directions.{name}, not {asked[name]}"
+        for name in asked
+        if had[name] < asked[name]
+    ]
 
 
 def _population(context: Context, generator_: Generator, params: Params) -> np.ndarray:
