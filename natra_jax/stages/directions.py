@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from etils import epath
@@ -10,7 +12,7 @@ from natra_jax.latents import directions, reduction, saved
 from natra_jax.latents.sefa import sefa
 from natra_jax.stages import data, encode, encoder, generator, shift
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import Directions, Generator, Params, UserError
 
 NAME = "directions"
@@ -18,7 +20,33 @@ NAME = "directions"
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task directions, in each variant."""
-    return plan.in_variants(NAME, run, plan.fields(NAME), (shift.NAME, encode.NAME))
+    depends_on = (shift.NAME, encode.NAME)
+    return plan.in_variants(NAME, run, plan.fields(NAME), depends_on, sizes=limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the population of codes lacks."""
+    c, fewest = context.config.directions, reduction.fewest(context.config.directions.method)
+    found = fewest if c.codes == "prior" else len(data.domain_images(context))
+    if c.codes == "within_classes":
+        labels = np.asarray(data.split(context, "train").label)
+        of_class = np.bincount(labels[data.covered(context, labels)], minlength=1)
+        found = int(of_class.sum())
+        if of_class.max() < 2:
+            yield (
+                f"config.directions.codes={c.codes}, but no class has two training images: "
+                "set it to encoded, or add images"
+            )
+    elif c.num_codes < fewest:
+        yield (
+            f"config.directions.num_codes={c.num_codes} is fewer than the {fewest} that "
+            f"{c.method} needs: set it to at least {fewest}"
+        )
+    if found < fewest:
+        yield (
+            f"config.directions.method={c.method} needs {fewest} codes, and there are {found} "
+            f"images: add some{', or set it to pca' if c.method == 'umap' and found > 1 else ''}"
+        )
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -21,7 +21,7 @@ from jax.tree_util import Partial
 from natra_jax import trees
 from natra_jax.classifiers import Vgg16
 from natra_jax.latents.reconstruction import FeaturesFn
-from natra_jax.stages import classifier, data
+from natra_jax.stages import classifier, data, sizes
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import UserError
@@ -43,7 +43,7 @@ def tasks(plan: Plan) -> list[Task]:
         return [Task(NAME, _STAGE, run, fields, check=check)]
     network = classifier.named_fields(plan.config)
     fields = choice | classifier.schedule_fields(plan) | plan.fields(*network, "encoder.seed")
-    return [Task(NAME, _STAGE, run, fields, (data.NAME,))]
+    return [Task(NAME, _STAGE, run, fields, (data.NAME,), sizes=sizes.plain_batch)]
 
 
 def run(context: Context, directory: epath.Path) -> None:
