@@ -254,7 +254,7 @@ def outside(
     varies = spread > NEGLIGIBLE * np.linalg.norm(deviations)
     count = min(count if num is None else num, int(varies.sum()))
     found = described(
-        axes[:count].reshape(count, len(layers), -1),
+        axes[:count].reshape(count, len(layers), codes.shape[2]),
         codes,
         layers,
         method="outside",
@@ -281,13 +281,14 @@ def described(
       fingerprint: of the generator.
     """
     count, index = len(vectors), np.asarray(layers)
+    flat = vectors.reshape(count, len(index) * codes.shape[2])
     whole = np.zeros((count, *codes.shape[1:]), np.float32)
     whole[:, index] = vectors
     mask = np.zeros((count, codes.shape[1]), bool)
     mask[:, index] = True
     return Directions(
         vectors=whole,
-        sigma=(_deviations(codes, index) @ vectors.reshape(count, -1).T).std(0).astype(np.float32),
+        sigma=(_deviations(codes, index) @ flat.T).std(0).astype(np.float32),
         mean=codes.mean(0).astype(np.float32),
         mask=mask,
         names=tuple(f"{method}{i}_layers{index[0]}-{index[-1]}" for i in range(count)),

@@ -487,6 +487,11 @@ def test_what_is_seen_is_finite_and_one_for_each_code():
             directions.outside(codes, found, num)
 
 
+def test_outside_of_all_that_two_codes_vary_along_there_is_nothing():
+    codes = some(2)
+    assert directions.outside(codes, discover(codes, codes)).names == ()
+
+
 @pytest.mark.parametrize("method", ["umap", "pca"])
 @pytest.mark.parametrize("count", [3, 5, 17])
 def test_of_few_codes_there_are_as_many_directions_as_they_allow(method, count):
