@@ -5,6 +5,7 @@ together.
 import dataclasses
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -475,11 +476,13 @@ def test_a_population_or_numbers_without_directions_are_refused(case):
 
 
 def test_what_is_seen_is_finite_and_one_for_each_code():
+    # jaxtyping, where it is on, says of unequal numbers itself
+    unequal = (ValueError, jaxtyping.TypeCheckError)
     with pytest.raises(ValueError, match="in what is seen of them: there are values that are not"):
         discover(some(20), np.full((20, 5), np.nan))
-    with pytest.raises(ValueError, match="20 codes, and 19 are seen"):
+    with pytest.raises(unequal, match="20 codes, and 19 are seen|Type-check error"):
         discover(some(20), some(19))
-    with pytest.raises(ValueError, match="20 codes and 19 labels"):
+    with pytest.raises(unequal, match="20 codes and 19 labels|Type-check error"):
         directions.within_classes(some(20), np.zeros(19, int))
     found = discover(some(20), some(20))
     for codes, num in ((some(20, np.nan), None), (some(20), -1)):
