@@ -41,6 +41,7 @@ from natra_jax.stages import (
     robustness,
     screen,
     shift,
+    sizes,
     train,
 )
 from natra_jax.stages.context import Context, with_single_code
@@ -166,7 +167,9 @@ def run(
                 log(f"{task.name}: up to date")
                 continue
             if data.NAME in done and not checked:
-                for check in dict.fromkeys(t.check for t in work if t.check is not None):
+                left = [task for task in chosen if task.name not in done]
+                sizes.require(context, left)
+                for check in dict.fromkeys(task.check for task in left if task.check is not None):
                     check(context)
                 checked = True
             for change in files.changes(root / task.name, task.fields):

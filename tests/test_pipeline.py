@@ -104,6 +104,7 @@ def test_every_field_that_shapes_a_result_belongs_to_a_task(tmp_path):
 def run(tmp_path, monkeypatch):
     """Return (**fields) -> names of the tasks that ran; each only writes its fingerprint."""
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
+    monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
     monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
     monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
@@ -472,6 +473,7 @@ def run_in(workdir):
 def test_a_task_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
     tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
     monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
     ran, seen = [], []

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import jax.numpy as jnp
+from flax.errors import TraceContextError
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Integer, PyTree
 
@@ -95,6 +96,17 @@ def require_logits(logits: Any, count: int) -> None:
         raise ValueError(f"{required} in floating point, got {dtype}: they have no gradient")
 
 
+def evaluated(logits_fn: Callable[[PyTree], Array], inputs: PyTree) -> Any:
+    """Return logits_fn(inputs). Raise ValueError where it changes state of its own."""
+    try:
+        return logits_fn(inputs)
+    except TraceContextError as error:
+        raise ValueError(
+            "logits_fn changes state of its own: put a Flax nnx module into evaluation mode, "
+            "model.eval(), first"
+        ) from error
+
+
 @cache
 def _measure(targeted: bool) -> Callable[..., tuple[Array, Array]]:
     def measure(
@@ -103,7 +115,7 @@ def _measure(targeted: bool) -> Callable[..., tuple[Array, Array]]:
         labels: Integer[Array, " B"],
         inputs: PyTree,
     ) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
-        logits = logits_fn(inputs)
+        logits = evaluated(logits_fn, inputs)
         require_logits(logits, len(labels))
         value = loss(logits, labels)
         wrong = misclassified(logits, labels) | jnp.isnan(logits).any(-1)

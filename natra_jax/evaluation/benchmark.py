@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, PyTree
 
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
+from natra_jax.attacks.objective import evaluated
 from natra_jax.data import Images, to_float
 from natra_jax.types import LogitsFn
 
@@ -30,7 +31,7 @@ def even_batches(count: int, most: int) -> Iterator[np.ndarray]:
 
 @jax.jit
 def _predictions(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
-    return logits_fn(images).argmax(-1)
+    return evaluated(logits_fn, images).argmax(-1)
 
 
 def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:

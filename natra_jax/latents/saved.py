@@ -7,6 +7,7 @@ load(directory, fingerprint="...")
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
@@ -18,10 +19,11 @@ from natra_jax.types import Directions, UserError
 _ARRAYS = ("vectors", "sigma", "mean", "mask", "useful")
 
 
-def save(directions: Directions, directory: epath.Path) -> None:
+def save(directions: Directions, directory: epath.Path, notes: Sequence[str] = ()) -> None:
     """Write directions.npz and directions.json into directory.
 
-    The first holds the arrays; the second is for people, who may change names in it.
+    The first holds the arrays; the second is for people, who may change names in it. notes: say
+    what people should know of how the directions were found.
     """
     arrays = {name: getattr(directions, name) for name in _ARRAYS}
     with (directory / "directions.npz").open("wb") as file:
@@ -43,6 +45,8 @@ def save(directions: Directions, directory: epath.Path) -> None:
             for number in range(len(directions.names))
         ],
     }
+    if notes:
+        readable["notes"] = list(notes)
     (directory / "directions.json").write_text(json.dumps(readable, indent=2) + "\n")
 
 

@@ -169,14 +169,27 @@ def covered(context: Context, label: np.ndarray) -> np.ndarray:
     return np.arange(len(label)) if classes is None else np.flatnonzero(np.isin(label, classes))
 
 
+def target_images(context: Context) -> Images:
+    """Open the training images of classes that the generator makes."""
+    train = split(context, "train")
+    index = covered(context, train.label)
+    return train.image if len(index) == len(train.label) else Subset(train.image, index)
+
+
+def has_domain(context: Context) -> bool:
+    """Return whether the source has images of the generator's domain of its own."""
+    directory = context.workdir / NAME
+    return any((directory / f"{_DOMAIN}.{suffix}").exists() for suffix in ("npy", "json"))
+
+
 def domain_images(context: Context) -> Images:
     """Open images of the generator's domain, [N, H, W, C] uint8, without labels.
 
     Where the source has none of its own, these are all images that classifiers are trained on.
     """
-    if _is_kept(context, _DOMAIN):
+    if has_domain(context):
         return _open(context, _DOMAIN)
-    target, unlabelled = _target(context), info(context).unlabelled
+    target, unlabelled = target_images(context), info(context).unlabelled
     return Concat([target, _open(context, _UNLABELLED)]) if unlabelled else target
 
 
@@ -196,7 +209,7 @@ def domain_batches(
     Raises:
       UserError: naming the field, if there are fewer images.
     """
-    images = {"marginal": domain_images(context), "target": _target(context)}
+    images = {"marginal": domain_images(context), "target": target_images(context)}
     if domain != "both":
         return batches({"image": images[domain]}, batch_size, seed, field)
     half, least = batch_size // 2, min(map(len, images.values()))
@@ -216,7 +229,7 @@ def judge_split(context: Context) -> Split:
     These are images of the generator's domain with labels where the source has such, else the
     train split.
     """
-    if not _is_kept(context, _DOMAIN):
+    if not has_domain(context):
         return split(context, "train")
     return Split(domain_images(context), open_array(context, f"{NAME}/{_DOMAIN_LABEL}.npy"))
 
@@ -290,19 +303,6 @@ def _generated_labels(names: Sequence[str], classes: tuple[str, ...]) -> tuple[i
                 f"config field data.covers names {name!r}, which is no class of the data ({some})"
             )
     return tuple(classes.index(name) for name in names) or None
-
-
-def _target(context: Context) -> Images:
-    """Open the training images of classes that the generator makes."""
-    train = split(context, "train")
-    index = covered(context, train.label)
-    return train.image if len(index) == len(train.label) else Subset(train.image, index)
-
-
-def _is_kept(context: Context, name: str) -> bool:
-    """Return whether the task data wrote images of this name."""
-    directory = context.workdir / NAME
-    return any((directory / f"{name}.{suffix}").exists() for suffix in ("npy", "json"))
 
 
 def _open(context: Context, name: str, task: str = NAME) -> Images:

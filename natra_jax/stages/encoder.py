@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -18,10 +19,10 @@ from natra_jax.gan.networks import Discriminator
 from natra_jax.latents import encoder as inverse
 from natra_jax.latents.expansion import expand, expansion
 from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
-from natra_jax.stages import data, generator, perceptual
+from natra_jax.stages import data, generator, perceptual, sizes
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.training.fit import adamw
 from natra_jax.types import Directions, Generator, Params, Record
 
@@ -36,7 +37,13 @@ def tasks(plan: Plan) -> list[Task]:
     # of perceptual_weights the content counts, by the fingerprint of the task perceptual
     fields = plan.fields_without(NAME, "encoder.perceptual_weights")
     fields |= plan.fields("data.held_out")
-    return plan.in_variants(NAME, run, fields, depends_on)
+    return plan.in_variants(NAME, run, fields, depends_on, sizes=limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the training of an encoder asks of the data's sizes."""
+    yield from sizes.some(context, "val_iid")
+    yield from sizes.batch(context, "encoder.batch_size", context.config.encoder.domain)
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -5,7 +5,7 @@ It is the first stage that reads the shifted and the test splits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -25,10 +25,11 @@ from natra_jax.stages import (
     judge,
     screen,
     shift,
+    sizes,
     train,
 )
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import LogitsFn, Record
 
 NAME = "evaluate"
@@ -52,7 +53,9 @@ def tasks(plan: Plan) -> list[Task]:
         for seed in plan.config.seeds:
             bound = partial(run, method=method, seed=seed)
             needed = (*before, f"{train.NAME}/{method}-{seed}")
-            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields(plan), needed))
+            found.append(
+                Task(f"{NAME}/{method}-{seed}", NAME, bound, fields(plan), needed, sizes=limits)
+            )
     if plan.has_generator:
         name = judge.name(plan.config)
         bound = partial(run, method=name, seed=0)
@@ -60,6 +63,12 @@ def tasks(plan: Plan) -> list[Task]:
         needed = (data.NAME, *extra, judge.NAME)
         found.append(Task(f"{NAME}/{name}-0", NAME, bound, fields(plan), needed))
     return found
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the evaluation of a trained classifier asks of the data's sizes."""
+    if context.generator is not None:
+        yield from sizes.some(context, *LATENT_SPLITS)
 
 
 def fields(plan: Plan) -> dict[str, Any]:

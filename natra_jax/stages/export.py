@@ -7,6 +7,8 @@ classifier is asked about the image as it is written, clipped and rounded.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
@@ -15,9 +17,9 @@ from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
 from natra_jax.printable import csv_lines
-from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, train
+from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, sizes, train
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 
 NAME, TABLE = "export", "table.csv"
 _PART = 1000  # images that are searched for together
@@ -35,7 +37,12 @@ def tasks(plan: Plan) -> list[Task]:
     # of all methods and seeds, these are what it reads
     fields |= {"methods": [name], "seeds": [seed]}
     trained = f"{train.NAME}/{name}-{seed}"
-    return [Task(NAME, NAME, run, fields, (data.NAME, *latent, trained))]
+    return [Task(NAME, NAME, run, fields, (data.NAME, *latent, trained), sizes=limits)]
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what is asked of the data's sizes."""
+    yield from sizes.some(context, "train")
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -22,10 +22,10 @@ from natra_jax.gan.discriminator import init_params, warm_started
 from natra_jax.gan.fit_state import fit_state
 from natra_jax.gan.networks import Discriminator, Encoder
 from natra_jax.generators.pretrained import weights_path
-from natra_jax.stages import data
+from natra_jax.stages import data, sizes
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
 from natra_jax.weights.generator_config import (
@@ -86,7 +86,16 @@ def tasks(plan: Plan) -> list[Task]:
         return [Task(NAME, NAME, run, fields, check=check)]
     measured = plan.fields("generator.weights", "data.held_out")
     fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | measured
-    return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
+    return [Task(NAME, NAME, run, fields, (data.NAME,), check, limits)]
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the training of a generator asks of the data's sizes."""
+    yield from sizes.some(context, "val_iid")
+    yield from sizes.batch(context, "generator.batch_size")
+    if context.config.generator.adversarial.steps:
+        field, group = (f"generator.adversarial.{name}" for name in ("batch_size", "group"))
+        yield from sizes.batch(context, field, group=group)
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -22,7 +22,7 @@ from natra_jax import trees
 from natra_jax.classifiers import Vgg16
 from natra_jax.latents.reconstruction import FeaturesFn
 from natra_jax.printable import reason
-from natra_jax.stages import classifier, data
+from natra_jax.stages import classifier, data, sizes
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import UserError
@@ -44,7 +44,7 @@ def tasks(plan: Plan) -> list[Task]:
         return [Task(NAME, _STAGE, run, fields, check=check)]
     network = classifier.named_fields(plan.config)
     fields = choice | classifier.schedule_fields(plan) | plan.fields(*network, "encoder.seed")
-    return [Task(NAME, _STAGE, run, fields, (data.NAME,))]
+    return [Task(NAME, _STAGE, run, fields, (data.NAME,), sizes=sizes.plain_batch)]
 
 
 def run(context: Context, directory: epath.Path) -> None:

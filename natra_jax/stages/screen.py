@@ -8,6 +8,7 @@ the data, labels and images of the train split alone are read.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,18 @@ from natra_jax.latents import saved, screening
 from natra_jax.latents.choose import is_file, select
 from natra_jax.latents.screening import Screening
 from natra_jax.methods import Latent, natra
-from natra_jax.stages import classifier, data, directions, encode, encoder, folds, shift
+from natra_jax.stages import (
+    classifier,
+    data,
+    directions,
+    encode,
+    encoder,
+    folds,
+    shift,
+    sizes,
+)
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import Directions, Record, UserError
 
 NAME, METHOD = "screen", "screening"  # of the task, and in records
@@ -42,7 +52,12 @@ def tasks(plan: Plan) -> list[Task]:
         fields |= plan.content("screening.choose")
     judges = (task.name for task in folds.tasks(plan))
     depends_on = (data.NAME, shift.NAME, encode.NAME, directions.NAME, *judges)
-    return plan.in_variants(NAME, run, fields, depends_on, folds.check)
+    return plan.in_variants(NAME, run, fields, depends_on, folds.check, limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what screening asks of the data's sizes."""
+    yield from sizes.some(context, "train")
 
 
 def run(context: Context, directory: epath.Path) -> None:

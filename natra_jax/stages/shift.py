@@ -6,6 +6,7 @@ The move is undone where it does not carry over to images that it was not fitted
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,10 @@ from natra_jax.evaluation.records import write_records
 from natra_jax.gan.fit_state import fit_state
 from natra_jax.latents import shift
 from natra_jax.latents.encoder import InverseEncoder
-from natra_jax.stages import data, encoder, generator, perceptual
+from natra_jax.stages import data, encoder, generator, perceptual, sizes
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.training.fit import adamw
 from natra_jax.types import Generator, Params
 
@@ -31,7 +32,14 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare the task shift, in each variant."""
     seen = (task.name for task in perceptual.tasks(plan))
     depends_on = (data.NAME, generator.NAME, encoder.NAME, *seen)
-    return plan.in_variants(NAME, run, plan.fields(NAME, "data.held_out"), depends_on)
+    return plan.in_variants(NAME, run, plan.fields(NAME, "data.held_out"), depends_on, sizes=limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what shifting asks of the data's sizes."""
+    if context.config.shift.steps:
+        yield from sizes.some(context, "val_iid")
+        yield from sizes.batch(context, "shift.batch_size", context.config.shift.domain)
 
 
 def run(context: Context, directory: epath.Path) -> None:

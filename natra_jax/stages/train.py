@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,10 @@ from etils import epath
 from natra_jax import classifiers, methods
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.methods import Latent
-from natra_jax.stages import classifier, data, encode, screen, shift, user_weights
+from natra_jax.stages import classifier, data, encode, screen, shift, sizes, user_weights
 from natra_jax.stages.context import Config, Context, open_array, save_array, single
 from natra_jax.stages.fit import prefetch_options
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Limit, Plan, Task
 from natra_jax.training.checkpoint import History
 from natra_jax.training.fit import Schedule, fit_classifier, with_auxiliary
 from natra_jax.types import Method
@@ -47,8 +48,22 @@ def tasks(plan: Plan) -> list[Task]:
             before = (f"{NAME}/{source}-{seed}",) if is_method(source) else ()
             bound = partial(run, method=method, seed=seed)
             depends_on = (data.NAME, *latent, *before)
-            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields, depends_on, check))
+            needs = partial(limits, method=method)
+            name = f"{NAME}/{method}-{seed}"
+            found.append(Task(name, NAME, bound, fields, depends_on, check, needs))
     return found
+
+
+def limits(context: Context, method: str) -> Iterator[Finding]:
+    """Yield what training by the method asks of the data's sizes."""
+    perturbs = methods.find(method).perturbs
+    if context.config.train.steps or perturbs:
+        what = sizes.TRAINING
+        what += ", those without labels among them" * (data.info(context).unlabelled > 0)
+        count = len(data.training(context).label)
+        group = "advbn.group_size" if perturbs else ""
+        parts = len(context.devices)
+        yield Limit("train.batch_size", count, what, parts=parts, group=group)
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:

@@ -15,7 +15,7 @@ import re
 import stat
 from pathlib import Path
 
-from natra_jax.printable import shown
+from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats import (
     huggingface,
