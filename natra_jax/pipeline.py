@@ -23,6 +23,7 @@ from natra_jax.data import Source
 from natra_jax.data.survey import Survey, survey
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.inputs import Inputs
+from natra_jax.lease import Lease
 from natra_jax.resolve import resolve
 from natra_jax.stages import (
     data,
@@ -123,8 +124,8 @@ def run(
         'arrays'.
 
     Raises:
-      UserError: for a wrong config field, an unknown stage, a workdir that cannot be used, or a
-        stage whose inputs are missing.
+      UserError: for a wrong config field, an unknown stage, a workdir that cannot be used or that
+        another run writes into, or a stage whose inputs are missing.
     """
     for stage in stages:
         if stage not in (*STAGES, *ON_REQUEST):
@@ -134,6 +135,8 @@ def run(
     root = epath.Path(workdir)
     if "://" not in workdir:
         root = root.expanduser().resolve()
+    lease = Lease(root)
+    lease.require_free()
     inputs = Inputs(root)
     check_names(config)
     found = survey(config.data, source, inputs.digest)
@@ -144,9 +147,10 @@ def run(
     done = {task.name for task in work if files.is_done(root / task.name, fingerprints[task.name])}
     chosen = [task for task in work if task.stage in stages]
     _require_inputs(chosen, done, stages)
-    files.claim(root, config.name, to_json(config))
-    inputs.save()
-    with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
+    files.claim(root, config.name)
+    with lease, tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
+        files.describe(root, to_json(config))
+        inputs.save()
         context = Context(
             FrozenConfigDict(config),
             root,
@@ -169,6 +173,7 @@ def run(
                 for check in dict.fromkeys(t.check for t in work if t.check is not None):
                     check(context)
                 checked = True
+            lease.require_own()
             for change in files.changes(root / task.name, task.fields):
                 log(f"{task.name}: running again, {change}")
             files.begin(root / task.name, fingerprints[task.name])

@@ -15,7 +15,7 @@ LAYERS = [
     {"main", "predict", "__init__"},
     {"pipeline", "command"},
     {"resolve"},
-    {"config", "stages", "speed", "inputs"},
+    {"config", "stages", "speed", "inputs", "lease"},
     {"training", "evaluation", "report"},
     {"methods"},
     {"latents", "data", "weights"},

@@ -48,6 +48,7 @@ ROLES = {
     "orbax_tree": "saved trees",
     "workdir": "work done once",
     "feature_statistics": "AdvBN's mean, std",
+    "lease": "one run at a time",
     "command": "exit codes",
     "inputs": "what a config names, opened",
 }
