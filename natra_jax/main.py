@@ -27,6 +27,11 @@ with its traceback.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.main"))
+
 import sys
 from collections.abc import Sequence
 
@@ -149,7 +154,3 @@ def _completed(argv: Sequence[str]) -> list[str]:
 
 def _path(argv: Sequence[str]) -> str:
     return [argument for argument in argv if argument.startswith(_PREFIX)][-1].removeprefix(_PREFIX)
-
-
-if __name__ == "__main__":
-    run()

@@ -9,14 +9,17 @@ which tasks it depends on. Here tasks are ordered, fingerprinted, skipped and ru
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from natra_jax import interruption
 from natra_jax import workdir as files
 from natra_jax.config import check_names, nearest, to_json, validate
 from natra_jax.data import Source
@@ -148,7 +151,12 @@ def run(
     chosen = [task for task in work if task.stage in stages]
     _require_inputs(chosen, done, stages)
     files.claim(root, config.name)
-    with lease, tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
+    with (
+        lease,
+        interruption.holding(lease.end),
+        tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary,
+        interruption.holding(partial(shutil.rmtree, temporary, ignore_errors=True)),
+    ):
         files.describe(root, to_json(config))
         inputs.save()
         context = Context(
@@ -173,6 +181,7 @@ def run(
                 for check in dict.fromkeys(t.check for t in work if t.check is not None):
                     check(context)
                 checked = True
+            interruption.check()
             lease.require_own()
             for change in files.changes(root / task.name, task.fields):
                 log(f"{task.name}: running again, {change}")

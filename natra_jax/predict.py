@@ -10,6 +10,11 @@ unless --resize is given. Tabs separate what is printed.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.predict"))
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +107,3 @@ def _flags(values: flags.FlagValues) -> None:
         "Scale images of another size, whatever their proportions.",
         flag_values=values,
     )
-
-
-if __name__ == "__main__":
-    run()

@@ -21,8 +21,8 @@ LAYERS = [
     {"latents", "data", "weights"},
     {"gan"},
     {"attacks", "generators", "classifiers"},
-    {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
-    {"types"},
+    {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics", "entry"},
+    {"types", "interruption"},
 ]
 BESIDE = {
     ("stages", "config"),
@@ -37,10 +37,27 @@ ONLY = {
     "classifiers": {"types", "losses", "convolution", "feature_statistics"},
     "generators": {"types", "convolution", "trees"},
     "gan": {"types", "convolution"},
-    "weights": {"types", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "workdir"},
+    "weights": {
+        "types",
+        "trees",
+        "orbax_tree",
+        "workdir",
+        "generators",
+        "classifiers",
+        "entry",
+        "interruption",
+    },
+    "data": {"types", "workdir", "entry", "interruption"},
     "methods": {"types", "losses", "attacks"},
-    "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
+    "training": {
+        "types",
+        "losses",
+        "data",
+        "workdir",
+        "orbax_tree",
+        "classifiers",
+        "interruption",
+    },
 }
 HEAVY = {
     "umap",

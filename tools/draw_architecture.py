@@ -50,6 +50,8 @@ ROLES = {
     "feature_statistics": "AdvBN's mean, std",
     "lease": "one run at a time",
     "command": "exit codes",
+    "entry": "signals, then imports",
+    "interruption": "Ctrl-C between steps",
     "inputs": "what a config names, opened",
 }
 PACKAGE_LABEL = {"__init__": "natra_jax"}  # the package itself is a room of one file
