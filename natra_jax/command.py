@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from absl import flags
 
 from natra_jax import __version__, interruption
+from natra_jax.entry import STDOUT
 from natra_jax.types import UserError
 from natra_jax.workdir import require_path
 
@@ -115,9 +116,9 @@ def run(
         _discard(1)
         sys.exit(141)
     except OSError as error:
-        if _is_stdout_lost():
+        if error.filename == STDOUT:
             _discard(1)
-            _fail(f"standard output: {error.strerror}: write it elsewhere", argv)
+            _fail(f"{STDOUT}: {error.strerror}: write it elsewhere", argv)
         if error.errno not in _USERS_DISK:
             raise
         where = error.filename or place or _value(argv, directory)
@@ -133,15 +134,6 @@ def _run(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> None:
     except Exception:
         interruption.check()  # it may have come of a signal, which workers have heard too
         raise
-
-
-def _is_stdout_lost() -> bool:
-    """Tell whether what was printed cannot be written."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _discard(number: int) -> None:

@@ -6,10 +6,31 @@ These take seconds, in which Ctrl-C has its one line already.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
 from natra_jax import interruption
+
+STDOUT = "standard output"
+
+
+class Output(io.TextIOWrapper):
+    """Standard output whose errors name it, as those of other files do."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            error.filename = STDOUT
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            error.filename = STDOUT
+            raise
 
 
 def natra() -> None:
@@ -49,5 +70,9 @@ def _open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # which takes the lowest free number
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, open until the end
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, open until the end
+    encoding, by_line = sys.stdout.encoding, sys.stdout.line_buffering
+    sys.stdout = Output(sys.stdout.detach(), encoding, "backslashreplace", line_buffering=by_line)
+    sys.__stdout__ = sys.stdout
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115

@@ -226,7 +226,7 @@ class Lease:
             if self._local is not None and not self._local.is_file():
                 return ""
             return self._path.read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError):
             return ""
