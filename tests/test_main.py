@@ -364,8 +364,9 @@ def test_the_real_command_ends_in_one_line_and_code_2(tmp_path):
             2,
             "natra_jax: standard output: No space left on device: write it elsewhere",
         ),
-        (">&-", 0, ""),
-        ("2>/dev/full | true; exit ${PIPESTATUS[0]}", 141, ""),
+        pytest.param(">&-", 0, "", marks=pytest.mark.slow),
+        pytest.param("| true; exit ${PIPESTATUS[0]}", 141, "", marks=pytest.mark.slow),
+        pytest.param(">/dev/full 2>/dev/full", 2, "", marks=pytest.mark.slow),
     ],
 )
 def test_standard_output_that_takes_nothing(streams, code, said):
