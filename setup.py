@@ -49,10 +49,10 @@ setup(
     package_data={"natra_jax.generators": ["weights/*.npz", "weights/*.json"]},
     entry_points={
         "console_scripts": [
-            "natra = natra_jax.main:run",
-            "natra-data = natra_jax.data.__main__:run",
-            "natra-predict = natra_jax.predict:run",
-            "natra-weights = natra_jax.weights.__main__:run",
+            "natra = natra_jax.entry:natra",
+            "natra-data = natra_jax.entry:natra_data",
+            "natra-predict = natra_jax.entry:natra_predict",
+            "natra-weights = natra_jax.entry:natra_weights",
         ]
     },
     install_requires=BASE,

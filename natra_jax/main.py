@@ -22,13 +22,20 @@ Seeds and methods of your own choice, in quotes:
         "--config.methods=('original','adv','natra')"
 
 Exit code 0: done. 2: something you can put right, said in one line on stderr. 1: a defect of ours,
-with its traceback.
+with its traceback. 130, 143, 129: ended by Ctrl-C, SIGTERM or SIGHUP; the same command continues.
 """
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.main"))
+
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -50,13 +57,11 @@ def main(argv: Sequence[str]) -> None:
         return
     values = parse_flags(argv)
 
-    import jax
-
     logging.set_verbosity(logging.WARNING)  # orbax reports every step of every save
     pipeline.run(
         values.config,
         values.workdir,
-        devices=jax.local_devices(),
+        devices=_devices(),
         stages=values.stages,
         scratch=values.scratch,
         log=command.say,
@@ -78,6 +83,20 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
     if not values.stages:
         raise UserError("--stages names no stage: leave it out to run all")
     return values
+
+
+def _devices() -> list[Any]:
+    """Return JAX's devices. Raise UserError if there are none of the kind that is asked for."""
+    import jax
+
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = ascii(os.environ.get("JAX_PLATFORMS", ""))
+        raise UserError(
+            f"JAX finds no devices of JAX_PLATFORMS={asked}: leave that out to take what there is, "
+            f"or install JAX for them{f': {error}' if str(error) else ''}"
+        ) from error
 
 
 def run() -> None:
@@ -149,7 +168,3 @@ def _completed(argv: Sequence[str]) -> list[str]:
 
 def _path(argv: Sequence[str]) -> str:
     return [argument for argument in argv if argument.startswith(_PREFIX)][-1].removeprefix(_PREFIX)
-
-
-if __name__ == "__main__":
-    run()

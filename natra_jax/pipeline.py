@@ -9,20 +9,24 @@ which tasks it depends on. Here tasks are ordered, fingerprinted, skipped and ru
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from natra_jax import interruption
 from natra_jax import workdir as files
 from natra_jax.config import check_names, nearest, to_json, validate
 from natra_jax.data import Source
 from natra_jax.data.survey import Survey, survey
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.inputs import Inputs
+from natra_jax.lease import Lease
 from natra_jax.resolve import resolve
 from natra_jax.stages import (
     data,
@@ -124,8 +128,8 @@ def run(
         'arrays'.
 
     Raises:
-      UserError: for a wrong config field, an unknown stage, a workdir that cannot be used, or a
-        stage whose inputs are missing.
+      UserError: for a wrong config field, an unknown stage, a workdir that cannot be used or that
+        another run writes into, or a stage whose inputs are missing.
     """
     for stage in stages:
         if stage not in (*STAGES, *ON_REQUEST):
@@ -135,6 +139,8 @@ def run(
     root = epath.Path(workdir)
     if "://" not in workdir:
         root = root.expanduser().resolve()
+    lease = Lease(root)
+    lease.require_free()
     inputs = Inputs(root)
     check_names(config)
     found = survey(config.data, source, inputs.digest)
@@ -145,9 +151,15 @@ def run(
     done = {task.name for task in work if files.is_done(root / task.name, fingerprints[task.name])}
     chosen = [task for task in work if task.stage in stages]
     _require_inputs(chosen, done, stages)
-    files.claim(root, config.name, to_json(config))
-    inputs.save()
-    with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
+    files.claim(root, config.name)
+    with (
+        lease,
+        interruption.holding(lease.end),
+        tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary,
+        interruption.holding(partial(shutil.rmtree, temporary, ignore_errors=True)),
+    ):
+        files.describe(root, to_json(config))
+        inputs.save()
         context = Context(
             FrozenConfigDict(config),
             root,
@@ -172,6 +184,8 @@ def run(
                 for check in dict.fromkeys(task.check for task in left if task.check is not None):
                     check(context)
                 checked = True
+            interruption.check()
+            lease.require_own()
             for change in files.changes(root / task.name, task.fields):
                 log(f"{task.name}: running again, {change}")
             files.begin(root / task.name, fingerprints[task.name])

@@ -14,6 +14,11 @@ escape, such as \\t or \\n, so that a line is always an image's.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.predict"))
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,7 +119,3 @@ def _flags(values: flags.FlagValues) -> None:
         "Scale images of another size, whatever their proportions.",
         flag_values=values,
     )
-
-
-if __name__ == "__main__":
-    run()

@@ -23,7 +23,11 @@ from natra_jax.files import local
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
+LEASE = "lease.json"  # who writes into a work directory; see natra_jax.lease
 _COMMIT, _PENDING = "COMMIT", "PENDING"
+_CONFIG = "config.json"
+# what a run that was killed as it began has left
+_BEFORE_CONFIG = (LEASE, f".{LEASE}.new", f".{_CONFIG}.new")
 
 
 def fingerprint(task: str, fields: Mapping[str, Any], depends_on: Mapping[str, str]) -> str:
@@ -99,12 +103,12 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
     )
 
 
-def claim(workdir: epath.Path, name: str, config_json: str) -> None:
-    """Make workdir this experiment's, and write config.json.
+def claim(workdir: epath.Path, name: str) -> None:
+    """Make the directory, which then is this experiment's or holds nothing yet.
 
     Raises UserError if it belongs to another experiment or cannot be written.
     """
-    path = workdir / "config.json"
+    path = workdir / _CONFIG
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -114,17 +118,28 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
                     f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} "
                     "(config field name): choose another --workdir"
                 )
-        elif any(other.name != f".{path.name}.new" for other in workdir.iterdir()):
+        elif any(other.name not in _BEFORE_CONFIG for other in workdir.iterdir()):
             raise UserError(
                 f"--workdir={workdir} holds files that are not an experiment's (no config.json): "
                 "choose an empty or new directory"
             )
-        write(path, config_json)
     except OSError as error:
-        raise UserError(
-            f"--workdir={workdir} cannot be written ({error.strerror or error}): "
-            "choose another --workdir"
-        ) from error
+        raise _unwritable(workdir, error) from error
+
+
+def describe(workdir: epath.Path, config_json: str) -> None:
+    """Write config.json. Raises UserError if it cannot be written."""
+    try:
+        write(workdir / _CONFIG, config_json)
+    except OSError as error:
+        raise _unwritable(workdir, error) from error
+
+
+def _unwritable(workdir: epath.Path, error: OSError) -> UserError:
+    return UserError(
+        f"--workdir={workdir} cannot be written ({error.strerror or error}): "
+        "choose another --workdir"
+    )
 
 
 def write(path: epath.Path | Path, text: str) -> None:

@@ -15,15 +15,15 @@ LAYERS = [
     {"main", "predict", "__init__"},
     {"pipeline", "command"},
     {"resolve"},
-    {"config", "stages", "speed", "inputs"},
+    {"config", "stages", "speed", "inputs", "lease"},
     {"training", "evaluation", "report"},
     {"methods"},
     {"latents", "data", "weights"},
     {"gan"},
     {"attacks", "generators", "classifiers"},
-    {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
+    {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics", "entry"},
     {"files"},
-    {"types", "printable"},
+    {"types", "printable", "interruption"},
 ]
 BESIDE = {
     ("stages", "config"),
@@ -31,15 +31,15 @@ BESIDE = {
     ("orbax_tree", "trees"),
     ("report", "evaluation"),
 }
-_COMMON = {"types", "printable", "files"}  # what any room may import
+_COMMON = {"types", "printable", "files", "interruption"}  # what any room may import
 # Narrower than the layers would allow.
 ONLY = {
     "attacks": {*_COMMON, "losses", "feature_statistics"},
     "classifiers": {*_COMMON, "losses", "convolution", "feature_statistics"},
     "generators": {*_COMMON, "convolution", "trees"},
     "gan": {*_COMMON, "convolution"},
-    "weights": {*_COMMON, "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {*_COMMON, "trees", "workdir"},
+    "weights": {*_COMMON, "trees", "orbax_tree", "workdir", "generators", "classifiers", "entry"},
+    "data": {*_COMMON, "trees", "workdir", "entry"},
     "methods": {*_COMMON, "losses", "attacks"},
     "training": {*_COMMON, "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }

@@ -116,6 +116,13 @@ MISTAKES = {
     "--config.train.clean_ratio=1.5": ["train.clean_ratio is 1.5", "from 0 to 1"],
     "--config.generator.resolution=20": ["generator.resolution is 20", "a power of two"],
     "--config.directions.layers=(4, 9)": ["directions.layers is (4, 9)", "0..6"],
+    "--config.seeds=(True,)": ["seeds is (True,)", "whole numbers"],
+    "--config.methods=('original',3)": ["methods is ('original', 3)", "name"],
+    "--config.methods=([1],)": ["methods is", "name"],
+    "--config.classifier.widths=(True,8)": ["classifier.widths is (True, 8)", "whole numbers"],
+    "--config.screening.multiples=(True,2)": ["screening.multiples is (True, 2)", "rise"],
+    "--config.screening.multiples=(1.0,1e999)": ["screening.multiples is (1.0, inf)", "finite"],
+    "--config.directions.layers=(False,2)": ["directions.layers is (False, 2)"],
     "--config.seeds=(0, 0)": ["seeds is (0, 0)", "none twice"],
     "--config.seeds=()": ["seeds is ()", "at least one"],
     "--config.methods=('natr',)": ["methods", "'natr'", "did you mean natra?"],
@@ -260,6 +267,8 @@ CHANGES = {
     "c.train.steps = 1.5": ["TypeError"],
     "c.train.steps = True": ["steps"],
     "c.seeds = ('0',)": ["seeds", "'0'"],
+    r"c.data.path = '\udcff'": [r"data.path is '\udcff'", "UTF-8"],
+    r"c.methods = ('\ud800',)": [r"methods is ('\ud800',)", "UTF-8"],
 }
 CONFIGS |= {SMOKE_CHANGED.format(change): wanted for change, wanted in CHANGES.items()}
 
@@ -345,6 +354,26 @@ def test_the_real_command_ends_in_one_line_and_code_2(tmp_path):
         answer.stderr == "natra_jax: unknown config field train.stesp (did you mean train.steps?)\n"
     )
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (
+            ">/dev/full",
+            2,
+            "natra_jax: standard output: No space left on device: write it elsewhere",
+        ),
+        pytest.param(">&-", 0, "", marks=pytest.mark.slow),
+        pytest.param("| true; exit ${PIPESTATUS[0]}", 141, "", marks=pytest.mark.slow),
+        pytest.param(">/dev/full 2>/dev/full", 2, "", marks=pytest.mark.slow),
+    ],
+)
+def test_standard_output_that_takes_nothing(streams, code, said):
+    line = f"{sys.executable} -m natra_jax.speed --version {streams}"
+    answer = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout, answer.stderr.strip()) == (code, "", said)
 
 
 def test_debug_shows_the_traceback_too(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from natra_jax.types import UserError
 
@@ -71,12 +71,17 @@ def counts(number: int = 0, *, empty: bool = False) -> Check:
     """Accept a tuple of whole numbers above 0: so many of them, or any number where that is 0."""
 
     def holds(values: tuple[object, ...]) -> bool:
-        if not all(isinstance(value, int) and value > 0 for value in values):
+        if not all(is_whole(value) and value > 0 for value in values):
             return False
         return len(values) == number if number else bool(values) or empty
 
     words = f"{number} whole numbers above 0" if number else "whole numbers above 0"
     return Check(holds, f"{words}, or empty" if empty else words)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Tell whether a value is a whole number, which True and False are in Python alone."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

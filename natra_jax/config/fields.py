@@ -27,7 +27,7 @@ _EXPERIMENT: Section = {
     "seeds": Field((0,), "every method is trained once from each of them", values.SEEDS),
     "methods": Field(("original", "random", "natra"),
         "methods that train, of natra_jax.methods.METHODS; 'natra+advbn' combines two",
-        values.DISTINCT),
+        values.NAMES),
     "parallel": Field("auto", "how several devices are used", one_of(*MODES)),
 }
 

@@ -40,6 +40,7 @@ def check_names(config: ConfigDict) -> None:
         if name not in fields:
             raise UserError(f"config field {name} is missing: start from base.get_config()")
         _check_type(name, fields[name], field.default)
+        _check_text(name, fields[name])
         if isinstance(value := fields[name], str):
             require_path(value, f"config field {name}")
 
@@ -88,6 +89,15 @@ def _check_type(name: str, value: object, default: object) -> None:
             f"config field {name} is {value!r}: it must be of type {wanted.__name__}, "
             f"such as {default!r}"
         )
+
+
+def _check_text(name: str, value: object) -> None:
+    """Raise UserError for characters that no text has: they come of bytes that were none."""
+    try:
+        for text in value if isinstance(value, tuple) else (value,):
+            str(text).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"config field {name} is {ascii(value)}: it must be UTF-8 text") from error
 
 
 def _check_methods(fields: Fields) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from natra_jax import interruption
 from natra_jax.data.decoding import Preprocess, check, decode
 from natra_jax.printable import printable
 
@@ -86,6 +87,7 @@ class Decoded:
         index = _indices(rows, len(self))
         images = np.empty((len(index), *self.shape[1:]), np.uint8)
         for place, i in enumerate(index.tolist()):
+            interruption.check()
             location = self.encoded.location(i)
             images[place] = decode(self.encoded.read(i), self.preprocess, location)
         return images
@@ -105,6 +107,7 @@ class Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # check raises for them
             for i in range(len(self)):
+                interruption.check()
                 check(self.encoded.read(i), self.encoded.location(i))
 
     def description(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, PyTree
 
-from natra_jax import attacks
+from natra_jax import attacks, interruption
 from natra_jax.attacks import Attack, Space
 from natra_jax.attacks.objective import evaluated
 from natra_jax.data import Images, to_float
@@ -26,6 +26,7 @@ def even_batches(count: int, most: int) -> Iterator[np.ndarray]:
     """
     size = -(-count // -(-count // most))
     for i in range(0, count, size):
+        interruption.check()
         yield np.resize(np.arange(i, min(i + size, count)), size)
 
 

@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from natra_jax import attacks
+from natra_jax import attacks, interruption
 from natra_jax.attacks import Space
 from natra_jax.latents.label_predictability import predictability
 from natra_jax.types import Directions, Generator, Params
@@ -271,8 +271,10 @@ def _take(directions: Directions, k: int) -> Directions:
     return directions._replace(**rows)
 
 
-def _batches(index: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    return [index[i : i + batch_size] for i in range(0, len(index), batch_size)]
+def _batches(index: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    for i in range(0, len(index), batch_size):
+        interruption.check()
+        yield index[i : i + batch_size]
 
 
 @jax.jit

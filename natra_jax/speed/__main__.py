@@ -9,6 +9,11 @@ where PyTorch is installed.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.speed.__main__"))
+
 import sys
 from collections.abc import Sequence
 
@@ -50,7 +55,3 @@ def run() -> None:
 
 def _flags(_: object) -> None:
     """Define no flags but those of every command."""
-
-
-if __name__ == "__main__":
-    run()

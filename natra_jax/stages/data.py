@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
+from natra_jax import interruption
 from natra_jax.data import (
     UNLABELLED,
     Concat,
@@ -274,6 +275,7 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
         leave=False,
     ) as bar:
         for i in range(0, len(images), _CHUNK):
+            interruption.check()
             chunk = images[i : i + _CHUNK]
             kept[i : i + len(chunk)] = chunk
             bar.update(len(chunk))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from natra_jax import trees
+from natra_jax import interruption, trees
 from natra_jax.data import to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.gan.discriminator import init_params
@@ -156,6 +156,7 @@ def measure(
     features_fn = perceptual.load(context)
     measured = []
     for i in range(0, len(images), size):
+        interruption.check()
         part = to_float(images[i : i + size])
         measured.append(
             _errors(model, generator_, encoder_params, generator_params, features_fn, part)

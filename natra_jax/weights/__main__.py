@@ -9,6 +9,11 @@ without it nothing is written. Nothing that FILE says is run.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.weights.__main__"))
+
 import sys
 from collections.abc import Sequence
 
@@ -66,7 +71,3 @@ def run() -> None:
 def _flags(values: flags.FlagValues) -> None:
     families, help_ = [AUTO, *FAMILIES], "Of the checkpoint; auto recognises it."
     flags.DEFINE_enum("family", AUTO, families, help_, flag_values=values)
-
-
-if __name__ == "__main__":
-    run()

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import orbax_tree, trees
+from natra_jax import interruption, orbax_tree, trees
 from natra_jax.generators import build
 from natra_jax.printable import reason
 from natra_jax.types import Params, UserError
@@ -42,8 +42,10 @@ def save(destination: epath.Path, loaded: Loaded, source: str) -> None:
             f"{destination}: cannot be made ({error.strerror or error}): name another directory"
         ) from error
     try:
-        orbax_tree.require_room(destination, loaded.params, "DEST")
-        _write(destination, loaded, source)
+        with interruption.holding(destination.rmtree):
+            orbax_tree.require_room(destination, loaded.params, "DEST")
+            _write(destination, loaded, source)
+            interruption.check()
     except BaseException:
         destination.rmtree()
         raise
