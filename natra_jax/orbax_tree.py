@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.files import local
+from natra_jax.files import local, require_regular_below
 from natra_jax.trees import shapes
 from natra_jax.types import UserError
 
@@ -57,6 +57,7 @@ def stored(path: epath.Path) -> Any:
 
     Raises UserError if it is damaged.
     """
+    require_regular_below(path)
     try:
         with hushed():
             return ocp.PyTreeCheckpointHandler().metadata(path).tree
@@ -70,6 +71,7 @@ def load(path: epath.Path, target: Any) -> Any:
     The shapes must agree already: see `require_same`. Raises UserError if the checkpoint is
     damaged.
     """
+    require_regular_below(path)
     as_numpy = jax.tree.map(
         lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target
     )

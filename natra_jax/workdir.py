@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 
-from natra_jax.files import local
+from natra_jax.files import below, local, open_file, reading
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
@@ -46,7 +46,8 @@ def is_done(directory: epath.Path, wanted: str) -> bool:
             and sha256(path) == entry["sha256"]
             for name, entry in commit["files"].items()
         )
-    except (KeyError, TypeError, AttributeError):  # a damaged COMMIT vouches for nothing
+    # a damaged COMMIT vouches for nothing, and what is no regular file is not what it names
+    except (KeyError, TypeError, AttributeError, UserError):
         return False
 
 
@@ -87,12 +88,13 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
 
     COMMIT is written last of all, so that what is interrupted before is not taken for finished.
     """
-    files = {str(path.relative_to(directory)): path for path in _walk(directory)}
-    entries = {
-        name: {"size": path.stat().length, "sha256": sha256(path)}
-        for name, path in sorted(files.items())
-        if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
-    }
+    with reading(directory):
+        files = {str(path.relative_to(directory)): path for path in below(directory)}
+        entries = {
+            name: {"size": path.stat().length, "sha256": sha256(path)}
+            for name, path in sorted(files.items())
+            if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
+        }
     write(
         directory / _COMMIT,
         json.dumps({"fingerprint": wanted, "fields": dict(fields), "files": entries}, indent=1),
@@ -175,16 +177,7 @@ def read(path: epath.Path | Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _walk(directory: epath.Path) -> Iterator[epath.Path]:
-    for path in directory.iterdir():
-        if path.is_dir():
-            yield from _walk(path)
-        else:
-            yield path
-
-
 def sha256(path: epath.Path) -> str:
     """Compute the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        # epath's type for an open file says less than file_digest asks for
-        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

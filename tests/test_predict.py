@@ -140,7 +140,7 @@ def test_photos_of_any_size_are_seen_as_the_training_photos_were(tmp_path, said)
 
 MISTAKES = {
     ("--workdir={work}", "{tmp}/missing.png"): ["missing.png", "is not there"],
-    ("--workdir={work}", "{tmp}"): ["is a directory", "name the image files in it"],
+    ("--workdir={work}", "{tmp}"): ["is a folder", "name a regular file"],
     ("--workdir={work}", "{tmp}/text.png"): ["text.png", "is no image that can be read"],
     ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "is damaged"],
     ("--workdir={work}", "{tmp}/large.png"): ["large.png", "20x30", "8x8", "--resize"],

@@ -8,6 +8,7 @@ attributes.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from natra_jax.data.encoded_images import printable
+from natra_jax.files import require_regular, require_regular_below
 from natra_jax.types import UserError
 
 if TYPE_CHECKING:
@@ -137,11 +139,17 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
                 )
     import tensorflow_datasets as tfds
 
+    require_regular_below(Path(directory))
     try:
         found = tfds.builder_from_directory(directory)
         if found.info.file_format is None:
             raise ValueError("it does not tell the format of its files")
         kind = found.info.file_format.value
+        shards = [path for split in found.info.splits.values() for path in split.filepaths]
+        for path in filter(os.path.exists, shards):  # which the cards may place elsewhere
+            require_regular(path)
+    except UserError:
+        raise
     except Exception as error:
         raise damaged(location, error) from error
     if kind != "array_record":

@@ -17,6 +17,7 @@ import numpy as np
 
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
+from natra_jax.files import open_file
 from natra_jax.types import UserError
 
 PUBLISHER = "CIFAR-10 binary version, Alex Krizhevsky, www.cs.toronto.edu/~kriz/cifar.html"
@@ -96,11 +97,14 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
 def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
     """Return {file name: its bytes} of the files wanted that an archive holds."""
     files: dict[str, bytes] = {}
-    with containers.parsing(path, "tar archive", "download it again"):
-        with path.open("rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
+    with (
+        containers.parsing(path, "tar archive", "download it again"),
+        open_file(path) as packed,
+    ):
+        is_gzip = packed.read(2) == b"\x1f\x8b"
+        packed.seek(0)
         # no other compression: LZMA allocates what the file asks for
-        with tarfile.open(path, "r|gz" if is_gzip else "r|") as archive:
+        with tarfile.open(fileobj=packed, mode="r|gz" if is_gzip else "r|") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if name in wanted and member.isreg():

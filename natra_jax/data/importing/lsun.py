@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.files import open_file
 from natra_jax.types import UserError
 
 PUBLISHER = "LSUN, www.yf.io/p/lsun"
@@ -113,7 +114,7 @@ def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
     Raise UserError for what is none, or not all of one.
     """
     file = path / "data.mdb"
-    with containers.reading(file), file.open("rb"):
+    with containers.reading(file), open_file(file):
         size = file.stat().st_size
     if not size:
         raise UserError(f"{file}: is empty: download it again")
