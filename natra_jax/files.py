@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 from etils import epath
 
 from natra_jax.types import UserError
@@ -148,6 +150,21 @@ def below(root: epath.Path) -> Iterator[epath.Path]:
                 waiting.append(path)
             else:
                 yield path
+
+
+def require_whole(array: object) -> None:
+    """Raise UserError if the file of a memory-mapped array was cut off since it was mapped.
+
+    To read the array would end the process. Other arrays are as whole as they were.
+    """
+    mapped: mmap.mmap | None = getattr(array, "_mmap", None)  # NumPy's, of views of it too
+    if isinstance(array, np.memmap) and mapped is not None:
+        first = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+        if mapped.size() < first + len(mapped):
+            raise UserError(
+                f"{array.filename}: was cut off by another program since it was opened: "
+                "run again with the whole file"
+            )
 
 
 def _require_regular(mode: int, named: str) -> None:

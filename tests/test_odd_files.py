@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,10 +16,12 @@ from ml_collections import ConfigDict
 
 from natra_jax import files, predict, trees, workdir
 from natra_jax.config import experiment
-from natra_jax.data import contents, folder
+from natra_jax.data import batches, contents, folder
 from natra_jax.data.decoding import Preprocess, check, decode
+from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.importing import celeba, celeba_hq, cifar10, containers, lsun, mnist
 from natra_jax.data.importing import folder as folder_importer
+from natra_jax.data.loader import prefetch
 from natra_jax.data.records import Records, builder
 from natra_jax.inputs import Inputs
 from natra_jax.stages.context import open_array
@@ -28,7 +30,7 @@ from natra_jax.training.checkpoint import Checkpoints
 from natra_jax.types import UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.formats import detect
-from tests.data import archives
+from tests.data import archives, photos
 
 DEADLINE = 5  # seconds
 
@@ -159,7 +161,7 @@ READERS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
     "npz": (_under("a.npz"), lambda root: trees.read(epath.Path(root / "a.npz"))),
     "array": (
         _under("a.npy"),
-        lambda root: open_array(SimpleNamespace(workdir=epath.Path(root)), "a.npy"),  # type: ignore
+        lambda root: open_array(cast("Any", SimpleNamespace(workdir=epath.Path(root))), "a.npy"),
     ),
     "config": (_under("a.py"), lambda root: experiment.load(str(root / "a.py"))),
     "config by name": (_under("a.py"), lambda root: experiment.find(str(root / "a.py"))),
@@ -195,8 +197,8 @@ READERS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_regular_file_is_told_in_one_line(name, make, tmp_path):
     place, read = READERS[name]
-    if name == "digest" and make is _folder:
-        pytest.skip("folders have a digest too")
+    if (name, make) in (("digest", _folder), ("config by name", _locked)):
+        pytest.skip("it is found, and is what is asked for")
     make(place(tmp_path / "a"))
     with deadline(), pytest.raises(UserError) as error:
         read(tmp_path / "a")
@@ -335,3 +337,46 @@ def test_links_to_folders_are_followed(tmp_path):
         (tmp_path / "a" / name).symlink_to(tmp_path / "real" / name)
     assert len(folder.listed(str(tmp_path / "a"))) == 4
     assert {path.name for path in files.below(epath.Path(tmp_path / "a"))} == {"0.jpg", "1.jpg"}
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_images_that_go_while_they_are_trained_on_are_named_with_what_to_do(threads, tmp_path):
+    names = sorted(archives.classes(tmp_path, [""]))
+    images = Decoded(Files(str(tmp_path), names), Preprocess(8))
+    batch_at = batches({"image": images}, len(names), seed=0)
+    with deadline(), prefetch(batch_at, 0, 2, threads=threads) as reader:
+        next(reader)
+    changes: dict[Callable[[], object], str] = {
+        (tmp_path / names[2]).unlink: "is not there, or a link to nothing: bring it back",
+        lambda: os.mkfifo(tmp_path / names[2]): "is a pipe, where a file is wanted",
+        lambda: (tmp_path / names[1]).write_bytes(b""): "it is empty: bring its content back",
+    }
+    for (change, said), name in zip(changes.items(), (2, 2, 1), strict=True):
+        change()
+        with (
+            deadline(),
+            prefetch(batch_at, 0, 2, threads=threads) as reader,
+            pytest.raises(UserError, match=f"^{tmp_path}/{names[name]}: .*{said}"),
+        ):
+            next(reader)
+        if name == 2 and (tmp_path / names[2]).exists():
+            (tmp_path / names[2]).unlink()
+            archives.unpacked(tmp_path, {names[2]: archives.encoded(0)})
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 1000, 4223])
+def test_an_array_shorter_than_its_head_says_is_told_before_it_is_mapped(size, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 1024), np.uint8))
+    context: Any = SimpleNamespace(workdir=epath.Path(tmp_path))
+    assert open_array(context, "a.npy").shape == (4, 1024)
+    os.truncate(tmp_path / "a.npy", size)
+    with pytest.raises(UserError, match=f"^{tmp_path}/a.npy: cannot be read"):
+        open_array(context, "a.npy")
+
+
+@pytest.mark.parametrize("kind", ["bmp", "ppm", "tif"])
+def test_pillow_maps_no_file_whose_end_may_be_cut_off_meanwhile(kind, tmp_path, monkeypatch):
+    path = photos.write(tmp_path / f"a.{kind}")
+    expected = decode(path.read_bytes(), Preprocess(8))
+    monkeypatch.setattr("mmap.mmap", None)
+    assert (decode(path, Preprocess(8)) == expected).all()

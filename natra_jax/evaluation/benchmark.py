@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, PyTree
 from natra_jax import attacks
 from natra_jax.attacks import Attack, Space
 from natra_jax.data import Images, to_float
+from natra_jax.files import require_whole
 from natra_jax.types import LogitsFn
 
 
@@ -40,6 +41,7 @@ def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
     """
     predictions = []
     for index in even_batches(len(images), batch_size):
+        require_whole(images)
         batch = np.asarray(images[index])
         predictions.append(
             _predictions(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
+from natra_jax.files import require_whole
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.types import Images, Params
 
@@ -56,6 +57,7 @@ def in_batches(
     waiting = None
     for i in range(0, len(images) if index is None else len(index), batch_size):
         chosen = slice(i, i + batch_size)
+        require_whole(images)
         coming = _run(encoder, np.asarray(images[chosen if index is None else index[chosen]]))
         if waiting is not None:
             yield np.asarray(waiting)
