@@ -19,7 +19,7 @@ from typing import Any
 
 from etils import epath
 
-from natra_jax.files import below, local, open_file, reading
+from natra_jax.files import below, local, open_file, reading, require_regular
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
@@ -70,15 +70,20 @@ def begin(directory: epath.Path, wanted: str) -> None:
 
     Files that an interrupted run of the same fingerprint left stay; no COMMIT stands. Everything
     else is removed: files of another fingerprint, and those of a finished task that no longer are
-    as its COMMIT says.
+    as its COMMIT says. Raises UserError for leftovers that no run wrote.
     """
     interrupted = (
         read(directory / _PENDING).get("fingerprint") == wanted
         and not (directory / _COMMIT).exists()
     )
-    if not interrupted:
-        if directory.exists():
+    with reading(directory):
+        if interrupted:
+            _require_own_files(directory)
+        elif directory.is_dir():
             directory.rmtree()
+        elif directory.exists():  # to remove a pipe as a tree would wait for its writer
+            raise UserError(f"{directory}: is no folder, where one is wanted: move it away")
+    if not interrupted:
         directory.mkdir(parents=True)
         (directory / _PENDING).write_text(json.dumps({"fingerprint": wanted}))
 
@@ -133,6 +138,7 @@ def write(path: epath.Path | Path, text: str) -> None:
     """Replace a file whole: a reader, or a crash, meets the old text or the new one."""
     if (on_disk := local(path)) is not None:
         temporary = on_disk.with_name(f".{path.name}.new")
+        temporary.unlink(missing_ok=True)  # it may be a link to a file of the user's, or a pipe
         # names of files may be in the text, whatever the locale
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(on_disk)
@@ -175,6 +181,14 @@ def read(path: epath.Path | Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return loaded if isinstance(loaded, dict) else {}
+
+
+def _require_own_files(directory: epath.Path) -> None:
+    """Raise UserError for what a run would write through, or wait for: links, pipes, devices."""
+    for path in below(directory):
+        if (on_disk := local(path)) is not None and on_disk.is_symlink():
+            raise UserError(f"{path}: is a link, where a file of this run is wanted: remove it")
+        require_regular(path)
 
 
 def sha256(path: epath.Path) -> str:
