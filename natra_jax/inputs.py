@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from natra_jax import workdir
 from natra_jax.data import contents
-from natra_jax.files import local
+from natra_jax.files import Walk, local, reading
 from natra_jax.generators import GENERATORS
 from natra_jax.types import Generator
 from natra_jax.weights import generator_config
@@ -44,10 +44,18 @@ class Inputs:
         self._read: dict[Any, Any] = {}
 
     def sha256(self, path: str | epath.Path) -> str:
-        """Return the SHA-256 of a file, or of the names and contents in a directory."""
+        """Return the SHA-256 of a file, or of the names and contents in a directory.
+
+        Raises UserError for one that cannot be read.
+        """
         path = epath.Path(path).expanduser()
+        with reading(path):
+            return self._sha256(path, Walk(path))
+
+    def _sha256(self, path: epath.Path, walk: Walk) -> str:
         if path.is_dir():
-            held = sorted((child.name, self.sha256(child)) for child in path.iterdir())
+            walk.enter(path)
+            held = sorted((child.name, self._sha256(child, walk)) for child in path.iterdir())
             return hashlib.sha256(json.dumps(held).encode()).hexdigest()
         return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path), _is_digest)
 
@@ -73,14 +81,15 @@ class Inputs:
         path = epath.Path(c.weights).expanduser()
         if not path.exists():
             self.checkpoint(c)  # says what is wrong with it
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
         key = f"generator {workdir.FORMAT} {path} {c.family}"
 
         def described() -> dict[str, Any]:
             loaded = self.checkpoint(c)
             return {"function": loaded.function, "arguments": dict(loaded.arguments)}
 
-        found = self._remembered(key, files, described, _describes_generator)
+        with reading(path):
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            found = self._remembered(key, files, described, _describes_generator)
         return generator_config.with_options(c, found["function"], found["arguments"])[0]
 
     def checkpoint(self, c: ConfigDict) -> Loaded:

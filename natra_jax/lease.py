@@ -26,6 +26,7 @@ from typing import NamedTuple
 from etils import epath
 
 from natra_jax import workdir as files
+from natra_jax.files import read_bytes
 from natra_jax.types import UserError
 
 _BEAT = 10.0  # seconds between renewals
@@ -221,14 +222,10 @@ class Lease:
     def _read(self) -> str | None:
         """Return what the file says; None where there is none."""
         try:
-            if self._path.stat().length > _LONGEST:
-                return ""
-            if self._local is not None and not self._local.is_file():
-                return ""
-            return self._path.read_text()
+            return read_bytes(self._path, _LONGEST).decode()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, UserError):
             return ""
 
     def _is_own(self) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.files import local
+from natra_jax.files import local, require_regular_below
 from natra_jax.printable import reason
 from natra_jax.trees import leaf_name, shapes
 from natra_jax.types import UserError
@@ -59,6 +59,7 @@ def stored(path: epath.Path) -> Any:
     Raises UserError if it is damaged, or has chunks larger than their arrays: what reads these
     makes room for a whole chunk at once, and ends the process where there is none.
     """
+    require_regular_below(path)
     try:
         with hushed():
             tree = ocp.PyTreeCheckpointHandler().metadata(path).tree
@@ -82,6 +83,7 @@ def load(path: epath.Path, target: Any) -> Any:
     The shapes must agree already: see `require_same`. Raises UserError if the checkpoint is
     damaged.
     """
+    require_regular_below(path)
     as_numpy = jax.tree.map(
         lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target
     )

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from natra_jax.files import open_file
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -70,7 +71,7 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
     Raises UserError if the file is missing, damaged, or holds anything but plain arrays.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it is no archive")

@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 
-from natra_jax.files import local
+from natra_jax.files import below, local, open_file, reading, require_regular
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
@@ -50,7 +50,8 @@ def is_done(directory: epath.Path, wanted: str) -> bool:
             and sha256(path) == entry["sha256"]
             for name, entry in commit["files"].items()
         )
-    except (KeyError, TypeError, AttributeError):  # a damaged COMMIT vouches for nothing
+    # a damaged COMMIT vouches for nothing, and what is no regular file is not what it names
+    except (KeyError, TypeError, AttributeError, UserError):
         return False
 
 
@@ -73,15 +74,20 @@ def begin(directory: epath.Path, wanted: str) -> None:
 
     Files that an interrupted run of the same fingerprint left stay; no COMMIT stands. Everything
     else is removed: files of another fingerprint, and those of a finished task that no longer are
-    as its COMMIT says.
+    as its COMMIT says. Raises UserError for leftovers that no run wrote.
     """
     interrupted = (
         read(directory / _PENDING).get("fingerprint") == wanted
         and not (directory / _COMMIT).exists()
     )
-    if not interrupted:
-        if directory.exists():
+    with reading(directory):
+        if interrupted:
+            _require_own_files(directory)
+        elif directory.is_dir():
             directory.rmtree()
+        elif directory.exists():  # to remove a pipe as a tree would wait for its writer
+            raise UserError(f"{directory}: is no folder, where one is wanted: move it away")
+    if not interrupted:
         directory.mkdir(parents=True)
         (directory / _PENDING).write_text(json.dumps({"fingerprint": wanted}))
 
@@ -91,12 +97,13 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
 
     COMMIT is written last of all, so that what is interrupted before is not taken for finished.
     """
-    files = {str(path.relative_to(directory)): path for path in _walk(directory)}
-    entries = {
-        name: {"size": path.stat().length, "sha256": sha256(path)}
-        for name, path in sorted(files.items())
-        if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
-    }
+    with reading(directory):
+        files = {str(path.relative_to(directory)): path for path in below(directory)}
+        entries = {
+            name: {"size": path.stat().length, "sha256": sha256(path)}
+            for name, path in sorted(files.items())
+            if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
+        }
     write(
         directory / _COMMIT,
         json.dumps({"fingerprint": wanted, "fields": dict(fields), "files": entries}, indent=1),
@@ -146,6 +153,7 @@ def write(path: epath.Path | Path, text: str) -> None:
     """Replace a file whole: a reader, or a crash, meets the old text or the new one."""
     if (on_disk := local(path)) is not None:
         temporary = on_disk.with_name(f".{path.name}.new")
+        temporary.unlink(missing_ok=True)  # it may be a link to a file of the user's, or a pipe
         # names of files may be in the text, whatever the locale
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(on_disk)
@@ -190,16 +198,15 @@ def read(path: epath.Path | Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _walk(directory: epath.Path) -> Iterator[epath.Path]:
-    for path in directory.iterdir():
-        if path.is_dir():
-            yield from _walk(path)
-        else:
-            yield path
+def _require_own_files(directory: epath.Path) -> None:
+    """Raise UserError for what a run would write through, or wait for: links, pipes, devices."""
+    for path in below(directory):
+        if (on_disk := local(path)) is not None and on_disk.is_symlink():
+            raise UserError(f"{path}: is a link, where a file of this run is wanted: remove it")
+        require_regular(path)
 
 
 def sha256(path: epath.Path) -> str:
     """Compute the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        # epath's type for an open file says less than file_digest asks for
-        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

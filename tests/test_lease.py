@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import pytest
 from etils import epath
@@ -159,7 +160,9 @@ def test_of_many_at_the_same_instant_one_wins(root):
     started, results = threading.Barrier(8), []
 
     def start(number):
-        held = Lease(root, Fake(process=number, running=dict.fromkeys(range(8), "1")))
+        machine = Fake(process=number, running=dict.fromkeys(range(8), "1"))
+        machine.asleep = lambda: time.sleep(0.01)  # in which another one can write its lease
+        held = Lease(root, machine)
         started.wait()
         try:
             held.__enter__()

@@ -165,7 +165,7 @@ def test_no_name_of_a_file_or_class_forges_a_line(said, tmp_path):
 
 MISTAKES = {
     ("--workdir={work}", "{tmp}/missing.png"): ["missing.png", "is not there"],
-    ("--workdir={work}", "{tmp}"): ["is a directory", "name the image files in it"],
+    ("--workdir={work}", "{tmp}"): ["is a folder", "name a regular file"],
     ("--workdir={work}", "{tmp}/text.png"): ["text.png", "is no image that can be read"],
     ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "is damaged"],
     ("--workdir={work}", "{tmp}/large.png"): ["large.png", "20x30", "8x8", "--resize"],

@@ -260,3 +260,38 @@ def test_a_claim_killed_halfway_can_be_made_again(root):
     workdir.claim(root / "digits", "digits")
     workdir.describe(root / "digits", '{"name": "digits"}')
     assert json.loads((root / "digits" / "config.json").read_text()) == {"name": "digits"}
+
+
+def test_nothing_is_written_through_a_link_that_somebody_left(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for name, leave in {
+        ".config.json.new": lambda path: path.symlink_to(tmp_path / "mine"),
+        ".COMMIT.new": os.mkfifo,
+    }.items():
+        leave(tmp_path / name)
+        path = epath.Path(tmp_path / name.removesuffix(".new")[1:])
+        workdir.write(path, "{}")
+        assert path.read_text() == "{}"
+    directory = epath.Path(tmp_path / "task")
+    workdir.begin(directory, "f")
+    for leave, said in {
+        lambda path: path.symlink_to(tmp_path / "mine"): "is a link",
+        lambda path: path.symlink_to(tmp_path / "new"): "is a link",
+        os.mkfifo: "is a pipe",
+    }.items():
+        leave(tmp_path / "task" / "a.npz")
+        with pytest.raises(UserError, match=f"^{tmp_path}/task/a.npz: {said}"):
+            workdir.begin(directory, "f")
+        (tmp_path / "task" / "a.npz").unlink()
+    assert (tmp_path / "mine").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+def test_a_task_s_place_that_is_no_directory_is_told_in_one_line(tmp_path):
+    (tmp_path / "real").mkdir()
+    for name, leave, said in (
+        ("pipe", os.mkfifo, "is no folder"),
+        ("link", lambda path: path.symlink_to("real"), "cannot be read"),
+    ):
+        leave(tmp_path / name)
+        with pytest.raises(UserError, match=f"^{tmp_path}/{name}: {said}"):
+            workdir.begin(epath.Path(tmp_path / name), "f")

@@ -9,6 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from natra_jax.config.checks import nearest
+from natra_jax.files import require_regular
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -28,6 +29,8 @@ def find(path: str) -> str:
     name = Path(path).name
     if name in installed:
         return str(installed[name])
+    if Path(path).exists():
+        require_regular(Path(path))
     names = [name for name in installed if name not in ("__init__.py", "base.py")]
     raise UserError(
         f"--config={path}: no such file, and no installed experiment of that name "
@@ -38,6 +41,7 @@ def find(path: str) -> str:
 def load(path: str) -> ConfigDict:
     """Return what get_config() of the Python file at path returns. Raise UserError if it fails."""
     try:
+        require_regular(Path(path))
         spec = importlib.util.spec_from_file_location("natra_jax_experiment", path)
         if spec is None or spec.loader is None:
             raise UserError(

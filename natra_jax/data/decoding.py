@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import io
-import os
-import stat
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from natra_jax import files
 from natra_jax.data import image_kinds
 from natra_jax.printable import reason
 from natra_jax.types import UserError
@@ -143,11 +142,8 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
     from PIL import Image
 
     try:
-        if not isinstance(encoded, bytes):
-            _require_file(encoded, location)
-        with Image.open(
-            io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=formats()
-        ) as image:
+        # an open file: by its name Pillow would map it, and a file cut off then ends the process
+        with _opened(encoded, location) as file, Image.open(file, formats=formats()) as image:
             if large := too_large(*image.size):
                 raise UserError(f"{location}: {large}: scale it down, or move it away")
             if not image.width * image.height:
@@ -179,6 +175,10 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
             f"{location}: takes more memory than there is: scale it down, or free some memory"
         ) from error
     except Exception as error:  # Pillow's readers raise of all kinds for damaged files
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not Pillow's
+            raise UserError(
+                f"{location}: cannot be read ({error.strerror}): check what it is and its disk"
+            ) from error
         why = reason(error)
         if any(word in why.lower() for word in _NOT_SUPPORTED):
             raise UserError(f"{location}: cannot be decoded ({why}): {_CONVERT}") from error
@@ -190,7 +190,7 @@ def unidentified(encoded: bytes | Path | str) -> str:
     if isinstance(encoded, bytes):
         kind = image_kinds.name(encoded[: image_kinds.HEAD])
     else:
-        with open(encoded, "rb") as file:
+        with files.open_file(encoded) as file:
             kind = image_kinds.name(file.read(image_kinds.HEAD))
     if kind == "empty":
         return "no image that can be read: it is empty: bring its content back, or move it away"
@@ -200,13 +200,10 @@ def unidentified(encoded: bytes | Path | str) -> str:
     return f"no image that can be read: {what}: put a PNG or JPEG in its place, or move it away"
 
 
-def _require_file(path: Path | str, location: str) -> None:
-    """Raise UserError for a folder, or what would keep its reader waiting."""
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise UserError(f"{location}: is a directory: name the image files in it")
-    if not stat.S_ISREG(mode):
-        raise UserError(f"{location}: is no regular file: name an image file")
+def _opened(encoded: bytes | Path | str, location: str) -> IO[bytes]:
+    if isinstance(encoded, bytes):
+        return io.BytesIO(encoded)
+    return files.open_file(encoded, location)
 
 
 def pixels(image: Image.Image) -> np.ndarray:

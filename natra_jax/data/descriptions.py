@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from natra_jax.files import read_bytes
 from natra_jax.printable import printable, reason, shown
 from natra_jax.types import UserError
 
@@ -113,9 +114,7 @@ def damaged(location: str, error: Exception) -> UserError:
 def _read(path: Path) -> dict[str, Any]:
     """Return a description's content as the library will read it."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES >> 20} MB")
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_bytes(path, _MOST_BYTES))
         if not isinstance(content, dict):
             raise ValueError(f"it is {type(content).__name__}, not an object")
     except (OSError, ValueError, RecursionError) as error:

@@ -9,9 +9,10 @@ is drawn from train.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
+from natra_jax.files import Walk
 from natra_jax.printable import printable
 from natra_jax.types import UserError
 
@@ -139,7 +141,7 @@ def list_classes(
         folders = [(_class_name(name), name) for name in names]
         classes = tuple(dict.fromkeys(name for name, _ in folders))
     else:
-        folders = _known(root, "", frozenset(classes))
+        folders = _known(root, "", frozenset(classes), Walk(printable(root)))
     number = {name: i for i, name in enumerate(classes)}
     files: list[str] = []
     labels: list[int] = []
@@ -245,19 +247,19 @@ def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
     return Listing(Files(root, names), np.concatenate(labels), classes)
 
 
-def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, str]]:
+def _known(root: str, below: str, classes: frozenset[str], walk: Walk) -> list[tuple[str, str]]:
     """Return (class, folder relative to root) of folders at any depth that are named as classes.
 
     Folders within such ones are left out. Raise UserError for one that is no class and holds none.
     """
     found: list[tuple[str, str]] = []
     place = _joined(root, below)
-    names, loose = _scan(place)
+    names, loose = _entered(walk, place)
     for name in names:
         folder = os.path.join(below, name)
         if _class_name(name) in classes:
             found.append((_class_name(name), folder))
-        elif inner := _known(root, folder, classes):
+        elif inner := _known(root, folder, classes, walk):
             found += inner
         else:
             some = ", ".join(sorted(classes)[:3])
@@ -306,23 +308,24 @@ def _names(root: str) -> list[str]:
 def _images(root: str) -> list[contents.File]:
     """Return the images at any depth, their names relative to root, in order of the names.
 
-    Links are followed. Raise UserError for a link to a folder that it lies in.
+    Links are followed. Raise UserError for a folder that is there twice, by a link.
     """
     found: list[contents.File] = []
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    walk, waiting = Walk(printable(root)), [""]
     while waiting:
-        below, above = waiting.pop()
+        below = waiting.pop()
         folder = _joined(root, below)
-        folders, images = _scan(folder)
+        folders, images = _entered(walk, folder)
         found += [image._replace(name=os.path.join(below, image.name)) for image in images]
-        if folders:
-            status = os.stat(folder)
-            if (same := (status.st_dev, status.st_ino)) in above:
-                raise UserError(
-                    f"{printable(folder)}: is a link to a folder that it lies in: remove the link"
-                )
-            waiting += [(os.path.join(below, name), above | {same}) for name in folders]
+        waiting += [os.path.join(below, name) for name in folders]
     return sorted(found)
+
+
+def _entered(walk: Walk, folder: str) -> tuple[list[str], list[contents.File]]:
+    """Return what `_scan` does of a folder that the walk has not been in. Raise UserError if so."""
+    with _reading(folder):
+        walk.enter(folder, printable(folder))
+    return _scan(folder)
 
 
 def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
@@ -332,26 +335,33 @@ def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
     """
     folders: list[str] = []
     images: list[contents.File] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if is_left_by_systems(name):
-                    continue
-                if entry.is_dir():
-                    folders.append(name)
-                elif name.lower().endswith(SUFFIXES):
-                    if not entry.is_file():
-                        raise UserError(
-                            f"{printable(entry.path)}: is a link to nothing, or no file: "
-                            "put an image in its place, or move it away"
-                        )
-                    images.append(contents.file(name, entry.stat()))
-                elif name.lower().endswith(_NOT_READ):
+    with _reading(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if is_left_by_systems(name):
+                continue
+            if entry.is_dir():
+                folders.append(name)
+            elif name.lower().endswith(SUFFIXES):
+                if not entry.is_file():
                     raise UserError(
-                        f"{printable(entry.path)}: images of its kind are not read: "
-                        "convert it to PNG or JPEG, or move it away"
+                        f"{printable(entry.path)}: is a link to nothing, or no file: "
+                        "put an image in its place, or move it away"
                     )
+                images.append(contents.file(name, entry.stat()))
+            elif name.lower().endswith(_NOT_READ):
+                raise UserError(
+                    f"{printable(entry.path)}: images of its kind are not read: "
+                    "convert it to PNG or JPEG, or move it away"
+                )
+    return sorted(folders), sorted(images)
+
+
+@contextlib.contextmanager
+def _reading(folder: str) -> Iterator[None]:
+    """Raise UserError in one line for why a folder cannot be read."""
+    try:
+        yield
     except OSError as error:
         advice = (
             "change its permissions" if isinstance(error, PermissionError) else "check the path"
@@ -359,4 +369,3 @@ def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
         raise UserError(
             f"{printable(error.filename or folder)}: cannot be read ({error.strerror}): {advice}"
         ) from error
-    return sorted(folders), sorted(images)

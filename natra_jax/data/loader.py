@@ -19,6 +19,7 @@ import numpy as np
 from natra_jax import interruption
 from natra_jax.data.source import Images
 from natra_jax.data.workers import by_workers, forget_frames
+from natra_jax.files import require_whole
 from natra_jax.types import Batch, Partners, UserError
 
 
@@ -78,6 +79,7 @@ def batches(
     share = batch_size // hosts
 
     def taken(name: str, index: np.ndarray) -> np.ndarray:
+        require_whole(arrays[name])
         return np.asarray(arrays[name][index.ravel()]).reshape(
             *index.shape, *arrays[name].shape[1:]
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from natra_jax.data.descriptions import damaged, require_shards, require_sound
+from natra_jax.files import require_regular_below
 from natra_jax.printable import printable
 from natra_jax.types import UserError
 
@@ -120,6 +121,7 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
 
     Raise UserError, naming the file, if that cannot be read.
     """
+    require_regular_below(Path(directory))
     require_sound(directory)
     import tensorflow_datasets as tfds
 

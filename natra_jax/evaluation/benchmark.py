@@ -15,6 +15,7 @@ from natra_jax import attacks, interruption
 from natra_jax.attacks import Attack, Space
 from natra_jax.attacks.objective import evaluated
 from natra_jax.data import Images, to_float
+from natra_jax.files import require_whole
 from natra_jax.types import LogitsFn
 
 
@@ -42,6 +43,7 @@ def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
     """
     predictions = []
     for index in even_batches(len(images), batch_size):
+        require_whole(images)
         batch = np.asarray(images[index])
         predictions.append(
             _predictions(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch)

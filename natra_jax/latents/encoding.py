@@ -10,6 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from natra_jax import interruption
+from natra_jax.files import require_whole
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.types import Images, Params
 
@@ -58,6 +59,7 @@ def in_batches(
     for i in range(0, len(images) if index is None else len(index), batch_size):
         interruption.check()
         chosen = slice(i, i + batch_size)
+        require_whole(images)
         coming = _run(encoder, np.asarray(images[chosen if index is None else index[chosen]]))
         if waiting is not None:
             yield np.asarray(waiting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -11,7 +12,7 @@ from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax.data import Source
-from natra_jax.files import local
+from natra_jax.files import local, open_file, reading, require_regular
 from natra_jax.inputs import Inputs
 from natra_jax.printable import reason
 from natra_jax.types import Generator, UserError
@@ -68,18 +69,26 @@ def open_array(context: Context, name: str) -> np.ndarray:
     """
     path = context.workdir / name
     try:
-        if (on_disk := local(path)) is not None:
-            return np.load(on_disk, mmap_mode="r", allow_pickle=False)
-        copy = context.scratch / name
-        if not copy.exists() or copy.stat().st_size != path.stat().length:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-        return np.load(copy, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with reading(path):
+            if (on_disk := local(path)) is not None:
+                return _mapped(on_disk)
+            copy = context.scratch / name
+            if not copy.exists() or copy.stat().st_size != path.stat().length:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with open_file(path) as file, copy.open("wb") as written:
+                    shutil.copyfileobj(file, written)
+            return _mapped(copy)
+    except ValueError as error:
         raise UserError(
             f"{path}: cannot be read as an array ({reason(error)}): delete {path.parent} and "
             "run again"
         ) from error
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """Map an array, once its file is seen to be as long as its head says."""
+    require_regular(path)
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 class _Writer:

@@ -17,7 +17,7 @@ from etils import epath
 from jax.tree_util import Partial
 
 from natra_jax.data import to_float
-from natra_jax.files import local
+from natra_jax.files import local, open_file
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.latents.encoding import EncodeFn, in_batches
 from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
@@ -197,5 +197,5 @@ def _join(parts: list[epath.Path], path: epath.Path, count: int) -> None:
 
 def _read(path: epath.Path) -> np.ndarray:
     """Read the array in a .npy file."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return np.load(file, allow_pickle=False)

@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from natra_jax.files import require_regular_below
 from natra_jax.orbax_tree import hushed, require_room, stored
 from natra_jax.printable import reason
 
@@ -32,6 +33,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: epath.Path) -> None:
+        """Open the directory, which need not exist. Raise UserError if it holds odd files."""
+        require_regular_below(directory)
         self.directory = directory
         self._unreadable: list[int] = []  # steps of checkpoints that the next one takes away
         self._saved = False

@@ -397,7 +397,7 @@ def test_an_image_of_one_column_costs_no_more_than_others():
 
 def test_folders_and_pipes_are_no_images_and_nothing_waits_for_them(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    for place, said in ((tmp_path, "is a directory"), (tmp_path / "pipe.png", "is no regular")):
+    for place, said in ((tmp_path, "is a folder"), (tmp_path / "pipe.png", "is a pipe")):
         with pytest.raises(UserError, match=f"^{place}: {said}.*: name "):
             decode(place, Preprocess(8))
 

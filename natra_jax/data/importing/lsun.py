@@ -21,6 +21,7 @@ from typing import NamedTuple
 from natra_jax.data.importing import containers, lmdb_reader
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.files import open_file
 from natra_jax.types import UserError
 
 PUBLISHER = "LSUN, www.yf.io/p/lsun"
@@ -117,7 +118,7 @@ def _open(path: Path, stack: contextlib.ExitStack) -> _Opened:
     Raise UserError for what is none, or not all of one.
     """
     file = path / "data.mdb"
-    with containers.reading(file), file.open("rb"):
+    with containers.reading(file), open_file(file):
         size = file.stat().st_size
     if not size:
         raise UserError(f"{file}: is empty: download it again")

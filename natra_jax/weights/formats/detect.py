@@ -12,9 +12,9 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import stat
 from pathlib import Path
 
+from natra_jax.files import open_file
 from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats import (
@@ -112,15 +112,14 @@ def read(path: str | os.PathLike) -> Checkpoint:
 
 def read_file(path: Path) -> Checkpoint:
     """Read a file as `read` does, but no folder. Raises OSError, too."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise UserError(f"{path}: is no regular file")
-    with path.open("rb") as opened:
+    with open_file(path) as opened:
+        size = os.fstat(opened.fileno()).st_size
         checkpoint = _read(Bounded(opened), path)
     if not checkpoint.tensors:
         raise UserError(f"{path}: holds no tensors: give a checkpoint with weights")
     # many tensors can be views of the same few values, and small types become float32
     total = sum(max(array.nbytes, 4 * array.size) for array in checkpoint.tensors.values())
-    require_plausible(total, path.stat().st_size, path)
+    require_plausible(total, size, path)
     for name in checkpoint.tensors:
         if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= 500):
             raise UserError(

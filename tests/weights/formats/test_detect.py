@@ -290,13 +290,13 @@ def test_nothing_there_and_what_is_no_file_are_refused(tmp_path):
         (tmp_path / "missing.pkl", "No such file"),
         (tmp_path, "without config.json"),
         ("gs://bucket/network.pkl", "is not on this machine: copy it here"),
-        ("/dev/zero", "no regular file"),
+        ("/dev/zero", "is a device, where a file is wanted"),
     ]:
         with pytest.raises(UserError, match=match) as error:
             read(path)
         assert str(error.value).startswith(f"{path}: ")
     os.mkfifo(tmp_path / "pipe")  # which would wait for ever
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="is a pipe"):
         read(tmp_path / "pipe")
 
 
