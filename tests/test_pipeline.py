@@ -134,6 +134,7 @@ def run(tmp_path, monkeypatch):
 
 
 LATENT = ["train/random*", "train/natra*"]  # along directions
+SEARCHED = ["*/random_long-0", "*/natra*"]  # by natra's search, or for as long as that takes
 MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
 ENCODED = ["encode", "encode-ol", "directions*", "screen*"]  # with and without expansion
 EVALUATED = [f"evaluate/{name}-0" for name in (*METHODS, "directions")]  # all but the judge
@@ -145,12 +146,18 @@ CHANGES = {
     "report__examples": (4, ["report"]),
     "adv__epsilon": (0.1, ["train/adv-0", "evaluate/adv-0", "report"]),
     "natra_oa__epsilon": (1.0, ["train/natra_oa-0", "evaluate/natra_oa-0", "report"]),
-    "natra__rho": (0.7, [*LATENT, "evaluate/random*", "evaluate/natra*", "report"]),
-    "natra__search": ("per_direction", [*LATENT, "evaluate/random*", "evaluate/natra*", "report"]),
+    "natra__rho": (
+        0.7,
+        ["*/random_long-0", "*/natra-0", "*/natra_ol-0", "*/natra+advbn-0", "report"],
+    ),
+    "natra__kappa": (5.0, [*SEARCHED, "report"]),
+    "natra__search": ("per_direction", [*SEARCHED, "report"]),
     "random__kind": ("normal_w", ["*/random-0", "*/random_long-0", "report"]),
     "mixup__alpha": (0.5, ["*/mixi-0", "*/mixl-0", "report"]),
-    "advmix__epsilon": (0.1, ["*/randmix-0", "*/advmix-0", "report"]),
+    "advmix__epsilon": (0.1, ["*/advmix-0", "report"]),
+    "advmix__source": ("other", ["*/randmix-0", "*/advmix-0", "report"]),
     "augment__cutout": (2, ["*/augment-0", "*/augment+advbn-0", "report"]),
+    "advbn__steps": (31, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
     "advbn__epsilon": (0.5, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
     "eval__worst_steps": (3, []),
     "export__epsilon": (1.0, []),

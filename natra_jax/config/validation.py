@@ -147,7 +147,7 @@ def _check_latents(fields: Fields, generator: Generator | None) -> None:
     require(
         "directions.layers", layers, several, f"{wanted}, or a tuple of several such, none twice"
     )
-    if any("advmix" in methods.find(method).fields for method in fields["methods"]):
+    if any("advmix.layers" in methods.find(method).fields for method in fields["methods"]):
         replaced = fields["advmix.layers"]
         single = _are_ranges(replaced, num_layers, several=False)
         require("advmix.layers", replaced, single, wanted)

@@ -17,6 +17,7 @@ from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.evaluation.benchmark import attack, predict, right_in_all
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
+from natra_jax.methods import natra
 from natra_jax.stages import (
     classifier,
     data,
@@ -64,7 +65,7 @@ def tasks(plan: Plan) -> list[Task]:
 
 def fields(plan: Plan) -> dict[str, Any]:
     """Return {config field: value} of the fields that the figures here depend on."""
-    space = screen.SPACE_FIELDS if plan.has_generator else ()
+    space = natra.SPACE_FIELDS if plan.has_generator else ()
     # of the folders the content counts, by the fingerprint of the task extra_splits
     names = {"eval.extra_splits": list(extra_splits.named(plan.config.eval.extra_splits))}
     return plan.fields(*_FIELDS, *space) | names
