@@ -13,6 +13,7 @@ from natra_jax.config import flatten
 from natra_jax.experiments import smoke
 from natra_jax.stages.task import EXECUTION, Task
 from natra_jax.types import Record, UserError
+from tests.data import photos
 
 METHODS = (*methods.METHODS, "augment+advbn", "natra+advbn")
 
@@ -224,6 +225,24 @@ def test_thorough_evaluation_is_added_to_what_is_done_and_depends_on_fields_of_i
     assert run(eval__thorough=True) == [*thorough, "report"]
     assert run(eval__thorough=True, eval__worst_steps=3) == [*thorough, "report"]
     assert run() == ["report"], "whose figures are fewer"
+
+
+def test_another_extra_split_is_measured_and_nothing_that_is_measured_already(run, tmp_path):
+    def evaluated_on(split):
+        work = work_of(eval__extra_splits=tuple(entries))
+        return [name for name in work if name.endswith(f"test_{split}") or name == "report"]
+
+    entries = []
+    for name in ("one", "two"):
+        photos.classes(tmp_path / name, {"cat": 1})
+        entries.append(f"{name}={tmp_path / name}")
+    run()
+    assert run(eval__extra_splits=(entries[0],)) == evaluated_on("one")
+    assert run(eval__extra_splits=tuple(entries)) == evaluated_on("two")
+    photos.classes(tmp_path / "two", {"dog": 1})
+    assert run(eval__extra_splits=tuple(entries)) == evaluated_on("two")
+    assert len(evaluated_on("two")) == len(METHODS) + 3  # the split, the judge and the report
+    assert run() == ["report"]
 
 
 def test_the_export_runs_when_it_is_asked_for_and_depends_on_its_own_classifier(run):

@@ -72,7 +72,8 @@ def accuracies(work):
 def test_nothing_of_a_generator_is_made_and_no_judge_of_variations(work):
     done = {path.parent.relative_to(work).as_posix() for path in work.rglob("COMMIT")}
     trained = {f"{stage}/{method}-0" for stage in ("train", "evaluate") for method in METHODS}
-    assert done == {"data", "extra_splits", "report"} | trained
+    extra = {f"evaluate/{method}-0-test_sketch" for method in METHODS}
+    assert done == {"data", "extra_splits/test_sketch", "report"} | trained | extra
 
 
 def test_every_method_is_evaluated_on_every_split_and_advbn_with_both_of_its_normalisations(work):
