@@ -143,7 +143,7 @@ def run(
     fingerprints = _fingerprints(work)
     done = {task.name for task in work if files.is_done(root / task.name, fingerprints[task.name])}
     chosen = [task for task in work if task.stage in stages]
-    _require_inputs(chosen, done, stages)
+    _require_inputs(work, done, stages)
     files.claim(root, config.name, to_json(config))
     inputs.save()
     with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
@@ -185,17 +185,24 @@ def run_task(task: Task, context: Context) -> None:
     task.run(context, context.workdir / task.name)
 
 
-def _require_inputs(chosen: Sequence[Task], done: set[str], stages: Sequence[str]) -> None:
-    """Raise UserError if a chosen task depends on one that is neither chosen nor done."""
-    available = done | {task.name for task in chosen}
-    for task in chosen:
-        missing = [name for name in task.depends_on if name not in available]
-        if task.name not in done and missing:
-            stage = missing[0].split("/")[0]
-            raise UserError(
-                f"--stages={','.join(stages)}: {task.name} needs {missing[0]}, which is not done: "
-                f"add {stage}"
-            )
+def _require_inputs(work: Sequence[Task], done: set[str], stages: Sequence[str]) -> None:
+    """Raise UserError if a chosen task depends on one that is neither chosen nor done.
+
+    The message names all stages that have to be added, those included that only these need.
+    """
+    needed_by: dict[str, str] = {}
+    missing: list[Task] = []
+    for task in reversed(work):
+        is_chosen = task.stage in stages
+        if task.name not in done and (is_chosen or task.name in needed_by):
+            needed_by |= dict.fromkeys(task.depends_on, task.name)
+            missing += [] if is_chosen else [task]
+    if missing:
+        name, left_out = missing[-1].name, {task.stage for task in missing}
+        raise UserError(
+            f"--stages={','.join(stages)}: {needed_by[name]} needs {name}, which is not done: "
+            f"add {','.join(stage for stage in STAGES if stage in left_out)}"
+        )
 
 
 def _fingerprints(work: Sequence[Task]) -> dict[str, str]:

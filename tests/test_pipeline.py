@@ -470,13 +470,17 @@ def test_chosen_stages_run_alone_and_the_others_later(run):
 
 
 def test_a_stage_whose_input_is_missing_says_which_stage_to_add(run, tmp_path):
-    missing = "--stages=train: train/original-0 needs data, which is not done: add data"
-    with pytest.raises(UserError, match=missing):
+    missing = "generator needs data, which is not done: add data,.*encode,directions,screen$"
+    with pytest.raises(UserError, match=f"^--stages=train: {missing}"):
         run(stages=["train"])
+    with pytest.raises(UserError, match=r"add data,generator,.*,train,judge,evaluate$"):
+        run(stages=["report"])
     run(stages=["data", "generator", "encoder", "shift", "encode", "directions"])
-    missing = "train/random-0 needs screen, which is not done: add screen"
+    missing = "train/random-0 needs screen, which is not done: add screen$"
     with pytest.raises(UserError, match=missing):
         run(stages=["train"])
+    with pytest.raises(UserError, match="screen needs folds, which is not done: add screen,judge$"):
+        run(stages=["train", "evaluate"], screening__judge="cross_fitted")
     assert not (tmp_path / "work" / "train" / "random-0").exists()
 
 
