@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from natra_jax import workdir
 from natra_jax.data import contents
+from natra_jax.folder_links import NOTHING, Above, FolderLinks
 from natra_jax.generators import GENERATORS
 from natra_jax.types import Generator
 from natra_jax.weights import generator_config
@@ -44,9 +45,12 @@ class Inputs:
 
     def sha256(self, path: str | epath.Path) -> str:
         """Return the SHA-256 of a file, or of the names and contents in a directory."""
-        path = epath.Path(path).expanduser()
+        return self._sha256(epath.Path(path).expanduser(), FolderLinks(), NOTHING)
+
+    def _sha256(self, path: epath.Path, links: FolderLinks, above: Above) -> str:
         if path.is_dir():
-            held = sorted((child.name, self.sha256(child)) for child in path.iterdir())
+            above = above if workdir.local(path) is None else links.enter(path, above)
+            held = sorted((c.name, self._sha256(c, links, above)) for c in path.iterdir())
             return hashlib.sha256(json.dumps(held).encode()).hexdigest()
         return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path), _is_digest)
 

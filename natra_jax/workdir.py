@@ -19,6 +19,7 @@ from typing import Any
 
 from etils import epath
 
+from natra_jax.folder_links import NOTHING, Above, FolderLinks
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
@@ -86,7 +87,7 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
 
     COMMIT is written last of all, so that what is interrupted before is not taken for finished.
     """
-    files = {str(path.relative_to(directory)): path for path in _walk(directory)}
+    files = {str(path.relative_to(directory)): path for path in _walk(directory, FolderLinks())}
     entries = {
         name: {"size": path.stat().length, "sha256": sha256(path)}
         for name, path in sorted(files.items())
@@ -179,10 +180,13 @@ def read(path: epath.Path | Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _walk(directory: epath.Path) -> Iterator[epath.Path]:
+def _walk(
+    directory: epath.Path, links: FolderLinks, above: Above = NOTHING
+) -> Iterator[epath.Path]:
+    above = above if local(directory) is None else links.enter(directory, above)
     for path in directory.iterdir():
         if path.is_dir():
-            yield from _walk(path)
+            yield from _walk(path, links, above)
         else:
             yield path
 

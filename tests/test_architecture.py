@@ -21,7 +21,8 @@ LAYERS = [
     {"latents", "data", "weights"},
     {"gan"},
     {"attacks", "generators", "classifiers"},
-    {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
+    {"losses", "convolution", "trees", "orbax_tree", "workdir", "folder_links"}
+    | {"feature_statistics"},
     {"types"},
 ]
 BESIDE = {
@@ -29,6 +30,7 @@ BESIDE = {
     ("stages", "inputs"),
     ("orbax_tree", "trees"),
     ("orbax_tree", "workdir"),
+    ("workdir", "folder_links"),
     ("report", "evaluation"),
 }
 # Narrower than the layers would allow.
@@ -38,7 +40,7 @@ ONLY = {
     "generators": {"types", "convolution", "trees"},
     "gan": {"types", "convolution"},
     "weights": {"types", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "workdir"},
+    "data": {"types", "workdir", "folder_links"},
     "methods": {"types", "losses", "attacks"},
     "training": {"types", "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }

@@ -47,6 +47,7 @@ ROLES = {
     "trees": "trees of arrays",
     "orbax_tree": "saved trees",
     "workdir": "work done once",
+    "folder_links": "bounds on links",
     "feature_statistics": "AdvBN's mean, std",
     "command": "exit codes",
     "inputs": "what a config names, opened",

@@ -23,6 +23,7 @@ from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files, printable
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
+from natra_jax.folder_links import NOTHING, Above, FolderLinks
 from natra_jax.types import UserError
 
 _NOT_READ = (".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng")  # images too
@@ -138,7 +139,7 @@ def list_classes(
         folders = [(_class_name(name), name) for name in names]
         classes = tuple(dict.fromkeys(name for name, _ in folders))
     else:
-        folders = _known(root, "", frozenset(classes))
+        folders = _known(root, "", frozenset(classes), FolderLinks(), NOTHING)
     number = {name: i for i, name in enumerate(classes)}
     files: list[str] = []
     labels: list[int] = []
@@ -244,7 +245,9 @@ def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
     return Listing(Files(root, names), np.concatenate(labels), classes)
 
 
-def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, str]]:
+def _known(
+    root: str, below: str, classes: frozenset[str], links: FolderLinks, above: Above
+) -> list[tuple[str, str]]:
     """Return (class, folder relative to root) of folders at any depth that are named as classes.
 
     Folders within such ones are left out. Raise UserError for one that is no class and holds none.
@@ -252,11 +255,12 @@ def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, st
     found: list[tuple[str, str]] = []
     place = _joined(root, below)
     names, loose = _scan(place)
+    above = links.enter(place, above)
     for name in names:
         folder = os.path.join(below, name)
         if _class_name(name) in classes:
             found.append((_class_name(name), folder))
-        elif inner := _known(root, folder, classes):
+        elif inner := _known(root, folder, classes, links, above):
             found += inner
         else:
             some = ", ".join(sorted(classes)[:3])
@@ -305,22 +309,17 @@ def _names(root: str) -> list[str]:
 def _images(root: str) -> list[contents.File]:
     """Return the images at any depth, their names relative to root, in order of the names.
 
-    Links are followed. Raise UserError for a link to a folder that it lies in.
+    Links are followed, within the bounds of `FolderLinks`.
     """
     found: list[contents.File] = []
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    links, waiting = FolderLinks(), [("", NOTHING)]
     while waiting:
         below, above = waiting.pop()
         folder = _joined(root, below)
         folders, images = _scan(folder)
         found += [image._replace(name=os.path.join(below, image.name)) for image in images]
-        if folders:
-            status = os.stat(folder)
-            if (same := (status.st_dev, status.st_ino)) in above:
-                raise UserError(
-                    f"{printable(folder)}: is a link to a folder that it lies in: remove the link"
-                )
-            waiting += [(os.path.join(below, name), above | {same}) for name in folders]
+        above = links.enter(folder, above)
+        waiting += [(os.path.join(below, name), above) for name in folders]
     return sorted(found)
 
 

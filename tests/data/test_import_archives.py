@@ -177,7 +177,7 @@ def test_linked_folders_of_the_user_are_followed_but_not_in_a_circle(tmp_path):
         }
     (tmp_path / "source" / "dog" / "again").symlink_to(tmp_path / "source")
     with (
-        pytest.raises(UserError, match="again: is a link to a folder that is in"),
+        pytest.raises(UserError, match="again: is a link to a folder that it lies in"),
         containers.opened(tmp_path / "source"),
     ):
         pass

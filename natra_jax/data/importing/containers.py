@@ -21,6 +21,7 @@ from typing import IO, NamedTuple
 from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.folder_links import NOTHING, Above, FolderLinks
 from natra_jax.types import UserError
 
 _PART = 2**20  # bytes that are read at a time
@@ -252,23 +253,17 @@ def _stamp(file: IO[bytes]) -> tuple[int, int]:
 
 
 def _folder(path: Path) -> Container:
-    def refuse(error: OSError) -> None:
-        raise error
+    links = FolderLinks()
 
-    def files() -> Iterator[str]:
-        seen: set[tuple[int, int]] = set()
-        for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
-            subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
-            status = os.stat(directory)
-            if (status.st_dev, status.st_ino) in seen:
-                raise UserError(
-                    f"{directory}: is a link to a folder that is in {path} too: remove one of them"
-                )
-            seen.add((status.st_dev, status.st_ino))
-            for name in names:
-                file = Path(directory, name)
-                if _is_visible(name) and stat.S_ISREG(file.stat().st_mode):
-                    yield file.relative_to(path).as_posix()
+    def files(directory: Path, above: Above = NOTHING) -> Iterator[str]:
+        above = links.enter(directory, above)
+        for file in sorted(directory.iterdir()):
+            if not _is_visible(file.name):
+                continue
+            if file.is_dir():
+                yield from files(file, above)
+            elif stat.S_ISREG(file.stat().st_mode):
+                yield file.relative_to(path).as_posix()
 
     def stamp(name: str) -> tuple[int, int]:
         with reading(path / name), (path / name).open("rb") as file:
@@ -279,7 +274,7 @@ def _folder(path: Path) -> Container:
             return _bounded(file)
 
     with reading(path), ThreadPoolExecutor(os.cpu_count()) as pool:
-        names = list(files())
+        names = list(files(path))
         return Container(path, _listed(path, zip(names, pool.map(stamp, names), strict=True)), read)
 
 
