@@ -10,7 +10,6 @@ is drawn from train.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from natra_jax.data import contents
-from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
+from natra_jax.data.conventions import SPLIT_NAMES, class_name, is_left_by_systems, split_of
 from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files, printable
 from natra_jax.data.source import Source, Split
@@ -198,22 +197,27 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
     """Return {split: its folder} below root; {"train": root} where root holds nothing but classes.
 
     A class may be called train: then it holds images and no folders, as the classes beside it do.
-    Raise UserError for images beside the splits, but for those in the folder `unlabelled`.
+    Raise UserError for images beside the splits, but for those in the folder `unlabelled`, and for
+    two folders of one split.
     """
     names, loose = _scan(root)
-    given = {split: os.path.join(root, name) for split, name in find_splits(names).items()}
-    if not given:
+    named: dict[str, list[str]] = {}
+    for name in names:
+        if split := split_of(name):
+            named.setdefault(split, []).append(os.path.join(root, name))
+    if not named:
         return {"train": root}
-    folders = [os.path.join(root, name) for name in names]
+    of_splits = [folder for folders in named.values() for folder in folders]
     beside = [
         folder
-        for folder in folders
-        if folder not in given.values()
+        for folder in (os.path.join(root, name) for name in names)
+        if folder not in of_splits
         and not (unlabelled and _lies_in(unlabelled, folder))
         and _images(folder)
     ]
-    if beside and not any(_scan(folder)[0] for folder in given.values()):
+    if beside and not any(_scan(folder)[0] for folder in of_splits):
         return {"train": root}
+    given = {split: _only(root, named[split]) for split in SPLIT_NAMES if split in named}
     if "train" not in given:
         there = ", ".join(os.path.basename(folder) for folder in given.values())
         raise UserError(
@@ -228,6 +232,17 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
             "rename it, or move it away"
         )
     return given
+
+
+def _only(root: str, folders: Sequence[str]) -> str:
+    """Return the folder of a split: of several the one with images. Raise UserError for two."""
+    filled = [folder for folder in folders if _images(folder)] if len(folders) > 1 else folders
+    if len(filled) > 1:
+        both = " and ".join(printable(os.path.basename(folder)) for folder in filled[:2])
+        raise UserError(
+            f"{printable(root)}: holds both {both}, which are of one split: move one away"
+        )
+    return (filled or folders)[0]
 
 
 def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
@@ -274,8 +289,8 @@ def _known(
 
 
 def _class_name(folder: str) -> str:
-    """Return the class that a folder is of: macOS splits accents from letters, others do not."""
-    return printable(unicodedata.normalize("NFC", folder))
+    """Return the class that a folder is of, as it can be written."""
+    return printable(class_name(folder))
 
 
 def _require_none(root: str, loose: Sequence[contents.File]) -> None:
