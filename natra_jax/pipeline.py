@@ -19,7 +19,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax import workdir as files
 from natra_jax.config import check_names, nearest, to_json, validate
-from natra_jax.data import Source
+from natra_jax.data import Source, folder
 from natra_jax.data.survey import Survey, survey
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.inputs import Inputs
@@ -139,6 +139,7 @@ def run(
     found = survey(config.data, source, inputs.digest)
     config = resolve(config, found, inputs)
     described = validate(config, len(devices), inputs.generator)
+    _require_apart(root, config)
     work = tasks(config, found, inputs)
     fingerprints = _fingerprints(work)
     done = {task.name for task in work if files.is_done(root / task.name, fingerprints[task.name])}
@@ -178,6 +179,20 @@ def run(
             _collect(root, work, done)
         if report.NAME in done:
             log("\n" + report.summary(context))
+
+
+def _require_apart(root: epath.Path, config: ConfigDict) -> None:
+    """Raise UserError if the work directory lies in a folder of photos, where it would be data."""
+    folders = {"eval.extra_splits": [*extra_splits.named(config.eval.extra_splits).values()]}
+    if config.data.name == "folder":
+        folders |= {f"data.{name}": [config.data[name]] for name in ("path", "unlabelled")}
+    for field, paths in folders.items():
+        for path in filter(None, paths):
+            if files.local(root) is not None and folder.lies_in(str(root), path):
+                raise UserError(
+                    f"--workdir={root} lies in the photos of config field {field}, {path}: "
+                    "choose another --workdir"
+                )
 
 
 def run_task(task: Task, context: Context) -> None:

@@ -76,10 +76,22 @@ def begin(directory: epath.Path, wanted: str) -> None:
         and not (directory / _COMMIT).exists()
     )
     if not interrupted:
-        if directory.exists():
-            directory.rmtree()
+        _remove(directory)
         directory.mkdir(parents=True)
         (directory / _PENDING).write_text(json.dumps({"fingerprint": wanted}))
+
+
+def _remove(directory: epath.Path) -> None:
+    """Remove what stands in a task's place: of a link the link alone, not what it leads to."""
+    on_disk = local(directory)
+    if on_disk is not None and on_disk.parent.is_symlink() and not on_disk.parent.exists():
+        raise UserError(
+            f"{on_disk.parent}: is a link to nothing: bring back what it led to, or remove it"
+        )
+    if on_disk is not None and (on_disk.is_symlink() or on_disk.is_file()):
+        on_disk.unlink()
+    elif directory.exists():
+        directory.rmtree()
 
 
 def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> None:
@@ -109,6 +121,11 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             owner = read(path).get("name")
+            if owner is None:
+                raise UserError(
+                    f"--workdir={workdir}: its config.json cannot be read, or is no experiment's: "
+                    "choose another --workdir"
+                )
             if owner != name:
                 raise UserError(
                     f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} "

@@ -136,3 +136,9 @@ def test_what_cannot_be_without_is_refused(place, case):
     fields, said = REFUSED[case]
     with pytest.raises(UserError, match=said):
         validate(resolve(config(place, **fields)), 1)
+
+
+@pytest.mark.parametrize("below", ["photos", "photos/cat/runs", "sketch/runs"])
+def test_a_work_directory_among_the_photos_is_refused(place, below):
+    with pytest.raises(UserError, match="lies in the photos of config field (data|eval)"):
+        run(place, below)

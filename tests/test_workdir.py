@@ -255,3 +255,28 @@ def test_a_claim_killed_halfway_can_be_made_again(root):
         workdir.claim(root / "digits", "digits", '{"name": "digits"}')
     workdir.claim(root / "digits", "digits", '{"name": "digits"}')
     assert json.loads((root / "digits" / "config.json").read_text()) == {"name": "digits"}
+
+
+def test_a_task_in_whose_place_something_else_stands_begins_anew(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "mine").write_text("mine")
+    places = {name: tmp_path / name for name in ("file", "link", "nowhere", "loop")}
+    places["file"].write_text("x")
+    places["link"].symlink_to(kept)
+    places["nowhere"].symlink_to(tmp_path / "gone")
+    places["loop"].symlink_to("loop")
+    for place in places.values():
+        workdir.begin(epath.Path(place), "0")
+        assert place.is_dir() and not place.is_symlink()
+    assert (kept / "mine").read_text() == "mine", "what a link leads to is not ours"
+    (tmp_path / "stage").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="stage: is a link to nothing"):
+        workdir.begin(epath.Path(tmp_path / "stage" / "task"), "0")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"\xff\x00", b"{}", b"[" * 10])
+def test_a_config_that_cannot_be_read_is_said_so(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match="config.json cannot be read, or is no experiment's"):
+        workdir.claim(epath.Path(tmp_path), "mine", "{}")

@@ -73,7 +73,7 @@ def load(
     others = Decoded(unlabelled_files(unlabelled), preprocess) if unlabelled else None
     folders, empty_too = _splits(root, unlabelled), min_per_class > 0
     for folder in folders.values() if unlabelled else ():
-        if _lies_in(folder, unlabelled) or _lies_in(unlabelled, folder):
+        if lies_in(folder, unlabelled) or lies_in(unlabelled, folder):
             raise UserError(
                 f"config field data.unlabelled is {unlabelled!r}: "
                 f"it overlaps with the labelled images in {printable(folder)}"
@@ -212,7 +212,7 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
         folder
         for folder in (os.path.join(root, name) for name in names)
         if folder not in of_splits
-        and not (unlabelled and _lies_in(unlabelled, folder))
+        and not (unlabelled and lies_in(unlabelled, folder))
         and _images(folder)
     ]
     if beside and not any(_scan(folder)[0] for folder in of_splits):
@@ -302,7 +302,7 @@ def _require_none(root: str, loose: Sequence[contents.File]) -> None:
         )
 
 
-def _lies_in(inner: str, outer: str) -> bool:
+def lies_in(inner: str, outer: str) -> bool:
     """Return whether the folder inner is outer, or lies in it, once links are followed."""
     inner, outer = (os.path.realpath(_expanded(path)) for path in (inner, outer))
     return os.path.commonpath([inner, outer]) == outer
