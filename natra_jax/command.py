@@ -35,6 +35,11 @@ _USERS_DISK = {
     errno.EACCES: "check the permissions, or choose another {}",
     errno.EPERM: "check the permissions, or choose another {}",
     errno.EIO: "check the disk",
+    errno.ENAMETOOLONG: "choose another {} with shorter names",
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY),
+        "something else stands there: move it away, or choose another {}",
+    ),
 }
 
 Define = Callable[[flags.FlagValues], None]  # adds a command's flags
@@ -130,7 +135,7 @@ def run(
             _fail(f"{STDOUT}: {error.strerror}: write it elsewhere", argv)
         if error.errno not in _USERS_DISK:
             raise
-        where = error.filename or place or _value(argv, directory)
+        where = error.filename2 or error.filename or place or _value(argv, directory)
         advice = _USERS_DISK[error.errno].format(directory)
         _fail(f"{where}: {error.strerror}: {advice}", argv)
     except KeyboardInterrupt as error:
@@ -156,9 +161,10 @@ def _check_arguments(argv: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise UserError(
-                f"argument {ascii(argument)} is not UTF-8 text: rename what it names"
-            ) from error
+            advice = "rename what it names"
+            if sys.getfilesystemencoding() != "utf-8":
+                advice = "set LC_ALL=C.UTF-8, or rename what it names"
+            raise UserError(f"argument {ascii(argument)} is not UTF-8 text: {advice}") from error
         flag, given, value = argument.partition("=")
         is_flag = bool(given) and flag.startswith("-")
         require_path(value if is_flag else argument, flag if is_flag else "argument")

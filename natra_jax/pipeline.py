@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from natra_jax import interruption
 from natra_jax import workdir as files
 from natra_jax.config import check_names, nearest, to_json, validate
-from natra_jax.data import Source
+from natra_jax.data import Source, folder
 from natra_jax.data.survey import Survey, survey
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.inputs import Inputs
@@ -146,6 +146,7 @@ def run(
     found = survey(config.data, source, inputs.digest)
     config = resolve(config, found, inputs)
     described = validate(config, len(devices), inputs.generator)
+    _require_apart(root, config)
     work = tasks(config, found, inputs)
     fingerprints = _fingerprints(work)
     done = {task.name for task in work if files.is_done(root / task.name, fingerprints[task.name])}
@@ -198,22 +199,43 @@ def run(
                 log(line)
 
 
+def _require_apart(root: epath.Path, config: ConfigDict) -> None:
+    """Raise UserError if the work directory lies in a folder of photos, where it would be data."""
+    folders = {"eval.extra_splits": [*extra_splits.named(config.eval.extra_splits).values()]}
+    if config.data.name == "folder":
+        folders |= {f"data.{name}": [config.data[name]] for name in ("path", "unlabelled")}
+    for field, paths in folders.items():
+        for path in filter(None, paths):
+            if files.local(root) is not None and folder.lies_in(str(root), path):
+                raise UserError(
+                    f"--workdir={root} lies in the photos of config field {field}, {path}: "
+                    "choose another --workdir"
+                )
+
+
 def run_task(task: Task, context: Context) -> None:
     """Run a task in its directory."""
     task.run(context, context.workdir / task.name)
 
 
-def _require_inputs(chosen: Sequence[Task], done: set[str], stages: Sequence[str]) -> None:
-    """Raise UserError if a chosen task depends on one that is neither chosen nor done."""
-    available = done | {task.name for task in chosen}
-    for task in chosen:
-        missing = [name for name in task.depends_on if name not in available]
-        if task.name not in done and missing:
-            stage = missing[0].split("/")[0]
-            raise UserError(
-                f"--stages={','.join(stages)}: {task.name} needs {missing[0]}, which is not done: "
-                f"add {stage}"
-            )
+def _require_inputs(work: Sequence[Task], done: set[str], stages: Sequence[str]) -> None:
+    """Raise UserError if a chosen task depends on one that is neither chosen nor done.
+
+    The message names all stages that have to be added, those included that only these need.
+    """
+    needed_by: dict[str, str] = {}
+    missing: list[Task] = []
+    for task in reversed(work):
+        is_chosen = task.stage in stages
+        if task.name not in done and (is_chosen or task.name in needed_by):
+            needed_by |= dict.fromkeys(task.depends_on, task.name)
+            missing += [] if is_chosen else [task]
+    if missing:
+        name, left_out = missing[-1].name, {task.stage for task in missing}
+        raise UserError(
+            f"--stages={','.join(stages)}: {needed_by[name]} needs {name}, which is not done: "
+            f"add {','.join(stage for stage in STAGES if stage in left_out)}"
+        )
 
 
 def _fingerprints(work: Sequence[Task]) -> dict[str, str]:

@@ -83,13 +83,26 @@ def begin(directory: epath.Path, wanted: str) -> None:
     with reading(directory):
         if interrupted:
             _require_own_files(directory)
-        elif directory.is_dir():
-            directory.rmtree()
-        elif directory.exists():  # to remove a pipe as a tree would wait for its writer
-            raise UserError(f"{directory}: is no folder, where one is wanted: move it away")
+        else:
+            _remove(directory)
     if not interrupted:
         directory.mkdir(parents=True)
         (directory / _PENDING).write_text(json.dumps({"fingerprint": wanted}))
+
+
+def _remove(directory: epath.Path) -> None:
+    """Remove what stands in a task's place: of a link the link alone, not what it leads to."""
+    on_disk = local(directory)
+    if on_disk is not None and on_disk.parent.is_symlink() and not on_disk.parent.exists():
+        raise UserError(
+            f"{on_disk.parent}: is a link to nothing: bring back what it led to, or remove it"
+        )
+    if on_disk is not None and on_disk.is_symlink():
+        on_disk.unlink()
+    elif directory.is_dir():
+        directory.rmtree()
+    elif directory.exists():  # to remove a pipe as a tree would wait for its writer
+        raise UserError(f"{directory}: is no folder, where one is wanted: move it away")
 
 
 def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> None:
@@ -120,6 +133,11 @@ def claim(workdir: epath.Path, name: str) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             owner = read(path).get("name")
+            if owner is None:
+                raise UserError(
+                    f"--workdir={workdir}: its config.json cannot be read, or is no experiment's: "
+                    "choose another --workdir"
+                )
             if owner != name:
                 raise UserError(
                     f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} "

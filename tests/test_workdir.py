@@ -287,11 +287,31 @@ def test_nothing_is_written_through_a_link_that_somebody_left(tmp_path):
 
 
 def test_a_task_s_place_that_is_no_directory_is_told_in_one_line(tmp_path):
-    (tmp_path / "real").mkdir()
-    for name, leave, said in (
-        ("pipe", os.mkfifo, "is no folder"),
-        ("link", lambda path: path.symlink_to("real"), "cannot be read"),
-    ):
+    for name, leave in (("pipe", os.mkfifo), ("file", lambda path: path.write_text("mine"))):
         leave(tmp_path / name)
-        with pytest.raises(UserError, match=f"^{tmp_path}/{name}: {said}"):
+        with pytest.raises(UserError, match=f"^{tmp_path}/{name}: is no folder"):
             workdir.begin(epath.Path(tmp_path / name), "f")
+
+
+def test_a_task_in_whose_place_a_link_stands_begins_anew(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "mine").write_text("mine")
+    places = {name: tmp_path / name for name in ("link", "nowhere", "loop")}
+    places["link"].symlink_to(kept)
+    places["nowhere"].symlink_to(tmp_path / "gone")
+    places["loop"].symlink_to("loop")
+    for place in places.values():
+        workdir.begin(epath.Path(place), "0")
+        assert place.is_dir() and not place.is_symlink()
+    assert (kept / "mine").read_text() == "mine", "what a link leads to is not ours"
+    (tmp_path / "stage").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="stage: is a link to nothing"):
+        workdir.begin(epath.Path(tmp_path / "stage" / "task"), "0")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"\xff\x00", b"{}", b"[" * 10])
+def test_a_config_that_cannot_be_read_is_said_so(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match="config.json cannot be read, or is no experiment's"):
+        workdir.claim(epath.Path(tmp_path), "mine")

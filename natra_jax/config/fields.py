@@ -27,7 +27,7 @@ _EXPERIMENT: Section = {
     "seeds": Field((0,), "every method is trained once from each of them", values.SEEDS),
     "methods": Field(("original", "random", "natra"),
         "methods that train, of natra_jax.methods.METHODS; 'natra+advbn' combines two",
-        values.NAMES),
+        values.METHODS),
     "parallel": Field("auto", "how several devices are used", one_of(*MODES)),
 }
 
@@ -346,7 +346,7 @@ _JUDGE: Section = {
 _EVAL: Section = {
     "batch_size": Field(500, "evaluated at a time", at_least(1), "images"),
     "extra_splits": Field((),
-        "'name=folder' of images of the same classes, at any depth: measured as split test_name"),
+        "'name=folder' of images of the same classes at any depth: test_name", values.ENTRIES),
     "examples": Field(1000,
         "of a split that attacks and corruptions see, drawn by data.seed; 0: all",
         at_least(0), "images"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import Any
 
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -16,7 +16,7 @@ from natra_jax.config.checks import nearest, require
 from natra_jax.config.experiment import flatten
 from natra_jax.config.field import by_name
 from natra_jax.config.fields import FIELDS
-from natra_jax.config.values import is_ready_judge
+from natra_jax.config.values import SEED, SEEDS, is_ready_judge
 from natra_jax.latents import directions
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
@@ -25,6 +25,7 @@ from natra_jax.weights.generator_config import NONE, OWN
 from natra_jax.workdir import require_path
 
 Fields = Mapping[str, Any]  # values by dotted name
+_LARGEST, _MOST = float(np.finfo(np.float32).max), 2**31 - 1
 
 
 def check_names(config: ConfigDict) -> None:
@@ -64,8 +65,8 @@ def validate(
     fields = flatten(config)
     for name, field in by_name(FIELDS).items():
         field.valid.require(name, fields[name])
-        value = fields[name]
-        require(name, value, not isinstance(value, float) or isfinite(value), "a finite number")
+        if field.valid not in (SEED, SEEDS):
+            _check_size(name, fields[name])
     _check_methods(fields)
     _check_data(fields)
     _check_generator(config.generator)
@@ -98,6 +99,17 @@ def _check_text(name: str, value: object) -> None:
             str(text).encode()
     except UnicodeEncodeError as error:
         raise UserError(f"config field {name} is {ascii(value)}: it must be UTF-8 text") from error
+
+
+def _check_size(name: str, value: object) -> None:
+    """Raise UserError for numbers that float32 or int32 cannot hold, in tuples as well."""
+    if isinstance(value, tuple):
+        for entry in value:
+            _check_size(name, entry)
+    if isinstance(value, float):
+        require(name, value, abs(value) <= _LARGEST, f"a finite number, at most {_LARGEST:.3g}")
+    if isinstance(value, int):
+        require(name, value, abs(value) <= _MOST, f"at most {_MOST}")
 
 
 def _check_methods(fields: Fields) -> None:
@@ -157,7 +169,7 @@ def _check_latents(fields: Fields, generator: Generator | None) -> None:
     require(
         "directions.layers", layers, several, f"{wanted}, or a tuple of several such, none twice"
     )
-    if any("advmix" in methods.find(method).fields for method in fields["methods"]):
+    if any("advmix.layers" in methods.find(method).fields for method in fields["methods"]):
         replaced = fields["advmix.layers"]
         single = _are_ranges(replaced, num_layers, several=False)
         require("advmix.layers", replaced, single, wanted)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from natra_jax.data import contents
-from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
+from natra_jax.data.conventions import SPLIT_NAMES, class_name, is_left_by_systems, split_of
 from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.source import Source, Split
@@ -76,7 +75,7 @@ def load(
     others = Decoded(unlabelled_files(unlabelled), preprocess) if unlabelled else None
     folders, empty_too = _splits(root, unlabelled), min_per_class > 0
     for folder in folders.values() if unlabelled else ():
-        if _lies_in(folder, unlabelled) or _lies_in(unlabelled, folder):
+        if lies_in(folder, unlabelled) or lies_in(unlabelled, folder):
             raise UserError(
                 f"config field data.unlabelled is {unlabelled!r}: "
                 f"it overlaps with the labelled images in {printable(folder)}"
@@ -200,22 +199,27 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
     """Return {split: its folder} below root; {"train": root} where root holds nothing but classes.
 
     A class may be called train: then it holds images and no folders, as the classes beside it do.
-    Raise UserError for images beside the splits, but for those in the folder `unlabelled`.
+    Raise UserError for images beside the splits, but for those in the folder `unlabelled`, and for
+    two folders of one split.
     """
     names, loose = _scan(root)
-    given = {split: os.path.join(root, name) for split, name in find_splits(names).items()}
-    if not given:
+    named: dict[str, list[str]] = {}
+    for name in names:
+        if split := split_of(name):
+            named.setdefault(split, []).append(os.path.join(root, name))
+    if not named:
         return {"train": root}
-    folders = [os.path.join(root, name) for name in names]
+    of_splits = [folder for folders in named.values() for folder in folders]
     beside = [
         folder
-        for folder in folders
-        if folder not in given.values()
-        and not (unlabelled and _lies_in(unlabelled, folder))
+        for folder in (os.path.join(root, name) for name in names)
+        if folder not in of_splits
+        and not (unlabelled and lies_in(unlabelled, folder))
         and _images(folder)
     ]
-    if beside and not any(_scan(folder)[0] for folder in given.values()):
+    if beside and not any(_scan(folder)[0] for folder in of_splits):
         return {"train": root}
+    given = {split: _only(root, named[split]) for split in SPLIT_NAMES if split in named}
     if "train" not in given:
         there = ", ".join(os.path.basename(folder) for folder in given.values())
         raise UserError(
@@ -230,6 +234,17 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
             "rename it, or move it away"
         )
     return given
+
+
+def _only(root: str, folders: Sequence[str]) -> str:
+    """Return the folder of a split: of several the one with images. Raise UserError for two."""
+    filled = [folder for folder in folders if _images(folder)] if len(folders) > 1 else folders
+    if len(filled) > 1:
+        both = " and ".join(printable(os.path.basename(folder)) for folder in filled[:2])
+        raise UserError(
+            f"{printable(root)}: holds both {both}, which are of one split: move one away"
+        )
+    return (filled or folders)[0]
 
 
 def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
@@ -273,8 +288,8 @@ def _known(root: str, below: str, classes: frozenset[str], walk: Walk) -> list[t
 
 
 def _class_name(folder: str) -> str:
-    """Return the class that a folder is of: macOS splits accents from letters, others do not."""
-    return printable(unicodedata.normalize("NFC", folder))
+    """Return the class that a folder is of, as it can be written."""
+    return printable(class_name(folder))
 
 
 def _require_none(root: str, loose: Sequence[contents.File]) -> None:
@@ -286,7 +301,7 @@ def _require_none(root: str, loose: Sequence[contents.File]) -> None:
         )
 
 
-def _lies_in(inner: str, outer: str) -> bool:
+def lies_in(inner: str, outer: str) -> bool:
     """Return whether the folder inner is outer, or lies in it, once links are followed."""
     inner, outer = (os.path.realpath(_expanded(path)) for path in (inner, outer))
     return os.path.commonpath([inner, outer]) == outer

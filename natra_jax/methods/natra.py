@@ -199,6 +199,8 @@ def _hard_labelled(
 
 # From an experiment's config
 
+SPACE_FIELDS = ("natra.truncation", "natra.norm", "natra.units")  # that `space` reads
+
 
 def space(config: ConfigDict, latent: Latent) -> Space:
     """Build the space of natural variation that natra trains on and latent_accuracy attacks in."""
@@ -264,8 +266,19 @@ def _random_from(config: ConfigDict, num_classes: int, latent: Latent | None) ->
     return random(space(config, latent), num_classes=num_classes, epsilon=config.natra.epsilon_max)
 
 
-NATRA = MethodSpec(_natra, fields=("natra",), latent="directions")
+_SEARCH_FIELDS = (
+    *(f"natra.{name}" for name in ("num_steps", "restarts", "random_start", "search")),
+    *("natra.loss", "natra.kappa"),
+)
+_RADIUS_FIELDS = ("natra.rho", "natra.epsilon_max", "natra.smoothing")
+NATRA = MethodSpec(
+    _natra, fields=(*SPACE_FIELDS, *_SEARCH_FIELDS, *_RADIUS_FIELDS), latent="directions"
+)
 NATRA_OL = NATRA._replace(single_code=True)
-NATRA_OA = MethodSpec(_natra_oa, fields=("natra", "natra_oa"), latent="directions")
-RANDOM = MethodSpec(_random_from, fields=("natra", "random"), latent="directions")
+NATRA_OA = MethodSpec(
+    _natra_oa, fields=(*SPACE_FIELDS, *_SEARCH_FIELDS, "natra_oa.epsilon"), latent="directions"
+)
+RANDOM = MethodSpec(
+    _random_from, fields=(*SPACE_FIELDS, "natra.epsilon_max", "random.kind"), latent="directions"
+)
 RANDOM_LONG = RANDOM._replace(match_passes_of="natra")

@@ -92,6 +92,14 @@ def schedule_fields(plan: Plan) -> dict[str, Any]:
     return plan.fields_without("train", "train.init_from", "train.log_every")
 
 
+def fine_tuning_fields(plan: Plan) -> dict[str, Any]:
+    """Return {config field: value} of the fields that `fine_tuning_schedule` reads."""
+    own = [f"advbn.{name}" for name in ("steps", "learning_rate", "momentum", "weight_decay")]
+    replaced = {f"train.{name}" for name in ("steps", "learning_rate", "weight_decay")}
+    shared = {name: v for name, v in schedule_fields(plan).items() if name not in replaced}
+    return plan.fields(*own) | shared
+
+
 def named_fields(config: Config) -> tuple[str, ...]:
     """Return the names of the config fields that describe the classifier of classifier.name."""
     section, options = options_section(config), network_options(config)

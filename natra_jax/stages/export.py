@@ -16,6 +16,7 @@ from etils import epath
 from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
+from natra_jax.methods import natra
 from natra_jax.printable import csv_lines
 from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, sizes, train
 from natra_jax.stages.context import Config, Context
@@ -31,7 +32,7 @@ def tasks(plan: Plan) -> list[Task]:
     if not plan.has_generator:
         return []
     search = ("natra.num_steps", "natra.restarts", "natra.random_start")
-    fields = plan.fields(NAME, *screen.SPACE_FIELDS, *search, "directions.seed", "eval.batch_size")
+    fields = plan.fields(NAME, *natra.SPACE_FIELDS, *search, "directions.seed", "eval.batch_size")
     latent = (shift.NAME, encode.NAME, screen.NAME)
     name, seed = method(plan.config), plan.config.seeds[0]
     # of all methods and seeds, these are what it reads

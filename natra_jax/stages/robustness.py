@@ -51,7 +51,7 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare a task for each method and seed, where eval.thorough asks for them."""
     if not plan.config.eval.thorough:
         return []
-    fields = plan.fields("eval") | evaluate.fields(plan)
+    fields = plan.fields_without("eval", "eval.extra_splits") | evaluate.fields(plan)
     found, before = [], evaluate.depends_on(plan)
     for method in plan.config.methods:
         for seed in plan.config.seeds:

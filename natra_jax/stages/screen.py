@@ -37,13 +37,12 @@ from natra_jax.types import Directions, Record, UserError
 
 NAME, METHOD = "screen", "screening"  # of the task, and in records
 TABLE = "screening.json"  # the figures of every direction, for people and the report
-SPACE_FIELDS = ("natra.truncation", "natra.norm", "natra.units")  # that `space` reads
 _SHOWN = 8  # names in a line
 
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task screen, in each variant."""
-    fields = plan.fields("screening", "encode.batch_size", *SPACE_FIELDS, "natra.epsilon_max")
+    fields = plan.fields("screening", "encode.batch_size", *natra.SPACE_FIELDS, "natra.epsilon_max")
     if folds.is_file(plan.config):
         fields |= classifier.fields(plan) | plan.content("screening.judge")
     elif folds.is_users_function(plan.config):

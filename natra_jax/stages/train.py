@@ -13,7 +13,7 @@ from etils import epath
 
 from natra_jax import classifiers, methods
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.methods import Latent
+from natra_jax.methods import Latent, MethodSpec
 from natra_jax.stages import classifier, data, encode, screen, shift, sizes, user_weights
 from natra_jax.stages.context import Config, Context, open_array, save_array, single
 from natra_jax.stages.fit import prefetch_options
@@ -33,15 +33,14 @@ _LATENT = {  # what MethodSpec.latent asks for -> the stages that it is read fro
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare a task for each method and seed, and for those that their methods start from."""
-    common = classifier.fields(plan) | classifier.schedule_fields(plan)
-    common |= plan.fields("train.log_every")
+    common = classifier.fields(plan) | plan.fields("train.log_every")
     found = []
     for method in _sources_first(plan.config):
         spec, source = methods.find(method), start(plan.config, method)
         first_weights = {"train.init_from": source}
         if source and not is_method(source):
             first_weights = plan.content("train.init_from")
-        fields = common | first_weights | plan.fields(*spec.fields)
+        fields = common | first_weights | _fields(plan, spec)
         variant = plan.variant_of(method)
         latent = tuple(stage + variant for stage in _LATENT[spec.latent])
         for seed in plan.config.seeds:
@@ -97,6 +96,14 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))
     classifier.save(directory, config, info, state)
+
+
+def _fields(plan: Plan, spec: MethodSpec) -> dict[str, Any]:
+    """Return {config field: value} of what `_build` and `_schedule` read."""
+    if spec.perturbs:
+        return classifier.fine_tuning_fields(plan) | plan.fields(*spec.fields)
+    other = methods.find(spec.match_passes_of).fields if spec.match_passes_of else ()
+    return classifier.schedule_fields(plan) | plan.fields(*spec.fields, *other)
 
 
 def _sources_first(config: Config) -> list[str]:
