@@ -10,20 +10,48 @@ Directories may lie in a bucket: nothing here relies on renames, memory maps or 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 from etils import epath
 
+from natra_jax import json_files
 from natra_jax.files import local
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
-_COMMIT, _PENDING = "COMMIT", "PENDING"
+_COMMIT, _PENDING, _OWNER = "COMMIT", "PENDING", "config.json"
+T = TypeVar("T")
+
+
+class _File(TypedDict):
+    size: json_files.Count  # bytes
+    sha256: str
+
+
+class _Commit(TypedDict):
+    """The content of COMMIT."""
+
+    fingerprint: str
+    fields: dict[str, Any]
+    files: dict[str, _File]
+
+
+class _Pending(TypedDict):
+    """The content of PENDING."""
+
+    fingerprint: str
+
+
+class _Config(TypedDict):
+    """The one entry of config.json that is read again."""
+
+    name: str
 
 
 def fingerprint(task: str, fields: Mapping[str, Any], depends_on: Mapping[str, str]) -> str:
@@ -38,16 +66,12 @@ def fingerprint(task: str, fields: Mapping[str, Any], depends_on: Mapping[str, s
 
 def is_done(directory: epath.Path, wanted: str) -> bool:
     """Tell whether the task with this fingerprint is there, complete and unaltered."""
-    commit = read(directory / _COMMIT)
-    try:
-        return commit["fingerprint"] == wanted and all(
-            (path := directory / name).exists()
-            and path.stat().length == entry["size"]
-            and sha256(path) == entry["sha256"]
-            for name, entry in commit["files"].items()
-        )
-    except (KeyError, TypeError, AttributeError):  # a damaged COMMIT vouches for nothing
-        return False
+    found = read(directory / _COMMIT, _Commit)
+    return (
+        found is not None
+        and found["fingerprint"] == wanted
+        and all(_is_unaltered(directory, name, file) for name, file in found["files"].items())
+    )
 
 
 def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
@@ -55,8 +79,9 @@ def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
 
     Returns a line 'name: old -> new' for each field that differs.
     """
-    old = read(directory / _COMMIT).get("fields", {})
-    new = json.loads(json.dumps(dict(fields)))
+    found = read(directory / _COMMIT, _Commit)
+    old = {} if found is None else found["fields"]
+    new = json_files.decode(json.dumps(dict(fields)).encode(), loose=True)
     return [
         f"{name}: {old[name]} -> {new[name]}"
         for name in sorted(old.keys() & new.keys())
@@ -71,15 +96,14 @@ def begin(directory: epath.Path, wanted: str) -> None:
     else is removed: files of another fingerprint, and those of a finished task that no longer are
     as its COMMIT says.
     """
-    interrupted = (
-        read(directory / _PENDING).get("fingerprint") == wanted
-        and not (directory / _COMMIT).exists()
-    )
-    if not interrupted:
+    pending = read(directory / _PENDING, _Pending)
+    same = pending is not None and pending["fingerprint"] == wanted
+    if not same or (directory / _COMMIT).exists():
         if directory.exists():
             directory.rmtree()
         directory.mkdir(parents=True)
-        (directory / _PENDING).write_text(json.dumps({"fingerprint": wanted}))
+        pending = _Pending(fingerprint=wanted)
+        (directory / _PENDING).write_text(json.dumps(pending))
 
 
 def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> None:
@@ -89,26 +113,26 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
     """
     files = {str(path.relative_to(directory)): path for path in _walk(directory)}
     entries = {
-        name: {"size": path.stat().length, "sha256": sha256(path)}
+        name: _File(size=path.stat().length, sha256=sha256(path))
         for name, path in sorted(files.items())
         if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
     }
-    write(
-        directory / _COMMIT,
-        json.dumps({"fingerprint": wanted, "fields": dict(fields), "files": entries}, indent=1),
-    )
+    done = _Commit(fingerprint=wanted, fields=dict(fields), files=entries)
+    write(directory / _COMMIT, json.dumps(done, indent=1))
 
 
 def claim(workdir: epath.Path, name: str, config_json: str) -> None:
     """Make workdir this experiment's, and write config.json.
 
-    Raises UserError if it belongs to another experiment or cannot be written.
+    Raises UserError if it belongs to another experiment, or to one that config.json does not tell,
+    or cannot be written.
     """
-    path = workdir / "config.json"
+    path = workdir / _OWNER
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            owner = read(path).get("name")
+            advice = f"put it right, or choose another directory than --workdir={workdir}"
+            owner = json_files.read(path, _Config, advice, loose=True)["name"]
             if owner != name:
                 raise UserError(
                     f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} "
@@ -166,13 +190,30 @@ def require_path(text: str, named: str) -> None:
         return
 
 
-def read(path: epath.Path | Path) -> dict[str, Any]:
-    """Read the dictionary in a JSON file; {} where there is none, or something else."""
+def read(path: epath.Path | Path, schema: type[T]) -> T | None:
+    """Read a JSON file that spares work; None where there is none, or anything else."""
     try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+        most = json_files.MOST_OF_LISTS
+        return json_files.read(path, schema, "it is not used", most=most, loose=True)
+    except UserError:
+        return None
+
+
+def _is_unaltered(directory: epath.Path, name: str, file: _File) -> bool:
+    """Tell whether a file is there as COMMIT has it."""
+    path = directory / name
+    try:
+        return (
+            path.is_file()
+            and path.stat().length == file["size"]
+            and sha256(path) == file["sha256"]
+        )
+    except ValueError:  # no file has such a name
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _walk(directory: epath.Path) -> Iterator[epath.Path]:

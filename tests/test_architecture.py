@@ -22,6 +22,7 @@ LAYERS = [
     {"gan"},
     {"attacks", "generators", "classifiers"},
     {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
+    {"json_files"},
     {"files"},
     {"types"},
 ]
@@ -35,10 +36,10 @@ BESIDE = {
 ONLY = {
     "attacks": {"types", "losses", "feature_statistics"},
     "classifiers": {"types", "losses", "convolution", "feature_statistics"},
-    "generators": {"types", "convolution", "trees"},
+    "generators": {"types", "convolution", "json_files", "trees"},
     "gan": {"types", "convolution"},
-    "weights": {"types", "files", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "files", "workdir"},
+    "weights": {"types", "files", "json_files", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
+    "data": {"types", "files", "json_files", "workdir"},
     "methods": {"types", "losses", "attacks"},
     "training": {"types", "losses", "data", "files", "orbax_tree", "classifiers"},
 }
