@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from natra_jax import json_files, workdir
 from natra_jax.data import contents
 from natra_jax.files import local
-from natra_jax.generators import build
+from natra_jax.generators import Card, build
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import Loaded
@@ -35,13 +35,6 @@ class _Entry(TypedDict):
 
     files: Any
     value: Any
-
-
-class _Described(TypedDict):
-    """A checkpoint's generator: a name in GENERATORS, and the arguments of that function."""
-
-    function: str
-    arguments: dict[str, Any]
 
 
 class Inputs:
@@ -91,7 +84,7 @@ class Inputs:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         key = f"generator {workdir.FORMAT} {path} {c.family}"
 
-        def described() -> _Described:
+        def described() -> Card:
             loaded = self.checkpoint(c)
             return {"function": loaded.function, "arguments": dict(loaded.arguments)}
 
@@ -163,7 +156,7 @@ def _is_digest(found: object) -> bool:
 
 def _describes_generator(found: object) -> bool:
     try:
-        described = json_files.check(found, _Described)
+        described = json_files.check(found, Card)
         build(described["function"], described["arguments"])
     except (ValueError, UserError):
         return False

@@ -204,9 +204,7 @@ def _is_unaltered(directory: epath.Path, name: str, file: _File) -> bool:
     path = directory / name
     try:
         return (
-            path.is_file()
-            and path.stat().length == file["size"]
-            and sha256(path) == file["sha256"]
+            path.is_file() and path.stat().length == file["size"] and sha256(path) == file["sha256"]
         )
     except ValueError:  # no file has such a name
         return False

@@ -38,7 +38,16 @@ ONLY = {
     "classifiers": {"types", "losses", "convolution", "feature_statistics"},
     "generators": {"types", "convolution", "json_files", "trees"},
     "gan": {"types", "convolution"},
-    "weights": {"types", "files", "json_files", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
+    "weights": {
+        "types",
+        "files",
+        "json_files",
+        "trees",
+        "orbax_tree",
+        "workdir",
+        "generators",
+        "classifiers",
+    },
     "data": {"types", "files", "json_files", "workdir"},
     "methods": {"types", "losses", "attacks"},
     "training": {"types", "losses", "data", "files", "orbax_tree", "classifiers"},
@@ -152,7 +161,7 @@ def test_no_random_seed_is_a_silent_default():
 
 # The two rooms within weights: formats knows nothing of networks, converters nothing of files.
 WITHIN_WEIGHTS = {
-    "formats": ("natra_jax.types", "natra_jax.weights.tensors"),
+    "formats": ("natra_jax.types", "natra_jax.json_files", "natra_jax.weights.tensors"),
     "converters": (
         "natra_jax.types",
         "natra_jax.weights.tensors",

@@ -14,7 +14,7 @@ from natra_jax.classifiers import factory
 from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.config.checks import nearest, require
 from natra_jax.config.experiment import flatten
-from natra_jax.config.field import by_name
+from natra_jax.config.field import Field, by_name
 from natra_jax.config.fields import FIELDS
 from natra_jax.config.values import is_ready_judge
 from natra_jax.latents import directions
@@ -44,6 +44,27 @@ def check_names(config: ConfigDict) -> None:
             require_path(value, f"config field {name}")
 
 
+def check_values(section: str, values: Mapping[str, Any]) -> None:
+    """Raise UserError, naming the field, for one that is unknown or has a value that cannot be.
+
+    Args:
+      section: the fields' section of a config.
+      values: of some of its fields, as JSON has them: lists stand for tuples.
+    """
+    table = by_name(FIELDS)
+    for name, value in flatten(ConfigDict(values), f"{section}.").items():
+        if name not in table:
+            raise UserError(f"unknown config field {name[:80]} ({nearest(name[:80], table)})")
+        plain = tuple(value) if isinstance(value, list) else value
+        _check_type(name, plain, table[name].default)
+        _check_value(name, plain, table[name])
+
+
+def _check_value(name: str, value: Any, field: Field) -> None:
+    field.valid.require(name, value)
+    require(name, value, not isinstance(value, float) or isfinite(value), "a finite number")
+
+
 def validate(
     config: ConfigDict,
     device_count: int,
@@ -62,9 +83,7 @@ def validate(
     check_names(config)
     fields = flatten(config)
     for name, field in by_name(FIELDS).items():
-        field.valid.require(name, fields[name])
-        value = fields[name]
-        require(name, value, not isinstance(value, float) or isfinite(value), "a finite number")
+        _check_value(name, fields[name], field)
     _check_methods(fields)
     _check_data(fields)
     _check_generator(config.generator)

@@ -17,6 +17,7 @@ from natra_jax import json_files
 from natra_jax.types import Directions, UserError
 
 _SAME = 1e-2  # relative: sigmas that differ by more are not of one direction
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class _Chosen(TypedDict):
@@ -112,14 +113,14 @@ def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str,
                 "and has no comma"
             )
         if sigma is not None and not np.isclose(
-            sigma, directions.sigma[number], rtol=_SAME, atol=0
+            sigma, float(directions.sigma[number]), rtol=_SAME, atol=0
         ):
             other = f"has a sigma of {sigma} there and {directions.sigma[number]:.6g} here"
             raise UserError(
                 f"{path}: direction {number} {other}: it belongs to other directions, "
                 "start from a copy of directions/directions.json"
             )
-        if useful is not None and not 0 <= useful <= np.finfo(np.float32).max:
+        if useful is not None and not 0 <= useful <= _LARGEST:
             raise UserError(
                 f"{path}: direction {number} has a useful range of {useful!r}: "
                 "it is null or a multiple of sigma from 0 on"

@@ -16,10 +16,12 @@ from flax import linen as nn
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from natra_jax import classifiers, trees
+from natra_jax import classifiers, json_files, trees
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.data import Images
+from natra_jax.config.validation import check_values
+from natra_jax.data import FITS, Images
 from natra_jax.data.survey import source_of
+from natra_jax.json_files import Size
 from natra_jax.methods.original import original
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.data import DatasetInfo
@@ -45,7 +47,7 @@ class Description(NamedTuple):
 
     classifier: dict[str, Any]  # fields of its config section
     classes: tuple[str, ...]  # names of the labels
-    image_shape: tuple[int, int, int]  # [H, W, C]
+    image_shape: tuple[Size, Size, Size]  # [H, W, C]
     fit: str  # of natra_jax.data.FITS: how photos were brought to that size; '' if they came so
     twins: bool  # whether it has auxiliary BatchNorm for adversarial images
 
@@ -303,21 +305,33 @@ def is_kept(directory: epath.Path) -> bool:
 def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
     """Read the description that `save` wrote into directory.
 
-    Returns (a config with the section classifier alone, the description). Raises UserError if the
-    description is damaged.
+    Returns (a config with the section classifier alone, the description). Raises UserError if it
+    cannot be read, or is of no classifier.
     """
-    path = directory / _DESCRIPTION
-    try:
-        read = json.loads(path.read_text())
-        height, width, channels = read["image_shape"]
-        description = Description(
-            read["classifier"],
-            tuple(read["classes"]),
-            (height, width, channels),
-            read["fit"],
-            read["twins"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): run the stage train again") from error
+    path, advice = directory / _DESCRIPTION, "run the stage train again"
+    description = json_files.read(path, Description, advice)
     # a classifier that was kept before there was a choice is float32
-    return ConfigDict({"classifier": {"dtype": "float32"} | description.classifier}), description
+    section = {"dtype": "float32"} | description.classifier
+    try:
+        _require_sound(description, section)
+    except UserError as error:
+        raise UserError(f"{path}: {error}: {advice}") from error
+    return ConfigDict({"classifier": section}), description
+
+
+def _require_sound(description: Description, section: dict[str, Any]) -> None:
+    """Raise UserError if the description is of no classifier.
+
+    section: the config's section classifier, as JSON has it.
+    """
+    if not description.classes or description.fit not in ("", *FITS):
+        raise UserError(f"has {len(description.classes)} classes and a fit {description.fit!r}")
+    if section.get("factory"):
+        needed = {"factory"}
+    elif (name := section.get("name")) == "cnn":
+        needed = {"name", "factory", "dtype", "widths", "norm"}
+    else:
+        needed = {"name", "factory", "dtype", str(name)}
+    if missing := sorted(needed - section.keys()):
+        raise UserError(f"its classifier has no field {missing[0]}")
+    check_values("classifier", section)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypedDict
 
 import jax
@@ -91,8 +91,9 @@ def load(context: Context) -> FeaturesFn | None:
         return None
     info, directory = data.info(context), context.workdir / NAME
     if is_file(context.config):
-        network, images = _vgg16(directory), jnp.zeros((1, *info.image_shape))
-        like = jax.eval_shape(lambda: network.init(jax.random.key(0), images, method="features"))
+        network = _vgg16(directory)
+        images = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
+        like = jax.eval_shape(partial(network.init, method="features"), jax.random.key(0), images)
     else:
         network = classifier.named_builder(context.config, info.num_classes)(None)
         like = classifier.variables_of(network, info.image_shape)

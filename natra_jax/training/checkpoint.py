@@ -20,7 +20,7 @@ from etils import epath
 
 from natra_jax.orbax_tree import hushed, require_room
 
-History = list[dict[str, float]]  # the metrics logged so far, with their step
+History = list[dict[str, int | float]]  # the metrics logged so far, with their step
 _KEPT = 2  # checkpoints: the newest, and one to fall back to
 
 
