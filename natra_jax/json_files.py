@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -118,8 +119,9 @@ def check(value: Any, schema: type[T]) -> T:
             return cast("Any", schema)(**msgspec.convert(value, _object(schema)))
         return msgspec.convert(value, schema)
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).replace("`", "").partition(" - at $")
-        place = place.removeprefix(".")
+        reason, _, place = str(error).replace("`", "").rpartition(" - at $")
+        reason, place = (reason, place.removeprefix(".")) if reason else (place, "")
+        reason = re.sub("^(Invalid enum value) .*", r"\1", reason, flags=re.DOTALL)  # the text
         raise ValueError(f"{place}: {reason}" if place else reason) from error
 
 

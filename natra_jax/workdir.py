@@ -135,7 +135,7 @@ def claim(workdir: epath.Path, name: str, config_json: str) -> None:
             owner = json_files.read(path, _Config, advice, loose=True)["name"]
             if owner != name:
                 raise UserError(
-                    f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} "
+                    f"--workdir={workdir} belongs to the experiment {owner[:80]!r}, not {name!r} "
                     "(config field name): choose another --workdir"
                 )
         elif any(other.name != f".{path.name}.new" for other in workdir.iterdir()):

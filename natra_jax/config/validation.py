@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from natra_jax import methods
 from natra_jax.classifiers import factory
 from natra_jax.classifiers.norm import GroupNorm
-from natra_jax.config.checks import nearest, require
+from natra_jax.config.checks import brief, nearest, require
 from natra_jax.config.experiment import flatten
 from natra_jax.config.field import Field, by_name
 from natra_jax.config.fields import FIELDS
@@ -44,20 +44,27 @@ def check_names(config: ConfigDict) -> None:
             require_path(value, f"config field {name}")
 
 
-def check_values(section: str, values: Mapping[str, Any]) -> None:
+def check_classifier(section: Mapping[str, Any]) -> None:
     """Raise UserError, naming the field, for one that is unknown or has a value that cannot be.
 
-    Args:
-      section: the fields' section of a config.
-      values: of some of its fields, as JSON has them: lists stand for tuples.
+    section: fields of the section classifier, as JSON has them: lists stand for tuples.
     """
-    table = by_name(FIELDS)
-    for name, value in flatten(ConfigDict(values), f"{section}.").items():
+    table, fields = by_name(FIELDS), dict(_flat("classifier", section))
+    for name, value in fields.items():
         if name not in table:
             raise UserError(f"unknown config field {name[:80]} ({nearest(name[:80], table)})")
-        plain = tuple(value) if isinstance(value, list) else value
-        _check_type(name, plain, table[name].default)
-        _check_value(name, plain, table[name])
+        _check_type(name, value, table[name].default)
+        _check_value(name, value, table[name])
+    _check_classifier(fields)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of the fields in a section; names that have dots come quoted."""
+    if isinstance(value, Mapping) and name not in by_name(FIELDS):
+        for key, entry in value.items():
+            yield from _flat(f"{name}.{key!r}" if "." in key else f"{name}.{key}", entry)
+    else:
+        yield name, tuple(value) if isinstance(value, list) else value
 
 
 def _check_value(name: str, value: Any, field: Field) -> None:
@@ -104,7 +111,7 @@ def _check_type(name: str, value: object, default: object) -> None:
         return
     if type(value) is not wanted:
         raise UserError(
-            f"config field {name} is {value!r}: it must be of type {wanted.__name__}, "
+            f"config field {name} is {brief(value)}: it must be of type {wanted.__name__}, "
             f"such as {default!r}"
         )
 
@@ -195,12 +202,11 @@ def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
 
 
 def _check_classifier(fields: Fields) -> None:
-    if fields["classifier.norm"] != "group":
-        return
     name, groups = "classifier.widths", GroupNorm.groups
-    divide = all(width % groups == 0 for width in fields[name])
-    wanted = f"multiples of {groups} where classifier.norm is group"
-    require(name, fields[name], divide, wanted)
+    if fields.get("classifier.norm") == "group":
+        widths = fields.get(name, ())
+        divide = all(width % groups == 0 for width in widths)
+        require(name, widths, divide, f"multiples of {groups} where classifier.norm is group")
 
 
 def _check_perceptual(fields: Fields) -> None:

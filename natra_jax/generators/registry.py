@@ -80,8 +80,8 @@ def _require_plausible(name: str, value: Any) -> None:
         for entry in value:
             _require_plausible(name, entry)
     most = {"resolution": _MOST_PIXELS, "mapping_layers": _MOST_LAYERS}.get(name, _MOST)
-    if isinstance(value, int) and value > most:
-        raise ValueError(f"{name} is {value}, more than {most}")
+    if isinstance(value, int) and not 0 <= value <= most:
+        raise ValueError(f"{name} is {value}: it must be in 0..{most}")
 
 
 def _tuples(value: Any) -> Any:

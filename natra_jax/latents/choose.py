@@ -97,7 +97,7 @@ def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str,
     ]
     if made_for != directions.generator_fingerprint:
         raise UserError(
-            f"{path}: it was made for another generator ({made_for}, not "
+            f"{path}: it was made for another generator ({made_for[:80]}, not "
             f"{directions.generator_fingerprint}): start from a new copy"
         )
     chosen: list[tuple[int, str, float | None]] = []
@@ -109,8 +109,8 @@ def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str,
         name = directions.names[number] if name is None else name
         if not name.strip() or name.strip().isdecimal() or "," in name:
             raise UserError(
-                f"{path}: direction {number} is named {name!r}: a name is a text that is no number "
-                "and has no comma"
+                f"{path}: direction {number} is named {name[:80]!r}: a name is a text that is no "
+                "number and has no comma"
             )
         if sigma is not None and not np.isclose(
             sigma, float(directions.sigma[number]), rtol=_SAME, atol=0
@@ -126,7 +126,7 @@ def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str,
                 "it is null or a multiple of sigma from 0 on"
             )
         if any(number == other or name.strip() == taken for other, taken, _ in chosen):
-            raise UserError(f"{path}: direction {number}, {name}, or its name, is there twice")
+            raise UserError(f"{path}: direction {number}, {name[:80]}, or its name, is there twice")
         chosen.append((number, name.strip(), useful))
     return chosen
 

@@ -77,7 +77,7 @@ def load(directory: epath.Path, fingerprint: str) -> Directions:
     made_for = readable["generator_fingerprint"]
     if made_for != fingerprint:
         raise UserError(
-            f"{directory}: these directions belong to another generator ({made_for}, not "
+            f"{directory}: these directions belong to another generator ({made_for[:80]}, not "
             f"{fingerprint}): {_ADVICE}"
         )
     loaded = _arrays(directory / "directions.npz")

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from natra_jax import classifiers, json_files, trees
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.config.validation import check_values
+from natra_jax.config.validation import check_classifier
 from natra_jax.data import FITS, Images
 from natra_jax.data.survey import source_of
 from natra_jax.json_files import Size
@@ -325,13 +325,11 @@ def _require_sound(description: Description, section: dict[str, Any]) -> None:
     section: the config's section classifier, as JSON has it.
     """
     if not description.classes or description.fit not in ("", *FITS):
-        raise UserError(f"has {len(description.classes)} classes and a fit {description.fit!r}")
-    if section.get("factory"):
-        needed = {"factory"}
-    elif (name := section.get("name")) == "cnn":
-        needed = {"name", "factory", "dtype", "widths", "norm"}
-    else:
-        needed = {"name", "factory", "dtype", str(name)}
+        raise UserError(f"has {len(description.classes)} classes, a fit {description.fit[:80]!r}")
+    check_classifier(section)
+    needed = {"factory"}
+    if not section.get("factory"):
+        name = str(section.get("name"))
+        needed |= {"name", "dtype", *(("widths", "norm") if name == "cnn" else (name,))}
     if missing := sorted(needed - section.keys()):
         raise UserError(f"its classifier has no field {missing[0]}")
-    check_values("classifier", section)
