@@ -20,6 +20,7 @@ BASE = [
     "jaxtyping>=0.3.11",
     "matplotlib>=3.10",
     "ml-collections>=1.1",
+    "msgspec>=0.20",
     "numpy>=2",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8,<0.13",

@@ -12,22 +12,29 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from etils import epath
 from ml_collections import ConfigDict
 
-from natra_jax import workdir
+from natra_jax import json_files, workdir
 from natra_jax.data import contents
 from natra_jax.files import Walk, local, reading
-from natra_jax.generators import GENERATORS
-from natra_jax.types import Generator
+from natra_jax.generators import Card, build
+from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import Loaded
 
 T = TypeVar("T")
 _FILE = "inputs.json"
 _SETTLED = 2_000_000_000  # ns
+
+
+class _Entry(TypedDict):
+    """The value that files have, and the stamps by which they are known."""
+
+    files: Any
+    value: Any
 
 
 class Inputs:
@@ -39,8 +46,9 @@ class Inputs:
 
     def __init__(self, root: epath.Path | None = None):
         self._path = None if root is None else root / _FILE
-        self._known = {} if self._path is None else workdir.read(self._path)
-        self._seen: dict[str, Any] = {}
+        found = None if self._path is None else workdir.read(self._path, dict[str, _Entry])
+        self._known = found or {}
+        self._seen: dict[str, _Entry] = {}
         self._read: dict[Any, Any] = {}
 
     def sha256(self, path: str | epath.Path) -> str:
@@ -83,7 +91,7 @@ class Inputs:
             self.checkpoint(c)  # says what is wrong with it
         key = f"generator {workdir.FORMAT} {path} {c.family}"
 
-        def described() -> dict[str, Any]:
+        def described() -> Card:
             loaded = self.checkpoint(c)
             return {"function": loaded.function, "arguments": dict(loaded.arguments)}
 
@@ -140,9 +148,8 @@ class Inputs:
           find: reads the files.
           is_sound: tells whether a remembered value can be one.
         """
-        for entry in (self._seen.get(key), self._known.get(key)):
-            known = entry if isinstance(entry, dict) else {}
-            if known.get("files") == stamps and is_sound(known.get("value")):
+        for known in (self._seen.get(key), self._known.get(key)):
+            if known and known["files"] == stamps and is_sound(known["value"]):
                 self._seen[key] = known
                 return known["value"]
         value = find()
@@ -157,11 +164,12 @@ def _is_digest(found: object) -> bool:
 
 
 def _describes_generator(found: object) -> bool:
-    return (
-        isinstance(found, dict)
-        and isinstance(found.get("arguments"), dict)
-        and found.get("function") in list(GENERATORS)
-    )
+    try:
+        described = json_files.check(found, Card)
+        build(described["function"], described["arguments"])
+    except (ValueError, UserError):
+        return False
+    return True
 
 
 def _stamp(file: epath.Path) -> tuple[int, ...]:

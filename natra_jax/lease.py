@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from etils import epath
 
+from natra_jax import json_files
 from natra_jax import workdir as files
 from natra_jax.files import read_bytes
 from natra_jax.types import UserError
@@ -34,17 +35,6 @@ _EXPIRY = 60.0  # a lease that was renewed so many seconds ago is held
 _WATCH = 30  # seconds in which a lease that is held is renewed
 _SETTLE = 1.0  # seconds in which a rival that saw the same free lease has written its own
 _LONGEST = 10_000  # bytes of such a file
-_TYPES = {
-    "host": str,
-    "process": int,
-    "since": str,
-    "token": str,
-    "processes": str,
-    "born": str,
-    "directory": int,
-    "beats": int,
-    "time": int | float,
-}
 
 
 @dataclass
@@ -265,10 +255,7 @@ class Lease:
 def _parsed(text: str) -> Holder | None:
     """Return who a lease's file names; None where it is half written or none."""
     try:
-        values = json.loads(text)
-        holder = Holder(**values)
-    except (ValueError, TypeError, RecursionError):
+        holder = json_files.check(json_files.decode(text.encode()), Holder)
+    except ValueError:
         return None
-    right = all(isinstance(values[name], kind) for name, kind in _TYPES.items())
-    shown = right and (holder.host + holder.since).isprintable()
-    return holder if shown else None
+    return holder if (holder.host + holder.since).isprintable() else None

@@ -159,10 +159,10 @@ class Record(NamedTuple):
     seed: int
     split: str
     metric: str
-    value: float
+    value: int | float  # and so below: a whole number is written, and read, as one
     n: int
-    low: float | None
-    high: float | None
+    low: int | float | None
+    high: int | float | None
     fingerprint: str  # of everything the number depends on
 
 

@@ -10,15 +10,17 @@ Directories may lie in a bucket: nothing here relies on renames, memory maps or 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 from etils import epath
 
+from natra_jax import json_files
 from natra_jax.files import below, local, open_file, reading, require_regular
 from natra_jax.types import UserError
 
@@ -28,6 +30,32 @@ _COMMIT, _PENDING = "COMMIT", "PENDING"
 _CONFIG = "config.json"
 # what a run that was killed as it began has left
 _BEFORE_CONFIG = (LEASE, f".{LEASE}.new", f".{_CONFIG}.new")
+T = TypeVar("T")
+
+
+class _File(TypedDict):
+    size: json_files.Count  # bytes
+    sha256: str
+
+
+class _Commit(TypedDict):
+    """The content of COMMIT."""
+
+    fingerprint: str
+    fields: dict[str, Any]
+    files: dict[str, _File]
+
+
+class _Pending(TypedDict):
+    """The content of PENDING."""
+
+    fingerprint: str
+
+
+class _Config(TypedDict):
+    """The one entry of config.json that is read again."""
+
+    name: str
 
 
 def fingerprint(task: str, fields: Mapping[str, Any], depends_on: Mapping[str, str]) -> str:
@@ -42,17 +70,12 @@ def fingerprint(task: str, fields: Mapping[str, Any], depends_on: Mapping[str, s
 
 def is_done(directory: epath.Path, wanted: str) -> bool:
     """Tell whether the task with this fingerprint is there, complete and unaltered."""
-    commit = read(directory / _COMMIT)
-    try:
-        return commit["fingerprint"] == wanted and all(
-            (path := directory / name).exists()
-            and path.stat().length == entry["size"]
-            and sha256(path) == entry["sha256"]
-            for name, entry in commit["files"].items()
-        )
-    # a damaged COMMIT vouches for nothing, and what is no regular file is not what it names
-    except (KeyError, TypeError, AttributeError, UserError):
-        return False
+    found = read(directory / _COMMIT, _Commit)
+    return (
+        found is not None
+        and found["fingerprint"] == wanted
+        and all(_is_unaltered(directory, name, file) for name, file in found["files"].items())
+    )
 
 
 def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
@@ -60,8 +83,9 @@ def changes(directory: epath.Path, fields: Mapping[str, Any]) -> list[str]:
 
     Returns a line 'name: old -> new' for each field that differs.
     """
-    old = read(directory / _COMMIT).get("fields", {})
-    new = json.loads(json.dumps(dict(fields)))
+    found = read(directory / _COMMIT, _Commit)
+    old = {} if found is None else found["fields"]
+    new = json_files.decode(json.dumps(dict(fields)).encode(), loose=True)
     return [
         f"{name}: {old[name]} -> {new[name]}"
         for name in sorted(old.keys() & new.keys())
@@ -76,10 +100,9 @@ def begin(directory: epath.Path, wanted: str) -> None:
     else is removed: files of another fingerprint, and those of a finished task that no longer are
     as its COMMIT says. Raises UserError for leftovers that no run wrote.
     """
-    interrupted = (
-        read(directory / _PENDING).get("fingerprint") == wanted
-        and not (directory / _COMMIT).exists()
-    )
+    pending = read(directory / _PENDING, _Pending)
+    same = pending is not None and pending["fingerprint"] == wanted
+    interrupted = same and not (directory / _COMMIT).exists()
     with reading(directory):
         if interrupted:
             _require_own_files(directory)
@@ -87,7 +110,8 @@ def begin(directory: epath.Path, wanted: str) -> None:
             _remove(directory)
     if not interrupted:
         directory.mkdir(parents=True)
-        (directory / _PENDING).write_text(json.dumps({"fingerprint": wanted}))
+        pending = _Pending(fingerprint=wanted)
+        (directory / _PENDING).write_text(json.dumps(pending))
 
 
 def _remove(directory: epath.Path) -> None:
@@ -113,34 +137,29 @@ def commit(directory: epath.Path, wanted: str, fields: Mapping[str, Any]) -> Non
     with reading(directory):
         files = {str(path.relative_to(directory)): path for path in below(directory)}
         entries = {
-            name: {"size": path.stat().length, "sha256": sha256(path)}
+            name: _File(size=path.stat().length, sha256=sha256(path))
             for name, path in sorted(files.items())
             if name not in (_COMMIT, _PENDING, f".{_COMMIT}.new")
         }
-    write(
-        directory / _COMMIT,
-        json.dumps({"fingerprint": wanted, "fields": dict(fields), "files": entries}, indent=1),
-    )
+    done = _Commit(fingerprint=wanted, fields=dict(fields), files=entries)
+    write(directory / _COMMIT, json.dumps(done, indent=1))
 
 
 def claim(workdir: epath.Path, name: str) -> None:
     """Make the directory, which then is this experiment's or holds nothing yet.
 
-    Raises UserError if it belongs to another experiment or cannot be written.
+    Raises UserError if it belongs to another experiment, or to one that config.json does not tell,
+    or cannot be written.
     """
     path = workdir / _CONFIG
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            owner = read(path).get("name")
-            if owner is None:
-                raise UserError(
-                    f"--workdir={workdir}: its config.json cannot be read, or is no experiment's: "
-                    "choose another --workdir"
-                )
+            advice = f"put it right, or choose another directory than --workdir={workdir}"
+            owner = json_files.read(path, _Config, advice, loose=True)["name"]
             if owner != name:
                 raise UserError(
-                    f"--workdir={workdir} belongs to the experiment {owner!r}, not {name!r} "
+                    f"--workdir={workdir} belongs to the experiment {owner[:80]!r}, not {name!r} "
                     "(config field name): choose another --workdir"
                 )
         elif any(other.name not in _BEFORE_CONFIG for other in workdir.iterdir()):
@@ -207,13 +226,30 @@ def require_path(text: str, named: str) -> None:
         return
 
 
-def read(path: epath.Path | Path) -> dict[str, Any]:
-    """Read the dictionary in a JSON file; {} where there is none, or something else."""
+def read(path: epath.Path | Path, schema: type[T]) -> T | None:
+    """Read a JSON file that spares work; None where there is none, or anything else."""
     try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+        most = json_files.MOST_OF_LISTS
+        return json_files.read(path, schema, "it is not used", most=most, loose=True)
+    except UserError:
+        return None
+
+
+def _is_unaltered(directory: epath.Path, name: str, file: _File) -> bool:
+    """Tell whether a file is there as COMMIT has it."""
+    path = directory / name
+    try:
+        return (
+            path.is_file() and path.stat().length == file["size"] and sha256(path) == file["sha256"]
+        )
+    except ValueError:  # no file has such a name
+        return False
+    except UserError:  # what is no regular file is not what COMMIT names
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _require_own_files(directory: epath.Path) -> None:

@@ -88,7 +88,7 @@ MISTAKES = {
     "--config.classifier.name=vgg": ["classifier.name is 'vgg'", "vgg16"],
     "--config.classifier.vgg16.widths=(8,8)": [
         "classifier.vgg16.widths is (8, 8)",
-        "5 whole numbers above 0",
+        "5 whole numbers from 1 to 65536",
     ],
     "--config.screening.judge=jury": ["screening.judge is 'jury'", "cross_fitted"],
     "--config.train=3": ["train"],

@@ -47,6 +47,7 @@ ROLES = {
     "trees": "trees of arrays",
     "orbax_tree": "saved trees",
     "files": "opened safely",
+    "json_files": "JSON with schemas",
     "workdir": "work done once",
     "feature_statistics": "AdvBN's mean, std",
     "lease": "one run at a time",

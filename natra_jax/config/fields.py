@@ -302,11 +302,11 @@ _CLASSIFIER: Section = {
     },
     "resnet18": {
         "widths": Field((64, 128, 256, 512), "channels of its stages", counts(4)),
-        "blocks": Field((2, 2, 2, 2), "residual blocks of its stages", counts(4)),
+        "blocks": Field((2, 2, 2, 2), "residual blocks of its stages", counts(4, most=200)),
     },
     "resnet50": {
         "widths": Field((64, 128, 256, 512), "channels in its stages' bottlenecks", counts(4)),
-        "blocks": Field((3, 4, 6, 3), "bottlenecks of its stages", counts(4)),
+        "blocks": Field((3, 4, 6, 3), "bottlenecks of its stages", counts(4, most=200)),
     },
     "wide_resnet": {  # of Madry et al. (2018)
         "depth": Field(32, "layers", values.WIDE_RESNET_DEPTH),

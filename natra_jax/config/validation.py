@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from natra_jax import methods
 from natra_jax.classifiers import factory
 from natra_jax.classifiers.norm import GroupNorm
-from natra_jax.config.checks import nearest, require
+from natra_jax.config.checks import brief, nearest, require
 from natra_jax.config.experiment import flatten
-from natra_jax.config.field import by_name
+from natra_jax.config.field import Field, by_name
 from natra_jax.config.fields import FIELDS
 from natra_jax.config.values import SEED, SEEDS, is_ready_judge
 from natra_jax.latents import directions
@@ -46,6 +46,35 @@ def check_names(config: ConfigDict) -> None:
             require_path(value, f"config field {name}")
 
 
+def check_classifier(section: Mapping[str, Any]) -> None:
+    """Raise UserError, naming the field, for one that is unknown or has a value that cannot be.
+
+    section: fields of the section classifier, as JSON has them: lists stand for tuples.
+    """
+    table, fields = by_name(FIELDS), dict(_flat("classifier", section))
+    for name, value in fields.items():
+        if name not in table:
+            raise UserError(f"unknown config field {name[:80]} ({nearest(name[:80], table)})")
+        _check_type(name, value, table[name].default)
+        _check_value(name, value, table[name])
+    _check_classifier(fields)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of the fields in a section; names that have dots come quoted."""
+    if isinstance(value, Mapping) and name not in by_name(FIELDS):
+        for key, entry in value.items():
+            yield from _flat(f"{name}.{key!r}" if "." in key else f"{name}.{key}", entry)
+    else:
+        yield name, tuple(value) if isinstance(value, list) else value
+
+
+def _check_value(name: str, value: Any, field: Field) -> None:
+    field.valid.require(name, value)
+    if field.valid not in (SEED, SEEDS):
+        _check_size(name, value)
+
+
 def validate(
     config: ConfigDict,
     device_count: int,
@@ -64,9 +93,7 @@ def validate(
     check_names(config)
     fields = flatten(config)
     for name, field in by_name(FIELDS).items():
-        field.valid.require(name, fields[name])
-        if field.valid not in (SEED, SEEDS):
-            _check_size(name, fields[name])
+        _check_value(name, fields[name], field)
     _check_methods(fields)
     _check_data(fields)
     _check_generator(config.generator)
@@ -87,7 +114,7 @@ def _check_type(name: str, value: object, default: object) -> None:
         return
     if type(value) is not wanted:
         raise UserError(
-            f"config field {name} is {value!r}: it must be of type {wanted.__name__}, "
+            f"config field {name} is {brief(value)}: it must be of type {wanted.__name__}, "
             f"such as {default!r}"
         )
 
@@ -198,12 +225,11 @@ def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
 
 
 def _check_classifier(fields: Fields) -> None:
-    if fields["classifier.norm"] != "group":
-        return
     name, groups = "classifier.widths", GroupNorm.groups
-    divide = all(width % groups == 0 for width in fields[name])
-    wanted = f"multiples of {groups} where classifier.norm is group"
-    require(name, fields[name], divide, wanted)
+    if fields.get("classifier.norm") == "group":
+        widths = fields.get(name, ())
+        divide = all(width % groups == 0 for width in widths)
+        require(name, widths, divide, f"multiples of {groups} where classifier.norm is group")
 
 
 def _check_perceptual(fields: Fields) -> None:

@@ -86,5 +86,5 @@ JUDGE = Check(
 CHOICE = Check(_may_choose, "empty, names or numbers of directions, or a .json file that exists")
 MULTIPLES = Check(_rise, "finite numbers that rise from above 0")
 WIDE_RESNET_DEPTH = Check(
-    lambda n: n >= 8 and n % 6 == 2, "6 n + 2 for a whole n above 0, such as 32"
+    lambda n: 8 <= n <= 1202 and n % 6 == 2, "6 n + 2 for a whole n from 1 to 200, such as 32"
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from natra_jax import files
 from natra_jax.data import image_kinds
+from natra_jax.json_files import Size
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -46,7 +47,7 @@ _EXIF_ERRORS = (  # that Pillow raises for damaged EXIF data
 class Preprocess(NamedTuple):
     """The size and the colours that every image of a data set is brought to."""
 
-    resolution: int  # pixels, H = W
+    resolution: Size  # pixels, H = W
     # crop: the middle square | pad: a square around it, black outside | stretch: both sides scaled
     fit: str = "crop"
     channels: int = 3  # 3: RGB | 1: grey

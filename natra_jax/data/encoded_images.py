@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
@@ -36,9 +36,17 @@ class Encoded(Protocol):
         """Return the images at index [n]."""
         ...
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Mapping[str, Any]:
         """Return JSON values from which `natra_jax.data.reopen` makes the images again."""
         ...
+
+
+class FilesDescription(TypedDict):
+    """The description of `Files`."""
+
+    kind: Literal["files"]
+    root: str
+    names: list[str]
 
 
 class Files:
@@ -60,7 +68,7 @@ class Files:
     def select(self, index: np.ndarray) -> Files:
         return Files(self.root, [self.names[int(i)] for i in index])
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> FilesDescription:
         return {"kind": "files", "root": self.root, "names": list(self.names)}
 
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
 from natra_jax.data.descriptions import damaged, require_shards, require_sound
 from natra_jax.files import require_regular_below
+from natra_jax.json_files import Count
 from natra_jax.printable import printable
 from natra_jax.types import UserError
 
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 IMAGE = "image"  # the feature
+
+
+class RecordsDescription(TypedDict):
+    """The description of `Records`."""
+
+    kind: Literal["records"]
+    directory: str
+    split: str
+    rows: list[Count] | None
 
 
 class Records:
@@ -56,7 +66,7 @@ class Records:
             np.asarray(index) if self._rows is None else self._rows[index],
         )
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> RecordsDescription:
         rows = None if self._rows is None else self._rows.tolist()
         return {"kind": "records", "directory": self._directory, "split": self._split, "rows": rows}
 

@@ -16,12 +16,14 @@ from flax import linen as nn
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from natra_jax import classifiers, trees
+from natra_jax import classifiers, json_files, trees
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.data import Images
+from natra_jax.config.validation import check_classifier
+from natra_jax.data import FITS, Images
 from natra_jax.data.survey import source_of
+from natra_jax.json_files import Size
 from natra_jax.methods.original import original
-from natra_jax.printable import reason, shown
+from natra_jax.printable import shown
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.data import DatasetInfo
 from natra_jax.stages.fit import prefetch_options
@@ -46,7 +48,7 @@ class Description(NamedTuple):
 
     classifier: dict[str, Any]  # fields of its config section
     classes: tuple[str, ...]  # names of the labels
-    image_shape: tuple[int, int, int]  # [H, W, C]
+    image_shape: tuple[Size, Size, Size]  # [H, W, C]
     fit: str  # of natra_jax.data.FITS: how photos were brought to that size; '' if they came so
     twins: bool  # whether it has auxiliary BatchNorm for adversarial images
 
@@ -296,7 +298,7 @@ def load(directory: epath.Path, config: Config, info: DatasetInfo | Description)
     Raises UserError if they are missing, damaged, or of another classifier.
     """
     like = variables_like(config, info)
-    if is_kept(directory) and _read(directory).twins:
+    if is_kept(directory) and describe(directory, config.classifier.factory)[1].twins:
         network = builder(config, info.num_classes)(None)
         like = jax.eval_shape(
             lambda variables: with_auxiliary(network, variables, info.image_shape), like
@@ -321,10 +323,12 @@ def describe(directory: epath.Path, factory: str = "") -> tuple[ConfigDict, Desc
       (a config with the section classifier alone, the description).
 
     Raises:
-      UserError: if the description is damaged, or of a classifier of another function.
+      UserError: if the description cannot be read, is of no classifier, or is of one that another
+        function makes.
     """
-    path, description = directory / _DESCRIPTION, _read(directory)
-    section, made_by = description.classifier, description.classifier.get("factory", "")
+    path, advice = directory / _DESCRIPTION, "run the stage train again"
+    description = json_files.read(path, Description, advice)
+    made_by = description.classifier.get("factory", "")
     if made_by and not factory:
         raise UserError(
             f"{path}: is of a classifier that the function {shown(made_by)} makes, whose module "
@@ -337,29 +341,26 @@ def describe(directory: epath.Path, factory: str = "") -> tuple[ConfigDict, Desc
             f"{path}: is of a classifier that {maker} makes, and the factory that is given is "
             f"{factory!r}: " + ("name the same" if made_by else "leave it out")
         )
-    if not factory and section.get("name") not in list(classifiers.CLASSIFIERS):
-        raise UserError(
-            f"{path}: names the classifier {shown(section.get('name'))}, of which there are "
-            f"{', '.join(classifiers.CLASSIFIERS)}: run the stage train again"
-        )
     # a classifier that was kept before there was a choice is float32
-    return ConfigDict({"classifier": {"dtype": "float32"} | section}), description
-
-
-def _read(directory: epath.Path) -> Description:
-    """Read the description in directory, as it stands there."""
-    path = directory / _DESCRIPTION
+    section = {"dtype": "float32"} | description.classifier
     try:
-        read = json.loads(path.read_text())
-        height, width, channels = read["image_shape"]
-        return Description(
-            dict(read["classifier"]),
-            tuple(read["classes"]),
-            (height, width, channels),
-            read["fit"],
-            read["twins"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({reason(error)}): run the stage train again"
-        ) from error
+        _require_sound(description, section)
+    except UserError as error:
+        raise UserError(f"{path}: {error}: {advice}") from error
+    return ConfigDict({"classifier": section}), description
+
+
+def _require_sound(description: Description, section: dict[str, Any]) -> None:
+    """Raise UserError if the description is of no classifier.
+
+    section: the config's section classifier, as JSON has it.
+    """
+    if not description.classes or description.fit not in ("", *FITS):
+        raise UserError(f"has {len(description.classes)} classes, a fit {description.fit[:80]!r}")
+    check_classifier(section)
+    needed = {"factory"}
+    if not section.get("factory"):
+        name = str(section.get("name"))
+        needed |= {"name", "dtype", *(("widths", "norm") if name == "cnn" else (name,))}
+    if missing := sorted(needed - section.keys()):
+        raise UserError(f"its classifier has no field {missing[0]}")

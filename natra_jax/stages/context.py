@@ -62,12 +62,28 @@ def single(context: Context) -> Context:
     return context._replace(config=config, variant=SINGLE)
 
 
-def open_array(context: Context, name: str) -> np.ndarray:
+def open_array(
+    context: Context, name: str, shape: tuple[int | None, ...] | None = None
+) -> np.ndarray:
     """Open the array in workdir/name (.npy) memory-mapped.
 
-    Of a file in a bucket, a copy in scratch is mapped. Raises UserError if it cannot be read.
+    Of a file in a bucket, a copy in scratch is mapped. Raises UserError if it cannot be read, or is
+    not of the shape, in which None is any length.
     """
     path = context.workdir / name
+    found = _open_array(context, path, name)
+    if shape is not None and (
+        found.ndim != len(shape)
+        or any(wanted not in (None, side) for wanted, side in zip(shape, found.shape, strict=True))
+    ):
+        wanted = ", ".join("any" if side is None else str(side) for side in shape)
+        raise UserError(
+            f"{path}: its shape is {list(found.shape)}, expected [{wanted}]: run its stage again"
+        )
+    return found
+
+
+def _open_array(context: Context, path: epath.Path, name: str) -> np.ndarray:
     try:
         with reading(path):
             if (on_disk := local(path)) is not None:

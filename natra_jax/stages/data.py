@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
-from natra_jax import interruption
+from natra_jax import interruption, json_files
 from natra_jax.data import (
     UNLABELLED,
     Concat,
@@ -29,6 +29,7 @@ from natra_jax.data import (
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
 from natra_jax.files import local
+from natra_jax.json_files import Count, Size
 from natra_jax.printable import reason
 from natra_jax.stages.context import Config, Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
@@ -37,6 +38,7 @@ from natra_jax.types import Batch, Record, UserError
 NAME = "data"
 _CHUNK = 512  # images that are decoded before they are written
 _INFO = "facts.json"
+_ADVICE = "run the stage data again"
 _DOMAIN, _DOMAIN_LABEL = "wild_image", "judge_label"
 _UNLABELLED = "unlabelled_image"
 
@@ -45,12 +47,12 @@ class DatasetInfo(NamedTuple):
     """The numbers and names of the data that later stages need without reading the data."""
 
     classes: tuple[str, ...]  # names of the labels
-    image_shape: tuple[int, int, int]  # [H, W, C]
+    image_shape: tuple[Size, Size, Size]  # [H, W, C]
     splits: tuple[str, ...]
     rendered: tuple[str, ...]  # the splits whose true variations are there
-    covered: tuple[int, ...] | None  # labels of what the generator makes; None for all
-    counts: dict[str, list[int]]  # split -> images of each label
-    unlabelled: int  # images
+    covered: tuple[Count, ...] | None  # labels of what the generator makes; None for all
+    counts: dict[str, list[Count]]  # split -> images of each label
+    unlabelled: Count  # images
 
     @property
     def num_classes(self) -> int:
@@ -99,24 +101,46 @@ def run(context: Context, directory: epath.Path) -> None:
 
 
 def info(context: Context) -> DatasetInfo:
-    """Read the DatasetInfo that the task data wrote."""
-    read = json.loads((context.workdir / NAME / _INFO).read_text())
-    height, width, channels = read["image_shape"]
-    return DatasetInfo(
-        classes=tuple(read["classes"]),
-        image_shape=(height, width, channels),
-        splits=tuple(read["splits"]),
-        rendered=tuple(read["rendered"]),
-        covered=None if read["covered"] is None else tuple(read["covered"]),
-        counts=read["counts"],
-        unlabelled=read["unlabelled"],
-    )
+    """Read the DatasetInfo that the task data wrote.
+
+    Raises UserError if it cannot be read, or contradicts itself.
+    """
+    path = context.workdir / NAME / _INFO
+    found = json_files.read(path, DatasetInfo, _ADVICE)
+    labels = range(len(found.classes))
+    wrong = [
+        ("classes", not found.classes),
+        ("splits", "train" not in found.splits),
+        ("rendered", not set(found.rendered) <= set(found.splits)),
+        ("covered", not set(found.covered or ()) <= set(labels)),
+        ("counts", found.counts.keys() != set(found.splits)),
+        ("counts", any(len(count) != len(labels) for count in found.counts.values())),
+        ("counts", not all(map(sum, found.counts.values()))),
+    ]
+    if field := next((field for field, is_wrong in wrong if is_wrong), None):
+        raise UserError(f"{path}: {field} does not go with the other fields: {_ADVICE}")
+    return found
 
 
 def split(context: Context, name: str, task: str = NAME) -> Split:
-    """Open a split that a task kept, its images memory-mapped or decoded as they are asked for."""
-    images = _open(context, f"{name}_image", task)
-    return Split(images, open_array(context, f"{task}/{name}_label.npy"))
+    """Open a split that a task kept, its images memory-mapped or decoded as they are asked for.
+
+    Raises UserError if it cannot be read, or is not as the DatasetInfo says.
+    """
+    found, path = info(context), f"{task}/{name}_label.npy"
+    images, labels = _open(context, f"{name}_image", task), open_array(context, path)
+    if images.shape != (len(images), *found.image_shape):
+        raise UserError(
+            f"{context.workdir / task / name}_image: its images are {list(images.shape[1:])}, "
+            f"those of {_INFO} {list(found.image_shape)}: {_ADVICE}"
+        )
+    label_range = len(labels) and (labels.min() < 0 or labels.max() >= found.num_classes)
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or label_range:
+        raise UserError(
+            f"{context.workdir / path}: has not one label for each of {len(images)} images, of "
+            f"the {found.num_classes} classes in {_INFO}: {_ADVICE}"
+        )
+    return Split(images, labels)
 
 
 def renderings(context: Context, name: str) -> np.ndarray:
@@ -312,12 +336,14 @@ def _open(context: Context, name: str, task: str = NAME) -> Images:
     path = context.workdir / task / f"{name}.json"
     if not path.exists():
         return open_array(context, f"{task}/{name}.npy")
+    most = json_files.MOST_OF_LISTS
+    # names of files may not be in UTF-8
+    description = json_files.read(path, dict[str, Any], _ADVICE, most=most, loose=True)
     try:
-        return reopen(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return reopen(description)
+    except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read as a list of images ({reason(error)}): delete {path.parent} "
-            "and run again"
+            f"{path}: cannot be read as a list of images ({reason(error)}): {_ADVICE}"
         ) from error
 
 

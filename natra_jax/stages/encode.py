@@ -59,7 +59,8 @@ def train_codes(context: Context) -> np.ndarray:
 
     Behind them are those of images without labels.
     """
-    return open_array(context, f"{context.task_name(NAME)}/train.npy")
+    examples = len(data.training(context).label)
+    return open_array(context, f"{context.task_name(NAME)}/train.npy", (examples, None, None))
 
 
 def domain_codes(context: Context) -> np.ndarray:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import generators, trees
+from natra_jax import generators, json_files, trees
 from natra_jax.data import batches, to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.gan import adversarial, autoencoder
@@ -124,14 +124,21 @@ def save(directory: epath.Path, function: str, arguments: dict[str, Any], params
       params: the generator's.
     """
     trees.save(directory / _PARAMS, params)
-    card = {"function": function, "arguments": arguments}
+    card = generators.Card(function=function, arguments=arguments)
     (directory / _CARD).write_text(json.dumps(card, indent=1))
 
 
 def build(context: Context) -> Generator:
-    """Build the generator that the stage wrote, without its parameters."""
-    card = json.loads((context.workdir / NAME / _CARD).read_text())
-    return generators.build(card["function"], card["arguments"])
+    """Build the generator that the stage wrote, without its parameters.
+
+    Raises UserError if its description cannot be read, or is of no generator.
+    """
+    path, advice = context.workdir / NAME / _CARD, "run the stage generator again"
+    card = json_files.read(path, generators.Card, advice)
+    try:
+        return generators.build(card["function"], card["arguments"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}: {advice}") from error
 
 
 def load(context: Context) -> tuple[Generator, Params]:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import classifiers, methods
+from natra_jax import classifiers, json_files, methods
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.methods import Latent, MethodSpec
 from natra_jax.stages import classifier, data, encode, screen, shift, sizes, user_weights
@@ -20,7 +20,7 @@ from natra_jax.stages.fit import prefetch_options
 from natra_jax.stages.task import Finding, Limit, Plan, Task
 from natra_jax.training.checkpoint import History
 from natra_jax.training.fit import Schedule, fit_classifier, with_auxiliary
-from natra_jax.types import Method
+from natra_jax.types import Method, UserError
 
 NAME = "train"
 _EPSILON = "epsilon.npy"
@@ -167,13 +167,22 @@ def load(context: Context, method: str, seed: int) -> classifier.Trained:
 
 def radii(context: Context, method: str, seed: int) -> np.ndarray:
     """Open the examples' radii at the end of training, [N_examples]."""
-    return open_array(context, f"{NAME}/{method}-{seed}/{_EPSILON}")
+    examples = len(data.training(context).label)
+    return open_array(context, f"{NAME}/{method}-{seed}/{_EPSILON}", (examples,))
 
 
 def history(context: Context, method: str, seed: int) -> History:
-    """Read the metrics that were logged in training, with their steps."""
-    path = context.workdir / NAME / f"{method}-{seed}" / "history.json"
-    return json.loads(path.read_text())
+    """Read the metrics that were logged in training, with their steps.
+
+    Raises UserError if they cannot be read, or are not of the same metrics in every entry.
+    """
+    path, advice = context.workdir / NAME / f"{method}-{seed}" / "history.json", "run natra again"
+    most = json_files.MOST_OF_LISTS
+    # a metric may be NaN
+    found = json_files.read(path, History, advice, most=most, loose=True)
+    if any("step" not in entry or entry.keys() != found[0].keys() for entry in found):
+        raise UserError(f"{path}: its entries do not have the same metrics, and a step: {advice}")
+    return found
 
 
 def _initial(context: Context, method: str, seed: int) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from natra_jax.files import require_regular_below
 from natra_jax.orbax_tree import hushed, require_room, stored
 from natra_jax.printable import reason
 
-History = list[dict[str, float]]  # the metrics logged so far, with their step
+History = list[dict[str, int | float]]  # the metrics logged so far, with their step
 _KEPT = 2  # checkpoints: the newest, and one to fall back to
 
 

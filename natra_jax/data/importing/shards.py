@@ -15,6 +15,7 @@ from natra_jax import workdir
 from natra_jax.data.importing import images, records
 from natra_jax.data.importing.dataset import DataSet, Entry
 from natra_jax.data.importing.images import Corrupt
+from natra_jax.json_files import Count
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -37,9 +38,9 @@ class Shard(NamedTuple):
 class Note(NamedTuple):
     """The content of a shard that is written."""
 
-    count: int
-    bytes: int  # of its records
-    size: int  # of its file
+    count: Count
+    bytes: Count  # of its records
+    size: Count  # of its file
     skipped: list[list[str]]  # [name, reason]
 
 
@@ -123,11 +124,9 @@ def write(
 
 def _note(path: Path, pending: Path) -> Note | None:
     """Return the note of the shard at path; None if the shard is to be written."""
-    try:
-        note = Note(**json.loads((pending / f"{path.name}.json").read_text()))
-        return note if path.stat().st_size == note.size else None
-    except (OSError, ValueError, TypeError):
-        return None
+    note = workdir.read(pending / f"{path.name}.json", Note)
+    whole = note is not None and path.exists() and path.stat().st_size == note.size
+    return note if whole else None
 
 
 def _write(
