@@ -112,6 +112,7 @@ class Generator:
     """(params, features, codes, l) -> images: the layers fed by codes[:, l:]"""
     style: Callable[[Params, int], Float[Array, "outputs D"]] | None = None
     """(params, l) -> the matrix with which codes[:, l] enters layer l; None where there is none"""
+    channels: int = 3  # C of its images
     class_entries: tuple[int, ...] = ()  # indices of the entries of each code that hold its class
 
     def draw_label(self, key: Array, n: int) -> Integer[Array, " n"] | None:

@@ -441,7 +441,7 @@ def test_a_file_altered_in_a_finished_task_runs_that_task_again(run, tmp_path):
     assert run() == ["encode"]
 
 
-@pytest.mark.parametrize("stage", ["generator", "train", "perceptual", "folds"])
+@pytest.mark.parametrize("stage", ["train", "perceptual", "folds"])
 def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     run, monkeypatch, stage, tmp_path
 ):

@@ -44,7 +44,7 @@ _DATA: Section = {
     "resolution": Field(
         0, "side of all images; 0: the generator's, or one that suits their number", values.PIXELS),
     "channels": Field(
-        0, "0: grey if all images are and a generator is trained on them", values.CHANNELS),
+        0, "0: the generator's; grey if all images are and it is trained here", values.CHANNELS),
     "fit": Field("crop", "how an image that is not square becomes so", one_of(*FITS)),
     "own_splits": Field(True, "False draws new splits from all that the data set has"),
     "validation_share": Field(

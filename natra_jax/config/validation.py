@@ -17,15 +17,18 @@ from natra_jax.config.experiment import flatten
 from natra_jax.config.field import Field, by_name
 from natra_jax.config.fields import FIELDS
 from natra_jax.config.values import SEED, SEEDS, is_ready_judge
+from natra_jax.data.survey import source_of
 from natra_jax.latents import directions
+from natra_jax.latents.choose import is_file
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import AUTO
-from natra_jax.weights.generator_config import NONE, OWN
+from natra_jax.weights.generator_config import NONE, OWN, PACKAGE
 from natra_jax.workdir import require_path
 
 Fields = Mapping[str, Any]  # values by dotted name
 _LARGEST, _MOST = float(np.finfo(np.float32).max), 2**31 - 1
+_DIGITS = 9  # of a number of a direction
 
 
 def check_names(config: ConfigDict) -> None:
@@ -99,6 +102,7 @@ def validate(
     _check_generator(config.generator)
     has_generator = generator_config.has_generator(config.generator)
     generator = describe(config.generator) if has_generator else None
+    _check_images(fields, generator)
     _check_latents(fields, generator)
     _check_classifier(fields)
     _check_perceptual(fields)
@@ -182,6 +186,28 @@ def _check_generator(c: ConfigDict) -> None:
     require("generator.resolution", pixels, is_power, "a power of two, at least 8")
 
 
+def _check_images(fields: Fields, generator: Generator | None) -> None:
+    """Raise UserError unless the generator's images have the size and channels of the data's."""
+    if generator is None:
+        return
+    data, weights = fields["data.name"], fields["generator.weights"]
+    is_own = not weights or weights.startswith(PACKAGE)
+    for name, made, own, unit in (
+        ("resolution", generator.resolution, "resolution", "pixels a side"),
+        ("channels", generator.channels, "channels_out", "channels"),
+    ):
+        given, field = fields[f"data.{name}"], f"generator.{own if is_own else 'weights'}"
+        if made == given:
+            continue
+        advice = "set it to 0, the data's" if is_own else f"take a generator of {given} {unit}"
+        if source_of(data).reads_path:  # others have what they have
+            advice += f", or set data.{name}={made}"
+        raise UserError(
+            f"config field {field} is {brief(fields[field])}: its images have {made} {unit}, "
+            f"those of {data} {given}: {advice}"
+        )
+
+
 def _check_latents(fields: Fields, generator: Generator | None) -> None:
     """Raise UserError for fields that need a generator: for methods, if there is none."""
     if generator is None:
@@ -209,6 +235,22 @@ def _check_latents(fields: Fields, generator: Generator | None) -> None:
     kind, single = fields["random.kind"], fields["encoder.num_codes"] == 1
     wanted = "box where encoder.num_codes is above 1"
     require("random.kind", kind, kind == "box" or single, wanted)
+    _check_choice(fields)
+
+
+def _check_choice(fields: Fields) -> None:
+    """Raise UserError for the number of a direction beyond those that are sought."""
+    choice, num = fields["screening.choose"], fields["directions.num"]
+    if is_file(choice):
+        return
+    count = num * len(directions.ranges(fields["directions.layers"]))
+    beyond = [
+        word
+        for word in map(str.strip, choice.split(","))
+        if word.isdecimal() and (len(word) > _DIGITS or int(word) >= count)
+    ]
+    wanted = f"names, or numbers below {count}, the directions that directions.num={num} finds"
+    require("screening.choose", choice, not beyond, wanted)
 
 
 def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:

@@ -131,6 +131,7 @@ def style_small(
         num_layers=num_layers,
         code_dim=code_dim,
         resolution=resolution,
+        channels=channels_out,
         init=init,
         sample=ops.standard_normal(code_dim),
         map=map_,

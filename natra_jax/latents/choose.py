@@ -19,7 +19,7 @@ from natra_jax.types import Directions, UserError
 
 _LARGEST = float(np.finfo(np.float32).max)
 _SAME = 1e-2  # relative: sigmas that differ by more are not of one direction
-_LARGEST = float(np.finfo(np.float32).max)
+_DIGITS = 9  # of a number: Python reads no more than a few thousand
 
 
 class _Chosen(TypedDict):
@@ -82,11 +82,11 @@ def _number(directions: Directions, word: str) -> int:
     """Return the number of the direction with that name or number."""
     if word in directions.names:
         return directions.names.index(word)
-    if word.isdecimal() and int(word) < len(directions.names):
+    if word.isdecimal() and len(word) <= _DIGITS and int(word) < len(directions.names):
         return int(word)
     near = difflib.get_close_matches(word, directions.names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"valid: {_valid(directions)}"
-    raise UserError(f"no direction {word!r} ({hint}); a file's name ends in .json")
+    raise UserError(f"no direction {shown(word)} ({hint}); a file's name ends in .json")
 
 
 def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str, float | None]]:

@@ -42,31 +42,6 @@ _PARAMS, _CARD = "params.npz", "generator.json"
 _OF_CHECKPOINT = tuple(f"{NAME}.{name}" for name in FIELDS)
 
 
-def check(context: Context) -> None:
-    """Raise UserError if the config's generator makes no images of the data's size."""
-    config, info, generator = context.config, data.info(context), context.generator
-    assert generator is not None, "an experiment with this task has one"
-
-    def image(key: jax.Array) -> jax.Array:
-        params = generator.init(key)
-        return generator.synthesize(params, generator.draw(params, key, 1))
-
-    made = jax.eval_shape(image, jax.random.key(0)).shape[1:]
-    if made != info.image_shape:
-        field = "weights" if is_file(config.generator) else "resolution"
-        value = config.generator[field]
-        raise UserError(
-            f"config field generator.{field} is {value!r}: its images are {_in_words(made)}, those "
-            f"of {config.data.name} {_in_words(info.image_shape)}"
-        )
-
-
-def _in_words(image_shape: tuple[int, ...]) -> str:
-    """Return an image's shape [H, W, C] in words."""
-    height, width, channels = image_shape
-    return f"{height}x{width} with {channels} channels"
-
-
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task generator, where the experiment has one.
 
@@ -78,15 +53,15 @@ def tasks(plan: Plan) -> list[Task]:
     c = plan.config.generator
     if is_file(c):
         fields = plan.fields(*_OF_CHECKPOINT) | plan.content("generator.weights")
-        return [Task(NAME, NAME, run, fields, check=check)]
+        return [Task(NAME, NAME, run, fields)]
     if c.weights:
         arguments = (f"{NAME}.{name}" for name in own_arguments(c))
         file = weights_path(c.weights.removeprefix(PACKAGE))
         fields = plan.fields(*arguments, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
-        return [Task(NAME, NAME, run, fields, check=check)]
+        return [Task(NAME, NAME, run, fields)]
     measured = plan.fields("generator.weights", "data.held_out")
     fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | measured
-    return [Task(NAME, NAME, run, fields, (data.NAME,), check, limits)]
+    return [Task(NAME, NAME, run, fields, (data.NAME,), sizes=limits)]
 
 
 def limits(context: Context) -> Iterator[Finding]:

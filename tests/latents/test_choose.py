@@ -35,6 +35,7 @@ def test_names_and_numbers_choose_in_their_order(choice):
         ("ligth", r"no direction 'ligth' \(did you mean light\?\)"),
         ("hue,4", r"no direction '4' \(valid: 0 hue, 1 light, 2 tilt, 3 size\)"),
         ("-1", "no direction '-1'"),
+        ("9" * 5000, "no direction '9+"),
         ("hue,1,0", "direction 0, hue, is chosen twice"),
         (" , ", "chooses no direction: name some of 0 hue, 1 light"),
         (
