@@ -14,6 +14,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -68,6 +69,20 @@ def show_help(doc: str | None, define: Define, ending: str = "") -> None:
     named = {flag.name: flag for flag in (values[name] for name in values)}
     rows = [(_usage(flag), flag.help) for flag in named.values()]
     print("\n".join([doc or "", "Flags:", "", columns(rows), ending]).rstrip())
+
+
+def devices() -> list[Any]:
+    """Return JAX's devices. Raise UserError if there are none of the kind that is asked for."""
+    import jax
+
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = ascii(os.environ.get("JAX_PLATFORMS", ""))
+        raise UserError(
+            f"JAX finds no devices of JAX_PLATFORMS={asked}: leave that out to take what there is, "
+            f"or install JAX for them{f': {error}' if str(error) else ''}"
+        ) from error
 
 
 def say(line: str) -> None:

@@ -32,10 +32,8 @@ from natra_jax import entry
 if __name__ == "__main__":  # before the imports below, which take seconds
     raise SystemExit(entry.start("natra_jax.main"))
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -61,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     pipeline.run(
         values.config,
         values.workdir,
-        devices=_devices(),
+        devices=command.devices(),
         stages=values.stages,
         scratch=values.scratch,
         log=command.say,
@@ -83,20 +81,6 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
     if not values.stages:
         raise UserError("--stages names no stage: leave it out to run all")
     return values
-
-
-def _devices() -> list[Any]:
-    """Return JAX's devices. Raise UserError if there are none of the kind that is asked for."""
-    import jax
-
-    try:
-        return jax.local_devices()
-    except (RuntimeError, AssertionError) as error:
-        asked = ascii(os.environ.get("JAX_PLATFORMS", ""))
-        raise UserError(
-            f"JAX finds no devices of JAX_PLATFORMS={asked}: leave that out to take what there is, "
-            f"or install JAX for them{f': {error}' if str(error) else ''}"
-        ) from error
 
 
 def run() -> None:

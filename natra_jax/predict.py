@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> None:
 
     from natra_jax.stages import load_classifier
 
+    command.devices()  # before anything is read
     classifier = load_classifier.load(chosen.workdir, chosen.method, chosen.seed, chosen.factory)
     fit = "stretch" if chosen.resize else classifier.fit
     probabilities = jax.jit(lambda logits_fn, images: jax.nn.softmax(logits_fn(images)))

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
         if name not in PARTS:
             known = "] [".join(PARTS)
             raise UserError(f"there is no part {name!r}: python -m natra_jax.speed [{known}]")
-    device = jax.devices()[0]
+    device = command.devices()[0]
     machine = f"{device.platform} ({device.device_kind}), JAX {jax.__version__}"
     print(f"{machine}, medians of alternated runs")
     for name in names or PARTS:

@@ -40,6 +40,7 @@ def main(argv: Sequence[str]) -> None:
     chosen, paths = command.parse(argv, _flags)
     if not 1 <= len(paths) <= 2:
         raise UserError(f"{len(paths)} paths are given: {_USAGE}")
+    command.devices()  # before anything is read
     loaded = find(paths[0], chosen.family)
     generator = loaded.generator
     behind = f", {generator.depth} layers deep" if generator.depth > generator.num_layers else ""
