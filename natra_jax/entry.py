@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
+import warnings
 
 from natra_jax import interruption
 
@@ -57,7 +59,17 @@ def start(module: str) -> None:
     """Import a command's module and call its `run`."""
     _open_streams()
     interruption.install()
+    quiet_pillow()
     importlib.import_module(module).run()
+
+
+def quiet_pillow() -> None:
+    """Leave unprinted, in this process, what Pillow says of damaged files.
+
+    Our readers say in one line what cannot be read, and EXIF data that make no sense turn nothing.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def _open_streams() -> None:

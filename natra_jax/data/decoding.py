@@ -1,4 +1,7 @@
-"""Image files of any common kind and size, decoded to [resolution, resolution, channels] uint8."""
+"""Image files of any common kind and size, decoded to [resolution, resolution, channels] uint8.
+
+Of a damaged TIFF, libtiff prints lines of its own on stderr, which Pillow cannot turn off.
+"""
 
 from __future__ import annotations
 
