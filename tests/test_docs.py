@@ -89,3 +89,16 @@ def test_the_example_of_arrays_runs(tmp_path, monkeypatch):
     script = re.search(r"## Arrays\n\n```python\n(.*?)```", TEXTS["docs/data.md"], re.DOTALL)
     exec(script[1], {})
     assert (tmp_path / "runs" / "arrays" / "data" / "COMMIT").exists()
+
+
+def test_the_tests_of_every_kind_of_file_and_fault_exist():
+    page = (ROOT / "tests" / "cases.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    kinds = [row for row in rows if not row.startswith(("| kind |", "| ---"))]
+    assert len(kinds) > 40
+    for row in kinds:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named and row.count("::") == len(named), row
+        for path, test in named:
+            text = (ROOT / "tests" / path).read_text()
+            assert re.search(rf"^ *def {test}\(", text, re.MULTILINE), f"{path}::{test}"
