@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[1]
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 HEARD = """
-import sys, time
+import signal, sys, time
 from natra_jax import interruption
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
 
 interruption._PATIENCE = 0.3
 interruption.install()
@@ -67,7 +69,10 @@ def heard(doing, *signals, apart=0.0):
         for number in signals:
             run.send_signal(number)
             time.sleep(apart)
-        out, err = run.communicate(timeout=30)
+        try:
+            out, err = run.communicate(timeout=30)
+        finally:
+            run.kill()
     return run.returncode, out.split(), err, time.monotonic() - started
 
 
@@ -107,6 +112,11 @@ def test_the_library_hears_nothing():
     assert not interruption.requested() and signal.getsignal(signal.SIGINT) is before
 
 
+def _as_in_the_foreground():
+    """What runs in the background of a shell ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(directory, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "natra_jax.main", "--config=experiments/smoke.py", *arguments],
@@ -115,6 +125,7 @@ def run(directory, *arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_as_in_the_foreground,
         env=os.environ | {"TMPDIR": str(directory)},
     )
 

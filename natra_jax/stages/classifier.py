@@ -327,7 +327,8 @@ def describe(directory: epath.Path, factory: str = "") -> tuple[ConfigDict, Desc
         function makes.
     """
     path, advice = directory / _DESCRIPTION, "run the stage train again"
-    description = json_files.read(path, Description, advice)
+    # names of classes are those of folders, which may not be in UTF-8
+    description = json_files.read(path, Description, advice, loose=True)
     made_by = description.classifier.get("factory", "")
     if made_by and not factory:
         raise UserError(
