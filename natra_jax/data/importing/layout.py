@@ -112,8 +112,8 @@ def _finished(directory: Path, plan: str) -> _Record | None:
     for file, size in record["sizes"].items():
         if not workdir.has_file(directory, file, size):
             raise UserError(
-                f"{printable(directory / file[:200])}: is missing or not whole, though its import was "
-                f"finished: remove {directory} and import again"
+                f"{printable(directory / file[:200])}: is missing or not whole, though its import "
+                f"was finished: remove {directory} and import again"
             )
     return record
 
