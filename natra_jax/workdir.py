@@ -239,16 +239,15 @@ def read(path: epath.Path | Path, schema: type[T]) -> T | None:
 
 
 def has_file(directory: epath.Path | Path, name: str, size: int) -> bool:
-    """Tell whether a file of this name and size in bytes is there; none has an impossible name."""
+    """Tell whether a regular file of this name and size in bytes is there."""
     path = epath.Path(directory) / name
     try:
-        return path.is_file() and path.stat().length == size
-    except ValueError:
-        return False
-    except UserError:  # what is no regular file is not what COMMIT names
+        require_regular(path)
+        return path.stat().length == size
+    except (ValueError, UserError, FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             return False
         raise
 

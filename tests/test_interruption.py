@@ -112,20 +112,25 @@ def test_the_library_hears_nothing():
     assert not interruption.requested() and signal.getsignal(signal.SIGINT) is before
 
 
-def _as_in_the_foreground():
-    """What runs in the background of a shell ignores Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# what runs in the background of a shell ignores Ctrl-C
+IN_THE_FOREGROUND = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 
 def run(directory, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "natra_jax.main", "--config=experiments/smoke.py", *arguments],
+        [
+            *(sys.executable, "-c", IN_THE_FOREGROUND),
+            *("-m", "natra_jax.main", "--config=experiments/smoke.py", *arguments),
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_as_in_the_foreground,
         env=os.environ | {"TMPDIR": str(directory)},
     )
 
