@@ -20,6 +20,7 @@ BASE = [
     "jaxtyping>=0.3.11",
     "matplotlib>=3.10",
     "ml-collections>=1.1",
+    "msgspec>=0.20",
     "numpy>=2",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8,<0.13",
@@ -49,10 +50,10 @@ setup(
     package_data={"natra_jax.generators": ["weights/*.npz", "weights/*.json"]},
     entry_points={
         "console_scripts": [
-            "natra = natra_jax.main:run",
-            "natra-data = natra_jax.data.__main__:run",
-            "natra-predict = natra_jax.predict:run",
-            "natra-weights = natra_jax.weights.__main__:run",
+            "natra = natra_jax.entry:natra",
+            "natra-data = natra_jax.entry:natra_data",
+            "natra-predict = natra_jax.entry:natra_predict",
+            "natra-weights = natra_jax.entry:natra_weights",
         ]
     },
     install_requires=BASE,

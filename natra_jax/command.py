@@ -1,21 +1,26 @@
 """What all commands share: flags, --help, exit codes, and a user's mistake in one line.
 
 Exit code 0: done. 2: something the user can put right, said in one line on stderr. 1: a defect of
-ours, with its traceback. 130: interrupted by Ctrl-C. 141: nobody reads the output any more.
+ours, with its traceback. 141: nobody reads the output any more. 130, 143 and 129: interrupted by
+Ctrl-C, SIGTERM and SIGHUP, as `natra_jax.interruption` has it.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from absl import flags
 
-from natra_jax import __version__
+from natra_jax import __version__, interruption
+from natra_jax.entry import STDOUT
+from natra_jax.printable import printable, reason
 from natra_jax.types import UserError
 from natra_jax.workdir import require_path
 
@@ -31,6 +36,11 @@ _USERS_DISK = {
     errno.EACCES: "check the permissions, or choose another {}",
     errno.EPERM: "check the permissions, or choose another {}",
     errno.EIO: "check the disk",
+    errno.ENAMETOOLONG: "choose another {} with shorter names",
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY),
+        "something else stands there: move it away, or choose another {}",
+    ),
 }
 
 Define = Callable[[flags.FlagValues], None]  # adds a command's flags
@@ -45,7 +55,7 @@ def parse(argv: Sequence[str], define: Define) -> tuple[flags.FlagValues, list[s
     try:
         return values, values(argv)[1:]
     except (flags.Error, ValueError, TypeError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(reason(error, 1000)) from error
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -59,6 +69,25 @@ def show_help(doc: str | None, define: Define, ending: str = "") -> None:
     named = {flag.name: flag for flag in (values[name] for name in values)}
     rows = [(_usage(flag), flag.help) for flag in named.values()]
     print("\n".join([doc or "", "Flags:", "", columns(rows), ending]).rstrip())
+
+
+def devices() -> list[Any]:
+    """Return JAX's devices. Raise UserError if there are none of the kind that is asked for."""
+    import jax
+
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = ascii(os.environ.get("JAX_PLATFORMS", ""))
+        raise UserError(
+            f"JAX finds no devices of JAX_PLATFORMS={asked}: leave that out to take what there is, "
+            f"or install JAX for them{f': {error}' if str(error) else ''}"
+        ) from error
+
+
+def say(line: str) -> None:
+    """Print one line, whatever the names in it are."""
+    print(printable(line), flush=True)
 
 
 def columns(rows: Iterable[tuple[str, str]]) -> str:
@@ -90,6 +119,7 @@ def run(
     """Call main(argv), and leave the process with the exit code if that is not 0.
 
     With --debug in argv a user's mistake shows its traceback, too. --version prints the version.
+    What fails because a signal has come, such as a worker that it ended, counts as interrupted.
 
     Args:
       main: the command.
@@ -99,26 +129,45 @@ def run(
       place: where main writes, for an error of the file system that names no file; '' stands for
         the value of the flag directory.
     """
-    if "--version" in argv:
-        print(f"natra_jax {__version__}")
-        return
+    interruption.announce(interrupted)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _check_arguments(argv)
-        main(argv)
+        if "--version" in argv:
+            print(f"natra_jax {__version__}")
+        else:
+            _check_arguments(argv)
+            _run(main, argv)
+        sys.stdout.flush()  # here, where it may fail
     except UserError as error:
         _fail(str(error), argv)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes stdout once more at its end
+        _discard(1)
         sys.exit(141)
     except OSError as error:
+        if error.filename == STDOUT:
+            _discard(1)
+            _fail(f"{STDOUT}: {error.strerror}: write it elsewhere", argv)
         if error.errno not in _USERS_DISK:
             raise
-        where = error.filename or place or _value(argv, directory)
+        where = error.filename2 or error.filename or place or _value(argv, directory)
         advice = _USERS_DISK[error.errno].format(directory)
         _fail(f"{where}: {error.strerror}: {advice}", argv)
-    except KeyboardInterrupt:
-        print(f"\nnatra_jax: {interrupted}", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        interruption.leave(error)
+
+
+def _run(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> None:
+    try:
+        main(argv)
+    except Exception:
+        interruption.check()  # it may have come of a signal, which workers have heard too
+        raise
+
+
+def _discard(number: int) -> None:
+    """Send what a standard stream still holds nowhere: Python flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _check_arguments(argv: Sequence[str]) -> None:
@@ -127,9 +176,10 @@ def _check_arguments(argv: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise UserError(
-                f"argument {ascii(argument)} is not UTF-8 text: rename what it names"
-            ) from error
+            advice = "rename what it names"
+            if sys.getfilesystemencoding() != "utf-8":
+                advice = "set LC_ALL=C.UTF-8, or rename what it names"
+            raise UserError(f"argument {ascii(argument)} is not UTF-8 text: {advice}") from error
         flag, given, value = argument.partition("=")
         is_flag = bool(given) and flag.startswith("-")
         require_path(value if is_flag else argument, flag if is_flag else "argument")
@@ -162,7 +212,10 @@ def _value(argv: Sequence[str], flag: str) -> str:
 
 
 def _fail(message: str, argv: Sequence[str]) -> None:
-    if "--debug" in argv:  # not the flag's value: parsing itself may be what failed
-        traceback.print_exc()
-    print("natra_jax: " + " ".join(message.split()), file=sys.stderr)
+    try:
+        if "--debug" in argv:  # not the flag's value: parsing itself may be what failed
+            print("\n".join(map(printable, traceback.format_exc().split("\n"))), file=sys.stderr)
+        print(f"natra_jax: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told
+        _discard(2)
     sys.exit(2)

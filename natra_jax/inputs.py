@@ -12,22 +12,29 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from etils import epath
 from ml_collections import ConfigDict
 
-from natra_jax import workdir
+from natra_jax import json_files, workdir
 from natra_jax.data import contents
-from natra_jax.files import local
-from natra_jax.generators import GENERATORS
-from natra_jax.types import Generator
+from natra_jax.files import Walk, local, reading
+from natra_jax.generators import Card, build
+from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import Loaded
 
 T = TypeVar("T")
 _FILE = "inputs.json"
 _SETTLED = 2_000_000_000  # ns
+
+
+class _Entry(TypedDict):
+    """The value that files have, and the stamps by which they are known."""
+
+    files: Any
+    value: Any
 
 
 class Inputs:
@@ -39,15 +46,24 @@ class Inputs:
 
     def __init__(self, root: epath.Path | None = None):
         self._path = None if root is None else root / _FILE
-        self._known = {} if self._path is None else workdir.read(self._path)
-        self._seen: dict[str, Any] = {}
+        found = None if self._path is None else workdir.read(self._path, dict[str, _Entry])
+        self._known = found or {}
+        self._seen: dict[str, _Entry] = {}
         self._read: dict[Any, Any] = {}
 
     def sha256(self, path: str | epath.Path) -> str:
-        """Return the SHA-256 of a file, or of the names and contents in a directory."""
+        """Return the SHA-256 of a file, or of the names and contents in a directory.
+
+        Raises UserError for one that cannot be read.
+        """
         path = epath.Path(path).expanduser()
+        with reading(path):
+            return self._sha256(path, Walk(path))
+
+    def _sha256(self, path: epath.Path, walk: Walk) -> str:
         if path.is_dir():
-            held = sorted((child.name, self.sha256(child)) for child in path.iterdir())
+            walk.enter(path)
+            held = sorted((child.name, self._sha256(child, walk)) for child in path.iterdir())
             return hashlib.sha256(json.dumps(held).encode()).hexdigest()
         return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path), _is_digest)
 
@@ -73,14 +89,15 @@ class Inputs:
         path = epath.Path(c.weights).expanduser()
         if not path.exists():
             self.checkpoint(c)  # says what is wrong with it
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
         key = f"generator {workdir.FORMAT} {path} {c.family}"
 
-        def described() -> dict[str, Any]:
+        def described() -> Card:
             loaded = self.checkpoint(c)
             return {"function": loaded.function, "arguments": dict(loaded.arguments)}
 
-        found = self._remembered(key, files, described, _describes_generator)
+        with reading(path):
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            found = self._remembered(key, files, described, _describes_generator)
         return generator_config.with_options(c, found["function"], found["arguments"])[0]
 
     def checkpoint(self, c: ConfigDict) -> Loaded:
@@ -131,9 +148,8 @@ class Inputs:
           find: reads the files.
           is_sound: tells whether a remembered value can be one.
         """
-        for entry in (self._seen.get(key), self._known.get(key)):
-            known = entry if isinstance(entry, dict) else {}
-            if known.get("files") == stamps and is_sound(known.get("value")):
+        for known in (self._seen.get(key), self._known.get(key)):
+            if known and known["files"] == stamps and is_sound(known["value"]):
                 self._seen[key] = known
                 return known["value"]
         value = find()
@@ -148,11 +164,12 @@ def _is_digest(found: object) -> bool:
 
 
 def _describes_generator(found: object) -> bool:
-    return (
-        isinstance(found, dict)
-        and isinstance(found.get("arguments"), dict)
-        and found.get("function") in list(GENERATORS)
-    )
+    try:
+        described = json_files.check(found, Card)
+        build(described["function"], described["arguments"])
+    except (ValueError, UserError):
+        return False
+    return True
 
 
 def _stamp(file: epath.Path) -> tuple[int, ...]:

@@ -22,10 +22,15 @@ Seeds and methods of your own choice, in quotes:
         "--config.methods=('original','adv','natra')"
 
 Exit code 0: done. 2: something you can put right, said in one line on stderr. 1: a defect of ours,
-with its traceback.
+with its traceback. 130, 143, 129: ended by Ctrl-C, SIGTERM or SIGHUP; the same command continues.
 """
 
 from __future__ import annotations
+
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.main"))
 
 import sys
 from collections.abc import Sequence
@@ -50,16 +55,14 @@ def main(argv: Sequence[str]) -> None:
         return
     values = parse_flags(argv)
 
-    import jax
-
     logging.set_verbosity(logging.WARNING)  # orbax reports every step of every save
     pipeline.run(
         values.config,
         values.workdir,
-        devices=jax.local_devices(),
+        devices=command.devices(),
         stages=values.stages,
         scratch=values.scratch,
-        log=lambda line: print(line, flush=True),
+        log=command.say,
     )
 
 
@@ -149,7 +152,3 @@ def _completed(argv: Sequence[str]) -> list[str]:
 
 def _path(argv: Sequence[str]) -> str:
     return [argument for argument in argv if argument.startswith(_PREFIX)][-1].removeprefix(_PREFIX)
-
-
-if __name__ == "__main__":
-    run()

@@ -22,8 +22,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.files import local
-from natra_jax.trees import shapes
+from natra_jax.files import local, require_regular_below
+from natra_jax.printable import reason
+from natra_jax.trees import leaf_name, shapes
 from natra_jax.types import UserError
 
 _OVERHEAD = 1_000_000  # bytes of metadata beside a checkpoint's arrays, generously
@@ -55,13 +56,25 @@ def require_room(directory: epath.Path, tree: Any, choice: str) -> None:
 def stored(path: epath.Path) -> Any:
     """Return the tree at path with each array's metadata (shape, type) in the array's place.
 
-    Raises UserError if it is damaged.
+    Raises UserError if it is damaged, or has chunks larger than their arrays: what reads these
+    makes room for a whole chunk at once, and ends the process where there is none.
     """
+    require_regular_below(path)
     try:
         with hushed():
-            return ocp.PyTreeCheckpointHandler().metadata(path).tree
+            tree = ocp.PyTreeCheckpointHandler().metadata(path).tree
     except Exception as error:  # orbax and tensorstore raise many types for a damaged file
         raise _damaged(path, error) from error
+    for where, leaf in jax.tree.flatten_with_path(tree)[0]:
+        chunk = None if leaf.storage is None else leaf.storage.chunk_shape
+        if chunk and any(
+            part > max(side, 1) for part, side in zip(chunk, leaf.shape, strict=False)
+        ):
+            raise UserError(
+                f"{path}: {leaf_name(where)} is {list(leaf.shape)} in chunks of {list(chunk)}: it "
+                "is damaged or was tampered with"
+            )
+    return tree
 
 
 def load(path: epath.Path, target: Any) -> Any:
@@ -70,6 +83,7 @@ def load(path: epath.Path, target: Any) -> Any:
     The shapes must agree already: see `require_same`. Raises UserError if the checkpoint is
     damaged.
     """
+    require_regular_below(path)
     as_numpy = jax.tree.map(
         lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), target
     )
@@ -133,8 +147,7 @@ def hushed() -> Iterator[None]:
 
 
 def _damaged(path: epath.Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
     return UserError(
-        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason}): it is damaged "
-        "or incomplete"
+        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason(error)}): it is "
+        "damaged or incomplete"
     )

@@ -9,20 +9,24 @@ which tasks it depends on. Here tasks are ordered, fingerprinted, skipped and ru
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from natra_jax import interruption
 from natra_jax import workdir as files
 from natra_jax.config import check_names, nearest, to_json, validate
-from natra_jax.data import Source
+from natra_jax.data import Source, folder
 from natra_jax.data.survey import Survey, survey
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.inputs import Inputs
+from natra_jax.lease import Lease
 from natra_jax.resolve import resolve
 from natra_jax.stages import (
     data,
@@ -41,6 +45,7 @@ from natra_jax.stages import (
     robustness,
     screen,
     shift,
+    sizes,
     train,
 )
 from natra_jax.stages.context import Context, with_single_code
@@ -123,8 +128,8 @@ def run(
         'arrays'.
 
     Raises:
-      UserError: for a wrong config field, an unknown stage, a workdir that cannot be used, or a
-        stage whose inputs are missing.
+      UserError: for a wrong config field, an unknown stage, a workdir that cannot be used or that
+        another run writes into, or a stage whose inputs are missing.
     """
     for stage in stages:
         if stage not in (*STAGES, *ON_REQUEST):
@@ -134,19 +139,28 @@ def run(
     root = epath.Path(workdir)
     if "://" not in workdir:
         root = root.expanduser().resolve()
+    lease = Lease(root)
+    lease.require_free()
     inputs = Inputs(root)
     check_names(config)
     found = survey(config.data, source, inputs.digest)
     config = resolve(config, found, inputs)
     described = validate(config, len(devices), inputs.generator)
+    _require_apart(root, config)
     work = tasks(config, found, inputs)
     fingerprints = _fingerprints(work)
     done = {task.name for task in work if files.is_done(root / task.name, fingerprints[task.name])}
     chosen = [task for task in work if task.stage in stages]
-    _require_inputs(chosen, done, stages)
-    files.claim(root, config.name, to_json(config))
-    inputs.save()
-    with tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary:
+    _require_inputs(work, done, stages)
+    files.claim(root, config.name)
+    with (
+        lease,
+        interruption.holding(lease.end),
+        tempfile.TemporaryDirectory(prefix="natra_jax_") as temporary,
+        interruption.holding(partial(shutil.rmtree, temporary, ignore_errors=True)),
+    ):
+        files.describe(root, to_json(config))
+        inputs.save()
         context = Context(
             FrozenConfigDict(config),
             root,
@@ -166,9 +180,13 @@ def run(
                 log(f"{task.name}: up to date")
                 continue
             if data.NAME in done and not checked:
-                for check in dict.fromkeys(t.check for t in work if t.check is not None):
+                left = [task for task in chosen if task.name not in done]
+                sizes.require(context, left)
+                for check in dict.fromkeys(task.check for task in left if task.check is not None):
                     check(context)
                 checked = True
+            interruption.check()
+            lease.require_own()
             for change in files.changes(root / task.name, task.fields):
                 log(f"{task.name}: running again, {change}")
             files.begin(root / task.name, fingerprints[task.name])
@@ -177,7 +195,22 @@ def run(
             done.add(task.name)
             _collect(root, work, done)
         if report.NAME in done:
-            log("\n" + report.summary(context))
+            for line in ("", *report.summary(context).split("\n")):
+                log(line)
+
+
+def _require_apart(root: epath.Path, config: ConfigDict) -> None:
+    """Raise UserError if the work directory lies in a folder of photos, where it would be data."""
+    folders = {"eval.extra_splits": [*extra_splits.named(config.eval.extra_splits).values()]}
+    if config.data.name == "folder":
+        folders |= {f"data.{name}": [config.data[name]] for name in ("path", "unlabelled")}
+    for field, paths in folders.items():
+        for path in filter(None, paths):
+            if files.local(root) is not None and folder.lies_in(str(root), path):
+                raise UserError(
+                    f"--workdir={root} lies in the photos of config field {field}, {path}: "
+                    "choose another --workdir"
+                )
 
 
 def run_task(task: Task, context: Context) -> None:
@@ -185,17 +218,24 @@ def run_task(task: Task, context: Context) -> None:
     task.run(context, context.workdir / task.name)
 
 
-def _require_inputs(chosen: Sequence[Task], done: set[str], stages: Sequence[str]) -> None:
-    """Raise UserError if a chosen task depends on one that is neither chosen nor done."""
-    available = done | {task.name for task in chosen}
-    for task in chosen:
-        missing = [name for name in task.depends_on if name not in available]
-        if task.name not in done and missing:
-            stage = missing[0].split("/")[0]
-            raise UserError(
-                f"--stages={','.join(stages)}: {task.name} needs {missing[0]}, which is not done: "
-                f"add {stage}"
-            )
+def _require_inputs(work: Sequence[Task], done: set[str], stages: Sequence[str]) -> None:
+    """Raise UserError if a chosen task depends on one that is neither chosen nor done.
+
+    The message names all stages that have to be added, those included that only these need.
+    """
+    needed_by: dict[str, str] = {}
+    missing: list[Task] = []
+    for task in reversed(work):
+        is_chosen = task.stage in stages
+        if task.name not in done and (is_chosen or task.name in needed_by):
+            needed_by |= dict.fromkeys(task.depends_on, task.name)
+            missing += [] if is_chosen else [task]
+    if missing:
+        name, left_out = missing[-1].name, {task.stage for task in missing}
+        raise UserError(
+            f"--stages={','.join(stages)}: {needed_by[name]} needs {name}, which is not done: "
+            f"add {','.join(stage for stage in STAGES if stage in left_out)}"
+        )
 
 
 def _fingerprints(work: Sequence[Task]) -> dict[str, str]:

@@ -1,14 +1,23 @@
 """Print the class of images by a trained classifier: path, class and probability, a line for each.
 
-    python -m natra_jax.predict --workdir=DIR [--method=natra] [--seed=0] [--resize] IMAGES...
+    python -m natra_jax.predict --workdir=DIR [--method=natra] [--seed=0] [--resize]
+        [--factory=MODULE:FUNCTION] IMAGES...
 
 IMAGES are JPEG, PNG, WebP, PGM, PPM, BMP, GIF, TIFF or AVIF files; of several images in one file
 the first is taken. They are turned as their EXIF orientation says, and brought to the size that was
 trained on as the training images were; where these all came in one size, images have to be of it
-unless --resize is given. Tabs separate what is printed.
+unless --resize is given. --factory is for classifiers of your own, the experiment's
+classifier.factory: no module is imported because the work directory names it. Tabs separate what is
+printed; a backslash in a path or class is doubled, and what is not printable is written as Python's
+escape, such as \\t or \\n, so that a line is always an image's.
 """
 
 from __future__ import annotations
+
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.predict"))
 
 import sys
 from collections.abc import Sequence
@@ -18,6 +27,7 @@ import numpy as np
 from absl import flags
 
 from natra_jax import command
+from natra_jax.printable import column
 from natra_jax.types import UserError
 
 _BATCH = 64  # images in memory at a time
@@ -37,7 +47,8 @@ def main(argv: Sequence[str]) -> None:
 
     from natra_jax.stages import load_classifier
 
-    classifier = load_classifier.load(chosen.workdir, chosen.method, chosen.seed)
+    command.devices()  # before anything is read
+    classifier = load_classifier.load(chosen.workdir, chosen.method, chosen.seed, chosen.factory)
     fit = "stretch" if chosen.resize else classifier.fit
     probabilities = jax.jit(lambda logits_fn, images: jax.nn.softmax(logits_fn(images)))
     for i in range(0, len(paths), _BATCH):
@@ -45,7 +56,8 @@ def main(argv: Sequence[str]) -> None:
         images = np.stack([read_image(name, classifier.image_shape, fit) for name in names])
         predicted = np.asarray(probabilities(classifier.logits_fn, images))
         for name, row in zip(names, predicted, strict=True):
-            print(f"{name}\t{classifier.classes[row.argmax()]}\t{row.max():.4f}", flush=True)
+            answer = name, str(classifier.classes[row.argmax()]), f"{row.max():.4f}"
+            print("\t".join(map(column, answer)), flush=True)
 
 
 def parse_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
@@ -96,13 +108,15 @@ def _flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "seed", 0, "Seed that it was trained from.", lower_bound=0, flag_values=values
     )
+    flags.DEFINE_string(
+        "factory",
+        "",
+        "The classifier.factory that it was trained with, where that is yours.",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "resize",
         False,
         "Scale images of another size, whatever their proportions.",
         flag_values=values,
     )
-
-
-if __name__ == "__main__":
-    run()

@@ -35,10 +35,10 @@ def resolve(
     found, inputs = found or survey(config.data), inputs or Inputs()
     resolved = ConfigDict(config.to_dict())
     resolved.data.resolution = _resolution(resolved, found, inputs)
-    resolved.data.channels = _channels(resolved, found)
     if resolved.encoder.perceptual == "auto":
         has_weights = bool(resolved.encoder.perceptual_weights)
         resolved.encoder.perceptual = "vgg16" if has_weights else "classifier"
+    resolved.data.channels = _channels(resolved, found, inputs)
     if not has_generator(resolved.generator):
         return resolved
     if not is_file(resolved.generator) and not resolved.generator.resolution:
@@ -98,12 +98,20 @@ def _resolution(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
     return config.generator.resolution or found.suitable_resolution()
 
 
-def _channels(config: ConfigDict, found: Survey) -> int:
-    given, fixed = config.data.channels, found.channels
-    if fixed is not None:
-        return given or fixed if config.data.name == "digits" else fixed
+def _channels(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
+    name, given = config.data.name, config.data.channels
+    if found.channels is not None:
+        if name == "digits" and given not in (0, found.channels):
+            raise UserError(
+                f"config field data.channels is {given}: {name} are of {found.channels} channels"
+            )
+        return found.channels
     if given:
         return given
+    if is_file(config.generator):
+        return inputs.generator(config.generator).channels
+    if has_generator(config.generator) and config.generator.channels_out:
+        return config.generator.channels_out
     if has_generator(config.generator) and config.generator.weights:
         return 3
     return 1 if found.is_grey() else 3

@@ -7,14 +7,18 @@ params = trees.load(path, like=jax.eval_shape(init, key))
 from __future__ import annotations
 
 import zipfile
-import zlib
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
+from natra_jax.files import open_file
+from natra_jax.printable import reason
 from natra_jax.types import UserError
+
+_PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_FLOOR, _RATIO = 2**28, 32  # bytes that a small file may unpack to, and times a large one's size
 
 
 def leaf_name(path: tuple) -> str:
@@ -67,14 +71,21 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
     Raises UserError if the file is missing, damaged, or holds anything but plain arrays.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it is no archive")
+            members = archive.zip.infolist()
+            # LZMA allocates what the file asks for
+            if not {member.compress_type for member in members} <= _PACKED:
+                raise ValueError("it is packed otherwise than NumPy does")
+            total = sum(member.file_size for member in members)
+            if total > max(_FLOOR, _RATIO * file.seek(0, 2)):
+                raise ValueError(f"it unpacks to {total} bytes, more than arrays in it can be")
             loaded = {name: archive[name] for name in archive.files}
         for name, array in loaded.items():
             if not isinstance(array, np.ndarray):
                 raise ValueError(f"{name} is no array")
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
+    except Exception as error:  # NumPy and zipfile document few of the types that they raise
+        raise UserError(f"{path}: cannot be read as an .npz of arrays ({reason(error)})") from error
     return loaded

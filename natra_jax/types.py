@@ -112,6 +112,7 @@ class Generator:
     """(params, features, codes, l) -> images: the layers fed by codes[:, l:]"""
     style: Callable[[Params, int], Float[Array, "outputs D"]] | None = None
     """(params, l) -> the matrix with which codes[:, l] enters layer l; None where there is none"""
+    channels: int = 3  # C of its images
     class_entries: tuple[int, ...] = ()  # indices of the entries of each code that hold its class
 
     def draw_label(self, key: Array, n: int) -> Integer[Array, " n"] | None:
@@ -159,10 +160,10 @@ class Record(NamedTuple):
     seed: int
     split: str
     metric: str
-    value: float
+    value: int | float  # and so below: a whole number is written, and read, as one
     n: int
-    low: float | None
-    high: float | None
+    low: int | float | None
+    high: int | float | None
     fingerprint: str  # of everything the number depends on
 
 

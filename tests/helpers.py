@@ -84,6 +84,7 @@ def linear_generator(
         depth=num_layers,
         code_dim=code_dim,
         resolution=resolution,
+        channels=channels,
         label_dim=0,
         init=init,
         sample=sample,

@@ -15,15 +15,16 @@ LAYERS = [
     {"main", "predict", "__init__"},
     {"pipeline", "command"},
     {"resolve"},
-    {"config", "stages", "speed", "inputs"},
+    {"config", "stages", "speed", "inputs", "lease"},
     {"training", "evaluation", "report"},
     {"methods"},
     {"latents", "data", "weights"},
     {"gan"},
     {"attacks", "generators", "classifiers"},
-    {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics"},
+    {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics", "entry"},
+    {"json_files"},
     {"files"},
-    {"types"},
+    {"types", "printable", "interruption"},
 ]
 BESIDE = {
     ("stages", "config"),
@@ -31,16 +32,17 @@ BESIDE = {
     ("orbax_tree", "trees"),
     ("report", "evaluation"),
 }
+_COMMON = {"types", "printable", "files", "json_files", "interruption"}  # what any room may import
 # Narrower than the layers would allow.
 ONLY = {
-    "attacks": {"types", "losses", "feature_statistics"},
-    "classifiers": {"types", "losses", "convolution", "feature_statistics"},
-    "generators": {"types", "convolution", "trees"},
-    "gan": {"types", "convolution"},
-    "weights": {"types", "files", "trees", "orbax_tree", "workdir", "generators", "classifiers"},
-    "data": {"types", "files", "workdir"},
-    "methods": {"types", "losses", "attacks"},
-    "training": {"types", "losses", "data", "files", "orbax_tree", "classifiers"},
+    "attacks": {*_COMMON, "losses", "feature_statistics"},
+    "classifiers": {*_COMMON, "losses", "convolution", "feature_statistics"},
+    "generators": {*_COMMON, "convolution", "trees"},
+    "gan": {*_COMMON, "convolution"},
+    "weights": {*_COMMON, "trees", "orbax_tree", "workdir", "generators", "classifiers", "entry"},
+    "data": {*_COMMON, "trees", "workdir", "entry"},
+    "methods": {*_COMMON, "losses", "attacks"},
+    "training": {*_COMMON, "losses", "data", "workdir", "orbax_tree", "classifiers"},
 }
 HEAVY = {
     "umap",
@@ -151,9 +153,16 @@ def test_no_random_seed_is_a_silent_default():
 
 # The two rooms within weights: formats knows nothing of networks, converters nothing of files.
 WITHIN_WEIGHTS = {
-    "formats": ("natra_jax.types", "natra_jax.weights.tensors"),
+    "formats": (
+        "natra_jax.types",
+        "natra_jax.files",
+        "natra_jax.json_files",
+        "natra_jax.printable",
+        "natra_jax.weights.tensors",
+    ),
     "converters": (
         "natra_jax.types",
+        "natra_jax.printable",
         "natra_jax.weights.tensors",
         "natra_jax.generators",
         "natra_jax.classifiers",
@@ -174,3 +183,71 @@ def test_neither_room_of_weights_imports_the_other_and_nobody_outside_imports_it
         elif any(f"{module}.".startswith(f"{inside}.") for module in modules):
             users.add(path.relative_to(PACKAGE).parts[0])
     assert users == {"weights"}
+
+
+# Calls that open a file, wherever it is from.
+OPENING = {
+    *("open", "read_text", "read_bytes", "load", "ZipFile", "TarFile", "memmap", "open_memmap"),
+    *("fromfile", "loadtxt", "genfromtxt", "copy", "copyfile", "copytree", "safe_open"),
+    *("ArrayRecordReader", "builder_from_directory", "CheckpointManager", "restore", "exec_module"),
+}
+# of modules; a method `load` or `restore` of anything else opens by one of these
+MODULES = {"load": {"np", "numpy", "jnp", "pickle", "torch"}, "copy": {"shutil"}}
+OURS = {"read_bytes"}  # functions of natra_jax.files, where they are no methods
+# Calls that need not go through natra_jax.files: (file, function), and why.
+OPENED = {
+    ("files.py", "open"): "it is natra_jax.files",
+    ("files.py", "os.open"): "likewise",
+    ("files.py", "epath.Path(path).open"): "likewise, of a bucket",
+    ("command.py", "os.open"): "os.devnull",
+    ("entry.py", "os.open"): "os.devnull",
+    ("lease.py", "Path('/proc/sys/kernel/random/boot_id').read_text"): "the kernel's",
+    ("lease.py", "Path(f'/proc/{process}/stat').read_text"): "the kernel's",
+    ("trees.py", "np.load"): "of an open file",
+    ("stages/encode.py", "np.load"): "of an open file",
+    ("stages/context.py", "np.lib.format.open_memmap"): "behind require_regular",
+    ("stages/user_weights.py", "zipfile.ZipFile"): "of an open file",
+    ("weights/formats/npz.py", "zipfile.ZipFile"): "of an open file",
+    ("weights/formats/npz.py", "archive.open"): "a member of an archive",
+    ("data/decoding.py", "Image.open"): "of an open file",
+    ("data/records.py", "tfds.builder_from_directory"): "behind require_regular_below",
+    ("data/importing/cifar10.py", "tarfile.open"): "of an open file",
+    ("data/importing/containers.py", "zipfile.ZipFile"): "of an open file",
+    ("data/importing/containers.py", "tarfile.TarFile"): "of an open file",
+    ("data/importing/containers.py", "archive.open"): "a member of an archive",
+    ("data/importing/images.py", "Image.open"): "of bytes",
+    ("data/importing/lmdb_reader.py", "lmdb.open"): "behind open_file of lsun.py",
+    ("data/importing/mnist.py", "np.loadtxt"): "of bytes",
+    ("data/importing/shards.py", "ArrayRecordReader"): "written just now",
+    ("config/experiment.py", "spec.loader.exec_module"): "behind require_regular",
+    ("evaluation/corruptions/digital.py", "Image.open"): "of bytes",
+    ("training/checkpoint.py", "ocp.CheckpointManager"): "behind require_regular_below",
+    ("training/checkpoint.py", "self._manager.restore"): "likewise",
+    ("training/loop.py", "checkpoints.restore"): "a method of training/checkpoint.py",
+    ("orbax_tree.py", "ocp.PyTreeCheckpointHandler().restore"): "behind require_regular_below",
+    ("speed/loading.py", "Image.open"): "written by the measurement itself",
+}
+
+
+def _writes(call):
+    """Return whether a call names a mode of writing."""
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return any(set(mode) <= set("wxab+t") and set(mode) & set("wxa") for mode in modes)
+
+
+def test_files_of_others_are_opened_by_natra_jax_files_alone():
+    """What is no regular file hangs its reader: see natra_jax/files.py."""
+    found = {}
+    for path in files():
+        name_of_file = path.relative_to(PACKAGE).as_posix()
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or _writes(call):
+                continue
+            function = ast.unparse(call.func)
+            owner, _, name = function.rpartition(".")
+            if name in OPENING and owner in MODULES.get(name, {owner}) and function not in OURS:
+                found[name_of_file, function] = f"{path}:{call.lineno}"
+    wrong = [f"{line}: {name[1]}" for name, line in found.items() if name not in OPENED]
+    assert not wrong, "open these by natra_jax.files:\n" + "\n".join(wrong)
+    gone = OPENED.keys() - found.keys()
+    assert not gone, f"no longer there: take {gone} out of OPENED"

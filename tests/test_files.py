@@ -4,10 +4,14 @@ import os
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 from etils import epath
+from jax.tree_util import Partial
 
 from natra_jax import files
+from natra_jax.data import Concat, Subset, batches, from_arrays
+from natra_jax.latents.encoding import in_batches
 from natra_jax.types import UserError
 
 
@@ -59,3 +63,34 @@ def test_a_missing_file_is_an_error_of_the_file_system(tmp_path):
     for read in (files.open_file, files.require_regular):
         with pytest.raises(FileNotFoundError):
             read(tmp_path / "none")
+
+
+def test_an_array_that_is_cut_off_while_it_is_mapped_is_told(tmp_path):
+    images = np.arange(20 * 4096, dtype=np.uint8).reshape(20, 64, 64, 1)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    flat = np.memmap(tmp_path / "images.npy", np.uint8, "r", 128 + 3 * 4096, (17, 64, 64, 1))
+    batch_at = batches({"image": mapped}, 4, seed=0)
+    ways = (
+        lambda: batch_at(0)["image"],
+        lambda: batches({"image": Subset(flat, np.arange(8))}, 4, seed=0)(0),
+        lambda: Concat([mapped, flat])[np.array([0, 30])],
+        lambda: next(in_batches(Partial(lambda x: x), mapped, 4)),
+        lambda: from_arrays((mapped, np.arange(20) % 2)),
+        lambda: files.require_whole(mapped[3:]),
+        lambda: files.require_whole(flat),
+    )
+    for read in ways:
+        read()
+    os.truncate(tmp_path / "images.npy", 4096)
+    for read in ways:
+        with pytest.raises(UserError, match=f"^{tmp_path}/images.npy: was cut off .*: run again"):
+            read()
+    for whole in (images, mapped[np.arange(0)], "no array"):
+        files.require_whole(whole)
+    np.save(tmp_path / "new.npy", images)  # as files of ours are replaced: the old one is read on
+    mapped = np.load(tmp_path / "new.npy", mmap_mode="r")
+    np.save(tmp_path / "other.npy", images[:1])
+    (tmp_path / "other.npy").replace(tmp_path / "new.npy")
+    files.require_whole(mapped)
+    assert (mapped == images).all()

@@ -16,6 +16,7 @@ from natra_jax import command as command_line
 from natra_jax import main
 from natra_jax.config.field import by_name
 from natra_jax.config.fields import FIELDS
+from natra_jax.types import UserError
 
 # ml_collections' own, on reading a config file
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -87,7 +88,7 @@ MISTAKES = {
     "--config.classifier.name=vgg": ["classifier.name is 'vgg'", "vgg16"],
     "--config.classifier.vgg16.widths=(8,8)": [
         "classifier.vgg16.widths is (8, 8)",
-        "5 whole numbers above 0",
+        "5 whole numbers from 1 to 65536",
     ],
     "--config.screening.judge=jury": ["screening.judge is 'jury'", "cross_fitted"],
     "--config.train=3": ["train"],
@@ -115,6 +116,13 @@ MISTAKES = {
     "--config.train.clean_ratio=1.5": ["train.clean_ratio is 1.5", "from 0 to 1"],
     "--config.generator.resolution=20": ["generator.resolution is 20", "a power of two"],
     "--config.directions.layers=(4, 9)": ["directions.layers is (4, 9)", "0..6"],
+    "--config.seeds=(True,)": ["seeds is (True,)", "whole numbers"],
+    "--config.methods=('original',3)": ["methods is ('original', 3)", "name"],
+    "--config.methods=([1],)": ["methods is", "name"],
+    "--config.classifier.widths=(True,8)": ["classifier.widths is (True, 8)", "whole numbers"],
+    "--config.screening.multiples=(True,2)": ["screening.multiples is (True, 2)", "rise"],
+    "--config.screening.multiples=(1.0,1e999)": ["screening.multiples is (1.0, inf)", "finite"],
+    "--config.directions.layers=(False,2)": ["directions.layers is (False, 2)"],
     "--config.seeds=(0, 0)": ["seeds is (0, 0)", "none twice"],
     "--config.seeds=()": ["seeds is ()", "at least one"],
     "--config.methods=('natr',)": ["methods", "'natr'", "did you mean natra?"],
@@ -259,6 +267,8 @@ CHANGES = {
     "c.train.steps = 1.5": ["TypeError"],
     "c.train.steps = True": ["steps"],
     "c.seeds = ('0',)": ["seeds", "'0'"],
+    r"c.data.path = '\udcff'": [r"data.path is '\udcff'", "UTF-8"],
+    r"c.methods = ('\ud800',)": [r"methods is ('\ud800',)", "UTF-8"],
 }
 CONFIGS |= {SMOKE_CHANGED.format(change): wanted for change, wanted in CHANGES.items()}
 
@@ -346,10 +356,66 @@ def test_the_real_command_ends_in_one_line_and_code_2(tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (
+            ">/dev/full",
+            2,
+            "natra_jax: standard output: No space left on device: write it elsewhere",
+        ),
+        pytest.param(">&-", 0, "", marks=pytest.mark.slow),
+        pytest.param("| true; exit ${PIPESTATUS[0]}", 141, "", marks=pytest.mark.slow),
+        pytest.param(">/dev/full 2>/dev/full", 2, "", marks=pytest.mark.slow),
+    ],
+)
+def test_standard_output_that_takes_nothing(streams, code, said):
+    line = f"{sys.executable} -m natra_jax.speed --version {streams}"
+    answer = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout, answer.stderr.strip()) == (code, "", said)
+
+
 def test_debug_shows_the_traceback_too(tmp_path):
     answer = command(SMOKE, f"--workdir={tmp_path / 'work'}", "--config.train.steps=0", "--debug")
     assert answer.returncode == 2 and "Traceback" in answer.stderr
     assert answer.stderr.splitlines()[-1].startswith("natra_jax: config field train.steps is 0")
+
+
+HOSTILE = "x\x1b[2J\u202e\n\nnatra_jax: done\r\0\udc80 é 中文"
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_a_mistake_with_a_hostile_name_is_one_line_that_steers_nothing(debug, capsys):
+    def fail(argv):
+        raise UserError(f"{HOSTILE}: is damaged")
+
+    with pytest.raises(SystemExit) as exit_:
+        command_line.run(fail, ["natra", *debug], interrupted="")
+    out, err = capsys.readouterr()
+    assert exit_.value.code == 2 and out == ""
+    *before, last = err.rstrip("\n").split("\n")
+    assert last == r"natra_jax: x\x1b[2J\u202e natra_jax: done \x00\udc80 é 中文: is damaged"
+    assert bool(before) == bool(debug) and all(line.isprintable() for line in before)
+
+
+def test_a_line_of_progress_is_one_line_whatever_it_names(capsys):
+    command_line.say(f"data: 3 images of {HOSTILE}")
+    out, _ = capsys.readouterr()
+    said = r"x\x1b[2J\u202e\n\nnatra_jax: done\r\x00\udc80 é 中文"
+    assert out == f"data: 3 images of {said}\n"
+
+
+def test_a_terminal_of_another_encoding_gets_escapes():
+    said = "lambda argv: command.say('é 中')"
+    code = f"from natra_jax import command; command.run({said}, [], interrupted='')"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, rb"\xe9 \u4e2d" + b"\n", b"")
 
 
 def test_the_version_is_printed(capsys):

@@ -13,6 +13,7 @@ from natra_jax.config import flatten
 from natra_jax.experiments import smoke
 from natra_jax.stages.task import EXECUTION, Task
 from natra_jax.types import Record, UserError
+from tests.data import photos
 
 METHODS = (*methods.METHODS, "augment+advbn", "natra+advbn")
 
@@ -104,8 +105,9 @@ def test_every_field_that_shapes_a_result_belongs_to_a_task(tmp_path):
 def run(tmp_path, monkeypatch):
     """Return (**fields) -> names of the tasks that ran; each only writes its fingerprint."""
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
+    monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
+    monkeypatch.setattr(pipeline.train.classifier, "check", lambda context: None)
     monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
     real = pipeline.tasks
 
@@ -134,6 +136,7 @@ def run(tmp_path, monkeypatch):
 
 
 LATENT = ["train/random*", "train/natra*"]  # along directions
+SEARCHED = ["*/random_long-0", "*/natra*"]  # by natra's search, or for as long as that takes
 MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
 ENCODED = ["encode", "encode-ol", "directions*", "screen*"]  # with and without expansion
 EVALUATED = [f"evaluate/{name}-0" for name in (*METHODS, "directions")]  # all but the judge
@@ -145,12 +148,18 @@ CHANGES = {
     "report__examples": (4, ["report"]),
     "adv__epsilon": (0.1, ["train/adv-0", "evaluate/adv-0", "report"]),
     "natra_oa__epsilon": (1.0, ["train/natra_oa-0", "evaluate/natra_oa-0", "report"]),
-    "natra__rho": (0.7, [*LATENT, "evaluate/random*", "evaluate/natra*", "report"]),
-    "natra__search": ("per_direction", [*LATENT, "evaluate/random*", "evaluate/natra*", "report"]),
+    "natra__rho": (
+        0.7,
+        ["*/random_long-0", "*/natra-0", "*/natra_ol-0", "*/natra+advbn-0", "report"],
+    ),
+    "natra__kappa": (5.0, [*SEARCHED, "report"]),
+    "natra__search": ("per_direction", [*SEARCHED, "report"]),
     "random__kind": ("normal_w", ["*/random-0", "*/random_long-0", "report"]),
     "mixup__alpha": (0.5, ["*/mixi-0", "*/mixl-0", "report"]),
-    "advmix__epsilon": (0.1, ["*/randmix-0", "*/advmix-0", "report"]),
+    "advmix__epsilon": (0.1, ["*/advmix-0", "report"]),
+    "advmix__source": ("other", ["*/randmix-0", "*/advmix-0", "report"]),
     "augment__cutout": (2, ["*/augment-0", "*/augment+advbn-0", "report"]),
+    "advbn__steps": (31, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
     "advbn__epsilon": (0.5, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
     "eval__worst_steps": (3, []),
     "export__epsilon": (1.0, []),
@@ -217,6 +226,24 @@ def test_thorough_evaluation_is_added_to_what_is_done_and_depends_on_fields_of_i
     assert run(eval__thorough=True) == [*thorough, "report"]
     assert run(eval__thorough=True, eval__worst_steps=3) == [*thorough, "report"]
     assert run() == ["report"], "whose figures are fewer"
+
+
+def test_another_extra_split_is_measured_and_nothing_that_is_measured_already(run, tmp_path):
+    def evaluated_on(split):
+        work = work_of(eval__extra_splits=tuple(entries))
+        return [name for name in work if name.endswith(f"test_{split}") or name == "report"]
+
+    entries = []
+    for name in ("one", "two"):
+        photos.classes(tmp_path / name, {"cat": 1})
+        entries.append(f"{name}={tmp_path / name}")
+    run()
+    assert run(eval__extra_splits=(entries[0],)) == evaluated_on("one")
+    assert run(eval__extra_splits=tuple(entries)) == evaluated_on("two")
+    photos.classes(tmp_path / "two", {"dog": 1})
+    assert run(eval__extra_splits=tuple(entries)) == evaluated_on("two")
+    assert len(evaluated_on("two")) == len(METHODS) + 3  # the split, the judge and the report
+    assert run() == ["report"]
 
 
 def test_the_export_runs_when_it_is_asked_for_and_depends_on_its_own_classifier(run):
@@ -414,7 +441,7 @@ def test_a_file_altered_in_a_finished_task_runs_that_task_again(run, tmp_path):
     assert run() == ["encode"]
 
 
-@pytest.mark.parametrize("stage", ["generator", "train", "perceptual", "folds"])
+@pytest.mark.parametrize("stage", ["train", "perceptual", "folds"])
 def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     run, monkeypatch, stage, tmp_path
 ):
@@ -431,7 +458,7 @@ def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     run(stages=["data"], **fields)
     assert tried == []
     run(**fields)
-    assert tried == [["config.json", "data"]]
+    assert tried == [["config.json", "data", "lease.json"]]
     run(**fields)
     assert len(tried) == 1
 
@@ -444,13 +471,17 @@ def test_chosen_stages_run_alone_and_the_others_later(run):
 
 
 def test_a_stage_whose_input_is_missing_says_which_stage_to_add(run, tmp_path):
-    missing = "--stages=train: train/original-0 needs data, which is not done: add data"
-    with pytest.raises(UserError, match=missing):
+    missing = "generator needs data, which is not done: add data,.*encode,directions,screen$"
+    with pytest.raises(UserError, match=f"^--stages=train: {missing}"):
         run(stages=["train"])
+    with pytest.raises(UserError, match=r"add data,generator,.*,train,judge,evaluate$"):
+        run(stages=["report"])
     run(stages=["data", "generator", "encoder", "shift", "encode", "directions"])
-    missing = "train/random-0 needs screen, which is not done: add screen"
+    missing = "train/random-0 needs screen, which is not done: add screen$"
     with pytest.raises(UserError, match=missing):
         run(stages=["train"])
+    with pytest.raises(UserError, match="screen needs folds, which is not done: add screen,judge$"):
+        run(stages=["train", "evaluate"], screening__judge="cross_fitted")
     assert not (tmp_path / "work" / "train" / "random-0").exists()
 
 
@@ -472,8 +503,9 @@ def run_in(workdir):
 def test_a_task_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
     tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
+    monkeypatch.setattr(pipeline.train.classifier, "check", lambda context: None)
     ran, seen = [], []
 
     def whole(context, directory):

@@ -1,5 +1,6 @@
 """`natra_jax.predict`: a line for each image file, and one line for a mistake."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from natra_jax import predict
+from natra_jax.printable import column
 from natra_jax.stages import classifier, data
 from tests.classifiers import own
 from tests.stages import small
@@ -50,6 +52,8 @@ def said(workdir, tmp_path, monkeypatch, capsys):
             argument.replace("{work}", str(workdir)).replace("{tmp}", str(tmp_path))
             for argument in arguments
         ]
+        if not any(argument.startswith("--factory=") for argument in filled):
+            filled.append(f"--factory={small.OWN}:plain")
         monkeypatch.setattr(sys, "argv", ["predict", *filled])
         code = 0
         try:
@@ -138,9 +142,30 @@ def test_photos_of_any_size_are_seen_as_the_training_photos_were(tmp_path, said)
     check(out.rstrip("\n"), tmp_path / "tall.png", padded)
 
 
+def test_no_name_of_a_file_or_class_forges_a_line(said, tmp_path):
+    context = small.context(tmp_path / "work", small.config())
+    directory = context.workdir / "train" / "natra-0"
+    directory.mkdir(parents=True)
+    state = SimpleNamespace(params={"weights": WEIGHTS}, batch_stats={})
+    classifier.save(directory, context.config, data.info(context), state)
+    card = json.loads((directory / "classifier.json").read_text())
+    card["classes"] = ["a\tb\n=1\x1b[31m", "c\\t\u202e", "d\ud800"]
+    (directory / "classifier.json").write_text(json.dumps(card))
+    names = ["a\tb.png", "c\nd.png\tcat\t1.0000\n.png", "e\\tf.png", "g\x1b[2J.png", "é 中.png"]
+    for name in names:
+        Image.fromarray(COLOURS).save(tmp_path / name)
+    code, out, err = said("--workdir={tmp}/work", *("{tmp}/" + name for name in names))
+    assert code == 0 and err == "" and out.count("\n") == len(names)
+    for line, name in zip(out.split("\n"), names, strict=False):
+        path, label, probability = line.split("\t")
+        assert path == column(f"{tmp_path}/{name}") and float(probability) <= 1
+        assert label in map(column, card["classes"]) and line.replace("\t", "").isprintable()
+    assert column("a\tb") == r"a\tb" and column(r"a\tb") == r"a\\tb"
+
+
 MISTAKES = {
     ("--workdir={work}", "{tmp}/missing.png"): ["missing.png", "is not there"],
-    ("--workdir={work}", "{tmp}"): ["is a directory", "name the image files in it"],
+    ("--workdir={work}", "{tmp}"): ["is a folder", "name a regular file"],
     ("--workdir={work}", "{tmp}/text.png"): ["text.png", "is no image that can be read"],
     ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "is damaged"],
     ("--workdir={work}", "{tmp}/large.png"): ["large.png", "20x30", "8x8", "--resize"],
@@ -153,6 +178,15 @@ MISTAKES = {
         "natra (seeds 0, 2)",
     ],
     ("--workdir={tmp}", "{tmp}/large.png"): ["no experiment there"],
+    ("--workdir={work}", "--factory=", "{tmp}/large.png"): [
+        f"is of a classifier that the function '{small.OWN}:plain' makes",
+        "would be run",
+        "--factory=MODULE:FUNCTION",
+    ],
+    ("--workdir={work}", "--factory=harm:net", "{tmp}/large.png"): [
+        f"is of a classifier that the function '{small.OWN}:plain' makes",
+        "the factory that is given is 'harm:net'",
+    ],
     ("{tmp}/large.png",): ["--workdir=DIR is missing"],
     ("--workdir={work}",): ["no image is named"],
     ("--workdir={work}", "--metod=natra", "x.png"): ["metod", "method"],

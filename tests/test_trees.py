@@ -120,3 +120,28 @@ def test_an_archive_with_something_else_in_it_is_refused(path):
         for name, member in members.items():
             archive.writestr(f"{name}.npy", b"no array" if name == "bias" else member.getvalue())
     refused(path, "bias|cannot be read")
+
+
+def test_what_unpacks_to_far_more_than_the_file_is_refused_before_it_is_unpacked(path):
+    trees.save(path, {"bias": np.zeros(9, np.float32)})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\1\2") + 24  # the size that the directory says
+    data[at : at + 4] = (2**30).to_bytes(4, "little")
+    path.write_bytes(data)
+    refused(path, "unpacks to 1073741824 bytes")
+
+
+def test_an_archive_packed_by_lzma_is_refused_before_it_is_unpacked(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("bias.npy", bytes(1000))
+    refused(path, "packed otherwise than NumPy does")
+
+
+@pytest.mark.parametrize("shape", ["9" * 30, "9" * 14, "-1", "((((" * 90, "1" + ",1" * 70])
+def test_a_header_that_numpy_trips_over_is_one_line(path, shape):
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape},)}}".encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "bias.npy", b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head + bytes(4)
+        )
+    refused(path, "cannot be read as an .npz of arrays")

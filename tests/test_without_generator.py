@@ -72,7 +72,8 @@ def accuracies(work):
 def test_nothing_of_a_generator_is_made_and_no_judge_of_variations(work):
     done = {path.parent.relative_to(work).as_posix() for path in work.rglob("COMMIT")}
     trained = {f"{stage}/{method}-0" for stage in ("train", "evaluate") for method in METHODS}
-    assert done == {"data", "extra_splits", "report"} | trained
+    extra = {f"evaluate/{method}-0-test_sketch" for method in METHODS}
+    assert done == {"data", "extra_splits/test_sketch", "report"} | trained | extra
 
 
 def test_every_method_is_evaluated_on_every_split_and_advbn_with_both_of_its_normalisations(work):
@@ -135,3 +136,9 @@ def test_what_cannot_be_without_is_refused(place, case):
     fields, said = REFUSED[case]
     with pytest.raises(UserError, match=said):
         validate(resolve(config(place, **fields)), 1)
+
+
+@pytest.mark.parametrize("below", ["photos", "photos/cat/runs", "sketch/runs"])
+def test_a_work_directory_among_the_photos_is_refused(place, below):
+    with pytest.raises(UserError, match="lies in the photos of config field (data|eval)"):
+        run(place, below)

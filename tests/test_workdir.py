@@ -201,24 +201,26 @@ def test_a_task_killed_in_its_commit_is_finished_by_the_next_run(root):
 
 def test_a_directory_is_claimed_once_and_kept(root):
     directory = root / "runs" / "digits"
-    workdir.claim(directory, "digits", '{"name": "digits", "seeds": [0]}')
+    workdir.claim(directory, "digits")
+    workdir.describe(directory, '{"name": "digits", "seeds": [0]}')
     (directory / "data").mkdir()
-    workdir.claim(directory, "digits", '{"name": "digits", "seeds": [0, 1]}')
+    workdir.claim(directory, "digits")
+    workdir.describe(directory, '{"name": "digits", "seeds": [0, 1]}')
     assert json.loads((directory / "config.json").read_text())["seeds"] == [0, 1]
 
 
 def test_an_empty_directory_may_be_claimed(root):
-    workdir.claim(root, "digits", '{"name": "digits"}')
-    assert (root / "config.json").exists()
+    workdir.claim(root, "digits")
+    assert list(root.iterdir()) == []
 
 
 def test_another_experiments_directory_is_refused_and_left_alone(root):
-    workdir.claim(root, "digits", '{"name": "digits"}')
+    workdir.describe(root, '{"name": "digits"}')
     with pytest.raises(
         UserError,
         match=r"--workdir=.* belongs to the experiment 'digits', not 'faces'.*choose another",
     ):
-        workdir.claim(root, "faces", '{"name": "faces"}')
+        workdir.claim(root, "faces")
     assert json.loads((root / "config.json").read_text()) == {"name": "digits"}
 
 
@@ -226,7 +228,7 @@ def test_another_experiments_directory_is_refused_and_left_alone(root):
 def test_a_directory_with_a_config_that_cannot_be_read_is_refused_and_left_alone(root, content):
     (root / "config.json").write_text(content)
     with pytest.raises(UserError, match="--workdir="):
-        workdir.claim(root, "digits", '{"name": "digits"}')
+        workdir.claim(root, "digits")
     assert (root / "config.json").read_text() == content
 
 
@@ -236,7 +238,7 @@ def test_a_directory_with_foreign_files_is_refused_and_left_alone(root):
         UserError,
         match=r"--workdir=.* holds files that are not an experiment's.*choose an empty or new",
     ):
-        workdir.claim(root, "digits", '{"name": "digits"}')
+        workdir.claim(root, "digits")
     assert [path.name for path in root.iterdir()] == ["thesis.tex"]
 
 
@@ -246,12 +248,70 @@ def test_a_directory_that_cannot_be_made_is_refused(root, below):
     with pytest.raises(
         UserError, match=r"--workdir=.*file.* cannot be written \(.*choose another"
     ) as error:
-        workdir.claim(root / "file" / below if below else root / "file", "digits", "{}")
+        workdir.claim(root / "file" / below if below else root / "file", "digits")
     assert "\n" not in str(error.value) and (root / "file").read_text() == "in the way"
 
 
 def test_a_claim_killed_halfway_can_be_made_again(root):
+    (root / "digits").mkdir()
+    (root / "digits" / workdir.LEASE).write_text("{}")  # of the killed run
     with killed_while_replacing():
-        workdir.claim(root / "digits", "digits", '{"name": "digits"}')
-    workdir.claim(root / "digits", "digits", '{"name": "digits"}')
+        workdir.describe(root / "digits", '{"name": "digits"}')
+    workdir.claim(root / "digits", "digits")
+    workdir.describe(root / "digits", '{"name": "digits"}')
     assert json.loads((root / "digits" / "config.json").read_text()) == {"name": "digits"}
+
+
+def test_nothing_is_written_through_a_link_that_somebody_left(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for name, leave in {
+        ".config.json.new": lambda path: path.symlink_to(tmp_path / "mine"),
+        ".COMMIT.new": os.mkfifo,
+    }.items():
+        leave(tmp_path / name)
+        path = epath.Path(tmp_path / name.removesuffix(".new")[1:])
+        workdir.write(path, "{}")
+        assert path.read_text() == "{}"
+    directory = epath.Path(tmp_path / "task")
+    workdir.begin(directory, "f")
+    for leave, said in {
+        lambda path: path.symlink_to(tmp_path / "mine"): "is a link",
+        lambda path: path.symlink_to(tmp_path / "new"): "is a link",
+        os.mkfifo: "is a pipe",
+    }.items():
+        leave(tmp_path / "task" / "a.npz")
+        with pytest.raises(UserError, match=f"^{tmp_path}/task/a.npz: {said}"):
+            workdir.begin(directory, "f")
+        (tmp_path / "task" / "a.npz").unlink()
+    assert (tmp_path / "mine").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+def test_a_task_s_place_that_is_no_directory_is_told_in_one_line(tmp_path):
+    for name, leave in (("pipe", os.mkfifo), ("file", lambda path: path.write_text("mine"))):
+        leave(tmp_path / name)
+        with pytest.raises(UserError, match=f"^{tmp_path}/{name}: is no folder"):
+            workdir.begin(epath.Path(tmp_path / name), "f")
+
+
+def test_a_task_in_whose_place_a_link_stands_begins_anew(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "mine").write_text("mine")
+    places = {name: tmp_path / name for name in ("link", "nowhere", "loop")}
+    places["link"].symlink_to(kept)
+    places["nowhere"].symlink_to(tmp_path / "gone")
+    places["loop"].symlink_to("loop")
+    for place in places.values():
+        workdir.begin(epath.Path(place), "0")
+        assert place.is_dir() and not place.is_symlink()
+    assert (kept / "mine").read_text() == "mine", "what a link leads to is not ours"
+    (tmp_path / "stage").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="stage: is a link to nothing"):
+        workdir.begin(epath.Path(tmp_path / "stage" / "task"), "0")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"\xff\x00", b"{}", b"[" * 10])
+def test_a_config_that_cannot_be_read_is_said_so(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match="config.json: cannot be read"):
+        workdir.claim(epath.Path(tmp_path), "mine")

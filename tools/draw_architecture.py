@@ -47,9 +47,14 @@ ROLES = {
     "trees": "trees of arrays",
     "orbax_tree": "saved trees",
     "files": "opened safely",
+    "json_files": "JSON with schemas",
     "workdir": "work done once",
     "feature_statistics": "AdvBN's mean, std",
+    "lease": "one run at a time",
     "command": "exit codes",
+    "printable": "safe to print",
+    "entry": "signals, then imports",
+    "interruption": "Ctrl-C between steps",
     "inputs": "what a config names, opened",
 }
 PACKAGE_LABEL = {"__init__": "natra_jax"}  # the package itself is a room of one file

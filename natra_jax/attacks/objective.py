@@ -95,6 +95,19 @@ def require_logits(logits: Any, count: int) -> None:
         raise ValueError(f"{required} in floating point, got {dtype}: they have no gradient")
 
 
+def evaluated(logits_fn: Callable[[PyTree], Array], inputs: PyTree) -> Any:
+    """Return logits_fn(inputs). Raise ValueError where it changes state of its own."""
+    try:
+        return logits_fn(inputs)
+    except Exception as error:
+        if type(error).__name__ != "TraceContextError":  # Flax's, which is not imported for it
+            raise
+        raise ValueError(
+            "logits_fn changes state of its own: put a Flax nnx module into evaluation mode, "
+            "model.eval(), first"
+        ) from error
+
+
 @cache
 def _measure(targeted: bool) -> Callable[..., tuple[Array, Array]]:
     def measure(
@@ -103,7 +116,7 @@ def _measure(targeted: bool) -> Callable[..., tuple[Array, Array]]:
         labels: Integer[Array, " B"],
         inputs: PyTree,
     ) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
-        logits = logits_fn(inputs)
+        logits = evaluated(logits_fn, inputs)
         require_logits(logits, len(labels))
         value = loss(logits, labels)
         wrong = misclassified(logits, labels) | jnp.isnan(logits).any(-1)

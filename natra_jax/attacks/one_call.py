@@ -38,7 +38,7 @@ from jaxtyping import Float, Integer
 
 from natra_jax.attacks.auto_pgd import auto_pgd
 from natra_jax.attacks.combine import best_of, with_start
-from natra_jax.attacks.objective import objective, require_logits
+from natra_jax.attacks.objective import evaluated, objective, require_logits
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, LossFn, Space
 from natra_jax.attacks.spaces import l2, linf
@@ -339,8 +339,8 @@ def _as_arrays(problem: _Problem) -> _Problem:
 def _num_classes(problem: _Problem) -> int:
     """Return the number of classes of logits_fn, from the shapes alone."""
     count = len(problem.images)
-    logits: Any = _call.eval_shape(problem.logits_fn, problem.images)
     try:
+        logits: Any = _call.eval_shape(problem.logits_fn, problem.images)
         require_logits(logits, count)
     except ValueError as error:
         raise ValueError(f"{problem.attack}: {error}") from error
@@ -349,7 +349,7 @@ def _num_classes(problem: _Problem) -> int:
 
 @jax.jit  # never run: its eval_shape remembers what it traced
 def _call(logits_fn: LogitsFn, images: jax.Array) -> Any:
-    return logits_fn(images)
+    return evaluated(logits_fn, images)
 
 
 def _check_values(problem: _Problem, num_classes: int) -> None:

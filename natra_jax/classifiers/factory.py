@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 _TRAINS = ("train", "training", "is_training")  # names of the flag that is train here,
@@ -193,5 +194,5 @@ class _Plain(nn.Module):
 
 def _line(error: Exception) -> str:
     """Return an exception's message in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    text, kind = reason(error, 300), type(error).__name__
+    return text if text == kind else f"{kind}: {text}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from natra_jax.types import UserError
+
+_MOST = 64  # layers of a network
+_LONGEST = 300  # characters of a value in a message
 
 
 class Check(NamedTuple):
@@ -21,7 +24,7 @@ class Check(NamedTuple):
         if self.choices:
             if not self.holds(value):
                 hint = nearest(value, self.choices)
-                raise UserError(f"config field {name} is {value!r} ({hint})")
+                raise UserError(f"config field {name} is {brief(value)} ({hint})")
         else:
             require(name, value, self.holds(value), self.words)
 
@@ -29,7 +32,13 @@ class Check(NamedTuple):
 def require(name: str, value: object, holds: object, wanted: str) -> None:
     """Raise UserError, naming the config field and what it must be, unless holds."""
     if not holds:
-        raise UserError(f"config field {name} is {value!r}: it must be {wanted}")
+        raise UserError(f"config field {name} is {brief(value)}: it must be {wanted}")
+
+
+def brief(value: object) -> str:
+    """Return the value as Python writes it, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 ANYTHING = Check(lambda value: True, "")
@@ -67,16 +76,22 @@ def between(low: float, high: float, ends: str = "[]") -> Check:
     return Check(lambda value: low < value < high, f"above {low} and below {high}")
 
 
-def counts(number: int = 0, *, empty: bool = False) -> Check:
-    """Accept a tuple of whole numbers above 0: so many of them, or any number where that is 0."""
+def counts(number: int = 0, *, empty: bool = False, most: int = 2**16) -> Check:
+    """Accept a tuple of whole numbers in 1..most: so many of them, or up to 64 where that is 0."""
 
     def holds(values: tuple[object, ...]) -> bool:
-        if not all(isinstance(value, int) and value > 0 for value in values):
+        if not all(is_whole(value) and 0 < value <= most for value in values):
             return False
-        return len(values) == number if number else bool(values) or empty
+        return len(values) == number if number else (not empty) <= len(values) <= _MOST
 
-    words = f"{number} whole numbers above 0" if number else "whole numbers above 0"
+    words = f"whole numbers from 1 to {most}"
+    words = f"{number} {words}" if number else f"up to {_MOST} {words}"
     return Check(holds, f"{words}, or empty" if empty else words)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Tell whether a value is a whole number, which True and False are in Python alone."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

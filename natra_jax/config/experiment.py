@@ -9,6 +9,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from natra_jax.config.checks import nearest
+from natra_jax.files import require_regular
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 INSTALLED = "natra_jax.experiments"  # the package of experiments that come with natra_jax
@@ -27,6 +29,8 @@ def find(path: str) -> str:
     name = Path(path).name
     if name in installed:
         return str(installed[name])
+    if Path(path).exists():
+        raise UserError(f"--config={path}: is no file: name a Python file with get_config()")
     names = [name for name in installed if name not in ("__init__.py", "base.py")]
     raise UserError(
         f"--config={path}: no such file, and no installed experiment of that name "
@@ -37,6 +41,7 @@ def find(path: str) -> str:
 def load(path: str) -> ConfigDict:
     """Return what get_config() of the Python file at path returns. Raise UserError if it fails."""
     try:
+        require_regular(Path(path))
         spec = importlib.util.spec_from_file_location("natra_jax_experiment", path)
         if spec is None or spec.loader is None:
             raise UserError(
@@ -49,7 +54,7 @@ def load(path: str) -> ConfigDict:
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(f"--config={path}: {type(error).__name__}: {error}") from error
+        raise UserError(f"--config={path}: {type(error).__name__}: {reason(error)}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"--config={path}: get_config() must return an ml_collections.ConfigDict, "

@@ -26,7 +26,7 @@ _EXPERIMENT: Section = {
     "seeds": Field((0,), "every method is trained once from each of them", values.SEEDS),
     "methods": Field(("original", "random", "natra"),
         "methods that train, of natra_jax.methods.METHODS; 'natra+advbn' combines two",
-        values.DISTINCT),
+        values.METHODS),
     "parallel": Field("auto", "how several devices are used", one_of(*MODES)),
 }
 
@@ -43,7 +43,7 @@ _DATA: Section = {
     "resolution": Field(
         0, "side of all images; 0: the generator's, or one that suits their number", values.PIXELS),
     "channels": Field(
-        0, "0: grey if all images are and a generator is trained on them", values.CHANNELS),
+        0, "0: the generator's; grey if all images are and it is trained here", values.CHANNELS),
     "fit": Field("crop", "how an image that is not square becomes so", one_of(*FITS)),
     "own_splits": Field(True, "False draws new splits from all that the data set has"),
     "validation_share": Field(
@@ -230,11 +230,11 @@ _CLASSIFIER: Section = {
     },
     "resnet18": {
         "widths": Field((64, 128, 256, 512), "channels of its stages", counts(4)),
-        "blocks": Field((2, 2, 2, 2), "residual blocks of its stages", counts(4)),
+        "blocks": Field((2, 2, 2, 2), "residual blocks of its stages", counts(4, most=200)),
     },
     "resnet50": {
         "widths": Field((64, 128, 256, 512), "channels in its stages' bottlenecks", counts(4)),
-        "blocks": Field((3, 4, 6, 3), "bottlenecks of its stages", counts(4)),
+        "blocks": Field((3, 4, 6, 3), "bottlenecks of its stages", counts(4, most=200)),
     },
     "wide_resnet": {  # of Madry et al. (2018)
         "depth": Field(32, "layers", values.WIDE_RESNET_DEPTH),
@@ -274,7 +274,7 @@ _JUDGE: Section = {
 _EVAL: Section = {
     "batch_size": Field(500, "evaluated at a time", at_least(1), "images"),
     "extra_splits": Field((),
-        "'name=folder' of images of the same classes, at any depth: measured as split test_name"),
+        "'name=folder' of images of the same classes at any depth: test_name", values.ENTRIES),
     "examples": Field(1000,
         "of a split that attacks and corruptions see, drawn by data.seed; 0: all",
         at_least(0), "images"),

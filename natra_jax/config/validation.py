@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import isfinite
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
 from natra_jax import methods
 from natra_jax.classifiers import factory
 from natra_jax.classifiers.norm import GroupNorm
-from natra_jax.config.checks import nearest, require
+from natra_jax.config.checks import brief, nearest, require
 from natra_jax.config.experiment import flatten
-from natra_jax.config.field import by_name
+from natra_jax.config.field import Field, by_name
 from natra_jax.config.fields import FIELDS
-from natra_jax.config.values import is_ready_judge
+from natra_jax.config.values import SEED, SEEDS, is_ready_judge
+from natra_jax.data.survey import source_of
 from natra_jax.latents import directions
+from natra_jax.latents.choose import is_file
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import AUTO
-from natra_jax.weights.generator_config import NONE, OWN
+from natra_jax.weights.generator_config import NONE, OWN, PACKAGE
 from natra_jax.workdir import require_path
 
 Fields = Mapping[str, Any]  # values by dotted name
+_LARGEST, _MOST = float(np.finfo(np.float32).max), 2**31 - 1
+_DIGITS = 9  # of a number of a direction
 
 
 def check_names(config: ConfigDict) -> None:
@@ -40,8 +44,39 @@ def check_names(config: ConfigDict) -> None:
         if name not in fields:
             raise UserError(f"config field {name} is missing: start from base.get_config()")
         _check_type(name, fields[name], field.default)
+        _check_text(name, fields[name])
         if isinstance(value := fields[name], str):
             require_path(value, f"config field {name}")
+
+
+def check_classifier(section: Mapping[str, Any]) -> None:
+    """Raise UserError, naming the field, for one that is unknown or has a value that cannot be.
+
+    section: fields of the section classifier, as JSON has them: lists stand for tuples.
+    """
+    table = {n: field for n, field in by_name(FIELDS).items() if n.startswith("classifier.")}
+    fields = dict(_flat("classifier", section))
+    for name, value in fields.items():
+        if name not in table:
+            raise UserError(f"unknown config field {name[:80]!r} ({nearest(name[:80], table)})")
+        _check_type(name, value, table[name].default)
+        _check_value(name, value, table[name])
+    _check_classifier(fields)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of the fields in a section; names that have dots come quoted."""
+    if isinstance(value, Mapping) and name not in by_name(FIELDS):
+        for key, entry in value.items():
+            yield from _flat(f"{name}.{key!r}" if "." in key else f"{name}.{key}", entry)
+    else:
+        yield name, tuple(value) if isinstance(value, list) else value
+
+
+def _check_value(name: str, value: Any, field: Field) -> None:
+    field.valid.require(name, value)
+    if field.valid not in (SEED, SEEDS):
+        _check_size(name, value)
 
 
 def validate(
@@ -62,14 +97,13 @@ def validate(
     check_names(config)
     fields = flatten(config)
     for name, field in by_name(FIELDS).items():
-        field.valid.require(name, fields[name])
-        value = fields[name]
-        require(name, value, not isinstance(value, float) or isfinite(value), "a finite number")
+        _check_value(name, fields[name], field)
     _check_methods(fields)
     _check_data(fields)
     _check_generator(config.generator)
     has_generator = generator_config.has_generator(config.generator)
     generator = describe(config.generator) if has_generator else None
+    _check_images(fields, generator)
     _check_latents(fields, generator)
     _check_classifier(fields)
     _check_perceptual(fields)
@@ -85,9 +119,29 @@ def _check_type(name: str, value: object, default: object) -> None:
         return
     if type(value) is not wanted:
         raise UserError(
-            f"config field {name} is {value!r}: it must be of type {wanted.__name__}, "
+            f"config field {name} is {brief(value)}: it must be of type {wanted.__name__}, "
             f"such as {default!r}"
         )
+
+
+def _check_text(name: str, value: object) -> None:
+    """Raise UserError for characters that no text has: they come of bytes that were none."""
+    try:
+        for text in value if isinstance(value, tuple) else (value,):
+            str(text).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"config field {name} is {ascii(value)}: it must be UTF-8 text") from error
+
+
+def _check_size(name: str, value: object) -> None:
+    """Raise UserError for numbers that float32 or int32 cannot hold, in tuples as well."""
+    if isinstance(value, tuple):
+        for entry in value:
+            _check_size(name, entry)
+    if isinstance(value, float):
+        require(name, value, abs(value) <= _LARGEST, f"a finite number, at most {_LARGEST:.3g}")
+    if isinstance(value, int):
+        require(name, value, abs(value) <= _MOST, f"at most {_MOST}")
 
 
 def _check_methods(fields: Fields) -> None:
@@ -133,6 +187,28 @@ def _check_generator(c: ConfigDict) -> None:
     require("generator.resolution", pixels, is_power, "a power of two, at least 8")
 
 
+def _check_images(fields: Fields, generator: Generator | None) -> None:
+    """Raise UserError unless the generator's images have the size and channels of the data's."""
+    if generator is None:
+        return
+    data, weights = fields["data.name"], fields["generator.weights"]
+    is_own = not weights or weights.startswith(PACKAGE)
+    for name, made, own, unit in (
+        ("resolution", generator.resolution, "resolution", "pixels a side"),
+        ("channels", generator.channels, "channels_out", "channels"),
+    ):
+        given, field = fields[f"data.{name}"], f"generator.{own if is_own else 'weights'}"
+        if made == given:
+            continue
+        advice = "set it to 0, the data's" if is_own else f"take a generator of {given} {unit}"
+        if source_of(data).reads_path:  # others have what they have
+            advice += f", or set data.{name}={made}"
+        raise UserError(
+            f"config field {field} is {brief(fields[field])}: its images have {made} {unit}, "
+            f"those of {data} {given}: {advice}"
+        )
+
+
 def _check_latents(fields: Fields, generator: Generator | None) -> None:
     """Raise UserError for fields that need a generator: for methods, if there is none."""
     if generator is None:
@@ -147,7 +223,7 @@ def _check_latents(fields: Fields, generator: Generator | None) -> None:
     require(
         "directions.layers", layers, several, f"{wanted}, or a tuple of several such, none twice"
     )
-    if any("advmix" in methods.find(method).fields for method in fields["methods"]):
+    if any("advmix.layers" in methods.find(method).fields for method in fields["methods"]):
         replaced = fields["advmix.layers"]
         single = _are_ranges(replaced, num_layers, several=False)
         require("advmix.layers", replaced, single, wanted)
@@ -160,6 +236,22 @@ def _check_latents(fields: Fields, generator: Generator | None) -> None:
     kind, single = fields["random.kind"], fields["encoder.num_codes"] == 1
     wanted = "box where encoder.num_codes is above 1"
     require("random.kind", kind, kind == "box" or single, wanted)
+    _check_choice(fields)
+
+
+def _check_choice(fields: Fields) -> None:
+    """Raise UserError for the number of a direction beyond those that are sought."""
+    choice, num = fields["screening.choose"], fields["directions.num"]
+    if is_file(choice):
+        return
+    count = num * len(directions.ranges(fields["directions.layers"]))
+    beyond = [
+        word
+        for word in map(str.strip, choice.split(","))
+        if word.isdecimal() and (len(word) > _DIGITS or int(word) >= count)
+    ]
+    wanted = f"names, or numbers below {count}, the directions that directions.num={num} finds"
+    require("screening.choose", choice, not beyond, wanted)
 
 
 def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
@@ -176,12 +268,11 @@ def _are_ranges(layers: tuple, num_layers: int, *, several: bool) -> bool:
 
 
 def _check_classifier(fields: Fields) -> None:
-    if fields["classifier.norm"] != "group":
-        return
     name, groups = "classifier.widths", GroupNorm.groups
-    divide = all(width % groups == 0 for width in fields[name])
-    wanted = f"multiples of {groups} where classifier.norm is group"
-    require(name, fields[name], divide, wanted)
+    if fields.get("classifier.norm") == "group":
+        widths = fields.get(name, ())
+        divide = all(width % groups == 0 for width in widths)
+        require(name, widths, divide, f"multiples of {groups} where classifier.norm is group")
 
 
 def _check_perceptual(fields: Fields) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from etils import epath
 
-from natra_jax.config.checks import Check, between, one_of
+from natra_jax.config.checks import Check, between, is_whole, one_of
 from natra_jax.data import source_of
 from natra_jax.data.survey import source_names
 from natra_jax.latents.choose import is_file
@@ -20,7 +22,9 @@ def names_function(text: str) -> bool:
 
 def is_ready_judge(judge: str) -> bool:
     """Tell whether screening.judge is none, is cross-fitted or is a path that exists."""
-    return judge in (NO_JUDGE, CROSS_FITTED) or epath.Path(judge).expanduser().exists()
+    if judge in (NO_JUDGE, CROSS_FITTED):
+        return True
+    return bool(judge) and epath.Path(judge).expanduser().exists()  # '' would be where we are
 
 
 def _is_source(name: str) -> bool:
@@ -37,21 +41,25 @@ def _may_choose(choice: str) -> bool:
 
 
 def _are_classes(names: tuple[object, ...]) -> bool:
-    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    return _are_texts(names) and len(set(names)) == len(names)
 
 
-def _are_distinct(values: tuple[object, ...]) -> bool:
-    return len(set(values)) == len(values) > 0
+def _are_texts(entries: tuple[object, ...]) -> bool:
+    return all(isinstance(entry, str) for entry in entries)
+
+
+def _are_methods(names: tuple[object, ...]) -> bool:
+    return _are_classes(names) and len(names) > 0
 
 
 def _are_seeds(seeds: tuple[object, ...]) -> bool:
-    return all(isinstance(s, int) and SEED.holds(s) for s in seeds) and _are_distinct(seeds)
+    return all(is_whole(s) and SEED.holds(s) for s in seeds) and len(set(seeds)) == len(seeds) > 0
 
 
 def _rise(numbers: tuple[object, ...]) -> bool:
     last = 0.0
     for number in numbers:
-        if not isinstance(number, int | float) or not number > last:
+        if not (is_whole(number) or isinstance(number, float)) or not last < number < math.inf:
             return False
         last = number
     return bool(numbers)
@@ -60,8 +68,9 @@ def _rise(numbers: tuple[object, ...]) -> bool:
 SOURCE = Check(_is_source, f"one of {', '.join(source_names())}")
 PIXELS = Check(lambda n: n == 0 or n >= 8, "at least 8 pixels, or 0 for what suits")
 CHANNELS = Check(lambda n: n in (0, 1, 3), "3 for RGB, 1 for grey, or 0 for what suits")
+ENTRIES = Check(_are_texts, "a tuple of name=folder")
 CLASSES = Check(_are_classes, "names of classes")
-DISTINCT = Check(_are_distinct, "a tuple of at least one entry, none twice")
+METHODS = Check(_are_methods, "a tuple of at least one name, none twice")
 SEED = between(0, 2**32 - 1)  # jax.random.key takes no more than these bits of it
 SEEDS = Check(
     _are_seeds, f"a tuple of whole numbers {SEED.words}, with at least one entry, none twice"
@@ -75,7 +84,7 @@ JUDGE = Check(
     f"{NO_JUDGE}, {CROSS_FITTED}, a path that exists, or 'package.module:function'",
 )
 CHOICE = Check(_may_choose, "empty, names or numbers of directions, or a .json file that exists")
-MULTIPLES = Check(_rise, "numbers that rise from above 0")
+MULTIPLES = Check(_rise, "finite numbers that rise from above 0")
 WIDE_RESNET_DEPTH = Check(
-    lambda n: n >= 8 and n % 6 == 2, "6 n + 2 for a whole n above 0, such as 32"
+    lambda n: 8 <= n <= 1202 and n % 6 == 2, "6 n + 2 for a whole n from 1 to 200, such as 32"
 )

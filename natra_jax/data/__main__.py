@@ -12,6 +12,11 @@ as --config.data.name=tfds:NAME --config.data.path=DATA.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.data.__main__"))
+
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,7 +82,7 @@ def import_(argv: Sequence[str]) -> None:
     skipped = f", {written.skipped} skipped (skipped.txt)" if written.skipped else ""
     already = "" if written.fresh else "is there already, of the same source: "
     config = f"--config.data.name={PREFIX}{name} --config.data.path={dest}"
-    print(f"{name}: {already}{counts} images{skipped} in {written.directory}: {config}")
+    command.say(f"{name}: {already}{counts} images{skipped} in {written.directory}: {config}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"import": import_}
@@ -102,7 +107,3 @@ def _import_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "name", None, "What to call the data set, if not as the format.", flag_values=values
     )
-
-
-if __name__ == "__main__":
-    run()

@@ -22,6 +22,7 @@ import numpy as np
 
 from natra_jax.data.source import Images, Source, Split
 from natra_jax.data.splitting import complete, without_rare
+from natra_jax.files import require_whole
 from natra_jax.types import UserError
 
 NOT_HANDED_OVER = (
@@ -148,4 +149,5 @@ def _images(name: str, image: Images) -> Images:
         )
     if not all(shape):
         raise UserError(f"from_arrays: {name} has no images")
+    require_whole(image)
     return image

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from natra_jax.data.encoded_images import printable
+from natra_jax.files import open_file
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 _TOGETHER = 512  # files that are given to the threads at a time
@@ -73,7 +74,7 @@ def stamp(files: Sequence[File]) -> str:
 
 def _sha256(path: str) -> str:
     try:
-        with open(path, "rb", buffering=0) as opened:
+        with open_file(path, printable(path)) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         advice = "permissions" if isinstance(error, PermissionError) else "disk"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 SPLIT_NAMES = {
@@ -11,7 +12,12 @@ SPLIT_NAMES = {
 }
 """{our split: what others call it, the usual name first}"""
 
-_LEFT_BY_SYSTEMS = ("__MACOSX", "@eaDir", "lost+found")  # beside all that begins with a dot
+# beside all that begins with a dot
+_LEFT_BY_SYSTEMS = (
+    *("__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"),
+    *("Thumbs.db", "desktop.ini"),
+    *("@eaDir", "#recycle", "#snapshot", "@Recycle"),  # of network storage
+)
 
 
 def split_of(name: str) -> str | None:
@@ -27,6 +33,11 @@ def find_splits(names: Iterable[str]) -> dict[str, str]:
         for split, usual in SPLIT_NAMES.items()
     }
     return {split: known[0] for split, known in found.items() if known}
+
+
+def class_name(folder: str) -> str:
+    """Return the class that a folder is of: macOS splits accents from letters, others do not."""
+    return unicodedata.normalize("NFC", folder)
 
 
 def is_left_by_systems(name: str) -> bool:

@@ -1,18 +1,22 @@
-"""Image files of any common kind and size, decoded to [resolution, resolution, channels] uint8."""
+"""Image files of any common kind and size, decoded to [resolution, resolution, channels] uint8.
+
+Of a damaged TIFF, libtiff prints lines of its own on stderr, which Pillow cannot turn off.
+"""
 
 from __future__ import annotations
 
 import functools
 import io
-import os
-import stat
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from natra_jax import files
 from natra_jax.data import image_kinds
+from natra_jax.json_files import Size
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +50,7 @@ _EXIF_ERRORS = (  # that Pillow raises for damaged EXIF data
 class Preprocess(NamedTuple):
     """The size and the colours that every image of a data set is brought to."""
 
-    resolution: int  # pixels, H = W
+    resolution: Size  # pixels, H = W
     # crop: the middle square | pad: a square around it, black outside | stretch: both sides scaled
     fit: str = "crop"
     channels: int = 3  # 3: RGB | 1: grey
@@ -142,17 +146,14 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
     from PIL import Image
 
     try:
-        if not isinstance(encoded, bytes):
-            _require_file(encoded, location)
-        with Image.open(
-            io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=formats()
-        ) as image:
+        # an open file: by its name Pillow would map it, and a file cut off then ends the process
+        with _opened(encoded, location) as file, Image.open(file, formats=formats()) as image:
             if large := too_large(*image.size):
                 raise UserError(f"{location}: {large}: scale it down, or move it away")
             if not image.width * image.height:
                 raise ValueError("it has no pixels")
-            if reason := not_read(image):
-                raise UserError(f"{location}: cannot be used ({reason}): {_CONVERT}")
+            if why := not_read(image):
+                raise UserError(f"{location}: cannot be used ({why}): {_CONVERT}")
             if whole:
                 image.load()
                 return _rgb(_upright(image))
@@ -178,10 +179,14 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
             f"{location}: takes more memory than there is: scale it down, or free some memory"
         ) from error
     except Exception as error:  # Pillow's readers raise of all kinds for damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if any(word in reason.lower() for word in _NOT_SUPPORTED):
-            raise UserError(f"{location}: cannot be decoded ({reason}): {_CONVERT}") from error
-        raise UserError(f"{location}: is damaged ({reason}): repair or remove it") from error
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not Pillow's
+            raise UserError(
+                f"{location}: cannot be read ({error.strerror}): check what it is and its disk"
+            ) from error
+        why = reason(error)
+        if any(word in why.lower() for word in _NOT_SUPPORTED):
+            raise UserError(f"{location}: cannot be decoded ({why}): {_CONVERT}") from error
+        raise UserError(f"{location}: is damaged ({why}): repair or remove it") from error
 
 
 def unidentified(encoded: bytes | Path | str) -> str:
@@ -189,7 +194,7 @@ def unidentified(encoded: bytes | Path | str) -> str:
     if isinstance(encoded, bytes):
         kind = image_kinds.name(encoded[: image_kinds.HEAD])
     else:
-        with open(encoded, "rb") as file:
+        with files.open_file(encoded) as file:
             kind = image_kinds.name(file.read(image_kinds.HEAD))
     if kind == "empty":
         return "no image that can be read: it is empty: bring its content back, or move it away"
@@ -199,13 +204,10 @@ def unidentified(encoded: bytes | Path | str) -> str:
     return f"no image that can be read: {what}: put a PNG or JPEG in its place, or move it away"
 
 
-def _require_file(path: Path | str, location: str) -> None:
-    """Raise UserError for a folder, or what would keep its reader waiting."""
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise UserError(f"{location}: is a directory: name the image files in it")
-    if not stat.S_ISREG(mode):
-        raise UserError(f"{location}: is no regular file: name an image file")
+def _opened(encoded: bytes | Path | str, location: str) -> IO[bytes]:
+    if isinstance(encoded, bytes):
+        return io.BytesIO(encoded)
+    return files.open_file(encoded, location)
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -241,10 +243,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        grey = (values >> 8).clip(0, 255)
+        values = np.asarray(image)
+        grey = np.right_shift(values, 8, dtype=values.dtype).clip(0, 255).astype(np.uint8)
         grey[values == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image).convert("RGB")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
+from natra_jax import interruption
 from natra_jax.data.decoding import Preprocess, check, decode
+from natra_jax.printable import printable
 
 _SOME = 100  # images
 
@@ -34,9 +36,17 @@ class Encoded(Protocol):
         """Return the images at index [n]."""
         ...
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Mapping[str, Any]:
         """Return JSON values from which `natra_jax.data.reopen` makes the images again."""
         ...
+
+
+class FilesDescription(TypedDict):
+    """The description of `Files`."""
+
+    kind: Literal["files"]
+    root: str
+    names: list[str]
 
 
 class Files:
@@ -58,7 +68,7 @@ class Files:
     def select(self, index: np.ndarray) -> Files:
         return Files(self.root, [self.names[int(i)] for i in index])
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> FilesDescription:
         return {"kind": "files", "root": self.root, "names": list(self.names)}
 
 
@@ -85,6 +95,7 @@ class Decoded:
         index = _indices(rows, len(self))
         images = np.empty((len(index), *self.shape[1:]), np.uint8)
         for place, i in enumerate(index.tolist()):
+            interruption.check()
             location = self.encoded.location(i)
             images[place] = decode(self.encoded.read(i), self.preprocess, location)
         return images
@@ -104,6 +115,7 @@ class Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # check raises for them
             for i in range(len(self)):
+                interruption.check()
                 check(self.encoded.read(i), self.encoded.location(i))
 
     def description(self) -> dict[str, Any]:
@@ -137,14 +149,3 @@ def _indices(rows: slice | np.ndarray, count: int) -> np.ndarray:
             f"index {index.min() if index.min() < -count else index.max()} of {count} images"
         )
     return index.astype(np.int64) % count if index.size else np.zeros(0, np.int64)
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """Write a path in one line that every terminal and file can take.
-
-    Line breaks and bytes that are no UTF-8 become escapes.
-    """
-    text = str(path)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

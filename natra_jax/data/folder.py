@@ -9,20 +9,22 @@ is drawn from train.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from natra_jax.data import contents
-from natra_jax.data.conventions import SPLIT_NAMES, find_splits, is_left_by_systems
+from natra_jax.data.conventions import SPLIT_NAMES, class_name, is_left_by_systems, split_of
 from natra_jax.data.decoding import SUFFIXES, Preprocess
-from natra_jax.data.encoded_images import Decoded, Files, printable
+from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
+from natra_jax.files import Walk
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 _NOT_READ = (".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng")  # images too
@@ -73,7 +75,7 @@ def load(
     others = Decoded(unlabelled_files(unlabelled), preprocess) if unlabelled else None
     folders, empty_too = _splits(root, unlabelled), min_per_class > 0
     for folder in folders.values() if unlabelled else ():
-        if _lies_in(folder, unlabelled) or _lies_in(unlabelled, folder):
+        if lies_in(folder, unlabelled) or lies_in(unlabelled, folder):
             raise UserError(
                 f"config field data.unlabelled is {unlabelled!r}: "
                 f"it overlaps with the labelled images in {printable(folder)}"
@@ -138,7 +140,7 @@ def list_classes(
         folders = [(_class_name(name), name) for name in names]
         classes = tuple(dict.fromkeys(name for name, _ in folders))
     else:
-        folders = _known(root, "", frozenset(classes))
+        folders = _known(root, "", frozenset(classes), Walk(printable(root)))
     number = {name: i for i, name in enumerate(classes)}
     files: list[str] = []
     labels: list[int] = []
@@ -197,22 +199,27 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
     """Return {split: its folder} below root; {"train": root} where root holds nothing but classes.
 
     A class may be called train: then it holds images and no folders, as the classes beside it do.
-    Raise UserError for images beside the splits, but for those in the folder `unlabelled`.
+    Raise UserError for images beside the splits, but for those in the folder `unlabelled`, and for
+    two folders of one split.
     """
     names, loose = _scan(root)
-    given = {split: os.path.join(root, name) for split, name in find_splits(names).items()}
-    if not given:
+    named: dict[str, list[str]] = {}
+    for name in names:
+        if split := split_of(name):
+            named.setdefault(split, []).append(os.path.join(root, name))
+    if not named:
         return {"train": root}
-    folders = [os.path.join(root, name) for name in names]
+    of_splits = [folder for folders in named.values() for folder in folders]
     beside = [
         folder
-        for folder in folders
-        if folder not in given.values()
-        and not (unlabelled and _lies_in(unlabelled, folder))
+        for folder in (os.path.join(root, name) for name in names)
+        if folder not in of_splits
+        and not (unlabelled and lies_in(unlabelled, folder))
         and _images(folder)
     ]
-    if beside and not any(_scan(folder)[0] for folder in given.values()):
+    if beside and not any(_scan(folder)[0] for folder in of_splits):
         return {"train": root}
+    given = {split: _only(root, named[split]) for split in SPLIT_NAMES if split in named}
     if "train" not in given:
         there = ", ".join(os.path.basename(folder) for folder in given.values())
         raise UserError(
@@ -227,6 +234,17 @@ def _splits(root: str, unlabelled: str) -> dict[str, str]:
             "rename it, or move it away"
         )
     return given
+
+
+def _only(root: str, folders: Sequence[str]) -> str:
+    """Return the folder of a split: of several the one with images. Raise UserError for two."""
+    filled = [folder for folder in folders if _images(folder)] if len(folders) > 1 else folders
+    if len(filled) > 1:
+        both = " and ".join(printable(os.path.basename(folder)) for folder in filled[:2])
+        raise UserError(
+            f"{printable(root)}: holds both {both}, which are of one split: move one away"
+        )
+    return (filled or folders)[0]
 
 
 def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
@@ -244,19 +262,19 @@ def _pooled(root: str, listings: Sequence[Listing]) -> Listing:
     return Listing(Files(root, names), np.concatenate(labels), classes)
 
 
-def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, str]]:
+def _known(root: str, below: str, classes: frozenset[str], walk: Walk) -> list[tuple[str, str]]:
     """Return (class, folder relative to root) of folders at any depth that are named as classes.
 
     Folders within such ones are left out. Raise UserError for one that is no class and holds none.
     """
     found: list[tuple[str, str]] = []
     place = _joined(root, below)
-    names, loose = _scan(place)
+    names, loose = _entered(walk, place)
     for name in names:
         folder = os.path.join(below, name)
         if _class_name(name) in classes:
             found.append((_class_name(name), folder))
-        elif inner := _known(root, folder, classes):
+        elif inner := _known(root, folder, classes, walk):
             found += inner
         else:
             some = ", ".join(sorted(classes)[:3])
@@ -270,8 +288,8 @@ def _known(root: str, below: str, classes: frozenset[str]) -> list[tuple[str, st
 
 
 def _class_name(folder: str) -> str:
-    """Return the class that a folder is of: macOS splits accents from letters, others do not."""
-    return printable(unicodedata.normalize("NFC", folder))
+    """Return the class that a folder is of, as it can be written."""
+    return printable(class_name(folder))
 
 
 def _require_none(root: str, loose: Sequence[contents.File]) -> None:
@@ -283,7 +301,7 @@ def _require_none(root: str, loose: Sequence[contents.File]) -> None:
         )
 
 
-def _lies_in(inner: str, outer: str) -> bool:
+def lies_in(inner: str, outer: str) -> bool:
     """Return whether the folder inner is outer, or lies in it, once links are followed."""
     inner, outer = (os.path.realpath(_expanded(path)) for path in (inner, outer))
     return os.path.commonpath([inner, outer]) == outer
@@ -305,23 +323,24 @@ def _names(root: str) -> list[str]:
 def _images(root: str) -> list[contents.File]:
     """Return the images at any depth, their names relative to root, in order of the names.
 
-    Links are followed. Raise UserError for a link to a folder that it lies in.
+    Links are followed. Raise UserError for a folder that is there twice, by a link.
     """
     found: list[contents.File] = []
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    walk, waiting = Walk(printable(root)), [""]
     while waiting:
-        below, above = waiting.pop()
+        below = waiting.pop()
         folder = _joined(root, below)
-        folders, images = _scan(folder)
+        folders, images = _entered(walk, folder)
         found += [image._replace(name=os.path.join(below, image.name)) for image in images]
-        if folders:
-            status = os.stat(folder)
-            if (same := (status.st_dev, status.st_ino)) in above:
-                raise UserError(
-                    f"{printable(folder)}: is a link to a folder that it lies in: remove the link"
-                )
-            waiting += [(os.path.join(below, name), above | {same}) for name in folders]
+        waiting += [os.path.join(below, name) for name in folders]
     return sorted(found)
+
+
+def _entered(walk: Walk, folder: str) -> tuple[list[str], list[contents.File]]:
+    """Return what `_scan` does of a folder that the walk has not been in. Raise UserError if so."""
+    with _reading(folder):
+        walk.enter(folder, printable(folder))
+    return _scan(folder)
 
 
 def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
@@ -331,26 +350,33 @@ def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
     """
     folders: list[str] = []
     images: list[contents.File] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if is_left_by_systems(name):
-                    continue
-                if entry.is_dir():
-                    folders.append(name)
-                elif name.lower().endswith(SUFFIXES):
-                    if not entry.is_file():
-                        raise UserError(
-                            f"{printable(entry.path)}: is a link to nothing, or no file: "
-                            "put an image in its place, or move it away"
-                        )
-                    images.append(contents.file(name, entry.stat()))
-                elif name.lower().endswith(_NOT_READ):
+    with _reading(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if is_left_by_systems(name):
+                continue
+            if entry.is_dir():
+                folders.append(name)
+            elif name.lower().endswith(SUFFIXES):
+                if not entry.is_file():
                     raise UserError(
-                        f"{printable(entry.path)}: images of its kind are not read: "
-                        "convert it to PNG or JPEG, or move it away"
+                        f"{printable(entry.path)}: is a link to nothing, or no file: "
+                        "put an image in its place, or move it away"
                     )
+                images.append(contents.file(name, entry.stat()))
+            elif name.lower().endswith(_NOT_READ):
+                raise UserError(
+                    f"{printable(entry.path)}: images of its kind are not read: "
+                    "convert it to PNG or JPEG, or move it away"
+                )
+    return sorted(folders), sorted(images)
+
+
+@contextlib.contextmanager
+def _reading(folder: str) -> Iterator[None]:
+    """Raise UserError in one line for why a folder cannot be read."""
+    try:
+        yield
     except OSError as error:
         advice = (
             "change its permissions" if isinstance(error, PermissionError) else "check the path"
@@ -358,4 +384,3 @@ def _scan(folder: str) -> tuple[list[str], list[contents.File]]:
         raise UserError(
             f"{printable(error.filename or folder)}: cannot be read ({error.strerror}): {advice}"
         ) from error
-    return sorted(folders), sorted(images)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 OWN = "label"  # the feature that is the label where none is named
@@ -74,7 +75,9 @@ def find(features: Any, label: str) -> Task:
         raise UserError(
             f"{_FIELD} is {label!r}: it must name at most {_MOST} attributes, none twice"
         )
-    return Task(tuple(found), "attributes", tuple(name.rsplit("/", 1)[-1] for name in found))
+    return Task(
+        tuple(found), "attributes", tuple(printable(name.rsplit("/", 1)[-1]) for name in found)
+    )
 
 
 def labels(
@@ -149,11 +152,11 @@ def _leaves(features: Any, prefix: str = "") -> Iterator[tuple[str, Task]]:
         if isinstance(feature, tfds.features.FeaturesDict):
             yield from _leaves(feature, f"{whole}/")
         elif isinstance(feature, tfds.features.ClassLabel) and feature.num_classes:
-            yield whole, Task((whole,), "class", tuple(feature.names))
+            yield whole, Task((whole,), "class", tuple(map(printable, feature.names)))
         elif isinstance(feature, tfds.features.Tensor) and feature.shape == ():
             dtype: Any = feature.np_dtype  # declared to be a tree of types, too
             if dtype == np.bool_:
-                yield whole, Task((whole,), "attributes", (name,))
+                yield whole, Task((whole,), "attributes", (printable(name),))
             elif np.issubdtype(dtype, np.integer):
                 yield whole, Task((whole,), "number")
 

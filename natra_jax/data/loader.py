@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
+from natra_jax import interruption
 from natra_jax.data.source import Images
 from natra_jax.data.workers import by_workers, forget_frames
+from natra_jax.files import require_whole
 from natra_jax.types import Batch, Partners, UserError
 
 
@@ -77,6 +79,7 @@ def batches(
     share = batch_size // hosts
 
     def taken(name: str, index: np.ndarray) -> np.ndarray:
+        require_whole(arrays[name])
         return np.asarray(arrays[name][index.ravel()]).reshape(
             *index.shape, *arrays[name].shape[1:]
         )
@@ -233,7 +236,12 @@ class Prefetcher(grain.DatasetIterator):
         if self._closed:
             raise ValueError("this iterator is closed")
         if self._source is None:
-            self._source = iter(self._opened(self._step))
+            if not self._shared:
+                self._source = iter(self._opened(self._step))
+            else:
+                with interruption.unheard_by_children():  # which end with this process
+                    self._source = iter(self._opened(self._step))
+                    self._source.start_prefetch()
         return self._source
 
     def _drop(self) -> None:

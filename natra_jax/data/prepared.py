@@ -8,22 +8,41 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from natra_jax.data import labelling
 from natra_jax.data.conventions import find_splits
-from natra_jax.data.decoding import Preprocess
-from natra_jax.data.encoded_images import Decoded, Encoded, Files, printable
+from natra_jax.data.decoding import FITS, Preprocess
+from natra_jax.data.descriptions import FEATURES, INFO
+from natra_jax.data.encoded_images import (
+    Decoded,
+    Encoded,
+    Files,
+    FilesDescription,
+)
 from natra_jax.data.folder import unlabelled_files
-from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
+from natra_jax.data.records import (
+    IMAGE,
+    Records,
+    RecordsDescription,
+    builder,
+)
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
+from natra_jax.json_files import check
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 PREFIX = "tfds:"
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+class _Form(TypedDict):
+    """The entry of `Decoded.description` that every kind has."""
+
+    form: dict[str, Any]
 
 
 def load(
@@ -145,20 +164,18 @@ def image_features(features: Any, location: str) -> Mapping[str, Any]:
 def reopen(description: dict[str, Any]) -> Decoded:
     """Return the images that `Decoded.description` described: files, or records of a data set.
 
-    Raise KeyError, TypeError or ValueError for what is no such description.
+    Raise ValueError for what is no such description.
     """
-    kinds = {"files": _files, "records": _records}
-    return Decoded(kinds[description["kind"]](description), Preprocess(**description["form"]))
-
-
-def _files(description: dict[str, Any]) -> Files:
-    return Files(description["root"], description["names"])
-
-
-def _records(description: dict[str, Any]) -> Records:
-    rows = description["rows"]
+    form = check(check(description, _Form)["form"], Preprocess)
+    if form.fit not in FITS or form.channels not in (1, 3):
+        raise ValueError(f"form: there is no fit {form.fit[:80]!r} or {form.channels} channels")
+    if description.get("kind") == "files":
+        files = check(description, FilesDescription)
+        return Decoded(Files(files["root"], files["names"]), form)
+    records = check(description, RecordsDescription)
+    rows = records["rows"]
     index = None if rows is None else np.asarray(rows, np.int64)
-    return Records(description["directory"], description["split"], index)
+    return Decoded(Records(records["directory"], records["split"], index), form)
 
 
 def _versions(folder: Path) -> list[Path]:

@@ -7,23 +7,33 @@ attributes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
-from natra_jax.data.encoded_images import printable
+from natra_jax.data.descriptions import damaged, require_shards, require_sound
+from natra_jax.files import require_regular_below
+from natra_jax.json_files import Count
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-INFO, FEATURES = "dataset_info.json", "features.json"
 IMAGE = "image"  # the feature
+
+
+class RecordsDescription(TypedDict):
+    """The description of `Records`."""
+
+    kind: Literal["records"]
+    directory: str
+    split: str
+    rows: list[Count] | None
 
 
 class Records:
@@ -56,7 +66,7 @@ class Records:
             np.asarray(index) if self._rows is None else self._rows[index],
         )
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> RecordsDescription:
         rows = None if self._rows is None else self._rows.tolist()
         return {"kind": "records", "directory": self._directory, "split": self._split, "rows": rows}
 
@@ -121,53 +131,15 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
 
     Raise UserError, naming the file, if that cannot be read.
     """
-    location = printable(directory)
-    for card in (INFO, FEATURES):
-        path = Path(directory, card)
-        try:
-            content = json.loads(path.read_text())
-            names = list(_class_names(content)) if card == FEATURES else []
-        except (OSError, ValueError, RecursionError) as error:
-            raise damaged(printable(path), error) from error
-        for name in names:
-            if not name.startswith("tensorflow_datasets."):  # it would be imported, whatever it is
-                raise UserError(
-                    f"{printable(path)}: names the class {name[:80]!r}, "
-                    "which is not of TensorFlow Datasets: it is not loaded"
-                )
+    require_regular_below(Path(directory))
+    require_sound(directory)
     import tensorflow_datasets as tfds
 
     try:
         found = tfds.builder_from_directory(directory)
         if found.info.file_format is None:
             raise ValueError("it does not tell the format of its files")
-        kind = found.info.file_format.value
     except Exception as error:
-        raise damaged(location, error) from error
-    if kind != "array_record":
-        raise UserError(
-            f"{location}: its files are {kind}: "
-            "prepare it with download_and_prepare(file_format='array_record')"
-        )
+        raise damaged(printable(directory), error) from error
+    require_shards(directory, found)
     return found
-
-
-def damaged(location: str, error: Exception) -> UserError:
-    """Return the error to raise where a data set cannot be read."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return UserError(f"{location}: cannot be read ({reason}): prepare the data set again")
-
-
-def _class_names(content: Any) -> Iterator[str]:
-    """Yield the names of classes that features.json has, at any depth."""
-    if isinstance(content, dict):
-        yield from (
-            content[key]
-            for key in ("pythonClassName", "python_class_name", "type")
-            if isinstance(content.get(key), str)
-        )
-        for value in content.values():
-            yield from _class_names(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from _class_names(value)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from natra_jax.data.source import Images
+from natra_jax.files import require_whole
 
 
 class Subset:
@@ -24,6 +25,7 @@ class Subset:
         return len(self._index)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        require_whole(self._array)
         return self._array[self._index[rows]]
 
 
@@ -51,5 +53,6 @@ class Concat:
         part = np.searchsorted(self._ends, index, side="right")
         for i, array in enumerate(self._arrays):
             if len(places := np.flatnonzero(part == i)):
+                require_whole(array)
                 taken[places] = array[index[places] - (self._ends[i] - len(array))]
         return taken

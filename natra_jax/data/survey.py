@@ -21,9 +21,11 @@ from ml_collections import ConfigDict
 
 from natra_jax.data import arrays, contents, decoding, digits, folder, prepared
 from natra_jax.data.decoding import SUFFIXES
-from natra_jax.data.encoded_images import Files, printable, typical_side
-from natra_jax.data.records import FEATURES, IMAGE, INFO, Records, builder
+from natra_jax.data.descriptions import FEATURES, INFO
+from natra_jax.data.encoded_images import Files, typical_side
+from natra_jax.data.records import IMAGE, Records, builder
 from natra_jax.data.source import Source
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from natra_jax import entry
 from natra_jax.types import Batch
 
 
@@ -76,6 +77,7 @@ def _begin_worker(*_: int) -> None:
     """Prepare a process for reading."""
     # Ctrl-C reaches all processes; the first one ends the others
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    entry.quiet_pillow()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

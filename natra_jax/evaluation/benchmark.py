@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, PyTree
 
-from natra_jax import attacks
+from natra_jax import attacks, interruption
 from natra_jax.attacks import Attack, Space
+from natra_jax.attacks.objective import evaluated
 from natra_jax.data import Images, to_float
+from natra_jax.files import require_whole
 from natra_jax.types import LogitsFn
 
 
@@ -25,12 +27,13 @@ def even_batches(count: int, most: int) -> Iterator[np.ndarray]:
     """
     size = -(-count // -(-count // most))
     for i in range(0, count, size):
+        interruption.check()
         yield np.resize(np.arange(i, min(i + size, count)), size)
 
 
 @jax.jit
 def _predictions(logits_fn: LogitsFn, images: jax.Array) -> jax.Array:
-    return logits_fn(images).argmax(-1)
+    return evaluated(logits_fn, images).argmax(-1)
 
 
 def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
@@ -40,6 +43,7 @@ def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
     """
     predictions = []
     for index in even_batches(len(images), batch_size):
+        require_whole(images)
         batch = np.asarray(images[index])
         predictions.append(
             _predictions(logits_fn, to_float(batch) if batch.dtype == np.uint8 else batch)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from etils import epath
 
-from natra_jax import workdir
+from natra_jax import json_files, workdir
 from natra_jax.types import Record
 
 
@@ -17,5 +17,5 @@ def write_records(path: epath.Path, records: Iterable[Record]) -> None:
 
 
 def read_records(path: epath.Path) -> list[Record]:
-    """Read what `write_records` wrote."""
-    return [Record(**json.loads(line)) for line in path.read_text().splitlines()]
+    """Read what `write_records` wrote. Raises UserError, naming the line, for anything else."""
+    return json_files.read_lines(path, Record, "run natra again")

@@ -17,13 +17,14 @@ from natra_jax.generators.biggan_deep import biggan_deep
 from natra_jax.generators.dcgan import dcgan
 from natra_jax.generators.pretrained import load_weights
 from natra_jax.generators.progan import progan
-from natra_jax.generators.registry import GENERATORS, build
+from natra_jax.generators.registry import GENERATORS, Card, build
 from natra_jax.generators.style_small import style_small
 from natra_jax.generators.stylegan import stylegan
 from natra_jax.generators.stylegan2 import stylegan2
 
 __all__ = [
     "GENERATORS",
+    "Card",
     "biggan",
     "biggan_deep",
     "build",

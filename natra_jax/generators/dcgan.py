@@ -92,6 +92,7 @@ def dcgan(*, channels: tuple[int, ...], z_dim: int = 100, img_channels: int = 3)
         depth=depth,
         code_dim=z_dim,
         resolution=4 * 2 ** (depth - 1),
+        channels=img_channels,
         init=init,
         sample=ops.standard_normal(z_dim),
         map=map_,

@@ -27,6 +27,7 @@ def layered(
     num_layers: int,
     code_dim: int,
     resolution: int,
+    channels: int = 3,
     label_dim: int = 0,
     init: Callable[[jax.Array], Params],
     sample: Callable[[jax.Array, int], jax.Array],
@@ -49,6 +50,7 @@ def layered(
       num_layers: L, layers that take a code.
       code_dim: D.
       resolution: H = W of its images, in pixels.
+      channels: C of its images.
       label_dim: number of classes; 0: unconditional.
       init: (key) -> params.
       sample: (key, n) -> z [n, Z].
@@ -143,5 +145,6 @@ def layered(
         advance=advance,
         tail=tail,
         style=style,
+        channels=channels,
         class_entries=class_entries,
     )

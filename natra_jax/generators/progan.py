@@ -113,6 +113,7 @@ def progan(
         depth=depth,
         code_dim=code_dim,
         resolution=resolution,
+        channels=img_channels,
         label_dim=label_dim,
         init=init,
         sample=ops.standard_normal(z_dim),

@@ -59,9 +59,11 @@ def style_small(
       channels_out: of the image.
 
     Raises:
-      ValueError: for another resolution.
+      ValueError: for another resolution, or another number below 1.
     """
     levels = ops.doublings("style_small", resolution)
+    if min(code_dim, base_channels, max_channels, channels_out) < 1:
+        raise ValueError("style_small: every number must be at least 1")
     num_layers = 2 * levels + 2
     widths = [
         min(max_channels, base_channels * 2 ** (levels - layer // 2)) for layer in range(num_layers)
@@ -129,6 +131,7 @@ def style_small(
         num_layers=num_layers,
         code_dim=code_dim,
         resolution=resolution,
+        channels=channels_out,
         init=init,
         sample=ops.standard_normal(code_dim),
         map=map_,

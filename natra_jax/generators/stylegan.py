@@ -180,6 +180,7 @@ def stylegan(
         num_layers=num_layers,
         code_dim=code_dim,
         resolution=resolution,
+        channels=img_channels,
         label_dim=label_dim,
         init=init,
         sample=ops.standard_normal(z_dim),

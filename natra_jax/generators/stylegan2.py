@@ -343,6 +343,7 @@ def stylegan2(
         num_layers=num_layers,
         code_dim=code_dim,
         resolution=resolution,
+        channels=img_channels,
         label_dim=label_dim,
         init=init,
         sample=standard_normal(z_dim),

@@ -8,14 +8,34 @@ select(directions, "mine.json")
 from __future__ import annotations
 
 import difflib
-import json
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from etils import epath
 
+from natra_jax import json_files
+from natra_jax.printable import shown
 from natra_jax.types import Directions, UserError
 
+_LARGEST = float(np.finfo(np.float32).max)
 _SAME = 1e-2  # relative: sigmas that differ by more are not of one direction
+_DIGITS = 9  # of a number: Python reads no more than a few thousand
+
+
+class _Chosen(TypedDict):
+    """A direction of the file."""
+
+    number: int
+    name: NotRequired[str | None]
+    sigma: NotRequired[float | None]
+    useful: NotRequired[float | None]
+
+
+class _Choice(TypedDict):
+    """A copy of directions.json, or the least of it that chooses."""
+
+    generator_fingerprint: NotRequired[str]
+    directions: list[_Chosen]
 
 
 def select(directions: Directions, choice: str) -> Directions:
@@ -62,58 +82,54 @@ def _number(directions: Directions, word: str) -> int:
     """Return the number of the direction with that name or number."""
     if word in directions.names:
         return directions.names.index(word)
-    if word.isdecimal() and int(word) < len(directions.names):
+    if word.isdecimal() and len(word) <= _DIGITS and int(word) < len(directions.names):
         return int(word)
     near = difflib.get_close_matches(word, directions.names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"valid: {_valid(directions)}"
-    raise UserError(f"no direction {word!r} ({hint}); a file's name ends in .json")
+    raise UserError(f"no direction {shown(word)} ({hint}); a file's name ends in .json")
 
 
 def _from_file(directions: Directions, path: epath.Path) -> list[tuple[int, str, float | None]]:
     """Read (number, name, useful range or None) of the entries of a file like directions.json."""
-    try:
-        readable = json.loads(path.read_text())
-        made_for = readable.get("generator_fingerprint", directions.generator_fingerprint)
-        entries = [
-            (entry["number"], entry.get("name"), entry.get("sigma"), entry.get("useful"))
-            for entry in readable["directions"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{path}: cannot be read as a copy of directions.json ({cause})") from error
+    readable = json_files.read(path, _Choice, "it has to be like directions/directions.json")
+    made_for = readable.get("generator_fingerprint", directions.generator_fingerprint)
+    entries = [
+        (entry["number"], entry.get("name"), entry.get("sigma"), entry.get("useful"))
+        for entry in readable["directions"]
+    ]
     if made_for != directions.generator_fingerprint:
         raise UserError(
-            f"{path}: it was made for another generator ({made_for}, not "
+            f"{path}: it was made for another generator ({made_for[:80]}, not "
             f"{directions.generator_fingerprint}): start from a new copy"
         )
     chosen: list[tuple[int, str, float | None]] = []
     for number, name, sigma, useful in entries:
-        if type(number) is not int or not 0 <= number < len(directions.names):
+        if not 0 <= number < len(directions.names):
             raise UserError(
-                f"{path}: no direction has the number {number!r}: valid are {_valid(directions)}"
+                f"{path}: no direction has the number {shown(number)}: valid are "
+                f"{_valid(directions)}"
             )
         name = directions.names[number] if name is None else name
-        if not isinstance(name, str) or not name.strip() or name.strip().isdecimal() or "," in name:
+        if not name.strip() or name.strip().isdecimal() or "," in name:
             raise UserError(
-                f"{path}: direction {number} is named {name!r}: a name is a text that is no number "
-                "and has no comma"
+                f"{path}: direction {number} is named {shown(name)}: a name is a text that is no "
+                "number and has no comma"
             )
-        if sigma is not None and not (
-            isinstance(sigma, int | float)
-            and np.isclose(sigma, directions.sigma[number], rtol=_SAME, atol=0)
+        if sigma is not None and not np.isclose(
+            sigma, float(directions.sigma[number]), rtol=_SAME, atol=0
         ):
-            other = f"has a sigma of {sigma} there and {directions.sigma[number]:.6g} here"
+            other = f"has a sigma of {shown(sigma)} there and {directions.sigma[number]:.6g} here"
             raise UserError(
                 f"{path}: direction {number} {other}: it belongs to other directions, "
                 "start from a copy of directions/directions.json"
             )
-        if useful is not None and not (type(useful) in (int, float) and 0 <= useful < np.inf):
+        if useful is not None and not 0 <= useful <= _LARGEST:
             raise UserError(
-                f"{path}: direction {number} has a useful range of {useful!r}: "
+                f"{path}: direction {number} has a useful range of {shown(useful)}: "
                 "it is null or a multiple of sigma from 0 on"
             )
         if any(number == other or name.strip() == taken for other, taken, _ in chosen):
-            raise UserError(f"{path}: direction {number}, {name}, or its name, is there twice")
+            raise UserError(f"{path}: direction {number}, {name[:80]}, or its name, is there twice")
         chosen.append((number, name.strip(), useful))
     return chosen
 

@@ -133,8 +133,10 @@ def within_classes(
     light or pose, the data show that these leave the label alone, and classes may differ in
     anything else.
 
-    Raises ValueError where no class has two codes.
+    Raises ValueError where no class has two codes, or labels are not one for one.
     """
+    if not 0 < len(codes) == len(labels):
+        raise ValueError(f"{len(codes)} codes and {len(labels)} labels: there must be one for one")
     _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
     if count.max() < 2:
         raise ValueError("no class has two images: there is nothing that varies within one")
@@ -176,27 +178,33 @@ def discover(
       seed: of UMAP.
       fingerprint: a name for the generator that the codes belong to, kept with the directions:
         they are not loaded for another.
-      dim: coordinates of the reduction.
-      neighbors: UMAP's n_neighbors.
+      dim: coordinates of the reduction, and
+      neighbors: UMAP's n_neighbors; fewer of either as `reduction.reduce` has it.
       regression: one of REGRESSIONS.
 
     Returns:
       Directions, named by method, number and layers.
 
     Raises:
-      ValueError: for an unknown method or regression, layers that are no range of the codes', or a
-        population that does not vary.
+      ValueError: for an unknown method or regression, layers that are no range of the codes', a
+        population that does not vary, is not finite or too small for the method, and numbers below
+        their least.
     """
     check_range(layers, codes)
     if regression not in REGRESSIONS:
         raise ValueError(
             f"directions regression must be one of {', '.join(REGRESSIONS)}, got {regression!r}"
         )
-    if (seen == seen[0]).all():
-        # UMAP would pull equal samples apart, and see variation in that
-        raise ValueError(
-            "the codes do not vary in what is seen of them: there are no directions to find"
-        )
+    if num < 1:
+        raise ValueError(f"directions num must be at least 1, got {num}")
+    if not 0 < len(codes) == len(seen):
+        raise ValueError(f"{len(codes)} codes, and {len(seen)} are seen: there must be one for one")
+    moved = codes[:, slice(*layers)]
+    # UMAP would pull equal samples apart, and see variation in that
+    for values, where in ((moved, "in these layers"), (seen, "in what is seen of them")):
+        reduction.require_finite(values, f"the codes {where}")
+        if not _vary(values):
+            raise ValueError(f"the codes do not vary {where}: there are no directions to find")
     coordinates = reduction.reduce(seen, method=method, dim=dim, neighbors=neighbors, seed=seed)
     if regression != "per_coordinate":
         coordinates = reduction.principal(coordinates, dim)
@@ -230,7 +238,12 @@ def outside(
 
     Returns:
       Directions named outside0, outside1, ...; fewer where fewer are left.
+
+    Raises:
+      ValueError: for codes that are not finite, or num below 0.
     """
+    if not np.isfinite(codes).all() or (num is not None and num < 0):
+        raise ValueError(f"outside: codes must be finite and num at least 0, got {num}")
     layers = np.flatnonzero(directions.mask.any(0))
     deviations = _deviations(codes, layers)
     count = len(directions.vectors)
@@ -241,7 +254,7 @@ def outside(
     varies = spread > NEGLIGIBLE * np.linalg.norm(deviations)
     count = min(count if num is None else num, int(varies.sum()))
     found = described(
-        axes[:count].reshape(count, len(layers), -1),
+        axes[:count].reshape(count, len(layers), codes.shape[2]),
         codes,
         layers,
         method="outside",
@@ -268,13 +281,14 @@ def described(
       fingerprint: of the generator.
     """
     count, index = len(vectors), np.asarray(layers)
+    flat = vectors.reshape(count, len(index) * codes.shape[2])
     whole = np.zeros((count, *codes.shape[1:]), np.float32)
     whole[:, index] = vectors
     mask = np.zeros((count, codes.shape[1]), bool)
     mask[:, index] = True
     return Directions(
         vectors=whole,
-        sigma=(_deviations(codes, index) @ vectors.reshape(count, -1).T).std(0).astype(np.float32),
+        sigma=(_deviations(codes, index) @ flat.T).std(0).astype(np.float32),
         mean=codes.mean(0).astype(np.float32),
         mask=mask,
         names=tuple(f"{method}{i}_layers{index[0]}-{index[-1]}" for i in range(count)),
@@ -345,6 +359,13 @@ def _deviations(
     moved = np.take(codes, layers, axis=1).astype(np.float64)
     moved -= moved.mean(0)
     return moved.reshape(len(codes), -1)
+
+
+def _vary(values: Shaped[np.ndarray, "K ..."]) -> bool:
+    """Tell whether values [K, ...] differ among the K by more than rounding."""
+    low, high = values.min(0), values.max(0)
+    largest = max(-low.min(), high.max())
+    return bool((high - low).max() > NEGLIGIBLE * largest)
 
 
 def _distinct(vectors: Float[np.ndarray, "S F"]) -> list[int]:

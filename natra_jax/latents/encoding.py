@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
+from natra_jax import interruption
+from natra_jax.files import require_whole
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.types import Images, Params
 
@@ -55,7 +57,9 @@ def in_batches(
     """
     waiting = None
     for i in range(0, len(images) if index is None else len(index), batch_size):
+        interruption.check()
         chosen = slice(i, i + batch_size)
+        require_whole(images)
         coming = _run(encoder, np.asarray(images[chosen if index is None else index[chosen]]))
         if waiting is not None:
             yield np.asarray(waiting)

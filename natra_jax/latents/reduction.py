@@ -24,6 +24,7 @@ METHODS = ("umap", "pca")
 _PCA_BEFORE_UMAP = 50
 # umap-learn's for large data; its 500 for less find directions that agree no better than two seeds'
 _EPOCHS = 200
+_FEWEST = 3  # samples: umap-learn's spectral layout has two coordinates fewer than samples at most
 _SMALLEST_SCALE = 1e-3  # of the mean distance to the neighbours, as in umap-learn
 
 
@@ -35,20 +36,48 @@ def reduce(seen: np.ndarray, *, method: str, dim: int, neighbors: int, seed: int
     Args:
       seen: samples [K, ...].
       method: 'umap' or 'pca'.
-      dim: number of coordinates.
-      neighbors: UMAP's n_neighbors, the sample one of them.
+      dim: number of coordinates; fewer where there are fewer principal components, or as
+        `umap_sizes` has it.
+      neighbors: UMAP's n_neighbors, the sample one of them; likewise.
       seed: of UMAP.
 
     Raises:
-      ValueError: for another method.
+      ValueError: for another method, no coordinate, fewer than two neighbours, fewer samples than
+        the method needs, and samples that are not finite.
     """
     if method not in METHODS:
         raise ValueError(f"directions method must be one of {', '.join(METHODS)}, got {method!r}")
+    if dim < 1 or neighbors < 2:
+        raise ValueError(
+            f"directions dim must be at least 1 and neighbors at least 2, got {dim} and {neighbors}"
+        )
+    if len(seen) < fewest(method):
+        raise ValueError(
+            f"directions method {method} needs {fewest(method)} codes at least, got {len(seen)}"
+        )
+    require_finite(seen, "what is seen of the codes")
     flat = seen.reshape(len(seen), -1)
     if method == "pca":
         return principal(flat, dim)
+    dim, neighbors = umap_sizes(len(flat), dim, neighbors)
     coordinates = _umap(principal(flat, _PCA_BEFORE_UMAP).astype(np.float32), dim, neighbors, seed)
     return coordinates.astype(np.float64) - coordinates.mean(0, dtype=np.float64)
+
+
+def require_finite(values: np.ndarray, what: str) -> None:
+    """Raise ValueError unless all values, of which there is one at least, are finite."""
+    if not np.isfinite([values.min(), values.max()]).all():
+        raise ValueError(f"{what}: there are values that are not finite")
+
+
+def fewest(method: str) -> int:
+    """Return how many samples the method needs."""
+    return _FEWEST if method == "umap" else 2
+
+
+def umap_sizes(count: int, dim: int, neighbors: int) -> tuple[int, int]:
+    """Return dim and neighbors, or the most of each that UMAP of `count` samples can have."""
+    return min(dim, count - 2), min(neighbors, count)
 
 
 def principal(samples: np.ndarray, num: int) -> np.ndarray:
@@ -74,10 +103,8 @@ def _umap(samples: np.ndarray, dim: int, neighbors: int, seed: int) -> np.ndarra
         warnings.simplefilter("ignore")
         from umap.umap_ import find_ab_params, simplicial_set_embedding
 
-        others = min(neighbors, len(samples)) - 1
-        distances, indices = (
-            NearestNeighbors(n_neighbors=others, algorithm="brute").fit(samples).kneighbors()
-        )
+        nearest = NearestNeighbors(n_neighbors=neighbors - 1, algorithm="brute")
+        distances, indices = nearest.fit(samples).kneighbors()
         a, b = find_ab_params(spread=1.0, min_dist=0.1)
         coordinates, _ = simplicial_set_embedding(
             samples,

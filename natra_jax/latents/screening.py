@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from natra_jax import attacks
+from natra_jax import attacks, interruption
 from natra_jax.attacks import Space
 from natra_jax.latents.label_predictability import predictability
 from natra_jax.types import Directions, Generator, Params
@@ -105,8 +105,12 @@ def screen(
       batch_size: examples at a time.
 
     Raises:
-      ValueError: for multiples that do not rise from above 0.
+      ValueError: for multiples that do not rise from above 0, no examples, codes that are not
+        finite, and labels or a batch size that cannot be.
     """
+    _require_examples("screen", codes, index, batch_size)
+    if labels is not None and len(labels) > len(codes):
+        raise ValueError(f"screen: {len(labels)} labels of {len(codes)} codes")
     reaches = np.asarray(multiples, np.float64)
     if not len(reaches) or not (np.diff(reaches, prepend=0) > 0).all():
         raise ValueError(f"screen: multiples must rise from above 0, got {reaches.tolist()}")
@@ -174,6 +178,9 @@ def box_kept(
 
     Returns:
       [n] bool.
+
+    Raises:
+      ValueError: as `screen` does.
     """
     drawn = draws(space, codes, index=index, epsilon=epsilon, seed=seed, batch_size=batch_size)
     return np.concatenate([judge(moved, at) == judge(still, at) for at, still, moved in drawn])
@@ -202,11 +209,23 @@ def draws(
 
     Yields:
       (index [B], images [B, H, W, C], moved images [B, H, W, C]).
+
+    Raises:
+      ValueError: as `screen` does.
     """
+    _require_examples("draws", codes, index, batch_size)
     key = jax.random.key(seed)
     for at in _batches(index, batch_size):
         still, moved = _drawn(space, key, at, codes[at], np.float32(epsilon))
         yield at, np.asarray(still), np.asarray(moved)
+
+
+def _require_examples(what: str, codes: np.ndarray, index: np.ndarray, batch_size: int) -> None:
+    """Raise ValueError unless there are examples, in batches, with finite codes."""
+    if not len(index) or batch_size < 1:
+        raise ValueError(f"{what}: {len(index)} examples in batches of {batch_size}: give one each")
+    if not np.isfinite(codes[index]).all():
+        raise ValueError(f"{what}: codes have values that are not finite")
 
 
 def _measure(
@@ -252,8 +271,10 @@ def _take(directions: Directions, k: int) -> Directions:
     return directions._replace(**rows)
 
 
-def _batches(index: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    return [index[i : i + batch_size] for i in range(0, len(index), batch_size)]
+def _batches(index: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    for i in range(0, len(index), batch_size):
+        interruption.check()
+        yield index[i : i + batch_size]
 
 
 @jax.jit

@@ -42,10 +42,15 @@ def sefa(
         loaded for another.
 
     Raises:
-      ValueError: for a generator without such matrices, and for layers that are no range of the
-        codes'.
+      ValueError: for a generator without such matrices, for layers that are no range of the
+        codes', for fewer than two codes, for codes or matrices that do not vary there or are not
+        finite, and for num below 1.
     """
     check_range(layers, codes)
+    if num < 1:
+        raise ValueError(f"directions num must be at least 1, got {num}")
+    if len(codes) < 2 or not np.isfinite(codes).all():
+        raise ValueError(f"sefa: {len(codes)} codes: there must be two at least, and finite ones")
     if generator.style is None:
         raise ValueError(
             "directions method sefa needs the matrices by which codes enter layers: "
@@ -56,12 +61,16 @@ def sefa(
     for matrix in matrices:
         matrix[:, list(generator.class_entries)] = 0
     gram: Any = sum(matrix.T @ matrix for matrix in matrices)  # SeFa eq. 5
+    if not np.isfinite(gram).all() or not gram.any():
+        raise ValueError("sefa: the generator's matrices of these layers are 0, or not finite")
     eigenvalues, axes = np.linalg.eigh(gram)
     eigenvalues, axes = eigenvalues[::-1], axes.T[::-1]
     axes = axes[eigenvalues > NEGLIGIBLE * eigenvalues[0]]
     axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1))
     vectors = np.repeat(axes[:, None] / np.sqrt(stop - first), stop - first, axis=1)
     found = described(vectors, codes, range(first, stop), method="sefa", fingerprint=fingerprint)
+    if not found.sigma.any():
+        raise ValueError("the codes do not vary in these layers: there are no directions to find")
     varies = np.flatnonzero(found.sigma > NEGLIGIBLE * found.sigma.max())[:num]
     return described(
         vectors[varies], codes, range(first, stop), method="sefa", fingerprint=fingerprint

@@ -73,4 +73,9 @@ def _advbn(config: ConfigDict, num_classes: int, latent: Latent | None) -> Metho
     )
 
 
-ADVBN = MethodSpec(_advbn, fields=("advbn",), fine_tunes="original", perturbs=True)
+ADVBN = MethodSpec(
+    _advbn,
+    fields=("advbn.group_size", "advbn.num_steps", "advbn.step_size", "advbn.epsilon"),
+    fine_tunes="original",
+    perturbs=True,
+)

@@ -174,7 +174,12 @@ def _mixl_from(config: ConfigDict, num_classes: int, latent: Latent | None) -> M
     return mixl(latent.generator, latent.params, num_classes=num_classes, alpha=alpha)
 
 
-MIXI = MethodSpec(_mixi_from, fields=("mixup",))
-MIXL = MethodSpec(_mixl_from, fields=("mixup",), latent="codes")
-RANDMIX = MethodSpec(_randmix_from, fields=("advmix",), latent="codes")
-ADVMIX = MethodSpec(_advmix_from, fields=("advmix",), latent="codes")
+MIXI = MethodSpec(_mixi_from, fields=("mixup.alpha",))
+MIXL = MethodSpec(_mixl_from, fields=("mixup.alpha",), latent="codes")
+_SPACE_FIELDS = ("advmix.layers", "advmix.source")
+RANDMIX = MethodSpec(_randmix_from, fields=_SPACE_FIELDS, latent="codes")
+ADVMIX = MethodSpec(
+    _advmix_from,
+    fields=(*_SPACE_FIELDS, "advmix.epsilon", "advmix.num_steps", "advmix.restarts"),
+    latent="codes",
+)

@@ -195,7 +195,9 @@ def _objective(
 def _inner(config: ConfigDict, latent: Latent) -> Inner:
     c = config.natra
     search, passes = natural.training_search(config, latent)
-    redraw = c.redraw if c.start == "persistent" else None
+    redraw = c.redraw
+    if c.start != "persistent":
+        redraw = None
     return Inner(search, passes, c.search_loss, redraw, c.residual)
 
 
@@ -232,6 +234,14 @@ def _natra_oa(config: ConfigDict, num_classes: int, latent: Latent | None) -> Me
     )
 
 
-NATRA = MethodSpec(_natra, fields=("natra",), latent="directions")
+_INNER_FIELDS = (
+    *natural.TRAINING_SPACE_FIELDS,
+    *natural.SEARCH_FIELDS,
+    *(f"natra.{name}" for name in ("search_loss", "redraw", "loss", "kappa")),
+)
+_TUNING_FIELDS = tuple(
+    f"natra.{name}" for name in ("rho", "epsilon_max", "smoothing", "smoothed_towards", "smoothed")
+)
+NATRA = MethodSpec(_natra, fields=(*_INNER_FIELDS, *_TUNING_FIELDS), latent="directions")
 NATRA_OL = NATRA._replace(single_code=True)
-NATRA_OA = MethodSpec(_natra_oa, fields=("natra", "natra_oa"), latent="directions")
+NATRA_OA = MethodSpec(_natra_oa, fields=(*_INNER_FIELDS, "natra_oa.epsilon"), latent="directions")

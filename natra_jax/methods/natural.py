@@ -18,6 +18,13 @@ from natra_jax.types import Batch
 STARTS = ("encoded", *DRAWS, "persistent")
 RULES = ("steepest", *_RULES)
 SEARCHES = ("joint", "per_direction")
+# the config fields that these read
+SPACE_FIELDS = ("natra.truncation", "natra.norm", "natra.units")
+TRAINING_SPACE_FIELDS = (*SPACE_FIELDS, "natra.residual")
+SEARCH_FIELDS = tuple(
+    f"natra.{name}"
+    for name in ("num_steps", "step_size", "rule", "start", "draw", "restarts", "search", "norm")
+)
 
 
 def space(config: ConfigDict, latent: Latent) -> Space:
@@ -59,12 +66,15 @@ def search(norm: str, num_steps: int, restarts: int) -> Attack:
 def training_search(config: ConfigDict, latent: Latent) -> tuple[Attack, int]:
     """Build natra's own search, and count its network passes."""
     c = config.natra
+    draw = c.draw
+    if c.start in DRAWS:
+        draw = c.start
     found = attacks.pgd(
         c.num_steps,
         c.step_size or None,
         rule=_steepest(c.norm) if c.rule == "steepest" else c.rule,
         random_start=c.start in DRAWS,
-        draw=c.start if c.start in DRAWS else c.draw,
+        draw=draw,
     )
     passes = c.restarts * (3 * c.num_steps + 1)
     if c.search == "per_direction":

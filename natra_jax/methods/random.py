@@ -131,8 +131,9 @@ def _of_kind(config: ConfigDict, num_classes: int, latent: Latent | None) -> Met
     return _in_set(draw)(config, num_classes, latent)
 
 
-RANDOM = MethodSpec(_of_kind, fields=("natra", "random"), latent="directions")
+_SET_FIELDS = (*natural.TRAINING_SPACE_FIELDS, "natra.epsilon_max")
+RANDOM = MethodSpec(_of_kind, fields=(*_SET_FIELDS, "random.kind"), latent="directions")
 RANDOM_LONG = RANDOM._replace(match_passes_of="natra")
-RANDOM_BOX = MethodSpec(_in_set("uniform"), fields=("natra",), latent="directions")
-CORNER = MethodSpec(_in_set("corner"), fields=("natra",), latent="directions")
+RANDOM_BOX = MethodSpec(_in_set("uniform"), fields=_SET_FIELDS, latent="directions")
+CORNER = MethodSpec(_in_set("corner"), fields=_SET_FIELDS, latent="directions")
 CORNER_LONG = CORNER._replace(match_passes_of="natra")

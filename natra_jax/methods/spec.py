@@ -31,7 +31,8 @@ class MethodSpec(NamedTuple):
 
     build: Callable[[ConfigDict, int, Latent | None], Method]
     """(config, num_classes, what `latent` asks for) -> Method"""
-    fields: tuple[str, ...] = ()  # config sections that it reads beside train and classifier
+    fields: tuple[str, ...] = ()
+    """Config fields that `build` reads, or sections of which it reads every field"""
     latent: str = ""  # 'codes': needs generator and codes; 'directions': these and directions
     single_code: bool = False
     """Use a single code per image, whatever the experiment's encoder makes: latent codes expansion

@@ -172,7 +172,7 @@ def write(
     figure.text(
         x,
         down,
-        printable(text),
+        drawable(text),
         color=colour,
         size=size,
         family=FONT,
@@ -257,7 +257,7 @@ def width(text: str, size: float = NORMAL) -> float:
     if not text:
         return 0.0
     font = FontProperties(family=FONT, size=size)
-    points, _, _ = text_to_path.get_text_width_height_descent(printable(text), font, False)
+    points, _, _ = text_to_path.get_text_width_height_descent(drawable(text), font, False)
     return points * DPI / 72
 
 
@@ -266,7 +266,7 @@ def shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def printable(text: str) -> str:
+def drawable(text: str) -> str:
     """Replace what the font cannot draw (another script, a line break).
 
     Matplotlib would warn and draw a box.

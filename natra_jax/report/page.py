@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from natra_jax.printable import printable
 from natra_jax.report.canvas import SHARPNESS
 from natra_jax.report.printing import (
     CellText,
@@ -26,7 +27,6 @@ from natra_jax.report.printing import (
     examples,
     heading,
     note,
-    one_line,
     texts,
     to_markdown,
 )
@@ -255,7 +255,7 @@ def _paragraph(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(one_line(text))
+    return html.escape(printable(text))
 
 
 def _section(place: str, section: Section) -> str:
@@ -355,9 +355,10 @@ def _ready(table: Plain) -> str:
         "" if all(_NUMERIC.fullmatch(cell.strip()) for cell in column) else ' class="words"'
         for column in columns
     ]
+    header = [name.replace("\n", " ") for name in table.header]
     head = "".join(
         f'<th scope="col"{side}>{_text(name)}</th>'
-        for name, side in zip(table.header, sides, strict=True)
+        for name, side in zip(header, sides, strict=True)
     )
     rows = []
     for name, *cells in table.rows:

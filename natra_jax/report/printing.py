@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from natra_jax.printable import printable
 from natra_jax.report.tables import (
     Cell,
     Column,
@@ -136,7 +137,7 @@ def examples(column: Column) -> str:
 def plain(table: Table) -> Plain:
     """Return the table as strings, the numbers of a column padded so that they line up."""
     header = ["method"] + [
-        "\n".join(map(one_line, (heading(c), c.split, examples(c)))) for c in table.columns
+        "\n".join(map(printable, (heading(c), c.split, examples(c)))) for c in table.columns
     ]
     columns = [_padded(column) for column in zip(*texts(table), strict=True)]
     rows = tuple(
@@ -162,8 +163,8 @@ def to_text(table: Table | Plain, width: int | None = None) -> str:
     With `width`, a table wider than this many characters is folded into several under each other.
     """
     table = plain(table) if isinstance(table, Table) else table
-    rows = [[one_line(cell) for cell in row] for row in table.rows]
-    header = [[one_line(line) for line in cell.split("\n")] for cell in table.header]
+    rows = [[printable(cell) for cell in row] for row in table.rows]
+    header = [[printable(line) for line in cell.split("\n")] for cell in table.header]
     widths = [max(map(len, [*head, *(row[j] for row in rows)])) for j, head in enumerate(header)]
     height = max(map(len, header))
     lines = (
@@ -180,7 +181,7 @@ def to_text(table: Table | Plain, width: int | None = None) -> str:
         return "\n".join("  ".join(cells).rstrip() for cells in aligned)
 
     blocks = [block(columns) for columns in _fold(widths, width)]
-    return "\n\n".join([*blocks, one_line(table.note)] if table.note else blocks) + "\n"
+    return "\n\n".join([*blocks, printable(table.note)] if table.note else blocks) + "\n"
 
 
 def to_markdown(table: Table | Plain) -> str:
@@ -215,21 +216,12 @@ def escape_markdown(text: str) -> str:
     The Markdown is GitHub's; the answer is one line.
     """
     # a bracket alone makes no link
-    text = re.sub(r"([\\`*|~$]|\](?=[\[(:]))", r"\\\1", one_line(text))
+    text = re.sub(r"([\\`*|~$]|\](?=[\[(:]))", r"\\\1", printable(text))
     # inside a word an underscore is literal already
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def one_line(text: str) -> str:
-    """Drop line breaks and control characters: a name from a file must not steer the terminal."""
-    if text.isprintable():
-        return text
-    return " ".join(
-        "".join(
-            c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
-        ).split()
-    )
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # GitHub makes links of these by itself
+    return text.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
 def _column_texts(

@@ -9,6 +9,11 @@ where PyTorch is installed.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.speed.__main__"))
+
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
         if name not in PARTS:
             known = "] [".join(PARTS)
             raise UserError(f"there is no part {name!r}: python -m natra_jax.speed [{known}]")
-    device = jax.devices()[0]
+    device = command.devices()[0]
     machine = f"{device.platform} ({device.device_kind}), JAX {jax.__version__}"
     print(f"{machine}, medians of alternated runs")
     for name in names or PARTS:
@@ -50,7 +55,3 @@ def run() -> None:
 
 def _flags(_: object) -> None:
     """Define no flags but those of every command."""
-
-
-if __name__ == "__main__":
-    run()

@@ -16,11 +16,15 @@ from flax import linen as nn
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from natra_jax import classifiers, trees
+from natra_jax import classifiers, json_files, trees
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.data import Images
+from natra_jax.config.validation import check_classifier
+from natra_jax.data import FITS, Images
 from natra_jax.data.survey import source_of
+from natra_jax.json_files import Size
 from natra_jax.methods.original import original
+from natra_jax.printable import shown
+from natra_jax.stages import data
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.data import DatasetInfo
 from natra_jax.stages.fit import prefetch_options
@@ -45,7 +49,7 @@ class Description(NamedTuple):
 
     classifier: dict[str, Any]  # fields of its config section
     classes: tuple[str, ...]  # names of the labels
-    image_shape: tuple[int, int, int]  # [H, W, C]
+    image_shape: tuple[Size, Size, Size]  # [H, W, C]
     fit: str  # of natra_jax.data.FITS: how photos were brought to that size; '' if they came so
     twins: bool  # whether it has auxiliary BatchNorm for adversarial images
 
@@ -53,6 +57,14 @@ class Description(NamedTuple):
     def num_classes(self) -> int:
         """The number of labels."""
         return len(self.classes)
+
+
+def check(context: Context) -> None:
+    """Raise UserError if the user's own classifier does not fit the data."""
+    if context.config.classifier.factory:
+        info = data.info(context)
+        network = builder(context.config, info.num_classes)(None)
+        classifiers.require_logits(network, info.image_shape, info.num_classes)
 
 
 def builder(config: Config, num_classes: int) -> Builder:
@@ -89,6 +101,14 @@ def fields(plan: Plan) -> dict[str, Any]:
 def schedule_fields(plan: Plan) -> dict[str, Any]:
     """Return {config field: value} of the fields that describe how a classifier is trained."""
     return plan.fields_without("train", "train.init_from", "train.log_every")
+
+
+def fine_tuning_fields(plan: Plan) -> dict[str, Any]:
+    """Return {config field: value} of the fields that `fine_tuning_schedule` reads."""
+    own = [f"advbn.{name}" for name in ("steps", "learning_rate", "momentum", "weight_decay")]
+    replaced = {f"train.{name}" for name in ("steps", "learning_rate", "weight_decay")}
+    shared = {name: v for name, v in schedule_fields(plan).items() if name not in replaced}
+    return plan.fields(*own) | shared
 
 
 def named_fields(config: Config) -> tuple[str, ...]:
@@ -287,7 +307,7 @@ def load(directory: epath.Path, config: Config, info: DatasetInfo | Description)
     Raises UserError if they are missing, damaged, or of another classifier.
     """
     like = variables_like(config, info)
-    if is_kept(directory) and describe(directory)[1].twins:
+    if is_kept(directory) and describe(directory, config.classifier.factory)[1].twins:
         network = builder(config, info.num_classes)(None)
         like = jax.eval_shape(
             lambda variables: with_auxiliary(network, variables, info.image_shape), like
@@ -300,24 +320,57 @@ def is_kept(directory: epath.Path) -> bool:
     return (directory / _DESCRIPTION).exists()
 
 
-def describe(directory: epath.Path) -> tuple[ConfigDict, Description]:
+def describe(directory: epath.Path, factory: str = "") -> tuple[ConfigDict, Description]:
     """Read the description that `save` wrote into directory.
 
-    Returns (a config with the section classifier alone, the description). Raises UserError if the
-    description is damaged.
+    Args:
+      directory: of the task.
+      factory: 'module:function' of a classifier of the user's own, as the caller has it: a module
+        is imported because the user names it, never because a file does. '' for one of ours.
+
+    Returns:
+      (a config with the section classifier alone, the description).
+
+    Raises:
+      UserError: if the description cannot be read, is of no classifier, or is of one that another
+        function makes.
     """
-    path = directory / _DESCRIPTION
-    try:
-        read = json.loads(path.read_text())
-        height, width, channels = read["image_shape"]
-        description = Description(
-            read["classifier"],
-            tuple(read["classes"]),
-            (height, width, channels),
-            read["fit"],
-            read["twins"],
+    path, advice = directory / _DESCRIPTION, "run the stage train again"
+    # names of classes are those of folders, which may not be in UTF-8
+    description = json_files.read(path, Description, advice, loose=True)
+    made_by = description.classifier.get("factory", "")
+    if made_by and not factory:
+        raise UserError(
+            f"{path}: is of a classifier that the function {shown(made_by)} makes, whose module "
+            "would be run: if you trust it, name it yourself, as --factory=MODULE:FUNCTION, or "
+            "factory= in Python"
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): run the stage train again") from error
+    if made_by != factory:
+        maker = f"the function {shown(made_by)}" if made_by else "natra_jax itself"
+        raise UserError(
+            f"{path}: is of a classifier that {maker} makes, and the factory that is given is "
+            f"{factory!r}: " + ("name the same" if made_by else "leave it out")
+        )
     # a classifier that was kept before there was a choice is float32
-    return ConfigDict({"classifier": {"dtype": "float32"} | description.classifier}), description
+    section = {"dtype": "float32"} | description.classifier
+    try:
+        _require_sound(description, section)
+    except UserError as error:
+        raise UserError(f"{path}: {error}: {advice}") from error
+    return ConfigDict({"classifier": section}), description
+
+
+def _require_sound(description: Description, section: dict[str, Any]) -> None:
+    """Raise UserError if the description is of no classifier.
+
+    section: the config's section classifier, as JSON has it.
+    """
+    if not description.classes or description.fit not in ("", *FITS):
+        raise UserError(f"has {len(description.classes)} classes, a fit {description.fit[:80]!r}")
+    check_classifier(section)
+    needed = {"factory"}
+    if not section.get("factory"):
+        name = str(section.get("name"))
+        needed |= {"name", "dtype", *(("widths", "norm") if name == "cnn" else (name,))}
+    if missing := sorted(needed - section.keys()):
+        raise UserError(f"its classifier has no field {missing[0]}")

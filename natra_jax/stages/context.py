@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -11,8 +12,9 @@ from etils import epath
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from natra_jax.data import Source
-from natra_jax.files import local
+from natra_jax.files import local, open_file, reading, require_regular
 from natra_jax.inputs import Inputs
+from natra_jax.printable import reason
 from natra_jax.types import Generator, UserError
 
 Config = ConfigDict | FrozenConfigDict
@@ -60,24 +62,49 @@ def single(context: Context) -> Context:
     return context._replace(config=config, variant=SINGLE)
 
 
-def open_array(context: Context, name: str) -> np.ndarray:
+def open_array(
+    context: Context, name: str, shape: tuple[int | None, ...] | None = None
+) -> np.ndarray:
     """Open the array in workdir/name (.npy) memory-mapped.
 
-    Of a file in a bucket, a copy in scratch is mapped. Raises UserError if it cannot be read.
+    Of a file in a bucket, a copy in scratch is mapped. Raises UserError if it cannot be read, or is
+    not of the shape, in which None is any length.
     """
     path = context.workdir / name
-    try:
-        if (on_disk := local(path)) is not None:
-            return np.load(on_disk, mmap_mode="r", allow_pickle=False)
-        copy = context.scratch / name
-        if not copy.exists() or copy.stat().st_size != path.stat().length:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-        return np.load(copy, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    found = _open_array(context, path, name)
+    if shape is not None and (
+        found.ndim != len(shape)
+        or any(wanted not in (None, side) for wanted, side in zip(shape, found.shape, strict=True))
+    ):
+        wanted = ", ".join("any" if side is None else str(side) for side in shape)
         raise UserError(
-            f"{path}: cannot be read as an array ({error}): delete {path.parent} and run again"
+            f"{path}: its shape is {list(found.shape)}, expected [{wanted}]: run its stage again"
+        )
+    return found
+
+
+def _open_array(context: Context, path: epath.Path, name: str) -> np.ndarray:
+    try:
+        with reading(path):
+            if (on_disk := local(path)) is not None:
+                return _mapped(on_disk)
+            copy = context.scratch / name
+            if not copy.exists() or copy.stat().st_size != path.stat().length:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with open_file(path) as file, copy.open("wb") as written:
+                    shutil.copyfileobj(file, written)
+            return _mapped(copy)
+    except ValueError as error:
+        raise UserError(
+            f"{path}: cannot be read as an array ({reason(error)}): delete {path.parent} and "
+            "run again"
         ) from error
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """Map an array, once its file is seen to be as long as its head says."""
+    require_regular(path)
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 class _Writer:

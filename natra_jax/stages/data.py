@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
+from natra_jax import interruption, json_files
 from natra_jax.data import (
     UNLABELLED,
     Concat,
@@ -28,6 +29,8 @@ from natra_jax.data import (
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
 from natra_jax.files import local
+from natra_jax.json_files import Count, Size
+from natra_jax.printable import reason
 from natra_jax.stages.context import Config, Context, open_array, save_array
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Batch, Record, UserError
@@ -35,6 +38,7 @@ from natra_jax.types import Batch, Record, UserError
 NAME = "data"
 _CHUNK = 512  # images that are decoded before they are written
 _INFO = "facts.json"
+_ADVICE = "run the stage data again"
 _DOMAIN, _DOMAIN_LABEL = "wild_image", "judge_label"
 _UNLABELLED = "unlabelled_image"
 
@@ -43,12 +47,12 @@ class DatasetInfo(NamedTuple):
     """The numbers and names of the data that later stages need without reading the data."""
 
     classes: tuple[str, ...]  # names of the labels
-    image_shape: tuple[int, int, int]  # [H, W, C]
+    image_shape: tuple[Size, Size, Size]  # [H, W, C]
     splits: tuple[str, ...]
     rendered: tuple[str, ...]  # the splits whose true variations are there
-    covered: tuple[int, ...] | None  # labels of what the generator makes; None for all
-    counts: dict[str, list[int]]  # split -> images of each label
-    unlabelled: int  # images
+    covered: tuple[Count, ...] | None  # labels of what the generator makes; None for all
+    counts: dict[str, list[Count]]  # split -> images of each label
+    unlabelled: Count  # images
 
     @property
     def num_classes(self) -> int:
@@ -97,24 +101,47 @@ def run(context: Context, directory: epath.Path) -> None:
 
 
 def info(context: Context) -> DatasetInfo:
-    """Read the DatasetInfo that the task data wrote."""
-    read = json.loads((context.workdir / NAME / _INFO).read_text())
-    height, width, channels = read["image_shape"]
-    return DatasetInfo(
-        classes=tuple(read["classes"]),
-        image_shape=(height, width, channels),
-        splits=tuple(read["splits"]),
-        rendered=tuple(read["rendered"]),
-        covered=None if read["covered"] is None else tuple(read["covered"]),
-        counts=read["counts"],
-        unlabelled=read["unlabelled"],
-    )
+    """Read the DatasetInfo that the task data wrote.
+
+    Raises UserError if it cannot be read, or contradicts itself.
+    """
+    path = context.workdir / NAME / _INFO
+    # names of classes are those of folders, which may not be in UTF-8
+    found = json_files.read(path, DatasetInfo, _ADVICE, loose=True)
+    labels = range(len(found.classes))
+    wrong = [
+        ("classes", not found.classes),
+        ("splits", "train" not in found.splits),
+        ("rendered", not set(found.rendered) <= set(found.splits)),
+        ("covered", not set(found.covered or ()) <= set(labels)),
+        ("counts", found.counts.keys() != set(found.splits)),
+        ("counts", any(len(count) != len(labels) for count in found.counts.values())),
+        ("counts", not all(map(sum, found.counts.values()))),
+    ]
+    if field := next((field for field, is_wrong in wrong if is_wrong), None):
+        raise UserError(f"{path}: {field} does not go with the other fields: {_ADVICE}")
+    return found
 
 
 def split(context: Context, name: str, task: str = NAME) -> Split:
-    """Open a split that a task kept, its images memory-mapped or decoded as they are asked for."""
-    images = _open(context, f"{name}_image", task)
-    return Split(images, open_array(context, f"{task}/{name}_label.npy"))
+    """Open a split that a task kept, its images memory-mapped or decoded as they are asked for.
+
+    Raises UserError if it cannot be read, or is not as the DatasetInfo says.
+    """
+    found, path = info(context), f"{task}/{name}_label.npy"
+    images, labels = _open(context, f"{name}_image", task), open_array(context, path)
+    if images.shape != (len(images), *found.image_shape):
+        raise UserError(
+            f"{context.workdir / task / name}_image: its images are {list(images.shape[1:])}, "
+            f"those of {_INFO} {list(found.image_shape)}: {_ADVICE}"
+        )
+    label_range = len(labels) and (labels.min() < 0 or labels.max() >= found.num_classes)
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or label_range:
+        raise UserError(
+            f"{context.workdir / path}: has not one label for each of {len(images)} images, of "
+            f"the {found.num_classes} classes in {_INFO}: {_ADVICE}"
+        )
+    return Split(images, labels)
 
 
 def renderings(context: Context, name: str) -> np.ndarray:
@@ -168,14 +195,27 @@ def covered(context: Context, label: np.ndarray) -> np.ndarray:
     return np.arange(len(label)) if classes is None else np.flatnonzero(np.isin(label, classes))
 
 
+def target_images(context: Context) -> Images:
+    """Open the training images of classes that the generator makes."""
+    train = split(context, "train")
+    index = covered(context, train.label)
+    return train.image if len(index) == len(train.label) else Subset(train.image, index)
+
+
+def has_domain(context: Context) -> bool:
+    """Return whether the source has images of the generator's domain of its own."""
+    directory = context.workdir / NAME
+    return any((directory / f"{_DOMAIN}.{suffix}").exists() for suffix in ("npy", "json"))
+
+
 def domain_images(context: Context) -> Images:
     """Open images of the generator's domain, [N, H, W, C] uint8, without labels.
 
     Where the source has none of its own, these are all images that classifiers are trained on.
     """
-    if _is_kept(context, _DOMAIN):
+    if has_domain(context):
         return _open(context, _DOMAIN)
-    target, unlabelled = _target(context), info(context).unlabelled
+    target, unlabelled = target_images(context), info(context).unlabelled
     return Concat([target, _open(context, _UNLABELLED)]) if unlabelled else target
 
 
@@ -195,7 +235,7 @@ def domain_batches(
     Raises:
       UserError: naming the field, if there are fewer images.
     """
-    images = {"marginal": domain_images(context), "target": _target(context)}
+    images = {"marginal": domain_images(context), "target": target_images(context)}
     if domain != "both":
         return batches({"image": images[domain]}, batch_size, seed, field)
     half, least = batch_size // 2, min(map(len, images.values()))
@@ -215,7 +255,7 @@ def judge_split(context: Context) -> Split:
     These are images of the generator's domain with labels where the source has such, else the
     train split.
     """
-    if not _is_kept(context, _DOMAIN):
+    if not has_domain(context):
         return split(context, "train")
     return Split(domain_images(context), open_array(context, f"{NAME}/{_DOMAIN_LABEL}.npy"))
 
@@ -260,6 +300,7 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
         leave=False,
     ) as bar:
         for i in range(0, len(images), _CHUNK):
+            interruption.check()
             chunk = images[i : i + _CHUNK]
             kept[i : i + len(chunk)] = chunk
             bar.update(len(chunk))
@@ -291,30 +332,19 @@ def _generated_labels(names: Sequence[str], classes: tuple[str, ...]) -> tuple[i
     return tuple(classes.index(name) for name in names) or None
 
 
-def _target(context: Context) -> Images:
-    """Open the training images of classes that the generator makes."""
-    train = split(context, "train")
-    index = covered(context, train.label)
-    return train.image if len(index) == len(train.label) else Subset(train.image, index)
-
-
-def _is_kept(context: Context, name: str) -> bool:
-    """Return whether the task data wrote images of this name."""
-    directory = context.workdir / NAME
-    return any((directory / f"{name}.{suffix}").exists() for suffix in ("npy", "json"))
-
-
 def _open(context: Context, name: str, task: str = NAME) -> Images:
     """Open the images that `keep_images` wrote."""
     path = context.workdir / task / f"{name}.json"
     if not path.exists():
         return open_array(context, f"{task}/{name}.npy")
+    most = json_files.MOST_OF_LISTS
+    # names of files may not be in UTF-8
+    description = json_files.read(path, dict[str, Any], _ADVICE, most=most, loose=True)
     try:
-        return reopen(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return reopen(description)
+    except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read as a list of images ({error}): delete {path.parent} and run "
-            "again"
+            f"{path}: cannot be read as a list of images ({reason(error)}): {_ADVICE}"
         ) from error
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from etils import epath
 
-from natra_jax.latents import directions, saved
+from natra_jax.latents import directions, reduction, saved
 from natra_jax.latents.sefa import sefa
 from natra_jax.stages import data, encode, encoder, generator, shift
-from natra_jax.stages.context import Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.context import Config, Context
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import Directions, Generator, Params, UserError
 
 NAME = "directions"
@@ -18,7 +20,33 @@ NAME = "directions"
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task directions, in each variant."""
-    return plan.in_variants(NAME, run, plan.fields(NAME), (shift.NAME, encode.NAME))
+    depends_on = (shift.NAME, encode.NAME)
+    return plan.in_variants(NAME, run, plan.fields(NAME), depends_on, sizes=limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the population of codes lacks."""
+    c, fewest = context.config.directions, reduction.fewest(context.config.directions.method)
+    found = fewest if c.codes == "prior" else len(data.domain_images(context))
+    if c.codes == "within_classes":
+        labels = np.asarray(data.split(context, "train").label)
+        of_class = np.bincount(labels[data.covered(context, labels)], minlength=1)
+        found = int(of_class.sum())
+        if of_class.max() < 2:
+            yield (
+                f"config.directions.codes={c.codes}, but no class has two training images: "
+                "set it to encoded, or add images"
+            )
+    elif c.num_codes < fewest:
+        yield (
+            f"config.directions.num_codes={c.num_codes} is fewer than the {fewest} that "
+            f"{c.method} needs: set it to at least {fewest}"
+        )
+    if found < fewest:
+        yield (
+            f"config.directions.method={c.method} needs {fewest} codes, and there are {found} "
+            f"images: add some{', or set it to pca' if c.method == 'umap' and found > 1 else ''}"
+        )
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -34,7 +62,10 @@ def run(context: Context, directory: epath.Path) -> None:
         )
     except ValueError as error:
         raise UserError(f"stage {directory.name}: {error}") from error
-    saved.save(found, directory)
+    notes = _fewer(c, len(codes))
+    saved.save(found, directory, notes)
+    for note in notes:
+        context.log(f"{directory.name}: {note}")
     where = f"in the {c.space} of {len(codes)} codes"
     if c.method == "sefa":
         where = "in the generator's weights"
@@ -52,6 +83,19 @@ def load(context: Context) -> Directions:
     They are of the generator's own codes [L, D], also where an image has several of these.
     """
     return saved.load(context.workdir / context.task_name(NAME), context.fingerprints["generator"])
+
+
+def _fewer(c: Config, count: int) -> list[str]:
+    """Say where UMAP of `count` codes has fewer coordinates or neighbours than config asks for."""
+    if c.method != "umap":
+        return []
+    asked = {"dim": c.dim, "neighbors": c.neighbors}
+    had = dict(zip(asked, reduction.umap_sizes(count, **asked), strict=True))
+    return [
+        f"UMAP of {count} codes has {had[name]} for directions.{name}, not {asked[name]}"
+        for name in asked
+        if had[name] < asked[name]
+    ]
 
 
 def _population(context: Context, generator_: Generator, params: Params) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import jax
@@ -17,14 +17,14 @@ from etils import epath
 from jax.tree_util import Partial
 
 from natra_jax.data import to_float
-from natra_jax.files import local
+from natra_jax.files import local, open_file
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.latents.encoding import EncodeFn, in_batches
 from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
 from natra_jax.latents.refinement import refine
-from natra_jax.stages import data, encoder, perceptual, shift
+from natra_jax.stages import data, encoder, perceptual, shift, sizes
 from natra_jax.stages.context import Context, open_array, save_array
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import Generator, Images, Params
 
 NAME = "encode"
@@ -35,7 +35,13 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare the task encode, in each variant."""
     fields = plan.fields(NAME, "directions.num_codes", "directions.seed")
     seen = (task.name for task in perceptual.tasks(plan))
-    return plan.in_variants(NAME, run, fields, (data.NAME, shift.NAME, encoder.NAME, *seen))
+    depends_on = (data.NAME, shift.NAME, encoder.NAME, *seen)
+    return plan.in_variants(NAME, run, fields, depends_on, sizes=limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what encoding asks of the data's sizes."""
+    yield from sizes.some(context, "train")
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -53,7 +59,8 @@ def train_codes(context: Context) -> np.ndarray:
 
     Behind them are those of images without labels.
     """
-    return open_array(context, f"{context.task_name(NAME)}/train.npy")
+    examples = len(data.training(context).label)
+    return open_array(context, f"{context.task_name(NAME)}/train.npy", (examples, None, None))
 
 
 def domain_codes(context: Context) -> np.ndarray:
@@ -191,5 +198,5 @@ def _join(parts: list[epath.Path], path: epath.Path, count: int) -> None:
 
 def _read(path: epath.Path) -> np.ndarray:
     """Read the array in a .npy file."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return np.load(file, allow_pickle=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from natra_jax import trees
+from natra_jax import interruption, trees
 from natra_jax.data import to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.gan.discriminator import init_params
@@ -18,10 +19,10 @@ from natra_jax.gan.networks import Discriminator
 from natra_jax.latents import encoder as inverse
 from natra_jax.latents.expansion import expand, expansion
 from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
-from natra_jax.stages import data, generator, perceptual
+from natra_jax.stages import data, generator, perceptual, sizes
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.training.fit import adamw
 from natra_jax.types import Directions, Generator, Params, Record
 
@@ -36,7 +37,13 @@ def tasks(plan: Plan) -> list[Task]:
     # of perceptual_weights the content counts, by the fingerprint of the task perceptual
     fields = plan.fields_without(NAME, "encoder.perceptual_weights")
     fields |= plan.fields("data.held_out")
-    return plan.in_variants(NAME, run, fields, depends_on)
+    return plan.in_variants(NAME, run, fields, depends_on, sizes=limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the training of an encoder asks of the data's sizes."""
+    yield from sizes.some(context, "val_iid")
+    yield from sizes.batch(context, "encoder.batch_size", context.config.encoder.domain)
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -149,6 +156,7 @@ def measure(
     features_fn = perceptual.load(context)
     measured = []
     for i in range(0, len(images), size):
+        interruption.check()
         part = to_float(images[i : i + size])
         measured.append(
             _errors(model, generator_, encoder_params, generator_params, features_fn, part)

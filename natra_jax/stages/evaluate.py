@@ -5,7 +5,7 @@ It is the first stage that reads the shifted and the test splits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -26,10 +26,11 @@ from natra_jax.stages import (
     judge,
     screen,
     shift,
+    sizes,
     train,
 )
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import LogitsFn, Record
 
 NAME = "evaluate"
@@ -47,35 +48,56 @@ Recorder = Callable[[str, str, np.ndarray], Record]
 
 
 def tasks(plan: Plan) -> list[Task]:
-    """Declare a task for each method and seed, and one for the judge."""
+    """Declare a task for each method and seed, one for the judge, and those on extra splits."""
     found, before = [], depends_on(plan)
     for method in plan.config.methods:
         for seed in plan.config.seeds:
+            trained = f"{train.NAME}/{method}-{seed}"
             bound = partial(run, method=method, seed=seed)
-            needed = (*before, f"{train.NAME}/{method}-{seed}")
-            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields(plan), needed))
+            needed = (*before, trained)
+            found.append(
+                Task(f"{NAME}/{method}-{seed}", NAME, bound, fields(plan), needed, sizes=limits)
+            )
+            found += _on_extra_splits(plan, method, seed, trained)
     if plan.has_generator:
         name = judge.name(plan.config)
         bound = partial(run, method=name, seed=0)
-        extra = tuple(task.name for task in extra_splits.tasks(plan))
-        needed = (data.NAME, *extra, judge.NAME)
+        needed = (data.NAME, judge.NAME)
         found.append(Task(f"{NAME}/{name}-0", NAME, bound, fields(plan), needed))
+        found += _on_extra_splits(plan, name, 0, judge.NAME)
     return found
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the evaluation of a trained classifier asks of the data's sizes."""
+    if context.generator is not None:
+        yield from sizes.some(context, *LATENT_SPLITS)
+
+
+def _on_extra_splits(plan: Plan, method: str, seed: int, trained: str) -> list[Task]:
+    """Declare a task for each extra split, so that another one leaves what is measured."""
+    return [
+        Task(
+            f"{NAME}/{method}-{seed}-{split}",
+            NAME,
+            partial(run_extra, method=method, seed=seed, split=split),
+            plan.fields("eval.batch_size"),
+            (data.NAME, extra_splits.task_name(split), trained),
+        )
+        for split in extra_splits.named(plan.config.eval.extra_splits)
+    ]
 
 
 def fields(plan: Plan) -> dict[str, Any]:
     """Return {config field: value} of the fields that the figures here depend on."""
-    space = screen.SPACE_FIELDS if plan.has_generator else ()
-    # of the folders the content counts, by the fingerprint of the task extra_splits
-    names = {"eval.extra_splits": list(extra_splits.named(plan.config.eval.extra_splits))}
-    return plan.fields(*_FIELDS, *space) | names
+    space = natural.SPACE_FIELDS if plan.has_generator else ()
+    return plan.fields(*_FIELDS, *space)
 
 
 def depends_on(plan: Plan) -> tuple[str, ...]:
     """Return the names of the tasks that an evaluation reads beside that of its classifier."""
-    extra = tuple(task.name for task in extra_splits.tasks(plan))
     latent = (shift.NAME, encode.NAME, screen.NAME, judge.NAME) if plan.has_generator else ()
-    return (data.NAME, *extra, *latent)
+    return (data.NAME, *latent)
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
@@ -87,10 +109,8 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
       method: whose classifier; the judge's name stands for the judge.
       seed: of its training.
     """
-    is_judge = method == judge.name(context.config)
-    trained = judge.load(context) if is_judge else train.load(context, method, seed)
-    records = []
-    for name, logits_fn in branches(context, trained, method).items():
+    is_judge, records = method == judge.name(context.config), []
+    for name, logits_fn in branches(context, _load(context, method, seed), method).items():
         record = recorder(context, directory, name, seed)
         records += _on_images(context, logits_fn, record)
         if not is_judge and context.generator is not None:
@@ -103,6 +123,32 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
         if split.startswith("val")
     )
     context.log(f"evaluate: {method} seed {seed}: {figures}")
+
+
+def run_extra(context: Context, directory: epath.Path, method: str, seed: int, split: str) -> None:
+    """Measure the accuracy on an extra split, and write records.jsonl into directory.
+
+    Args:
+      context: the run.
+      directory: of the task.
+      method: whose classifier; the judge's name stands for the judge.
+      seed: of its training.
+      split: its name.
+    """
+    images, records = extra_splits.split(context, split), []
+    for name, logits_fn in branches(context, _load(context, method, seed), method).items():
+        predictions = predict(logits_fn, images.image, context.config.eval.batch_size)
+        record = recorder(context, directory, name, seed)
+        records.append(record(split, "accuracy", predictions == images.label))
+    write_records(directory / "records.jsonl", records)
+    context.log(f"evaluate: {method} seed {seed}: {split} is measured")
+
+
+def _load(context: Context, method: str, seed: int) -> classifier.Trained:
+    """Load the classifier of a method and seed, or the judge by its name."""
+    if method == judge.name(context.config):
+        return judge.load(context)
+    return train.load(context, method, seed)
 
 
 def logits(context: Context, trained: classifier.Trained, *, adversarial: bool = False) -> LogitsFn:
@@ -169,7 +215,6 @@ def _on_images(context: Context, logits_fn: LogitsFn, record: Recorder) -> list[
     info, size = data.info(context), context.config.eval.batch_size
     records = []
     splits = {name: data.split(context, name) for name in info.splits if name != "train"}
-    splits |= {name: extra_splits.split(context, name) for name in extra_splits.names(context)}
     for name, split in splits.items():
         predictions = predict(logits_fn, split.image, size)
         records.append(record(name, "accuracy", predictions == split.label))

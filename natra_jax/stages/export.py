@@ -7,8 +7,7 @@ classifier is asked about the image as it is written, clipped and rounded.
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +17,10 @@ from natra_jax import attacks
 from natra_jax.data import to_uint8
 from natra_jax.evaluation import attack, predict
 from natra_jax.methods import natural
-from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, train
+from natra_jax.printable import csv_lines
+from natra_jax.stages import classifier, data, encode, evaluate, screen, shift, sizes, train
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 
 NAME, TABLE = "export", "table.csv"
 _PART = 1000  # images that are searched for together
@@ -32,13 +32,18 @@ def tasks(plan: Plan) -> list[Task]:
     if not plan.has_generator:
         return []
     search = ("natra.num_steps", "natra.restarts")
-    fields = plan.fields(NAME, *screen.SPACE_FIELDS, *search, "directions.seed", "eval.batch_size")
+    fields = plan.fields(NAME, *natural.SPACE_FIELDS, *search, "directions.seed", "eval.batch_size")
     latent = (shift.NAME, encode.NAME, screen.NAME)
     name, seed = method(plan.config), plan.config.seeds[0]
     # of all methods and seeds, these are what it reads
     fields |= {"methods": [name], "seeds": [seed]}
     trained = f"{train.NAME}/{name}-{seed}"
-    return [Task(NAME, NAME, run, fields, (data.NAME, *latent, trained))]
+    return [Task(NAME, NAME, run, fields, (data.NAME, *latent, trained), sizes=limits)]
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what is asked of the data's sizes."""
+    yield from sizes.some(context, "train")
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -75,9 +80,7 @@ def run(context: Context, directory: epath.Path) -> None:
                 _write_image(directory / file, pixels[k])
                 r = f"{found.delta[k, s]:.6g}"
                 rows.append((file, index[k], labels[k], names[s], r, int(failed[k])))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
-    (directory / TABLE).write_text(text.getvalue())
+    (directory / TABLE).write_text(csv_lines([_COLUMNS, *rows]))
     which = "that it gets wrong" if c.export.failures_only else "in all"
     context.log(
         f"export: {len(rows)} variations of {len(covered)} images for {name} seed {seed} {which}, "

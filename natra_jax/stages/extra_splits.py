@@ -1,13 +1,12 @@
-"""Task extra_splits: folders of images that classifiers are tested on too.
+"""Tasks extra_splits/…: folders of images that classifiers are tested on too.
 
 They are of the same classes as the data, as ImageNet-Sketch is beside ImageNet.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from etils import epath
@@ -24,34 +23,45 @@ _FIELD = "eval.extra_splits"
 
 
 def tasks(plan: Plan) -> list[Task]:
-    """Declare the task extra_splits, where the experiment names folders."""
-    folders = plan.config.eval.extra_splits
-    if not folders:
-        return []
-    fields = plan.fields(_FIELD) | identity(folders, plan.inputs.digest)
-    return [Task(NAME, data.NAME, run, fields, (data.NAME,))]
+    """Declare a task for each folder that the experiment names."""
+    return [
+        Task(
+            task_name(name),
+            data.NAME,
+            partial(run, name=name, path=path),
+            {_FIELD: path, "files": identity(path, plan.inputs.digest)},
+            (data.NAME,),
+        )
+        for name, path in named(plan.config.eval.extra_splits).items()
+    ]
 
 
-def run(context: Context, directory: epath.Path) -> None:
-    """Write a split for each folder into directory."""
-    c, info = context.config, data.info(context)
-    for name, path in named(c.eval.extra_splits).items():
-        listing = folder.list_classes(Path(path).expanduser(), info.classes)
-        size, _, channels = info.image_shape
-        images = Decoded(listing.files, Preprocess(size, c.data.fit, channels))
-        images.check()
-        data.keep_split(context, directory, name, Split(images, listing.label))
-        context.log(f"{NAME}: {name} {len(images)} images, {path}")
+def run(context: Context, directory: epath.Path, name: str, path: str) -> None:
+    """Write the split of a folder into directory.
+
+    Args:
+      context: the run.
+      directory: of the task.
+      name: of the split.
+      path: of the folder.
+    """
+    info = data.info(context)
+    listing = folder.list_classes(Path(path).expanduser(), info.classes)
+    size, _, channels = info.image_shape
+    images = Decoded(listing.files, Preprocess(size, context.config.data.fit, channels))
+    images.check()
+    data.keep_split(context, directory, name, Split(images, listing.label))
+    context.log(f"{NAME}: {name} {len(images)} images, {path}")
 
 
-def names(context: Context) -> list[str]:
-    """Return the names of the splits."""
-    return list(named(context.config.eval.extra_splits))
+def task_name(split: str) -> str:
+    """Return the name of the task that writes a split."""
+    return f"{NAME}/{split}"
 
 
 def split(context: Context, name: str) -> Split:
-    """Open a split that the task wrote."""
-    return data.split(context, name, NAME)
+    """Open a split that its task wrote."""
+    return data.split(context, name, task_name(name))
 
 
 def named(entries: Sequence[str]) -> dict[str, str]:
@@ -77,13 +87,9 @@ def named(entries: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def identity(entries: Sequence[str], digest: contents.Digest = contents.digest) -> dict[str, str]:
-    """Return the hash of the names and contents of the folders' files, which tells them apart.
+def identity(path: str, digest: contents.Digest = contents.digest) -> str:
+    """Return the digest of the names and contents of a folder's files, which tells it apart.
 
     digest: how the content of files is told apart.
     """
-    digests = {
-        name: digest(folder.directory(path, _FIELD), folder.listed(path, _FIELD))
-        for name, path in named(entries).items()
-    }
-    return {"files": hashlib.sha256(json.dumps(digests).encode()).hexdigest()}
+    return digest(folder.directory(path, _FIELD), folder.listed(path, _FIELD))

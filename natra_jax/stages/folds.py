@@ -7,6 +7,8 @@ them, are screened by the same judge.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from etils import epath
 
@@ -14,9 +16,10 @@ from natra_jax.classifiers import factory
 from natra_jax.data import Subset
 from natra_jax.evaluation.benchmark import predict
 from natra_jax.latents.screening import CROSS_FITTED, NO_JUDGE, Judge
-from natra_jax.stages import classifier, data, user_weights
+from natra_jax.printable import reason
+from natra_jax.stages import classifier, data, sizes, user_weights
 from natra_jax.stages.context import Config, Context, open_array, save_array
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Limit, Plan, Task
 from natra_jax.types import UserError
 
 NAME, _STAGE = "folds", "screen"
@@ -29,7 +32,15 @@ def tasks(plan: Plan) -> list[Task]:
         return []
     fields = plan.fields("screening.judge", "screening.folds", "screening.seed")
     fields |= classifier.fields(plan) | classifier.schedule_fields(plan)
-    return [Task(NAME, _STAGE, run, fields, (data.NAME,))]
+    return [Task(NAME, _STAGE, run, fields, (data.NAME,), classifier.check, limits)]
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what cross-fitting asks of the data's sizes."""
+    count = len(data.split(context, "train").label)
+    yield Limit("screening.folds", count, sizes.TRAINING)
+    left = count - -(-count // min(context.config.screening.folds, count))
+    yield Limit("train.batch_size", left, f"{sizes.TRAINING} that are left without a fold")
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -142,7 +153,7 @@ def _of_function(named: str) -> Judge:
         raise
     except Exception as error:  # whatever the user's function raises
         raise UserError(
-            f"{field} is {named!r}: calling it failed ({type(error).__name__}: {error})"
+            f"{field} is {named!r}: calling it failed ({type(error).__name__}: {reason(error)})"
         ) from error
     if not callable(logits_fn):
         raise UserError(

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import generators, trees
+from natra_jax import generators, json_files, trees
 from natra_jax.data import batches, to_float
 from natra_jax.evaluation.records import write_records
 from natra_jax.gan import adversarial, autoencoder
@@ -22,10 +22,10 @@ from natra_jax.gan.discriminator import init_params, warm_started
 from natra_jax.gan.fit_state import fit_state
 from natra_jax.gan.networks import Discriminator, Encoder
 from natra_jax.generators.pretrained import weights_path
-from natra_jax.stages import data
+from natra_jax.stages import data, sizes
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
 from natra_jax.weights.generator_config import (
@@ -42,31 +42,6 @@ _PARAMS, _CARD = "params.npz", "generator.json"
 _OF_CHECKPOINT = tuple(f"{NAME}.{name}" for name in FIELDS)
 
 
-def check(context: Context) -> None:
-    """Raise UserError if the config's generator makes no images of the data's size."""
-    config, info, generator = context.config, data.info(context), context.generator
-    assert generator is not None, "an experiment with this task has one"
-
-    def image(key: jax.Array) -> jax.Array:
-        params = generator.init(key)
-        return generator.synthesize(params, generator.draw(params, key, 1))
-
-    made = jax.eval_shape(image, jax.random.key(0)).shape[1:]
-    if made != info.image_shape:
-        field = "weights" if is_file(config.generator) else "resolution"
-        value = config.generator[field]
-        raise UserError(
-            f"config field generator.{field} is {value!r}: its images are {_in_words(made)}, those "
-            f"of {config.data.name} {_in_words(info.image_shape)}"
-        )
-
-
-def _in_words(image_shape: tuple[int, ...]) -> str:
-    """Return an image's shape [H, W, C] in words."""
-    height, width, channels = image_shape
-    return f"{height}x{width} with {channels} channels"
-
-
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task generator, where the experiment has one.
 
@@ -78,15 +53,24 @@ def tasks(plan: Plan) -> list[Task]:
     c = plan.config.generator
     if is_file(c):
         fields = plan.fields(*_OF_CHECKPOINT) | plan.content("generator.weights")
-        return [Task(NAME, NAME, run, fields, check=check)]
+        return [Task(NAME, NAME, run, fields)]
     if c.weights:
         arguments = (f"{NAME}.{name}" for name in own_arguments(c))
         file = weights_path(c.weights.removeprefix(PACKAGE))
         fields = plan.fields(*arguments, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
-        return [Task(NAME, NAME, run, fields, check=check)]
+        return [Task(NAME, NAME, run, fields)]
     measured = plan.fields("generator.weights", "data.held_out")
     fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | measured
-    return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
+    return [Task(NAME, NAME, run, fields, (data.NAME,), sizes=limits)]
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the training of a generator asks of the data's sizes."""
+    yield from sizes.some(context, "val_iid")
+    yield from sizes.batch(context, "generator.batch_size")
+    if context.config.generator.adversarial.steps:
+        field, group = (f"generator.adversarial.{name}" for name in ("batch_size", "group"))
+        yield from sizes.batch(context, field, group=group)
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -115,14 +99,21 @@ def save(directory: epath.Path, function: str, arguments: dict[str, Any], params
       params: the generator's.
     """
     trees.save(directory / _PARAMS, params)
-    card = {"function": function, "arguments": arguments}
+    card = generators.Card(function=function, arguments=arguments)
     (directory / _CARD).write_text(json.dumps(card, indent=1))
 
 
 def build(context: Context) -> Generator:
-    """Build the generator that the stage wrote, without its parameters."""
-    card = json.loads((context.workdir / NAME / _CARD).read_text())
-    return generators.build(card["function"], card["arguments"])
+    """Build the generator that the stage wrote, without its parameters.
+
+    Raises UserError if its description cannot be read, or is of no generator.
+    """
+    path, advice = context.workdir / NAME / _CARD, "run the stage generator again"
+    card = json_files.read(path, generators.Card, advice)
+    try:
+        return generators.build(card["function"], card["arguments"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}: {advice}") from error
 
 
 def load(context: Context) -> tuple[Generator, Params]:

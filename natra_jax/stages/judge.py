@@ -9,11 +9,13 @@ another classifier of the train split, from a seed that no method has.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from etils import epath
 
-from natra_jax.stages import classifier, data
+from natra_jax.stages import classifier, data, sizes
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Limit, Plan, Task
 
 NAME = "judge"
 
@@ -44,7 +46,14 @@ def tasks(plan: Plan) -> list[Task]:
     if not plan.has_generator:
         return []
     fields = classifier.fields(plan) | classifier.schedule_fields(plan) | plan.fields(NAME)
-    return [Task(NAME, NAME, run, fields, (data.NAME,))]
+    return [Task(NAME, NAME, run, fields, (data.NAME,), classifier.check, limits)]
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the judge's training asks of the data's sizes."""
+    own = data.has_domain(context)
+    what = "labelled images of the generator's domain" if own else sizes.TRAINING
+    yield Limit("train.batch_size", len(data.judge_split(context).label), what)
 
 
 def run(context: Context, directory: epath.Path) -> None:

@@ -6,15 +6,17 @@ reads depends on them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from etils import epath
 
 from natra_jax.evaluation.benchmark import predict
 from natra_jax.evaluation.records import write_records
 from natra_jax.latents.screening import draws
-from natra_jax.stages import data, encode, evaluate, judge, screen
+from natra_jax.stages import data, encode, evaluate, judge, screen, sizes
 from natra_jax.stages.context import Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 
 NAME = "directions"
 
@@ -25,7 +27,12 @@ def tasks(plan: Plan) -> list[Task]:
         return []
     fields = evaluate.fields(plan) | plan.fields("natra.epsilon_max", "screening.seed")
     name = f"{evaluate.NAME}/{NAME}-0"
-    return [Task(name, evaluate.NAME, run, fields, evaluate.depends_on(plan))]
+    return [Task(name, evaluate.NAME, run, fields, evaluate.depends_on(plan), sizes=limits)]
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the measurement asks of the data's sizes."""
+    yield from sizes.some(context, *_splits(context))
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -39,9 +46,7 @@ def run(context: Context, directory: epath.Path) -> None:
     config, space = context.config, screen.space(context)
     judge_fn = evaluate.logits(context, judge.load(context))
     record, records = evaluate.recorder(context, directory, NAME, 0), []
-    for name in data.info(context).splits:
-        if not name.startswith("val"):
-            continue
+    for name in _splits(context):
         split = data.varied(context, name)
         drawn = draws(
             space,
@@ -69,3 +74,8 @@ def run(context: Context, directory: epath.Path) -> None:
                 "that can be read keep their label"
             )
     write_records(directory / "records.jsonl", records)
+
+
+def _splits(context: Context) -> list[str]:
+    """Return the names of the validation splits."""
+    return [name for name in data.info(context).splits if name.startswith("val")]

@@ -25,10 +25,20 @@ class Classifier(NamedTuple):
     fit: str  # of natra_jax.data.FITS: how photos were brought to that size; '' if they came so
 
 
-def load(workdir: str | os.PathLike, method: str, seed: int) -> Classifier:
+def load(workdir: str | os.PathLike, method: str, seed: int, factory: str = "") -> Classifier:
     """Load the classifier that the experiment in workdir trained by this method from this seed.
 
-    Raises UserError if workdir is no experiment's, has no such training, or a damaged one.
+    Args:
+        workdir: of the experiment.
+        method: that the classifier was trained by.
+        seed: that it was trained from.
+        factory: the experiment's classifier.factory, 'module:function' of a classifier of your
+            own, and '' for ours. Only the module that is named here is imported; that the work
+            directory names the same is required.
+
+    Raises:
+        UserError: workdir is no experiment's, has no such training, a damaged one, or one of a
+            classifier of another factory.
     """
     root = epath.Path(workdir).expanduser()
     if not (root / "config.json").exists():
@@ -42,23 +52,34 @@ def load(workdir: str | os.PathLike, method: str, seed: int) -> Classifier:
             f"{workdir}: no finished training of method {method!r} from seed {seed} "
             f"({_there(root)})"
         )
-    config, description = classifier.describe(directory)
+    config, description = classifier.describe(directory, factory)
     variables = classifier.load(directory, config, description)
     logits_fn = classifier.logits_fn(config, description.num_classes, variables)
     return Classifier(logits_fn, description.classes, description.image_shape, description.fit)
 
 
 def load_classifier(
-    workdir: str | os.PathLike, method: str, seed: int
+    workdir: str | os.PathLike, method: str, seed: int, factory: str = ""
 ) -> Callable[[jax.Array], jax.Array]:
     """Load the classifier of a method and seed in workdir as logits_fn.
 
-    logits_fn takes images [B, H, W, C], float32 in [-1, 1], to logits [B, num_classes]. It is a
-    jax.tree_util.Partial that holds the weights: it may be called, jitted, attacked, or passed
-    through jit as an argument. Raises UserError if workdir is no experiment's, has no such
-    training, or a damaged one.
+    Args:
+        workdir: of the experiment.
+        method: that the classifier was trained by.
+        seed: that it was trained from.
+        factory: the experiment's classifier.factory, where it is 'module:function' of a classifier
+            of your own; the work directory's word for it is not enough to import a module.
+
+    Returns:
+        logits_fn, which takes images [B, H, W, C], float32 in [-1, 1], to logits [B, num_classes].
+        It is a jax.tree_util.Partial that holds the weights: it may be called, jitted, attacked, or
+        passed through jit as an argument.
+
+    Raises:
+        UserError: workdir is no experiment's, has no such training, a damaged one, or one of a
+            classifier of another factory.
     """
-    return load(workdir, method, seed).logits_fn
+    return load(workdir, method, seed, factory).logits_fn
 
 
 def _there(root: epath.Path) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,11 @@ from etils import epath
 from flax import linen as nn
 from jax.tree_util import Partial
 
-from natra_jax import trees
+from natra_jax import json_files, trees
 from natra_jax.classifiers import Vgg16
+from natra_jax.json_files import Size
 from natra_jax.latents.reconstruction import FeaturesFn
-from natra_jax.stages import classifier, data
+from natra_jax.stages import classifier, data, sizes
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import UserError
@@ -31,6 +32,12 @@ NAME, _STAGE = "perceptual", "encoder"
 _VGG16 = "vgg16"
 _TAPS = 4  # of VGG-16's five, the finest
 _PARAMS, _OPTIONS = "params.npz", "vgg16.json"
+
+
+class _Options(TypedDict):
+    """The content of vgg16.json."""
+
+    widths: tuple[Size, Size, Size, Size, Size]  # channels of each block
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -43,7 +50,7 @@ def tasks(plan: Plan) -> list[Task]:
         return [Task(NAME, _STAGE, run, fields, check=check)]
     network = classifier.named_fields(plan.config)
     fields = choice | classifier.schedule_fields(plan) | plan.fields(*network, "encoder.seed")
-    return [Task(NAME, _STAGE, run, fields, (data.NAME,))]
+    return [Task(NAME, _STAGE, run, fields, (data.NAME,), sizes=sizes.plain_batch)]
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -84,8 +91,9 @@ def load(context: Context) -> FeaturesFn | None:
         return None
     info, directory = data.info(context), context.workdir / NAME
     if is_file(context.config):
-        network, images = _vgg16(directory), jnp.zeros((1, *info.image_shape))
-        like = jax.eval_shape(lambda: network.init(jax.random.key(0), images, method="features"))
+        network = _vgg16(directory)
+        images = jax.ShapeDtypeStruct((1, *info.image_shape), jnp.float32)
+        like = jax.eval_shape(partial(network.init, method="features"), jax.random.key(0), images)
     else:
         network = classifier.named_builder(context.config, info.num_classes)(None)
         like = classifier.variables_of(network, info.image_shape)
@@ -102,7 +110,7 @@ def _convert(context: Context, directory: epath.Path) -> None:
         name: layer for name, layer in variables["params"].items() if name.startswith("conv")
     }
     trees.save(directory / _PARAMS, {"params": convolutions})
-    (directory / _OPTIONS).write_text(json.dumps({"widths": arguments["widths"]}))
+    (directory / _OPTIONS).write_text(json.dumps(_Options(widths=arguments["widths"])))
 
 
 def _read(context: Context) -> foreign.Converted:
@@ -121,13 +129,8 @@ def _read(context: Context) -> foreign.Converted:
 
 def _vgg16(directory: epath.Path) -> Vgg16:
     """Build the VGG-16 of the widths that `_convert` wrote."""
-    path = directory / _OPTIONS
-    try:
-        return Vgg16(num_classes=1, widths=tuple(json.loads(path.read_text())["widths"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}): delete {directory} and run again"
-        ) from error
+    options = json_files.read(directory / _OPTIONS, _Options, f"run the task {NAME} again")
+    return Vgg16(num_classes=1, widths=options["widths"])
 
 
 @cache

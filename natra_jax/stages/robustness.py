@@ -14,6 +14,7 @@ corruption_NAME      accuracy on the test images under one of 15 common corrupti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -28,10 +29,10 @@ from natra_jax.evaluation.records import write_records
 from natra_jax.evaluation.robustness import worst_case
 from natra_jax.latents.directions import outside
 from natra_jax.methods import Latent, natural
-from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, train
+from natra_jax.stages import data, encode, encoder, evaluate, screen, shift, sizes, train
 from natra_jax.stages.context import Context
 from natra_jax.stages.evaluate import Recorder
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import LogitsFn, Record
 
 _SPLIT, _SEVERITIES = "test_iid", (1, 2, 3, 4, 5)
@@ -50,15 +51,20 @@ def tasks(plan: Plan) -> list[Task]:
     """Declare a task for each method and seed, where eval.thorough asks for them."""
     if not plan.config.eval.thorough:
         return []
-    fields = plan.fields("eval") | evaluate.fields(plan)
+    fields = plan.fields_without("eval", "eval.extra_splits") | evaluate.fields(plan)
     found, before = [], evaluate.depends_on(plan)
     for method in plan.config.methods:
         for seed in plan.config.seeds:
             name = f"{evaluate.NAME}/{method}-{seed}-thorough"
             bound = partial(run, method=method, seed=seed)
             depends_on = (*before, f"{train.NAME}/{method}-{seed}")
-            found.append(Task(name, evaluate.NAME, bound, fields, depends_on))
+            found.append(Task(name, evaluate.NAME, bound, fields, depends_on, sizes=limits))
     return found
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what the figures ask of the data's sizes."""
+    yield from sizes.some(context, _SPLIT)
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:

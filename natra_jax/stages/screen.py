@@ -8,32 +8,73 @@ the data, labels and images of the train split alone are read.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from etils import epath
 
-from natra_jax import attacks
+from natra_jax import attacks, json_files
 from natra_jax.evaluation.intervals import wilson
 from natra_jax.evaluation.records import write_records
+from natra_jax.json_files import Count
 from natra_jax.latents import saved, screening
 from natra_jax.latents.choose import is_file, select
 from natra_jax.latents.screening import Screening
 from natra_jax.methods import Latent, natural
-from natra_jax.stages import classifier, data, directions, encode, encoder, folds, shift
+from natra_jax.stages import (
+    classifier,
+    data,
+    directions,
+    encode,
+    encoder,
+    folds,
+    shift,
+    sizes,
+)
 from natra_jax.stages.context import Config, Context
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import Directions, Record, UserError
 
 NAME, METHOD = "screen", "screening"  # of the task, and in records
 TABLE = "screening.json"  # the figures of every direction, for people and the report
-SPACE_FIELDS = ("natra.truncation", "natra.norm", "natra.units")  # that `space` reads
 _SHOWN = 8  # names in a line
+
+
+class Row(TypedDict):
+    """The figures of one direction."""
+
+    number: int
+    name: str
+    range: str
+    sigma: float
+    kept: dict[str, float | None]  # by the size of the move, in sigmas; so moved
+    moved: dict[str, float | None]
+    predicts: float | None
+    confounded: bool
+    useful: float | None
+    verdict: str
+    chosen: bool
+
+
+class Table(TypedDict):
+    """The content of screening.json."""
+
+    judge: str
+    codes: NotRequired[str]  # not there in tables of before there was a choice
+    examples: Count
+    keep: float
+    confounded: float
+    box: str
+    warnings: list[str]
+    directions: list[Row]
 
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task screen, in each variant."""
-    fields = plan.fields("screening", "encode.batch_size", *SPACE_FIELDS, "natra.epsilon_max")
+    fields = plan.fields(
+        "screening", "encode.batch_size", *natural.SPACE_FIELDS, "natra.epsilon_max"
+    )
     if folds.is_file(plan.config):
         fields |= classifier.fields(plan) | plan.content("screening.judge")
     elif folds.is_users_function(plan.config):
@@ -42,7 +83,12 @@ def tasks(plan: Plan) -> list[Task]:
         fields |= plan.content("screening.choose")
     judges = (task.name for task in folds.tasks(plan))
     depends_on = (data.NAME, shift.NAME, encode.NAME, directions.NAME, *judges)
-    return plan.in_variants(NAME, run, fields, depends_on, folds.check)
+    return plan.in_variants(NAME, run, fields, depends_on, folds.check, limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what screening asks of the data's sizes."""
+    yield from sizes.some(context, "train")
 
 
 def run(context: Context, directory: epath.Path) -> None:
@@ -67,8 +113,8 @@ def run(context: Context, directory: epath.Path) -> None:
         seed=c.seed,
         batch_size=size,
     )
-    rows, warnings = _rows(found, measured), []
-    figures = {
+    rows, warnings = _rows(found, measured), list[str]()
+    figures: Table = {
         "judge": c.judge,
         "codes": context.config.directions.codes,
         "examples": len(index),
@@ -146,9 +192,26 @@ def chosen(context: Context) -> Directions:
     return saved.load(context.workdir / context.task_name(NAME), context.fingerprints["generator"])
 
 
-def table(context: Context) -> dict[str, Any]:
-    """Read what was measured of every direction, screening.json."""
-    return json.loads((context.workdir / context.task_name(NAME) / TABLE).read_text())
+def table(context: Context) -> Table:
+    """Read what was measured of every direction, screening.json.
+
+    Raises UserError if it cannot be read, or is not of all directions and the same moves of each.
+    """
+    path, advice = context.workdir / context.task_name(NAME) / TABLE, "run the stage screen again"
+    found = json_files.read(path, Table, advice)
+    rows, names = found["directions"], directions.load(context).names
+    if [row["number"] for row in rows] != list(range(len(names))) or not rows:
+        raise UserError(f"{path}: directions has other ones than were found: {advice}")
+    for row in rows:
+        if (
+            not row["moved"]
+            or not row["moved"].keys() == row["kept"].keys() == rows[0]["moved"].keys()
+        ):
+            raise UserError(
+                f"{path}: moved and kept of direction {row['number']} are not of the same moves as "
+                f"those of the others: {advice}"
+            )
+    return found
 
 
 def space(context: Context) -> attacks.Space:
@@ -162,7 +225,7 @@ def _space(context: Context, own: Directions) -> attacks.Space:
     return natural.space(context.config, latent)
 
 
-def _against_the_judge(rows: list[dict[str, Any]]) -> list[str]:
+def _against_the_judge(rows: list[Row]) -> list[str]:
     """Return the names of the chosen directions that the judge does not hold harmless."""
     return [r["name"] for r in rows if r["chosen"] and r["verdict"] != screening.KEPT]
 
@@ -226,12 +289,12 @@ def _some(names: list[str], count: int) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
-def _write(directory: epath.Path, table: dict[str, Any]) -> None:
+def _write(directory: epath.Path, table: Table) -> None:
     """Write screening.json."""
     (directory / TABLE).write_text(json.dumps(table, indent=2) + "\n")
 
 
-def _rows(found: Directions, measured: Screening) -> list[dict[str, Any]]:
+def _rows(found: Directions, measured: Screening) -> list[Row]:
     """Return what was measured of each direction, as screening.json has it."""
 
     def by_multiple(values: np.ndarray) -> dict[str, float | None]:

@@ -6,20 +6,22 @@ The move is undone where it does not carry over to images that it was not fitted
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
 from etils import epath
 
-from natra_jax import trees
+from natra_jax import json_files, trees
 from natra_jax.evaluation.records import write_records
 from natra_jax.gan.fit_state import fit_state
 from natra_jax.latents import shift
 from natra_jax.latents.encoder import InverseEncoder
-from natra_jax.stages import data, encoder, generator, perceptual
+from natra_jax.stages import data, encoder, generator, perceptual, sizes
 from natra_jax.stages.context import Context
 from natra_jax.stages.fit import fit
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.training.fit import adamw
 from natra_jax.types import Generator, Params
 
@@ -27,17 +29,30 @@ NAME = "shift"
 _PARAMS, _ANSWER = "params.npz", "shift.json"
 
 
+class _Answer(TypedDict):
+    """The content of shift.json: whether the move helped, and is kept."""
+
+    shifted: bool
+
+
 def tasks(plan: Plan) -> list[Task]:
     """Declare the task shift, in each variant."""
     seen = (task.name for task in perceptual.tasks(plan))
     depends_on = (data.NAME, generator.NAME, encoder.NAME, *seen)
-    return plan.in_variants(NAME, run, plan.fields(NAME, "data.held_out"), depends_on)
+    return plan.in_variants(NAME, run, plan.fields(NAME, "data.held_out"), depends_on, sizes=limits)
+
+
+def limits(context: Context) -> Iterator[Finding]:
+    """Yield what shifting asks of the data's sizes."""
+    if context.config.shift.steps:
+        yield from sizes.some(context, "val_iid")
+        yield from sizes.batch(context, "shift.batch_size", context.config.shift.domain)
 
 
 def run(context: Context, directory: epath.Path) -> None:
     """Move the synthesis network (NaTra eq. 10) and write its parameters into directory."""
     if not context.config.shift.steps:
-        (directory / _ANSWER).write_text(json.dumps({"shifted": False}))
+        (directory / _ANSWER).write_text(json.dumps(_Answer(shifted=False)))
         return
     encoder_, (_, params) = encoder.load(context), generator.load(context)
     _, generator_ = encoder.build(context)
@@ -52,7 +67,7 @@ def run(context: Context, directory: epath.Path) -> None:
     )
     if better:
         trees.save(directory / _PARAMS, shifted)
-    (directory / _ANSWER).write_text(json.dumps({"shifted": better}))
+    (directory / _ANSWER).write_text(json.dumps(_Answer(shifted=better)))
     renamed = [
         r._replace(metric=f"{r.metric}_{when}")
         for when, records in (("before", before), ("after", after))
@@ -69,7 +84,8 @@ def load(context: Context) -> tuple[Generator, Params]:
     _, generator_ = encoder.build(context)
     base, params = generator.load(context)
     directory = context.workdir / context.task_name(NAME)
-    if json.loads((directory / _ANSWER).read_text())["shifted"]:
+    answer = json_files.read(directory / _ANSWER, _Answer, "run the stage shift again")
+    if answer["shifted"]:
         params = trees.load(directory / _PARAMS, jax.eval_shape(base.init, jax.random.key(0)))
     return generator_, params
 

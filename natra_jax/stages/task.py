@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -26,6 +26,20 @@ _IN_VARIANTS = {"encoder", "shift", "encode", "directions", "screen"}
 Run = Callable[[Context, epath.Path], None]
 
 
+class Limit(NamedTuple):
+    """The most that a config field may be for the data that there are."""
+
+    field: str
+    most: int
+    of: str  # what there are so many of: 'training images'
+    least: int = 1
+    parts: int = 1  # devices among which the field's value is divided
+    group: str = ""  # a config field that divides each part; '' for none
+
+
+Finding = Limit | str  # a sentence says what is missing, and what to do
+
+
 class Task(NamedTuple):
     """A unit of work with a directory of its own in the work directory."""
 
@@ -39,6 +53,8 @@ class Task(NamedTuple):
     check: Callable[[Context], None] | None = None
     """Raises UserError for what run would fail on; called once the data are there, before anything
     else is computed"""
+    sizes: Callable[[Context], Iterable[Finding]] | None = None
+    """Yields what run asks of the data's sizes; called before check, of all tasks that will run"""
 
 
 class Plan(NamedTuple):
@@ -85,6 +101,7 @@ class Plan(NamedTuple):
         fields: Mapping[str, Any],
         depends_on: tuple[str, ...],
         check: Callable[[Context], None] | None = None,
+        sizes: Callable[[Context], Iterable[Finding]] | None = None,
     ) -> list[Task]:
         """Declare a task of a stage from encoder to screen, in each variant that methods ask for.
 
@@ -94,6 +111,7 @@ class Plan(NamedTuple):
           fields: {config field: value} of every field that run reads.
           depends_on: names of the tasks whose files it reads, without a variant.
           check: raises UserError for what run would fail on.
+          sizes: yields what run asks of the data's sizes.
 
         Returns:
           The tasks; none for an experiment without a generator.
@@ -108,7 +126,9 @@ class Plan(NamedTuple):
             if variant:
                 own |= {name: value for name, value in SINGLE_CODE.items() if name in fields}
                 bound = _with_single_code(run)
-            tasks.append(Task(stage + variant, stage, bound, own, tuple(same_variant), check))
+            tasks.append(
+                Task(stage + variant, stage, bound, own, tuple(same_variant), check, sizes)
+            )
         return tasks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -10,16 +11,16 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import classifiers, methods
+from natra_jax import json_files, methods
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.methods import Latent
-from natra_jax.stages import classifier, data, encode, screen, shift, user_weights
+from natra_jax.methods import Latent, MethodSpec
+from natra_jax.stages import classifier, data, encode, screen, shift, sizes, user_weights
 from natra_jax.stages.context import Config, Context, open_array, save_array, single
 from natra_jax.stages.fit import prefetch_options
-from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.task import Finding, Limit, Plan, Task
 from natra_jax.training.checkpoint import History
 from natra_jax.training.fit import Schedule, fit_classifier, with_auxiliary
-from natra_jax.types import Method
+from natra_jax.types import Method, UserError
 
 NAME = "train"
 _EPSILON = "epsilon.npy"
@@ -32,23 +33,36 @@ _LATENT = {  # what MethodSpec.latent asks for -> the stages that it is read fro
 
 def tasks(plan: Plan) -> list[Task]:
     """Declare a task for each method and seed, and for those that their methods start from."""
-    common = classifier.fields(plan) | classifier.schedule_fields(plan)
-    common |= plan.fields("train.log_every")
+    common = classifier.fields(plan) | plan.fields("train.log_every")
     found = []
     for method in _sources_first(plan.config):
         spec, source = methods.find(method), start(plan.config, method)
         first_weights = {"train.init_from": source}
         if source and not is_method(source):
             first_weights = plan.content("train.init_from")
-        fields = common | first_weights | plan.fields(*spec.fields)
+        fields = common | first_weights | _fields(plan, spec)
         variant = plan.variant_of(method)
         latent = tuple(stage + variant for stage in _LATENT[spec.latent])
         for seed in plan.config.seeds:
             before = (f"{NAME}/{source}-{seed}",) if is_method(source) else ()
             bound = partial(run, method=method, seed=seed)
             depends_on = (data.NAME, *latent, *before)
-            found.append(Task(f"{NAME}/{method}-{seed}", NAME, bound, fields, depends_on, check))
+            needs = partial(limits, method=method)
+            name = f"{NAME}/{method}-{seed}"
+            found.append(Task(name, NAME, bound, fields, depends_on, check, needs))
     return found
+
+
+def limits(context: Context, method: str) -> Iterator[Finding]:
+    """Yield what training by the method asks of the data's sizes."""
+    perturbs = methods.find(method).perturbs
+    if context.config.train.steps or perturbs:
+        what = sizes.TRAINING
+        what += ", those without labels among them" * (data.info(context).unlabelled > 0)
+        count = len(data.training(context).label)
+        group = "advbn.group_size" if perturbs else ""
+        parts = len(context.devices)
+        yield Limit("train.batch_size", count, what, parts=parts, group=group)
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
@@ -82,6 +96,14 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))
     classifier.save(directory, config, info, state)
+
+
+def _fields(plan: Plan, spec: MethodSpec) -> dict[str, Any]:
+    """Return {config field: value} of what `_build` and `_schedule` read."""
+    if spec.perturbs:
+        return classifier.fine_tuning_fields(plan) | plan.fields(*spec.fields)
+    other = methods.find(spec.match_passes_of).fields if spec.match_passes_of else ()
+    return classifier.schedule_fields(plan) | plan.fields(*spec.fields, *other)
 
 
 def _sources_first(config: Config) -> list[str]:
@@ -126,8 +148,7 @@ def check(context: Context) -> None:
     """Raise UserError if the user's own classifier or weights do not fit the data."""
     config, info = context.config, data.info(context)
     network = classifier.builder(config, info.num_classes)(None)
-    if config.classifier.factory:
-        classifiers.require_logits(network, info.image_shape, info.num_classes)
+    classifier.check(context)
     if any(methods.find(method).perturbs for method in config.methods):
         like = classifier.variables_like(config, info)
         jax.eval_shape(lambda variables: with_auxiliary(network, variables, info.image_shape), like)
@@ -145,13 +166,22 @@ def load(context: Context, method: str, seed: int) -> classifier.Trained:
 
 def radii(context: Context, method: str, seed: int) -> np.ndarray:
     """Open the examples' radii at the end of training, [N_examples]."""
-    return open_array(context, f"{NAME}/{method}-{seed}/{_EPSILON}")
+    examples = len(data.training(context).label)
+    return open_array(context, f"{NAME}/{method}-{seed}/{_EPSILON}", (examples,))
 
 
 def history(context: Context, method: str, seed: int) -> History:
-    """Read the metrics that were logged in training, with their steps."""
-    path = context.workdir / NAME / f"{method}-{seed}" / "history.json"
-    return json.loads(path.read_text())
+    """Read the metrics that were logged in training, with their steps.
+
+    Raises UserError if they cannot be read, or are not of the same metrics in every entry.
+    """
+    path, advice = context.workdir / NAME / f"{method}-{seed}" / "history.json", "run natra again"
+    most = json_files.MOST_OF_LISTS
+    # a metric may be NaN
+    found = json_files.read(path, History, advice, most=most, loose=True)
+    if any("step" not in entry or entry.keys() != found[0].keys() for entry in found):
+        raise UserError(f"{path}: its entries do not have the same metrics, and a step: {advice}")
+    return found
 
 
 def _initial(context: Context, method: str, seed: int) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from typing import IO, Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from etils import epath
 from flax import linen as nn
 
 from natra_jax import trees
+from natra_jax.files import open_file
 from natra_jax.inputs import Inputs
 from natra_jax.stages import classifier
 from natra_jax.stages.classifier import Description
@@ -96,8 +97,8 @@ def _is_foreign(config: Config, path: epath.Path) -> bool:
     # the reader reports what is wrong with a file that is no archive, or a damaged one
     with (
         contextlib.suppress(Exception),
-        path.open("rb") as file,
-        zipfile.ZipFile(cast(IO[bytes], file)) as archive,
+        open_file(path) as file,
+        zipfile.ZipFile(file) as archive,
     ):
         names = archive.namelist()
         return not any(name.startswith("params/") and name.endswith(".npy") for name in names)

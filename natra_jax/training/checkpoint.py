@@ -18,9 +18,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.orbax_tree import hushed, require_room
+from natra_jax.files import require_regular_below
+from natra_jax.orbax_tree import hushed, require_room, stored
+from natra_jax.printable import reason
 
-History = list[dict[str, float]]  # the metrics logged so far, with their step
+History = list[dict[str, int | float]]  # the metrics logged so far, with their step
 _KEPT = 2  # checkpoints: the newest, and one to fall back to
 
 
@@ -31,6 +33,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: epath.Path) -> None:
+        """Open the directory, which need not exist. Raise UserError if it holds odd files."""
+        require_regular_below(directory)
         self.directory = directory
         self._unreadable: list[int] = []  # steps of checkpoints that the next one takes away
         self._saved = False
@@ -91,10 +95,10 @@ class Checkpoints:
             except PermissionError:
                 raise
             except Exception as error:  # orbax and tensorstore raise many types for a damaged file
-                reasons[step] = " ".join(str(error).split())[:200] or type(error).__name__
-        for step, reason in reasons.items():
+                reasons[step] = reason(error)
+        for step, why in reasons.items():
             log(
-                f"{self.directory}: the checkpoint of step {step} cannot be read ({reason}): "
+                f"{self.directory}: the checkpoint of step {step} cannot be read ({why}): "
                 f"steps {last + 1} to {step} are trained again"
             )
         self._unreadable = list(reasons)
@@ -103,6 +107,7 @@ class Checkpoints:
     def _read(self, step: int, target: Any) -> tuple[Any, History]:
         """Read one checkpoint. Raise ValueError, among others, where it is not as it was saved."""
         items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
+        stored(self.directory / str(step) / "state")  # its chunks are within bounds
         with hushed():
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         state, logged = restored["state"], restored["history"]["logged"]

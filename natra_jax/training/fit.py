@@ -124,9 +124,11 @@ def fit_classifier(
     step = compile_step(
         lambda axis: make_step(build_classifier, optimizer, axis, **settings), devices, parallel
     )
+    # without steps no batch is drawn, and none is too large
+    batch_size = schedule.batch_size if schedule.steps else 1
     batch_at = batches(
         arrays,
-        schedule.batch_size,
+        batch_size,
         seed,
         "train.batch_size",
         method.partners,

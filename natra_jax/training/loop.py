@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from natra_jax import interruption
 from natra_jax.data.loader import PrefetchOptions, prefetch
 from natra_jax.training.checkpoint import Checkpoints, History
 from natra_jax.types import Batch, UserError
@@ -54,6 +55,7 @@ def run(
 
     Raises:
         UserError: a metric is not finite where it is logged, or where a state is saved.
+        Interrupted: the process has been asked to end. The state is saved before.
     """
     from tqdm import tqdm
 
@@ -78,7 +80,8 @@ def run(
             state, metrics = step_fn(frozen, state, batch)
             done = step + 1
             logs = done % log_every == 0 or done == num_steps
-            saves = done % checkpoint_every == 0 or done == num_steps
+            stops = interruption.requested()
+            saves = done % checkpoint_every == 0 or done == num_steps or stops
             if logs or saves:
                 values = {key: float(value) for key, value in metrics.items()}
                 if not all(map(math.isfinite, values.values())):
@@ -96,5 +99,7 @@ def run(
                     )
             if saves:
                 checkpoints.save(done, state, history)
+            if stops:
+                interruption.check()
             bar.update()
     return state, history

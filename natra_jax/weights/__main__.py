@@ -9,6 +9,11 @@ without it nothing is written. Nothing that FILE says is run.
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.weights.__main__"))
+
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +40,7 @@ def main(argv: Sequence[str]) -> None:
     chosen, paths = command.parse(argv, _flags)
     if not 1 <= len(paths) <= 2:
         raise UserError(f"{len(paths)} paths are given: {_USAGE}")
+    command.devices()  # before anything is read
     loaded = find(paths[0], chosen.family)
     generator = loaded.generator
     behind = f", {generator.depth} layers deep" if generator.depth > generator.num_layers else ""
@@ -47,14 +53,14 @@ def main(argv: Sequence[str]) -> None:
         "checksum": converted.checksum(loaded.params),
     }
     for name, value in described.items():
-        print(f"{name:<12}{value}")
+        command.say(f"{name:<12}{value}")
     for note in loaded.notes:
-        print(f"{'note':<12}{note}")
+        command.say(f"{'note':<12}{note}")
     if len(paths) == 2:
         destination = epath.Path(paths[1]).expanduser()
         destination = destination.resolve() if "://" not in paths[1] else destination
         converted.save(destination, loaded, epath.Path(paths[0]).name)
-        print(f"{'written':<12}{destination}: --config.generator.weights={destination}")
+        command.say(f"{'written':<12}{destination}: --config.generator.weights={destination}")
 
 
 def run() -> None:
@@ -66,7 +72,3 @@ def run() -> None:
 def _flags(values: flags.FlagValues) -> None:
     families, help_ = [AUTO, *FAMILIES], "Of the checkpoint; auto recognises it."
     flags.DEFINE_enum("family", AUTO, families, help_, flag_values=values)
-
-
-if __name__ == "__main__":
-    run()

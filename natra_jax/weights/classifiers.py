@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+
 from natra_jax.types import UserError
 from natra_jax.weights.converters import resnet18, resnet50, vgg16
 from natra_jax.weights.formats.detect import read
@@ -37,7 +39,8 @@ def load(path: str | os.PathLike, name: str) -> Converted:
                 f"its tensors ({some}, ...) are no {family.NAME}'s, with the names that "
                 "torchvision gives them"
             )
-        found = family.convert(Tensors(tensors, family.NAME), checkpoint.config or {})
+        with np.errstate(all="ignore"):  # Tensors refuses what is not finite
+            found = family.convert(Tensors(tensors, family.NAME), checkpoint.config or {})
         return found._replace(notes=(*left_out, *found.notes))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

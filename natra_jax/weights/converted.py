@@ -8,17 +8,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any, TypedDict
 
 import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import orbax_tree, trees
+from natra_jax import interruption, json_files, orbax_tree, trees
 from natra_jax.generators import build
+from natra_jax.printable import reason
 from natra_jax.types import Params, UserError
 from natra_jax.weights.families import FAMILIES, Loaded
 
-_CARD, _PARAMS, _FORMAT = "generator.json", "params", 1
+_CARD, _PARAMS = "generator.json", "params"
+_FORMAT = 1
+_ADVICE = "convert the checkpoint again"
+
+
+class _Version(TypedDict):
+    """The entry of generator.json that tells how to read the others."""
+
+    format: int
+
+
+class _Converted(_Version):
+    """The content of generator.json."""
+
+    family: str  # a key of FAMILIES
+    arguments: dict[str, Any]  # of the generator's function
+    parameters: json_files.Count
+    checksum: str
+    source: str  # for people, as notes
+    notes: list[str]
 
 
 def is_saved(path: epath.Path) -> bool:
@@ -41,8 +62,10 @@ def save(destination: epath.Path, loaded: Loaded, source: str) -> None:
             f"{destination}: cannot be made ({error.strerror or error}): name another directory"
         ) from error
     try:
-        orbax_tree.require_room(destination, loaded.params, "DEST")
-        _write(destination, loaded, source)
+        with interruption.holding(destination.rmtree):
+            orbax_tree.require_room(destination, loaded.params, "DEST")
+            _write(destination, loaded, source)
+            interruption.check()
     except BaseException:
         destination.rmtree()
         raise
@@ -53,52 +76,45 @@ def _write(destination: epath.Path, loaded: Loaded, source: str) -> None:
         with orbax_tree.hushed():
             orbax_tree.save(destination / _PARAMS, loaded.params)
     except Exception as error:  # orbax and tensorstore raise many types for a disk that fails them
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{destination}: cannot be written ({type(error).__name__}: {reason}): name another "
-            "directory"
+            f"{destination}: cannot be written ({type(error).__name__}: {reason(error)}): name "
+            "another directory"
         ) from error
-    card = {
-        "format": _FORMAT,
-        "family": loaded.family,
-        "arguments": loaded.arguments,
-        "parameters": count(loaded.params),
-        "checksum": checksum(loaded.params),
-        "source": source,
-        "notes": list(loaded.notes),
-    }
+    card = _Converted(
+        format=_FORMAT,
+        family=loaded.family,
+        arguments=loaded.arguments,
+        parameters=count(loaded.params),
+        checksum=checksum(loaded.params),
+        source=source,
+        notes=list(loaded.notes),
+    )
     # last, so that what was interrupted before is not taken for whole
     (destination / _CARD).write_text(json.dumps(card, indent=1) + "\n")
 
 
 def load(path: epath.Path) -> Loaded:
-    """Read what `save` wrote. Raises UserError if it is damaged."""
-    try:
-        card = json.loads((path / _CARD).read_text())
-        family, arguments = card["family"], dict(card["arguments"])
-        notes, expected = tuple(map(str, card["notes"])), str(card["checksum"])
-        known = card["format"] == _FORMAT and family in FAMILIES
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path / _CARD}: cannot be read ({type(error).__name__}): convert the checkpoint again"
-        ) from error
-    if not known:
-        raise UserError(
-            f"{path / _CARD}: is of another version of natra_jax: convert the checkpoint again"
-        )
+    """Read what `save` wrote. Raises UserError if it is anything else."""
+    version = json_files.read(path / _CARD, _Version, _ADVICE, loose=True)["format"]
+    if version != _FORMAT:
+        raise UserError(f"{path / _CARD}: is of another version of natra_jax: {_ADVICE}")
+    # the name of the source may not be in UTF-8
+    card = json_files.read(path / _CARD, _Converted, _ADVICE, loose=True)
+    family, arguments = card["family"], card["arguments"]
+    if family not in FAMILIES:
+        raise UserError(f"{path / _CARD}: is of another version of natra_jax: {_ADVICE}")
     try:
         generator = build(FAMILIES[family].generator, arguments)
     except UserError as error:
-        raise UserError(f"{path / _CARD}: {error}") from error
+        raise UserError(f"{path / _CARD}: {error}: {_ADVICE}") from error
     like, stored = jax.eval_shape(generator.init, jax.random.key(0)), path / _PARAMS
     orbax_tree.require_same(stored, orbax_tree.stored(stored), like, "generator")
     params = orbax_tree.load(stored, like)
-    if checksum(params) != expected:
+    if checksum(params) != card["checksum"]:
         raise UserError(
-            f"{path}: the parameters are not those that were written (checksum): convert the "
-            "checkpoint again"
+            f"{path}: the parameters are not those that were written (checksum): {_ADVICE}"
         )
-    return Loaded(family, generator, arguments, params, notes)
+    return Loaded(family, generator, arguments, params, tuple(card["notes"]))
 
 
 def count(params: Params) -> int:

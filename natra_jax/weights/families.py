@@ -87,7 +87,10 @@ def convert(checkpoint: Checkpoint, family: str = AUTO) -> Loaded:
         family = _recognise(set(tensors))
     config = checkpoint.config or {}
     try:
-        arguments, params, notes = FAMILIES[family].convert(Tensors(tensors, family), dict(config))
+        # what overflows is not finite then, and refused
+        with np.errstate(all="ignore"):
+            found = FAMILIES[family].convert(Tensors(tensors, family), dict(config))
+        arguments, params, notes = found
         generator = build(FAMILIES[family].generator, arguments)
         _require_fit(generator, params)
     except UserError as error:
@@ -128,7 +131,10 @@ def _recognise(names: set[str]) -> str:
 
 
 def _require_fit(generator: Generator, params: Params) -> None:
-    """Raise UserError, naming the first parameter, if params are not what the generator has."""
+    """Raise UserError, naming the first parameter, if params are not what the generator has.
+
+    That is in shape, and in being finite: products of numbers that are may not be.
+    """
     there = trees.shapes(params)
     expected = trees.shapes(jax.eval_shape(generator.init, jax.random.key(0)))
     for name in sorted(there.keys() | expected.keys()):
@@ -136,4 +142,9 @@ def _require_fit(generator: Generator, params: Params) -> None:
             raise UserError(
                 f"the tensors disagree with each other: {name} would be {there.get(name)}, "
                 f"expected {expected.get(name)}"
+            )
+    for where, leaf in jax.tree.flatten_with_path(params)[0]:
+        if not np.isfinite(leaf).all():
+            raise UserError(
+                f"the tensors are too large: {trees.leaf_name(where)} would not be finite"
             )

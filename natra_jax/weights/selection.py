@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 # Put by wrappers of PyTorch before the names of the modules within, at any depth.
 _WRAPPED = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")

@@ -35,15 +35,6 @@ class Converted(NamedTuple):
     notes: tuple[str, ...] = ()  # what the user should know of the conversion, a line each
 
 
-def shown(value: object, width: int = 80) -> str:
-    """Return a value from a stranger's file as one short line, whatever it holds, for a message.
-
-    width: the most characters of it, at least 3.
-    """
-    text = repr(value)
-    return text if len(text) <= width else f"{text[: width - 3]}..."
-
-
 class Tensors:
     """The names and arrays of a state dict, each of which a converter takes once.
 
@@ -93,9 +84,12 @@ class Tensors:
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise UserError(f"{name} is of type {array.dtype}, expected numbers")
         self._left.pop(name, None)
-        array = np.asarray(array, np.float32)
+        with np.errstate(all="ignore"):  # what does not fit is infinite then, and refused
+            array = np.asarray(array, np.float32)
         if not np.isfinite(array).all():
-            raise UserError(f"{name} holds values that are not finite: the checkpoint is damaged")
+            raise UserError(
+                f"{name} holds values that are not finite in float32: the checkpoint is damaged"
+            )
         return array
 
     def drop(self, matches: Callable[[str], object]) -> None:

@@ -12,14 +12,14 @@ from natra_jax.types import UserError
 WRONG = {
     "classifier.dtype": ("half", "float32, bfloat16"),
     "classifier.vgg16.norm": ("group", "none, batch"),
-    "classifier.vgg16.dense": ((8, 0), "whole numbers above 0, or empty"),
-    "classifier.vgg16.widths": ((8,) * 4, "5 whole numbers above 0"),
-    "classifier.resnet18.widths": ((8, 8, 8, 0.5), "4 whole numbers above 0"),
-    "classifier.resnet18.blocks": ((2, 2, 2), "4 whole numbers above 0"),
-    "classifier.wide_resnet.depth": (28, "6 n + 2 for a whole n above 0, such as 32"),
+    "classifier.vgg16.dense": ((8, 0), "up to 64 whole numbers from 1 to 65536, or empty"),
+    "classifier.vgg16.widths": ((8,) * 4, "5 whole numbers from 1 to 65536"),
+    "classifier.resnet18.widths": ((8, 8, 8, 0.5), "4 whole numbers from 1 to 65536"),
+    "classifier.resnet18.blocks": ((2, 2, 2), "4 whole numbers from 1 to 200"),
+    "classifier.wide_resnet.depth": (28, "6 n + 2 for a whole n from 1 to 200, such as 32"),
     "classifier.wide_resnet.width": (0, "at least 1"),
     "classifier.wide_resnet.norm": ("layer", "batch, group"),
-    "classifier.widths": ((), "whole numbers above 0"),
+    "classifier.widths": ((), "up to 64 whole numbers from 1 to 65536"),
 }
 
 

@@ -61,8 +61,8 @@ REFUSED = {
     "generator.augment": (("blur",), "a tuple of color, translation, cutout, flip, or empty"),
     "generator.adversarial.ema": (1.0, "at least 0 and below 1"),
     "directions.neighbors": (1, "at least 2"),
-    "classifier.vgg16.dense": ((0,), "whole numbers above 0, or empty"),
-    "classifier.resnet18.blocks": ((2, 2), "4 whole numbers above 0"),
+    "classifier.vgg16.dense": ((0,), "up to 64 whole numbers from 1 to 65536, or empty"),
+    "classifier.resnet18.blocks": ((2, 2), "4 whole numbers from 1 to 200"),
     "screening.multiples": ((2.0, 1.0), "numbers that rise from above 0"),
     "train.clean_ratio": (float("nan"), "from 0 to 1"),
 }

@@ -3,8 +3,10 @@
 Damaged and hostile files are one line.
 """
 
+import contextlib
 import io
 import itertools
+import logging
 import os
 import struct
 import warnings
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from natra_jax import entry
 from natra_jax.data.decoding import MOST_PIXELS, Preprocess, check, decode
 from natra_jax.types import UserError
 from tests.data.photos import encoded, large, pixels
@@ -397,7 +400,7 @@ def test_an_image_of_one_column_costs_no_more_than_others():
 
 def test_folders_and_pipes_are_no_images_and_nothing_waits_for_them(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    for place, said in ((tmp_path, "is a directory"), (tmp_path / "pipe.png", "is no regular")):
+    for place, said in ((tmp_path, "is a folder"), (tmp_path / "pipe.png", "is a pipe")):
         with pytest.raises(UserError, match=f"^{place}: {said}.*: name "):
             decode(place, Preprocess(8))
 
@@ -429,3 +432,37 @@ def test_whatever_is_wrong_with_a_file_it_is_an_image_or_one_line():
             refused += 1
             assert str(error).startswith("photo: ") and "\n" not in str(error)
     assert refused > 100
+
+
+TIFF = struct.Struct("<2sHIH")
+SAMPLES = (256, 4, 1, 9, 257, 4, 1, 9, 262, 3, 1, 2, 277, 3, 1, 30)  # 30 a pixel
+TALKING = {
+    "EXIF cut off": encoded(WIDE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0\x0e"),
+    "EXIF outside": encoded(WIDE, "JPEG", exif=b"Exif\0\0" + TIFF.pack(b"II", 42, 8, 2)
+                            + struct.pack("<HHIIHHII", 270, 2, 9999, 9999, 274, 3, 1, 6)),
+    "a tag outside": TIFF.pack(b"II", 42, 8, 1) + struct.pack("<HHII", 270, 2, 9999, 9999),
+    "samples": TIFF.pack(b"II", 42, 8, 4) + struct.pack("<" + 4 * "HHII", *SAMPLES) + bytes(4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TALKING)
+def test_what_pillow_says_of_damaged_files_is_not_printed(name, caplog):
+    def said():
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            if quiet:
+                entry.quiet_pillow()
+            with contextlib.suppress(UserError):
+                decode(TALKING[name], Preprocess(8))
+        found = [*map(str, warned), *caplog.messages]
+        caplog.clear()
+        return found
+
+    level = logging.getLogger("PIL").level
+    quiet = False
+    assert said()
+    quiet = True
+    try:
+        assert said() == []
+    finally:
+        logging.getLogger("PIL").setLevel(level)

@@ -133,12 +133,12 @@ def test_archives_that_cannot_be_read_are_refused_in_one_line(case, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name, opener", [("a.zip", zipfile.ZipFile), ("a.tar", tarfile.TarFile)])
-def test_an_archive_without_permission_is_refused_in_one_line(name, opener, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+def test_an_archive_without_permission_is_refused_in_one_line(name, tmp_path, monkeypatch):
     def denied(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(opener, "__init__", denied)
+    monkeypatch.setattr(containers, "open_file", denied)
     with (
         pytest.raises(UserError, match=f"{name}: cannot be read .Permission denied.: check"),
         containers.opened(tmp_path / name),
@@ -177,7 +177,7 @@ def test_linked_folders_of_the_user_are_followed_but_not_in_a_circle(tmp_path):
         }
     (tmp_path / "source" / "dog" / "again").symlink_to(tmp_path / "source")
     with (
-        pytest.raises(UserError, match="again: is a link to a folder that is in"),
+        pytest.raises(UserError, match="again: is in .* twice, by a link: remove the link"),
         containers.opened(tmp_path / "source"),
     ):
         pass
@@ -197,7 +197,7 @@ def test_a_file_that_may_not_be_read_stops_the_import(tmp_path):
     with containers.opened(tmp_path) as container:
         (tmp_path / "1.png").unlink()
         (tmp_path / "1.png").mkdir()
-        with pytest.raises(UserError, match="1.png: cannot be read .Is a directory"):
+        with pytest.raises(UserError, match="1.png: is a folder, where a file is wanted"):
             container.read("1.png")
 
 
@@ -295,9 +295,9 @@ def test_archives_are_told_by_content_and_not_by_name(tmp_path):
 def test_a_pipe_in_the_place_of_an_archive_keeps_nobody_waiting(tmp_path):
     os.mkfifo(tmp_path / "a.zip")
     with (
-        pytest.raises(UserError, match="a.zip: is no regular file"),
+        pytest.raises(UserError, match="a.zip: is a pipe"),
         containers.opened(tmp_path / "a.zip"),
     ):
         pass
-    with pytest.raises(UserError, match="a.zip: is no regular file"):
+    with pytest.raises(UserError, match="a.zip: is a pipe"):
         containers.whole(tmp_path / "a.zip")

@@ -237,7 +237,7 @@ def test_an_lmdb_that_is_cut_off_is_refused_before_it_ends_the_process(size, tmp
         / "data.mdb"
     )
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(UserError, match="cat/data.mdb: .*(download it again|is no LMDB)"):
+    with pytest.raises(UserError, match="cat/data.mdb: .*download it again"):
         run("lsun", tmp_path, tmp_path / "dest")
 
 

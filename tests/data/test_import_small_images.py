@@ -1,5 +1,8 @@
 """CIFAR-10's binary version and MNIST's idx files: the same pixels and labels, damage named."""
 
+import gzip
+import tarfile
+
 import numpy as np
 import pytest
 
@@ -224,3 +227,60 @@ def test_mnist_files_whose_compression_is_damaged_are_named(change, tmp_path):
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(UserError, match="train-images-idx3-ubyte.gz: is no whole idx file"):
         run("mnist", tmp_path, tmp_path / "dest")
+
+
+@pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "cifar-10-batches-py"])
+def test_the_python_version_of_cifar10_names_the_binary_one(name, tmp_path):
+    (tmp_path / name).write_bytes(b"")
+    for source in (tmp_path, tmp_path / name):
+        with pytest.raises(
+            UserError, match=f"{name}: is CIFAR-10's Python version.*get cifar-10-bi"
+        ):
+            run("cifar10", source, tmp_path / "dest")
+
+
+def keras(path, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{letter}_{split}": rng.integers(0, 10, (n, 28, 28) if letter == "x" else n, np.uint8)
+        for split, n in (("train", 5), ("test", 3))
+        for letter in "xy"
+    }
+    np.savez(path, **{name: array for name, array in (arrays | changes).items() if len(array)})
+    return arrays
+
+
+@pytest.mark.parametrize("place", ["", "mnist.npz"])
+def test_mnist_is_read_of_keras_archive_too(place, tmp_path):
+    arrays = keras(tmp_path / "mnist.npz")
+    written, _ = run("mnist", tmp_path / place, tmp_path / "dest")
+    images = {split: arrays[f"x_{split}"][..., None] for split in ("train", "test")}
+    check(written, images, {split: arrays[f"y_{split}"] for split in images})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"x_train": []}, "has no x_train of uint8"),
+        ({"x_train": np.zeros((5, 28, 28))}, "has no x_train of uint8"),
+        ({"y_test": np.zeros(2, np.uint8)}, "has 2 labels for the 3 images"),
+        ({"y_train": np.full(5, 10, np.uint8)}, "label 0 is 10, not 0 to 9"),
+        ({"y_train": np.array([None] * 5)}, "cannot be read as an .npz of arrays"),
+    ],
+)
+def test_archives_that_are_not_keras_are_refused_in_one_line(changes, said, tmp_path):
+    keras(tmp_path / "mnist.npz", **changes)
+    with pytest.raises(UserError, match=said) as error:
+        run("mnist", tmp_path, tmp_path / "dest")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_whose_member_says_2_to_the_70_bytes_is_refused_at_once(mode, tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    info = tarfile.TarInfo("first.bin")
+    info.size = 2**70
+    data = info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    path.write_bytes(gzip.compress(data) if mode == "w:gz" else data)
+    with pytest.raises(UserError, match="is no whole tar archive|holds no batches.meta.txt"):
+        run("cifar10", tmp_path, tmp_path / "dest")

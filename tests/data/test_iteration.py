@@ -266,13 +266,13 @@ def test_a_worker_process_reads_the_same_batches_fails_as_itself_and_ends(tmp_pa
 HELD = """
 import multiprocessing, sys, time
 import numpy as np
-from natra_jax.data.loader import ahead
+from natra_jax.data.loader import prefetch
 
 def batch_at(step):
     return {"x": np.full(1000, step)}
 
 if __name__ == "__main__":
-    with ahead(batch_at, 0, 10**6, workers=2) as reader:
+    with prefetch(batch_at, 0, 10**6, workers=2) as reader:
         for _ in range(3):
             next(reader)
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)

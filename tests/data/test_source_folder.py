@@ -325,7 +325,10 @@ WRONG = {
         lambda r: os.mkfifo(r / "cat/x.jpg"),
         "{}/cat/x.jpg: is a link to nothing, or no file",
     ),
-    "a link upwards": (make_link_loop, "{}/cat/up/cat: is a link to a folder that it lies in"),
+    "a link upwards": (
+        make_link_loop,
+        "{0}/cat/up/cat: is in {0}/cat twice, by a link: remove the link",
+    ),
     "a format not read": (
         lambda r: (r / "cat/x.HEIC").touch(),
         "{}/cat/x.HEIC: images of its kind are not read",

@@ -4,6 +4,7 @@ Images, labels of every kind, splits, and what is wrong in one line.
 """
 
 import json
+import os
 import pickle
 import shutil
 import sys
@@ -14,7 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
-from natra_jax.data import prepared, reopen
+from natra_jax.data import descriptions, prepared, reopen
 from natra_jax.data.survey import survey
 from natra_jax.types import UserError
 from tests.data.photos import classes
@@ -321,24 +322,205 @@ def test_damaged_descriptions_are_one_line(people, tmp_path, file, content, said
     assert refused(tmp_path, label="Male").startswith(said.format(directory))
 
 
-def test_no_module_is_imported_because_a_file_names_it(people, tmp_path):
+HARM = "harm.Feature"
+OWN = "tensorflow_datasets.core.features."
+PROTO = {"pythonClassName": HARM, "jsonFeature": {"json": "{}"}}
+LEGACY = {"type": HARM, "content": {}}
+# Each makes TensorFlow Datasets import the module harm.
+NAMES_A_CLASS = {
+    "as the whole": PROTO,
+    "as the whole, as before": LEGACY,
+    "in a dictionary": {
+        "pythonClassName": OWN + "features_dict.FeaturesDict",
+        "featuresDict": {"features": {"image": PROTO}},
+    },
+    "in a dictionary, spelt as in the protocol": {
+        "python_class_name": OWN + "features_dict.FeaturesDict",
+        "features_dict": {"features": {"image": {"python_class_name": HARM, "text": {}}}},
+    },
+    "in a sequence": {
+        "pythonClassName": OWN + "sequence_feature.Sequence",
+        "sequence": {"feature": PROTO},
+    },
+    "in a data set": {
+        "pythonClassName": OWN + "dataset_feature.Dataset",
+        "sequence": {"feature": PROTO},
+    },
+    "in a dictionary as before": {
+        "type": OWN + "features_dict.FeaturesDict",
+        "content": {"image": LEGACY},
+    },
+    "in text that is JSON": {
+        "pythonClassName": OWN + "features_dict.FeaturesDict",
+        "jsonFeature": {"json": json.dumps({"image": LEGACY})},
+    },
+    "in text that is JSON of a sequence": {
+        "pythonClassName": OWN + "sequence_feature.Sequence",
+        "json_feature": {"json": json.dumps({"length": None, "feature": LEGACY})},
+    },
+    "in text that is a message": {
+        "type": OWN + "features_dict.FeaturesDict",
+        "proto_cls": "tensorflow_datasets.FeaturesDict",
+        "content": json.dumps({"features": {"image": PROTO}}),
+    },
+    "in text in text": {
+        "pythonClassName": OWN + "features_dict.FeaturesDict",
+        "jsonFeature": {
+            "json": json.dumps(
+                {
+                    "a": {
+                        "type": OWN + "sequence_feature.Sequence",
+                        "proto_cls": "tensorflow_datasets.Sequence",
+                        "content": json.dumps({"feature": PROTO}),
+                    }
+                }
+            )
+        },
+    },
+}
+
+
+@pytest.fixture
+def harm(tmp_path, monkeypatch):
+    """The file that the module harm, and a builder beside the data, write when they are run."""
+    marker = tmp_path / "was-run"
+    (tmp_path / "harm.py").write_text(f"open({str(marker)!r}, 'w')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    yield marker
+    sys.modules.pop("harm", None)
+
+
+@pytest.mark.parametrize("file", ["features.json", "dataset_info.json"])
+@pytest.mark.parametrize("place", NAMES_A_CLASS)
+def test_no_module_is_imported_because_a_file_names_it(people, tmp_path, harm, place, file):
+    directory, content = copied(people, tmp_path), NAMES_A_CLASS[place]
+    if file == "dataset_info.json":
+        content = json.loads((directory / file).read_text()) | {"features": content}
+    (directory / file).write_text(json.dumps(content))
+    assert refused(tmp_path).startswith(f"{directory}/{file}: names the class 'harm.Feature', ")
+    assert not harm.exists() and "harm" not in sys.modules
+
+
+def test_the_library_has_no_features_but_those_that_may_be_named():
+    for name in tfds.features.__all__:
+        getattr(tfds.features, name)
+    found = {n for n in tfds.features.FeatureConnector._registered_features if n.startswith(OWN)}
+    assert found - {OWN + "top_level_feature.TopLevelFeature"} == descriptions.CONNECTORS
+
+
+def test_a_builder_beside_the_data_is_not_run(people, tmp_path, harm):
     directory = copied(people, tmp_path)
-    (tmp_path / "harm.py").write_text("raise SystemExit('was imported')")
-    sys.path.insert(0, str(tmp_path))
-    try:
-        for named in (
-            {"pythonClassName": "harm.Feature"},
-            {"python_class_name": "harm.Feature"},
-            {"type": "harm.Feature", "content": {}},
-        ):
-            (directory / "features.json").write_text(
-                json.dumps({"featuresDict": {"features": {"image": named}}})
-            )
-            assert refused(tmp_path).startswith(
-                f"{directory}/features.json: names the class 'harm.Feature'"
-            )
-    finally:
-        sys.path.remove(str(tmp_path))
+    for folder in (tmp_path, directory.parent, directory):
+        for name in ("harm", "faces", "faces_dataset_builder", "__init__"):
+            (folder / f"{name}.py").write_text((tmp_path / "harm.py").read_text())
+    info = json.loads((directory / "dataset_info.json").read_text())
+    changed = {"moduleName": "harm", "configName": "harm", "releaseNotes": {"1.0.0": "harm"}}
+    (directory / "dataset_info.json").write_text(json.dumps(info | changed))
+    assert load(tmp_path, label="Male").classes == ("not Male", "Male")
+    assert not harm.exists()
+
+
+def _first_split(**changed):
+    def change(info):
+        info["splits"][0] |= changed
+
+    return change
+
+
+def _image(form, content):
+    return {"type": OWN + "features_dict.FeaturesDict", "content": {"image": {
+        "type": OWN + form, "content": content}}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change,said",
+    [
+        (_first_split(filepathTemplate="../{SPLIT}"), "has '../{SPLIT}' for names of files"),
+        (_first_split(filepath_template="/etc/{SPLIT}"), "has '/etc/{SPLIT}' for names of files"),
+        (_first_split(filepathTemplate="{SPLIT:>999999999}"), "has '{SPLIT:>999999999}' for "),
+        (_first_split(filepathTemplate="{SPLIT.__class__}"), "has '{SPLIT.__class__}' for names"),
+        (_first_split(filepathTemplate="\x1b[31m"), "has '\\x1b[31m' for names of files"),
+        (_first_split(name="../train"), "has the split '../train', which leads out of "),
+        (lambda info: info.update(name="../../faces"), "has the name '../../faces', which leads"),
+    ],
+)
+def test_names_of_files_cannot_lead_out(people, tmp_path, change, said):
+    directory = copied(people, tmp_path)
+    path = directory / "dataset_info.json"
+    info = json.loads(path.read_text())
+    change(info)
+    path.write_text(json.dumps(info))
+    assert refused(tmp_path, label="Male").startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize(
+    "content,said",
+    [
+        (_image("class_label_feature.ClassLabel", {"num_classes": 10**12}), "has 1000000000000 "),
+        (_image("class_label_feature.ClassLabel", {"num_classes": "9" * 400}), "has '99999"),
+        (_image("class_label_feature.ClassLabel", {"num_classes": 10**400}), "has 10000000000"),
+        (_image("class_label_feature.ClassLabel", {"names_file": "/etc/passwd"}), "names the file"),
+        (_image("labeled_image.LabeledImage", {"labels": "/etc/passwd"}), "names the file '/etc/"),
+    ],
+)
+def test_classes_are_not_counted_nor_read_elsewhere(people, tmp_path, content, said):
+    path = copied(people, tmp_path) / "features.json"
+    path.write_text(json.dumps(content))
+    assert refused(tmp_path, label="Male").startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize(
+    "lengths,said",
+    [
+        (
+            [str(10**15), "20"],
+            "split train is said to have 1000000000000020 records, but its ",
+        ),
+        (["-1", "41"], "split train has 2 files, the shortest of -1 records, which cannot be: "),
+        (["0"] * 100_001, "split train has 100001 files, the shortest of 0 records, which cannot"),
+        (["1", "1", "1"], "the file faces-train.array_record-00000-of-00003 of split train is "),
+    ],
+)
+def test_counts_of_records_that_cannot_be(people, tmp_path, lengths, said):
+    directory = copied(people, tmp_path)
+    path = directory / "dataset_info.json"
+    info = json.loads(path.read_text())
+    next(s for s in info["splits"] if s["name"] == "train")["shardLengths"] = lengths
+    path.write_text(json.dumps(info))
+    assert refused(tmp_path, label="Male").startswith(f"{directory}: {said}")
+
+
+@pytest.mark.parametrize("file", ["identity.labels.txt", "dataset_info.json", "features.json"])
+def test_files_that_are_too_large_are_not_read(people, tmp_path, file):
+    path = copied(people, tmp_path) / file
+    with path.open("ab") as f:
+        f.truncate(1 << 40)
+    assert refused(tmp_path, label="Male").startswith(f"{path}: ")
+
+
+def test_pipes_are_not_read(people, tmp_path):
+    directory = copied(people, tmp_path)
+    os.mkfifo(directory / "identity.labels.txt")
+    said = refused(tmp_path, label="Male")
+    assert said.startswith(f"{directory}/identity.labels.txt: is a pipe")
+    (directory / "identity.labels.txt").unlink()
+    shard = directory / "faces-train.array_record-00001-of-00002"
+    shard.unlink()
+    os.mkfifo(shard)
+    assert refused(tmp_path, label="Male").startswith(f"{directory}/{shard.name}: is a pipe")
+
+
+def test_names_of_classes_and_attributes_steer_nothing(tmp_path):
+    hostile = "hat\x1b[2J\u202e"
+    features = {"label": tfds.features.ClassLabel(names=["a", "b"]), hostile: np.bool_}
+    rows = {"train": [{"label": i % 2, hostile: i % 2 == 0} for i in range(24)]}
+    directory = prepare(tmp_path / "set" / "1.0.0", features, rows)
+    labels = "=cat\x1b[2J\r\ndog\u2028x é\n"
+    (directory / "label.labels.txt").write_text(labels)
+    assert load(tmp_path, "set").classes == (r"=cat\x1b[2J", r"dog\u2028x é")
+    said = r"hat\x1b[2J\u202e"
+    assert load(tmp_path, "set", label=hostile).classes == (f"not {said}", said)
 
 
 @pytest.mark.parametrize("damage", ["removed", "empty", "half", "zeroed", "another"])
@@ -355,8 +537,9 @@ def test_damaged_records_are_one_line(people, tmp_path, damage):
         shard.write_bytes(
             {"empty": b"", "half": content[:middle], "zeroed": bytes(len(content))}[damage]
         )
+    said = {"removed": f"the file {shard.name} of split train is missing", "another": "record 30 "}
     assert refused(tmp_path, label="Male").startswith(
-        f"{directory}: record 20 of train: " if damage != "another" else f"{directory}: record 30 "
+        f"{directory}: {said.get(damage, 'record 20 of train: ')}"
     )
 
 

@@ -52,7 +52,8 @@ def check(generator: Generator, params=None, *, unused: tuple[int, ...] = ()) ->
     _check_prior(generator, params)
     codes = random_codes(generator, params)
     whole = np.asarray(jax.jit(generator.synthesize)(params, codes))
-    assert whole.shape[:3] == (2, generator.resolution, generator.resolution) and whole.std() > 1e-3
+    side = generator.resolution
+    assert whole.shape == (2, side, side, generator.channels) and whole.std() > 1e-3
     _check_splits(generator, params, codes, whole)
     _check_every_code_matters(generator, params, codes, whole, unused)
     _check_gradient(generator, params, codes)

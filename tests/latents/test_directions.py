@@ -5,6 +5,7 @@ together.
 import dataclasses
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -226,7 +227,7 @@ def test_activations_of_layers_that_are_not_reached_or_that_would_not_fit_are_re
         match="activations of 1000000000 codes after layer 3 are 34 GiB: see an earlier layer",
     ):
         directions.activations(generator, params, many, (FIRST, STOP))
-    with pytest.raises(ValueError, match="the codes do not vary in what is seen of them"):
+    with pytest.raises(ValueError, match="the codes do not vary in"):
         discover(population(20), np.ones((20, 7)), method="umap")
 
 
@@ -440,3 +441,63 @@ def test_within_classes_what_tells_them_apart_is_gone_and_what_varies_at_one_lab
 def test_within_classes_of_one_image_each_nothing_varies():
     with pytest.raises(ValueError, match="no class has two images"):
         directions.within_classes(np.zeros((3, 2, 2), np.float32), np.array([4, 0, 9]))
+
+
+def some(count, value=None):
+    codes = np.random.default_rng(0).normal(size=(count, L, D)).astype(np.float32)
+    if value is not None:
+        codes[:, FIRST] = value
+    return codes
+
+
+def constant(count):
+    return np.broadcast_to(some(1), (count, L, D)) + np.zeros((count, 1, 1), np.float32)
+
+
+IMPOSSIBLE = {
+    "no coordinate": (some(20), {"dim": 0}, "dim must be at least 1"),
+    "no direction": (some(20), {"num": 0}, "num must be at least 1"),
+    "no neighbour": (some(20), {"method": "umap", "neighbors": 1}, "neighbors at least 2"),
+    "one code": (some(1), {}, "do not vary in these layers"),
+    "two for umap": (some(2), {"method": "umap"}, "umap needs 3 codes at least, got 2"),
+    "no code": (some(0), {}, "0 codes, and 0 are seen"),
+    "NaN": (some(20, np.nan), {}, "in these layers: there are values that are not finite"),
+    "infinity": (some(20, np.inf), {}, "in these layers: there are values that are not finite"),
+    "constant": (constant(20), {"method": "umap"}, "do not vary in these layers"),
+    "rounding": (constant(20) * (1 + 1e-7 * some(20)), {}, "do not vary in these layers"),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_population_or_numbers_without_directions_are_refused(case):
+    codes, options, complaint = IMPOSSIBLE[case]
+    with pytest.raises(ValueError, match=complaint):
+        discover(codes, codes, **options)
+
+
+def test_what_is_seen_is_finite_and_one_for_each_code():
+    # jaxtyping, where it is on, says of unequal numbers itself
+    unequal = (ValueError, jaxtyping.TypeCheckError)
+    with pytest.raises(ValueError, match="in what is seen of them: there are values that are not"):
+        discover(some(20), np.full((20, 5), np.nan))
+    with pytest.raises(unequal, match="20 codes, and 19 are seen|Type-check error"):
+        discover(some(20), some(19))
+    with pytest.raises(unequal, match="20 codes and 19 labels|Type-check error"):
+        directions.within_classes(some(20), np.zeros(19, int))
+    found = discover(some(20), some(20))
+    for codes, num in ((some(20, np.nan), None), (some(20), -1)):
+        with pytest.raises(ValueError, match="outside: codes must be finite and num at least 0"):
+            directions.outside(codes, found, num)
+
+
+def test_outside_of_all_that_two_codes_vary_along_there_is_nothing():
+    codes = some(2)
+    assert directions.outside(codes, discover(codes, codes)).names == ()
+
+
+@pytest.mark.parametrize("method", ["umap", "pca"])
+@pytest.mark.parametrize("count", [3, 5, 17])
+def test_of_few_codes_there_are_as_many_directions_as_they_allow(method, count):
+    found = discover(some(count), some(count), method=method, dim=16, num=16)
+    assert 1 <= len(found.names) <= count - 1
+    assert np.isfinite(found.vectors).all() and (found.sigma > 0).all()

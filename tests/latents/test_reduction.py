@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
-from natra_jax.latents.reduction import fuzzy_graph, principal, reduce
+from natra_jax.latents.reduction import fuzzy_graph, principal, reduce, umap_sizes
 
 
 def neighbours(samples, others):
@@ -66,3 +66,28 @@ def test_clusters_stay_apart_in_umaps_coordinates():
     assert (label[nearest] == label[:, None]).mean() == 1
     # fewer samples than neighbours were asked for
     assert np.isfinite(reduce(samples[:8], method="umap", dim=2, neighbors=15, seed=0)).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 17])
+def test_umap_of_few_samples_has_as_many_coordinates_as_they_allow(count):
+    samples = np.random.default_rng(3).normal(size=(count, 6))
+    found = reduce(samples, method="umap", dim=16, neighbors=15, seed=0)
+    assert found.shape == (count, min(16, count - 2)) and np.isfinite(found).all()
+    assert umap_sizes(count, 16, 15) == (min(16, count - 2), min(15, count))
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"dim": 0}, "dim must be at least 1"),
+        ({"neighbors": 1}, "neighbors at least 2"),
+        ({"samples": np.eye(2)}, "umap needs 3 codes at least, got 2"),
+        ({"samples": np.eye(1), "method": "pca"}, "pca needs 2 codes at least, got 1"),
+        ({"samples": np.diag([1.0, np.nan, 1.0])}, "not finite"),
+        ({"samples": np.diag([1.0, -np.inf, 1.0]), "method": "pca"}, "not finite"),
+    ],
+)
+def test_what_cannot_be_reduced_is_refused(changed, complaint):
+    given = {"samples": np.eye(5), "method": "umap", "dim": 2, "neighbors": 3} | changed
+    with pytest.raises(ValueError, match=complaint):
+        reduce(given.pop("samples"), seed=0, **given)

@@ -93,6 +93,13 @@ def fewer_names(directory):
     path.write_text(json.dumps(readable))
 
 
+def test_notes_are_for_people_alone(saved):
+    directions, directory = saved
+    save(directions, directory, ["UMAP of 5 codes has 3 for directions.dim, not 16"])
+    assert json.loads((directory / "directions.json").read_text())["notes"][0].endswith("not 16")
+    assert load(directory, "linear").names == directions.names
+
+
 DAMAGES = {
     "no arrays": lambda directory: (directory / "directions.npz").unlink(),
     "no names": lambda directory: (directory / "directions.json").unlink(),

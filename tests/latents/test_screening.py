@@ -275,6 +275,26 @@ def test_multiples_that_do_not_rise_are_refused(multiples):
         measure(CODES, None, None, multiples=multiples)
 
 
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"index": np.arange(0)}, "screen: 0 examples"),
+        ({"batch_size": 0}, "in batches of 0"),
+        ({"codes": CODES * np.nan}, "screen: codes have values that are not finite"),
+        ({"labels": np.zeros(N + 1, int)}, "labels of"),
+    ],
+)
+def test_examples_that_cannot_be_screened_are_refused(changed, complaint):
+    given = {"codes": CODES, "labels": None} | changed
+    with pytest.raises(ValueError, match=complaint):
+        measure(given.pop("codes"), given.pop("labels"), None, **given)
+
+
+def test_no_examples_are_not_moved_at_random():
+    with pytest.raises(ValueError, match="draws: 0 examples"):
+        box_kept(box(), CODES, by_shape, index=np.arange(0), epsilon=1.0, seed=0)
+
+
 def box(useful=np.inf, norm="linf"):
     along = known_directions(HUE, SHAPE)._replace(useful=np.array([np.inf, useful]))
     return attacks.directions(GENERATOR, {}, along, truncation=2.0, norm=norm)

@@ -107,6 +107,22 @@ def test_generators_without_matrices_and_layers_that_are_not_there_are_refused()
         sefa(generator, params, population(), num=3, layers=(2, 5), fingerprint="")
 
 
+def test_numbers_codes_and_matrices_without_directions_are_refused():
+    generator, params, _ = made()
+    still = population() * 0
+    zero = jax.tree.map(np.zeros_like, params)
+    refused = [
+        (params, population(), 0, "num must be at least 1"),
+        (params, population(1), 3, "1 codes: there must be two"),
+        (params, still + np.nan, 3, "and finite ones"),
+        (params, still, 3, "do not vary in these layers"),
+        (zero, population(), 3, "matrices of these layers are 0"),
+    ]
+    for given, codes, num, complaint in refused:
+        with pytest.raises(ValueError, match=complaint):
+            sefa(generator, given, codes, num=num, layers=(0, 2), fingerprint="")
+
+
 @pytest.mark.slow
 def test_style_small_receives_codes_through_the_matrices_that_it_names():
     # more numbers in a code than a layer takes up: what its matrix does not see changes nothing,

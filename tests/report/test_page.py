@@ -230,6 +230,14 @@ class TestHtml:
         if name.isprintable():
             assert " ".join(f"({name})".split()) in page.text
 
+    def test_what_no_terminal_or_file_takes_is_escaped(self):
+        name = "a\x1b[2J\u202e\nb\ud800"
+        section = Section(name, (name,), Plain(("a\nb", name), ((name, name),), name))
+        for text in (render_html(name, [section]), render_markdown(name, [section])):
+            text.encode()
+            assert all(c.isprintable() or c == "\n" for c in text)
+        assert r"a\x1b[2J\u202e\nb\ud800" in Page(render_html(name, [section])).text
+
     def test_best_and_baseline_are_marked(self):
         text = render_html("Digits", sections())
         assert "<strong>70.5</strong>" in text and "<strong>10.5</strong>" not in text

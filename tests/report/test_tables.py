@@ -435,9 +435,12 @@ class TestPrinting:
             ("_x_", r"\_x\_"),
             ("<script>", "&lt;script&gt;"),
             ("[a](javascript:b)", r"[a\](javascript:b)"),
-            ("a\n\n# b", "a # b"),
+            ("a\n\n# b", r"a\\n\\n# b"),
             ("`$x$`", r"\`\$x\$\`"),
-            ("\x1b[31m", "\N{REPLACEMENT CHARACTER}[31m"),
+            ("\x1b[31m", r"\\x1b[31m"),
+            ("a\u202eb\ud800\0", r"a\\u202eb\\ud800\\x00"),
+            ("https://a.b www.c.d", "https&#58;//a.b www&#46;c.d"),
+            ("é 中文 👩‍👩‍👧", "é 中文 👩‍👩‍👧"),
         ],
     )
     def test_markdown_shows_a_name_as_it_is(self, name, escaped):

@@ -158,7 +158,7 @@ def test_a_damaged_list_of_files_is_named(photos):
     context = run(photos / "a", config(photos, data__decoded_gigabytes=0.0))
     path = photos / "a" / "data" / "train_image.json"
     path.write_text(path.read_text()[:40])
-    with pytest.raises(UserError, match="train_image.json: cannot be read as a list of images"):
+    with pytest.raises(UserError, match=r"train_image.json: cannot be read \(it is no JSON"):
         data.split(context, "train")
     path.write_text(json.dumps({"kind": "pickle", "form": {}}))
     with pytest.raises(UserError, match="train_image.json: cannot be read as a list of images"):

@@ -111,6 +111,17 @@ def test_of_failures_only_every_image_fails(exported, weights):
     assert 0 < len(rows) < N * len(ALONG.names) and all(row["failed"] == "1" for row in rows)
 
 
+def test_the_table_runs_no_formula(exported, monkeypatch):
+    names = tuple(f"=HYPERLINK({s})\x1b\n" for s in range(len(ALONG.names)))
+    monkeypatch.setattr(export.screen, "load", lambda context: ALONG._replace(names=names))
+    directory, _, rows = exported(failures_only=False, epsilon=EPSILON)
+    assert {row["direction"] for row in rows} == {
+        rf"'=HYPERLINK({s})\x1b\n" for s in range(len(names))
+    }
+    assert all(abs(float(row["r"])) <= EPSILON + 1e-6 for row in rows)
+    assert (directory / "table.csv").read_text().count("\n") == 1 + len(rows)
+
+
 def test_what_is_exported_is_the_methods_asked_for_or_the_baselines():
     assert export.method(small.config(methods=("adv", "original"))) == "original"
     assert export.method(small.config(methods=("adv", "mixi"))) == "adv"

@@ -16,8 +16,10 @@ def run(tmp_path, *entries):
     said = []
     context = small.context(tmp_path / "work", small.config(eval__extra_splits=entries))
     context = context._replace(log=said.append)
-    (context.workdir / extra_splits.NAME).mkdir()
-    extra_splits.run(context, context.workdir / extra_splits.NAME)
+    for name, path in extra_splits.named(entries).items():
+        directory = context.workdir / extra_splits.task_name(name)
+        directory.mkdir(parents=True)
+        extra_splits.run(context, directory, name, path)
     return context, said
 
 
@@ -32,8 +34,9 @@ def test_folders_of_the_same_classes_become_splits_at_the_size_of_the_data(tmp_p
     context, said = run(
         tmp_path, f"sketch={tmp_path / 'sketch'}", f"filtered={tmp_path / 'filtered'}"
     )
-    assert extra_splits.names(context) == ["test_sketch", "test_filtered"]
-    sketch, filtered = (extra_splits.split(context, name) for name in extra_splits.names(context))
+    sketch, filtered = (
+        extra_splits.split(context, name) for name in ("test_sketch", "test_filtered")
+    )
     assert sketch.image.shape == (4, *small.SHAPE) and sketch.image[:].dtype == np.uint8
     # the label is the number that the class has in the data, though a folder has not all of them
     assert shades(sketch) == [(0, 0), (1, 0), (2, 1), (3, 2)]
@@ -84,22 +87,22 @@ def test_a_path_may_hold_what_it_likes():
 
 def test_the_folders_are_known_again_by_their_files(tmp_path):
     photos.classes(tmp_path / "sketch", {"a": 2, "b": 1})
-    entries = [f"sketch={tmp_path / 'sketch'}"]
-    before = extra_splits.identity(entries)
-    assert extra_splits.identity(entries) == before
+    path = str(tmp_path / "sketch")
+    before = extra_splits.identity(path)
+    assert extra_splits.identity(path) == before
     photos.write(tmp_path / "sketch" / "a" / "new.png")
-    after = extra_splits.identity(entries)
+    after = extra_splits.identity(path)
     (tmp_path / "sketch" / "a" / "new.png").rename(tmp_path / "sketch" / "b" / "new.png")
-    moved = extra_splits.identity(entries)
+    moved = extra_splits.identity(path)
     for name, shade in (("a", 5), ("b", 9)):
         photos.write(tmp_path / "sketch" / name / "0.bmp", photos.grey(shade))
-    of_bitmaps = extra_splits.identity(entries)
+    of_bitmaps = extra_splits.identity(path)
     for name, shade in (("a", 9), ("b", 5)):
         photos.write(tmp_path / "sketch" / name / "0.bmp", photos.grey(shade))
-    found = (before, after, moved, of_bitmaps, extra_splits.identity(entries))
+    found = (before, after, moved, of_bitmaps, extra_splits.identity(path))
     assert len({str(identity) for identity in found}) == 5
 
 
 def test_a_folder_that_is_not_there_is_a_mistake_in_that_field(tmp_path):
     with pytest.raises(UserError, match=r"config field eval\.extra_splits is .*nowhere"):
-        extra_splits.identity([f"sketch={tmp_path / 'nowhere'}"])
+        extra_splits.identity(str(tmp_path / "nowhere"))

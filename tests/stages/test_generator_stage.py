@@ -1,6 +1,5 @@
 """Stage generator: the autoencoder, adversarial training behind it, and both continued."""
 
-import json
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -12,11 +11,8 @@ from flax import linen as nn
 from natra_jax import trees
 from natra_jax.evaluation.records import read_records
 from natra_jax.stages import generator
-from natra_jax.types import UserError
-from natra_jax.weights import generator_config
 from tests.helpers import linear_generator
 from tests.stages import small
-from tests.weights import made
 
 SIZE = {
     "generator__resolution": 8,
@@ -95,26 +91,3 @@ def test_adversarial_training_goes_on_from_the_autoencoder_and_is_continued_wher
     assert records == [later]
     for name in moved:
         np.testing.assert_array_equal(again[name], moved[name])
-
-
-def described(context):
-    return context._replace(generator=generator_config.describe(context.config.generator))
-
-
-def test_a_checkpoint_of_another_size_is_refused_before_anything_is_trained(tmp_path):
-    file = made.file("dcgan", tmp_path)
-    context = small.context(tmp_path, small.config(**SIZE, generator__weights=str(file)))
-    refused = (
-        "generator.weights is '.*dcgan': its images are 16x16 with 3 channels, those of digits"
-    )
-    with pytest.raises(UserError, match=f"{refused} 8x8"):
-        generator.check(described(context))
-
-
-def test_images_of_another_size_are_refused(workdir):
-    context = small.context(workdir, small.config(**SIZE))
-    info = workdir / "data" / "facts.json"
-    info.write_text(json.dumps(json.loads(info.read_text()) | {"image_shape": [16, 16, 3]}))
-    refused = "generator.resolution is 8: its images are 8x8 with 3 channels, those of digits 16x16"
-    with pytest.raises(UserError, match=refused):
-        generator.check(described(context))

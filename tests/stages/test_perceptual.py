@@ -56,6 +56,17 @@ def test_its_features_are_the_first_four_taps_and_an_encoder_is_fitted_and_measu
     assert found["perceptual_error"] > 0.01 and np.isfinite(found["perceptual_error"])
 
 
+def test_grey_images_have_the_features_of_three_equal_channels(context):
+    facts = context.workdir / "data" / "facts.json"
+    info = json.loads(facts.read_text())
+    facts.write_text(json.dumps(info | {"image_shape": [*info["image_shape"][:2], 1]}))
+    features = jax.jit(perceptual.load(context))
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 1)).astype(np.float32)
+    for grey, colour in zip(features(images), features(np.repeat(images, 3, 3)), strict=True):
+        np.testing.assert_allclose(grey, colour, atol=1e-5)
+        assert np.std(grey) > 0
+
+
 def test_what_is_not_there_or_no_vgg16_is_refused_before_anything_is_trained(context, tmp_path):
     def again():
         return context._replace(inputs=Inputs())  # of another start

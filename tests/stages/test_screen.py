@@ -323,6 +323,7 @@ def test_label_kept_is_measured_on_the_validation_splits_by_the_independent_judg
     rng = np.random.default_rng(5)
     info = json.loads((workdir / "data" / "facts.json").read_text())
     info["splits"] = ["train", "val_iid", "test_iid", "val_shift"]
+    info["counts"] = dict.fromkeys(info["splits"], info["counts"]["train"])
     (workdir / "data" / "facts.json").write_text(json.dumps(info))
     generator_, params = shift.load(context)
     codes = {

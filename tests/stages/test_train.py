@@ -1,5 +1,8 @@
 """What a training starts from, and what is kept of it."""
 
+import json
+import shutil
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -18,6 +21,7 @@ from tests.classifiers import own
 from tests.stages import small
 
 STILL = 1e-30  # a learning rate that moves no float32 weight: a training ends where it started
+MADE_BY = f"{small.OWN}:Deterministic"
 IMAGES = np.random.default_rng(2).uniform(-1, 1, (5, *small.SHAPE)).astype(np.float32)
 
 
@@ -67,7 +71,7 @@ def assert_any_moved(a, b):
 
 
 def test_load_classifier_answers_as_evaluation_and_as_the_users_own_module_do(trained):
-    logits_fn = natra_jax.load_classifier(str(trained.workdir), "original", 0)
+    logits_fn = natra_jax.load_classifier(str(trained.workdir), "original", 0, MADE_BY)
     kept = train.load(trained, "original", 0)
     np.testing.assert_array_equal(logits_fn(IMAGES), evaluate.logits(trained, kept)(IMAGES))
     by_itself = own.Deterministic(small.CLASSES).apply(kept.variables, IMAGES, deterministic=True)
@@ -83,18 +87,69 @@ def test_a_loaded_classifier_passes_through_jit_without_becoming_part_of_the_pro
         return 2 * logits_fn(images)
 
     for _ in range(2):
-        logits_fn = natra_jax.load_classifier(trained.workdir, "original", 0)
+        logits_fn = natra_jax.load_classifier(trained.workdir, "original", 0, MADE_BY)
         other = jax.tree.map(lambda x: x + 1, logits_fn)
         assert_any_moved(doubled(logits_fn, IMAGES), doubled(other, IMAGES))
     assert len(traced) == 1
 
 
 def test_what_is_loaded_does_not_follow_a_config_that_was_changed_since(trained, tmp_path):
-    expected = natra_jax.load_classifier(trained.workdir, "original", 0)(IMAGES)
+    expected = natra_jax.load_classifier(trained.workdir, "original", 0, MADE_BY)(IMAGES)
     small.context(trained.workdir, small.config("plain"))
     np.testing.assert_array_equal(
-        natra_jax.load_classifier(trained.workdir, "original", 0)(IMAGES), expected
+        natra_jax.load_classifier(trained.workdir, "original", 0, MADE_BY)(IMAGES), expected
     )
+
+
+@pytest.fixture
+def harm(tmp_path, monkeypatch):
+    """The file that the module harm, in the current directory, writes when it is run."""
+    marker = tmp_path / "was-run"
+    (tmp_path / "harm.py").write_text(f"open({str(marker)!r}, 'w')\nnet = None")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    yield marker
+    sys.modules.pop("harm", None)
+
+
+@pytest.mark.parametrize(
+    ("named", "factory", "said"),
+    [
+        ("harm:net", "", "the function 'harm:net' makes, whose module would be run: if you trust"),
+        ("harm:net", MADE_BY, "'harm:net' makes, and the factory that is given is 'tests."),
+        ("", "harm:net", "natra_jax itself makes, and the factory that is given is 'harm:net': "),
+        (["harm:net"], "", "the function ['harm:net'] makes, whose module would be run"),
+        ("harm:\x1b[2J\n\u202e", "", r"the function 'harm:\x1b[2J\n\u202e' makes, whose module"),
+        ({"harm": 1}, "harm:net", "and the factory that is given is 'harm:net': name the same"),
+    ],
+)
+def test_no_module_is_imported_because_a_work_directory_names_it(
+    trained, tmp_path, harm, named, factory, said
+):
+    work = tmp_path / "work"
+    shutil.copytree(trained.workdir, work)
+    path = work / "train" / "original-0" / "classifier.json"
+    card = json.loads(path.read_text())
+    card["classifier"] = {"factory": named, "name": "cnn"}
+    path.write_text(json.dumps(card))
+    with pytest.raises(UserError) as error:
+        natra_jax.load_classifier(work, "original", 0, factory)
+    assert str(error.value).startswith(f"{path}: is of a classifier that ")
+    assert said in str(error.value) and str(error.value).isprintable()
+    assert not harm.exists() and "harm" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["harm", "harm:net", "Cnn", None, ["cnn"], {}])
+def test_classifiers_of_ours_come_from_a_table(trained, tmp_path, harm, name):
+    work = tmp_path / "work"
+    shutil.copytree(trained.workdir, work)
+    path = work / "train" / "original-0" / "classifier.json"
+    card = json.loads(path.read_text())
+    card["classifier"] = {"factory": "", "name": name}
+    path.write_text(json.dumps(card))
+    with pytest.raises(UserError, match="classifier.json: config field classifier.name is "):
+        natra_jax.load_classifier(work, "original", 0)
+    assert not harm.exists()
 
 
 @pytest.mark.parametrize(("method", "seed"), [("natra", 0), ("original", 3)])

@@ -1,5 +1,6 @@
 """Weights to fine-tune, read from checkpoints as people have them; what does not fit is named."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -157,6 +158,20 @@ def test_several_trees_are_not_chosen_between(directory):
     with pytest.raises(UserError, match="several trees of arrays, ema, model"):
         pretrained.read(directory, like(VARIABLES))
     same(pretrained.read(directory / "3" / "ema", like(VARIABLES)), VARIABLES)
+
+
+def test_a_chunk_larger_than_its_array_is_refused_before_room_is_made_for_it(directory):
+    import tensorstore
+
+    standard(directory, VARIABLES)
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{directory}/"}).result()
+    name = "params.Dense_0.bias/.zarray"
+    entry = json.loads(store.read(name).result().value)
+    store.write(name, json.dumps(entry | {"chunks": [2**32]}).encode()).result()
+    with pytest.raises(
+        UserError, match=r"bias is \[3\] in chunks of \[4294967296\]: it is damaged"
+    ):
+        pretrained.read(directory, like(VARIABLES))
 
 
 # In a process of its own, because what orbax's threads say after a failure belongs to the question.

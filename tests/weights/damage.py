@@ -40,6 +40,7 @@ def damaged_tensors(tensors):
             "of another rank": array[None],
             "empty": np.zeros((0, *array.shape[1:]), np.float32),
             "not finite": np.full(array.shape, np.nan, np.float32),
+            "too large": np.full(array.shape, 1e300),
             "text": np.full(array.shape, "x"),
             "larger": np.concatenate([array, array]) if array.ndim else np.zeros(2, np.float32),
         }

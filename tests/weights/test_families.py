@@ -1,5 +1,6 @@
 """The family of a state dict, and what is said where it is of none, of several, or does not fit."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -39,6 +40,26 @@ def test_a_classifier_is_told_where_it_belongs():
         UserError, match="are a VGG-16's, no generator's: config fields train.init_from and "
     ):
         weights.from_state_dict(torchvision_nets.of_golden())
+
+
+SMALL = {"dcgan": made.dcgan, "rosinality": made.rosinality, "hugging_face": made.hugging_face}
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1e300, "f8"), (3e38, "f4"), (1e-44, "f4")])
+@pytest.mark.parametrize("family", SMALL)
+def test_numbers_at_the_edges_are_read_or_refused_without_a_warning(family, value, dtype):
+    found = SMALL[family]()
+    tensors, config = found if isinstance(found, tuple) else (found, None)
+    names = sorted(name for name, array in tensors.items() if array.dtype.kind == "f")
+    for name in names[:: max(1, len(names) // 12)]:
+        changed = tensors | {name: np.full(tensors[name].shape, value, dtype)}
+        try:
+            _, params = weights.from_state_dict(changed, config)
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)), name
+            assert value != 1e300, name
 
 
 def test_an_unknown_family_is_refused():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from natra_jax.types import UserError
 
 PUBLISHER = "CIFAR-10 binary version, Alex Krizhevsky, www.cs.toronto.edu/~kriz/cifar.html"
 _ARCHIVE, _UNPACKED, _NAMES = "cifar-10-binary.tar.gz", "cifar-10-batches-bin", "batches.meta.txt"
+_PYTHON = ("cifar-10-python.tar.gz", "cifar-10-batches-py", "data_batch_1")
 _FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 _PUBLISHED = {"train": 50_000, "test": 10_000}
 _RECORD = 1 + 3 * 32 * 32
@@ -78,6 +80,12 @@ def _files(source: Path) -> tuple[Path, dict[str, bytes]]:
         if not source.is_file()
         else source
     )
+    python = source if source.is_file() else containers.look([source], _PYTHON)
+    if (found is None or found == source) and python is not None and python.name in _PYTHON:
+        raise UserError(
+            f"{python}: is CIFAR-10's Python version, of pickles, which are not read: "
+            f"get {_ARCHIVE}, its binary version, from {PUBLISHER}"
+        )
     place = containers.require(source, found, f"{_ARCHIVE} or {_NAMES}", PUBLISHER)
     if place.name == _NAMES:
         place = place.parent
@@ -97,10 +105,10 @@ def _unpacked(path: Path, wanted: list[str]) -> dict[str, bytes]:
     """Return {file name: its bytes} of the files wanted that an archive holds."""
     files: dict[str, bytes] = {}
     with containers.parsing(path, "tar archive", "download it again"):
-        with path.open("rb") as file:
-            is_gzip = file.read(2) == b"\x1f\x8b"
-        # no other compression: LZMA allocates what the file asks for
-        with tarfile.open(path, "r|gz" if is_gzip else "r|") as archive:
+        # all of it first, since what streams a tar reads on for ever where a size is forged, and no
+        # other compression: LZMA allocates what the file asks for
+        data = io.BytesIO(containers.expanded(path))
+        with tarfile.open(fileobj=data, mode="r:") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if name in wanted and member.isreg():

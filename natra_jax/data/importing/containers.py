@@ -8,6 +8,8 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import gzip
+import io
 import os
 import stat
 import tarfile
@@ -21,6 +23,8 @@ from typing import IO, NamedTuple
 from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.files import Walk, open_file, read_bytes, reading
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 _PART = 2**20  # bytes that are read at a time
@@ -58,20 +62,6 @@ def opened(path: Path) -> Iterator[Container]:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raise UserError in one line for why path cannot be read."""
-    try:
-        yield
-    except OSError as error:
-        named = isinstance(error.filename, str | bytes)
-        raise UserError(
-            f"{os.fsdecode(error.filename) if named else path}: "
-            f"cannot be read ({error.strerror or error}): "
-            "check what it is, its permissions and its disk"
-        ) from error
-
-
-@contextlib.contextmanager
 def parsing(path: Path, what: str, advice: str) -> Iterator[None]:
     """Raise UserError in one line for whatever a library raises of bytes it cannot make sense of.
 
@@ -88,11 +78,7 @@ def parsing(path: Path, what: str, advice: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
             with reading(path):
                 raise
-        raise UserError(f"{path}: is no whole {what} ({_reason(error)}): {advice}") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path}: is no whole {what} ({reason(error)}): {advice}") from error
 
 
 def whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -105,13 +91,24 @@ def whole(path: Path, most: int = MOST_BYTES) -> bytes:
             path = path / path.name
         if path.is_dir():
             raise UserError(f"{path}: is a folder, where a file of that name is wanted: move it")
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: is no regular file: put the file itself in its place")
-    with reading(path), path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise UserError(f"{path}: is larger than {most} bytes: it is not what its name says")
-    return data
+        return read_bytes(path, most)
+
+
+def expanded(path: Path) -> bytes:
+    """Return a file's bytes, expanded if they are gzip's. Raise UserError for too many.
+
+    Browsers unpack what they download and keep the name.
+    """
+    data = whole(path)
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        expanded = file.read(MOST_BYTES + 1)
+    if len(expanded) > MOST_BYTES:
+        raise UserError(
+            f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
+        )
+    return expanded
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -146,7 +143,9 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                     [word.strip() for word in next(csv.reader([line], delimiter=separator))],
                 )
             except csv.Error as error:
-                raise UserError(f"{path}: line {number} is no line of a table ({error})") from error
+                raise UserError(
+                    f"{path}: line {number} is no line of a table ({reason(error)})"
+                ) from error
 
 
 def look(directories: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -202,9 +201,7 @@ def _kind(path: Path) -> str:
     with reading(path):
         if not path.exists():
             return ""
-        if not path.is_file():
-            raise UserError(f"{path}: is no regular file: name a folder or an archive")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return image_kinds.name(file.read(image_kinds.HEAD))
 
 
@@ -255,37 +252,32 @@ def _folder(path: Path) -> Container:
     def refuse(error: OSError) -> None:
         raise error
 
-    def files() -> Iterator[str]:
-        seen: set[tuple[int, int]] = set()
+    def listed() -> Iterator[str]:
+        walk = Walk(path)
         for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
             subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
-            status = os.stat(directory)
-            if (status.st_dev, status.st_ino) in seen:
-                raise UserError(
-                    f"{directory}: is a link to a folder that is in {path} too: remove one of them"
-                )
-            seen.add((status.st_dev, status.st_ino))
+            walk.enter(directory)
             for name in names:
                 file = Path(directory, name)
                 if _is_visible(name) and stat.S_ISREG(file.stat().st_mode):
                     yield file.relative_to(path).as_posix()
 
     def stamp(name: str) -> tuple[int, int]:
-        with reading(path / name), (path / name).open("rb") as file:
+        with reading(path / name), open_file(path / name) as file:
             return _stamp(file)
 
     def read(name: str) -> bytes:
-        with reading(path / name), (path / name).open("rb") as file:
+        with reading(path / name), open_file(path / name) as file:
             return _bounded(file)
 
     with reading(path), ThreadPoolExecutor(os.cpu_count()) as pool:
-        names = list(files())
+        names = list(listed())
         return Container(path, _listed(path, zip(names, pool.map(stamp, names), strict=True)), read)
 
 
 def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
     with parsing(path, "zip archive", "download it again"):
-        archive = stack.enter_context(zipfile.ZipFile(path))
+        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(open_file(path))))
         infos = [
             info
             for info in archive.infolist()
@@ -313,7 +305,7 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
             if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
                 with reading(path):
                     raise
-            raise Corrupt(_reason(error)) from error
+            raise Corrupt(reason(error)) from error
 
     return Container(
         path, _listed(path, ((info.filename, (info.file_size, info.CRC)) for info in infos)), read
@@ -325,7 +317,9 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
     infos: dict[str, tarfile.TarInfo] = {}
     stamps: dict[str, tuple[int, int]] = {}
     with parsing(path, "uncompressed tar archive", advice):
-        archive = stack.enter_context(tarfile.TarFile(path))
+        archive = stack.enter_context(
+            tarfile.TarFile(path, fileobj=stack.enter_context(open_file(path)))
+        )
         for info in archive:  # links lead elsewhere, and are not followed
             file = archive.extractfile(info) if info.isreg() and not info.issparse() else None
             if file is not None:
@@ -344,6 +338,6 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
             except (Corrupt, OSError):
                 raise
             except Exception as error:
-                raise Corrupt(_reason(error)) from error
+                raise Corrupt(reason(error)) from error
 
     return Container(path, _listed(path, stamps.items()), read)

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from natra_jax.data.importing.layout import Written
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 
@@ -28,9 +29,8 @@ def prepare(name: str, dest: Path) -> Written:
         fresh = not Path(builder.data_dir, "dataset_info.json").exists()
         builder.download_and_prepare()
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"tfds:{name}: cannot be prepared in {dest} ({reason or type(error).__name__})"
+            f"tfds:{name}: cannot be prepared in {dest} ({reason(error, 300)})"
         ) from error
     counts = {split: info.num_examples for split, info in builder.info.splits.items()}
     return Written(Path(builder.data_dir), counts, 0, fresh)

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from natra_jax.data.conventions import SPLIT_NAMES, split_of
+from natra_jax.data.conventions import SPLIT_NAMES, class_name, split_of
 from natra_jax.data.decoding import SUFFIXES
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
@@ -38,14 +38,14 @@ def opened(source: Path) -> Iterator[DataSet]:
         others = [name for name in container.members if name not in listed]
         depth = _depth(source, listed)
         by_split = _by_split(source, listed, depth)
-        held = {split: {listed[name][-2] for name in names} for split, names in by_split.items()}
-        labels = {category: i for i, category in enumerate(sorted(set.union(*held.values())))}
+        category = {name: class_name(parts[-2]) for name, parts in listed.items()}
+        held = {split: {category[name] for name in names} for split, names in by_split.items()}
+        labels = {name: i for i, name in enumerate(sorted(set.union(*held.values())))}
         _require_classes(source, held, labels)
 
         def entry(name: str) -> Entry:
-            return Entry(
-                name, {"label": labels[listed[name][-2]], "filename": name}, container.members[name]
-            )
+            features = {"label": labels[category[name]], "filename": name}
+            return Entry(name, features, container.members[name])
 
         splits = {split: Entries(names, entry) for split, names in by_split.items()}
         notes = []

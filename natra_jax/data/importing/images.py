@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from natra_jax.data import decoding, image_kinds
+from natra_jax.printable import reason
 
 MOST_BYTES = 2**28  # of one file or member of an archive
 
@@ -41,8 +42,8 @@ def checked(data: bytes) -> bytes:
     try:
         with Image.open(io.BytesIO(data), formats=decoding.formats()) as image:
             _require_size(*image.size)
-            if reason := decoding.not_read(image):
-                raise Corrupt(reason)
+            if why := decoding.not_read(image):
+                raise Corrupt(why)
             image.load()
             if image.format in (*decoding.COMMON, "MPO"):
                 return data
@@ -55,7 +56,7 @@ def checked(data: bytes) -> bytes:
         kind = image_kinds.name(data[: image_kinds.HEAD])
         raise Corrupt("no image that can be read" + (f" ({kind})" if kind else "")) from error
     except Exception as error:  # Pillow's decoders raise many types for what they cannot read
-        raise Corrupt(" ".join(str(error).split()) or type(error).__name__) from error
+        raise Corrupt(reason(error)) from error
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -81,7 +82,7 @@ def from_npy(data: bytes) -> np.ndarray:
         }[version]
         shape, fortran, dtype = read(file)
     except Exception as error:  # NumPy parses the head as Python, which may fail in any way
-        raise Corrupt(f"no .npy file ({' '.join(str(error).split())[:100]})") from error
+        raise Corrupt(f"no .npy file ({reason(error, 100)})") from error
     flat = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
     if (
         dtype != np.uint8
@@ -104,5 +105,5 @@ def from_npy(data: bytes) -> np.ndarray:
 
 def _require_size(width: int, height: int) -> None:
     """Raise Corrupt for more pixels than are decoded."""
-    if reason := decoding.too_large(width, height):
-        raise Corrupt(f"{width} x {height} pixels: it {reason}")
+    if why := decoding.too_large(width, height):
+        raise Corrupt(f"{width} x {height} pixels: it {why}")

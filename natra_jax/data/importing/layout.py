@@ -16,17 +16,35 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from natra_jax import workdir
+from natra_jax.data.encoded_images import printable
 from natra_jax.data.importing import records, shards
 from natra_jax.data.importing.dataset import DataSet
+from natra_jax.json_files import Count
+from natra_jax.printable import column
 from natra_jax.types import UserError
 
 _RECORD, _INFO, _SKIPPED = "import.json", "dataset_info.json", "skipped.txt"
 _PENDING, _PLAN = ".importing", "plan.json"
 _FORMAT = 1  # of what an import writes
 _OTHERWISE = "choose another --name or --dest, or move it away"
+
+
+class _Record(TypedDict):
+    """The content of import.json."""
+
+    plan: str  # as `_fingerprint` has it
+    counts: dict[str, Count]  # split -> images
+    skipped: Count
+    sizes: dict[str, Count]  # file -> bytes
+
+
+class _Plan(TypedDict):
+    """The content of plan.json."""
+
+    plan: str
 
 
 class Written(NamedTuple):
@@ -84,20 +102,19 @@ def _fingerprint(data: DataSet, name: str) -> str:
     return digest.hexdigest()
 
 
-def _finished(directory: Path, plan: str) -> dict[str, Any] | None:
+def _finished(directory: Path, plan: str) -> _Record | None:
     """Return what is recorded of a finished import of this plan; None if there is none.
 
     Raise UserError if it is no longer whole.
     """
-    record = workdir.read(directory / _RECORD)
-    if record.get("plan") != plan or not (directory / _INFO).exists():
+    record = workdir.read(directory / _RECORD, _Record)
+    if record is None or record["plan"] != plan or not (directory / _INFO).exists():
         return None
     for file, size in record["sizes"].items():
-        path = directory / file
-        if not path.exists() or path.stat().st_size != size:
+        if not workdir.has_file(directory, file, size):
             raise UserError(
-                f"{path}: is missing or not whole, though its import was finished: "
-                f"remove {directory} and import again"
+                f"{printable(directory / file[:200])}: is missing or not whole, though its import "
+                f"was finished: remove {directory} and import again"
             )
     return record
 
@@ -115,7 +132,8 @@ def _claim(directory: Path, plan: str) -> None:
                 "choose another --name or --dest"
             )
         if begun.exists():
-            if workdir.read(begun).get("plan") != plan:
+            other_plan = workdir.read(begun, _Plan)
+            if other_plan is None or other_plan["plan"] != plan:
                 raise UserError(
                     f"{directory}: holds an unfinished import of another source, "
                     f"or of this one before it changed: {_OTHERWISE}"
@@ -127,7 +145,7 @@ def _claim(directory: Path, plan: str) -> None:
                 f"or this one from another source: {_OTHERWISE}"
             )
         begun.parent.mkdir(exist_ok=True)
-        workdir.write(begun, json.dumps({"plan": plan}))
+        workdir.write(begun, json.dumps(_Plan(plan=plan)))
     except OSError as error:
         raise UserError(
             f"{directory}: cannot be written ({error.strerror or error}): choose another --dest"
@@ -141,7 +159,7 @@ def _finish(
     plan: str,
     wanted: list[shards.Shard],
     notes: list[shards.Note],
-) -> dict[str, Any]:
+) -> _Record:
     """Write what describes the shards, dataset_info.json last; return the record of the import."""
     counts = {
         split: sum(
@@ -159,7 +177,7 @@ def _finish(
         )
     _write_skipped(directory / _SKIPPED, skipped)
     sizes = {shard.file: note.size for shard, note in zip(wanted, notes, strict=True)}
-    record = {"plan": plan, "counts": counts, "skipped": len(skipped), "sizes": sizes}
+    record = _Record(plan=plan, counts=counts, skipped=len(skipped), sizes=sizes)
     workdir.write(directory / _RECORD, json.dumps(record, indent=1) + "\n")
     splits = {}
     for split in data.splits:
@@ -177,8 +195,5 @@ def _write_skipped(path: Path, skipped: list[list[str]]) -> None:
     """Write one line for each: its name, a tab, the reason. Write no file where there are none."""
     path.unlink(missing_ok=True)
     if skipped:
-        lines = [
-            f"{' '.join(name.splitlines())}\t{' '.join(reason.split())}\n"
-            for name, reason in skipped
-        ]
+        lines = [f"{column(name)}\t{column(' '.join(why.split()))}\n" for name, why in skipped]
         workdir.write(path, "".join(lines))

@@ -2,21 +2,26 @@
 
 These are JPEG or WebP. The source holds CATEGORY_train_lmdb/ and CATEGORY_val_lmdb/ as the scenes'
 archives unpack, CATEGORY/ as the objects' do, or is one of these itself. The label is the category.
-LMDB is read by a C library that trusts its files: what is cut off is refused here, but a database
-that someone forged is not safe to read.
+LMDB's library trusts its files and dies of a forged one: each database has a process of its own
+that reads it (`lmdb_reader`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from natra_jax.data.importing import containers
+from natra_jax.data.importing import containers, lmdb_reader
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
+from natra_jax.files import open_file
 from natra_jax.types import UserError
 
 PUBLISHER = "LSUN, www.yf.io/p/lsun"
@@ -43,7 +48,7 @@ def opened(source: Path) -> Iterator[DataSet]:
     is missing or damaged.
     """
     try:
-        import lmdb
+        import lmdb  # noqa: F401  # the process that reads needs it
     except ImportError as error:
         raise UserError(
             "LSUN is read with the package lmdb, which is not installed: "
@@ -55,7 +60,7 @@ def opened(source: Path) -> Iterator[DataSet]:
         for i, category in enumerate(sorted({database.category for database in databases.values()}))
     }
     with contextlib.ExitStack() as stack:
-        opened_ = {name: _open(lmdb, database.path, stack) for name, database in databases.items()}
+        opened_ = {name: _open(database.path, stack) for name, database in databases.items()}
 
         def entry(key: tuple[str, bytes]) -> Entry:
             name, id_ = key[0], key[1].decode()
@@ -107,42 +112,87 @@ def _databases(source: Path) -> list[_Database]:
     return [found[key] for key in sorted(found)]
 
 
-def _open(lmdb: Any, path: Path, stack: contextlib.ExitStack) -> _Opened:
+def _open(path: Path, stack: contextlib.ExitStack) -> _Opened:
     """Open a database until the stack is left.
 
     Raise UserError for what is none, or not all of one.
     """
     file = path / "data.mdb"
-    with containers.reading(file), file.open("rb"):
+    with containers.reading(file), open_file(file):
         size = file.stat().st_size
     if not size:
         raise UserError(f"{file}: is empty: download it again")
-    try:
-        environment = lmdb.open(str(path), readonly=True, lock=False, create=False, readahead=True)
-        stack.callback(environment.close)
-        if size < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
-            # reading on would end the process
-            raise UserError(f"{file}: ends too early, at {size} bytes: download it again")
-        transaction = stack.enter_context(environment.begin(buffers=True))
-        with transaction.cursor() as cursor:
-            keys = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
-        count = environment.stat()["entries"]
-    except lmdb.InvalidError as error:
-        raise UserError(f"{file}: is no LMDB database: put LSUN's file in its place") from error
-    except lmdb.Error as error:
-        raise UserError(
-            f"{file}: cannot be read as LMDB ({error}): it is none, or not whole"
-        ) from error
+    reader = stack.enter_context(_Reader(file))
+    count = int.from_bytes(reader.value() or b"", "little")
+    keys = list(iter(reader.value, None))
     if not keys or len(keys) != count or not all(map(bytes.isascii, keys)):
         raise UserError(
             f"{file}: holds {len(keys)} images of {count}, or some without a name: "
             "it is not as LSUN's are"
         )
+    return _Opened(keys, reader.get, size)
 
-    def get(key: bytes) -> bytes:
-        value = transaction.get(key)
-        if len(value) > MOST_BYTES:
+
+class _Reader(contextlib.AbstractContextManager["_Reader"]):
+    """The process that reads a database, and that may die of it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        process = subprocess.Popen(
+            [sys.executable, "-P", lmdb_reader.__file__],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # where lmdb is found
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what LMDB says of itself while it dies
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the other
+        )
+        assert process.stdin is not None and process.stdout is not None
+        self._process, self._requests, self._replies = process, process.stdin, process.stdout
+        self._ask(os.fsencode(file.parent))
+        self._ask(b"%d" % MOST_BYTES)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        with contextlib.suppress(BrokenPipeError):  # where it is dead already
+            self._process.communicate()
+
+    def get(self, key: bytes) -> bytes:
+        """Return the value of a key. Raise Corrupt where there is none, or too large a one."""
+        self._ask(key)
+        if (value := self.value()) is None:
+            raise Corrupt("it is listed in the database and not to be found there")
+        return value
+
+    def _ask(self, request: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # then there is no reply either
+            self._requests.write(lmdb_reader.FRAME.pack(lmdb_reader.VALUE, len(request)) + request)
+            self._requests.flush()
+
+    def value(self) -> bytes | None:
+        """Return what the process says next; None for the end of the keys and a missing value.
+
+        Raise UserError where it could not read the database, or ended.
+        """
+        frame = lmdb_reader.FRAME
+        kind, size = frame.unpack(self._read(frame.size))
+        data = self._read(size)
+        if kind == lmdb_reader.REFUSED:
+            raise self._refused(data.decode())
+        if kind == lmdb_reader.TOO_LARGE:
             raise Corrupt(f"more than {MOST_BYTES} bytes")
-        return bytes(value)
+        return None if kind == lmdb_reader.MISSING else data
 
-    return _Opened(keys, get, size)
+    def _read(self, size: int) -> bytes:
+        data = self._replies.read(size)
+        if len(data) == size:
+            return data
+        ended = self._process.wait()
+        if ended == -signal.SIGALRM:
+            raise self._refused(f"no answer within {lmdb_reader.PATIENCE} s")
+        raise self._refused(f"its reader ended with {ended}")
+
+    def _refused(self, reason: str) -> UserError:
+        return UserError(
+            f"{self._file}: cannot be read as LMDB ({reason}): "
+            "look what it is, or download it again"
+        )

@@ -1,13 +1,13 @@
 """MNIST (LeCun et al. 1998): 28 x 28 digits in four idx files, compressed or not.
 
 They are all in the source or in its raw/ or MNIST/raw/. Kaggle's mnist_train.csv and mnist_test.csv
-are read in their place: rows of a label and 784 grey values, with or without a head.
+are read in their place: rows of a label and 784 grey values, with or without a head. So is Keras'
+mnist.npz, with x_train, y_train, x_test and y_test.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
 import struct
@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
+from natra_jax import trees
 from natra_jax.data import image_kinds
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
-from natra_jax.data.importing.images import MOST_BYTES
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 PUBLISHER = (
@@ -39,9 +41,14 @@ def opened(source: Path) -> Iterator[DataSet]:
     Raise UserError for what is missing or damaged.
     """
     images, labels, stamp = {}, {}, []
+    archive = source if source.is_file() else containers.look([source], ["mnist.npz"])
+    arrays = {} if archive is None else _arrays(archive)
     for split, prefix in _FILES.items():
         table = containers.look([source], [f"mnist_{split}.csv"])
-        if table is not None:
+        if archive is not None:
+            images_path = labels_path = archive
+            images[split], labels[split] = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        elif table is not None:
             images_path = labels_path = table
             images[split], labels[split] = _table(table)
         else:
@@ -93,8 +100,28 @@ def _found(source: Path, stem: str, dimensions: int) -> Path:
         f"{stem}{mark}idx{dimensions}-ubyte{suffix}" for mark in "-." for suffix in ("", ".gz")
     ]
     path = containers.look([source, source / "raw", source / "MNIST" / "raw"], names)
-    wanted = f"{names[0]} or {names[1]} (nor mnist_train.csv)"
+    wanted = f"{names[0]} or {names[1]} (nor mnist_train.csv or mnist.npz)"
     return containers.require(source, path, wanted, PUBLISHER)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read x_train [N, 28, 28], y_train [N], x_test and y_test uint8. Raise UserError for others.
+
+    path: of an .npz file, or of what is taken for one.
+    """
+    if path.suffix != ".npz":
+        containers.require(path, None, "train-images-idx3-ubyte.gz or mnist.npz", PUBLISHER)
+    with containers.reading(path):
+        arrays = trees.read(epath.Path(path))
+    for split in _FILES:
+        for name, shape in ((f"x_{split}", (_SIDE, _SIDE)), (f"y_{split}", ())):
+            array = arrays.get(name)
+            if array is None or array.dtype != np.uint8 or array.shape[1:] != shape:
+                raise UserError(f"{path}: has no {name} of uint8 {['N', *shape]}: it is not Keras'")
+            if not array.size:
+                raise UserError(f"{path}: {name} is empty: it is not Keras'")
+            arrays[name] = np.ascontiguousarray(array)
+    return arrays
 
 
 def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +140,9 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 ndmin=2,
             )
     except (ValueError, UserWarning, DeprecationWarning) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{path}: is no table of numbers from 0 to 255 ({reason})") from error
+        raise UserError(
+            f"{path}: is no table of numbers from 0 to 255 ({reason(error, 100)})"
+        ) from error
     if not len(rows) or rows.shape[1] != 1 + _SIDE * _SIDE:
         raise UserError(f"{path}: has rows of {rows.shape[1]} numbers, not a label and 784 values")
     images = np.ascontiguousarray(rows[:, 1:]).reshape(-1, _SIDE, _SIDE)
@@ -124,7 +152,7 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _idx(path: Path, dimensions: int) -> np.ndarray:
     """Read a uint8 array of so many axes, none of them empty."""
     with containers.parsing(path, "idx file", "look what it is, or download it again"):
-        data = _expanded(path)
+        data = containers.expanded(path)
         magic, *shape = struct.unpack_from(f">{1 + dimensions}I", data)
     body = data[4 * (1 + dimensions) :]
     if magic != 0x800 + dimensions:
@@ -140,20 +168,3 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
             "download it again"
         )
     return np.frombuffer(body, np.uint8).reshape(shape)
-
-
-def _expanded(path: Path) -> bytes:
-    """Return a file's bytes, expanded if they are gzip's. Raise UserError for too many.
-
-    Browsers unpack what they download and keep the name.
-    """
-    data = containers.whole(path)
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        expanded = file.read(MOST_BYTES + 1)
-    if len(expanded) > MOST_BYTES:
-        raise UserError(
-            f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
-        )
-    return expanded

@@ -15,6 +15,8 @@ from natra_jax import workdir
 from natra_jax.data.importing import images, records
 from natra_jax.data.importing.dataset import DataSet, Entry
 from natra_jax.data.importing.images import Corrupt
+from natra_jax.json_files import Count
+from natra_jax.printable import reason
 from natra_jax.types import UserError
 
 SIZE = 1000  # images in a shard, at most
@@ -36,9 +38,9 @@ class Shard(NamedTuple):
 class Note(NamedTuple):
     """The content of a shard that is written."""
 
-    count: int
-    bytes: int  # of its records
-    size: int  # of its file
+    count: Count
+    bytes: Count  # of its records
+    size: Count  # of its file
     skipped: list[list[str]]  # [name, reason]
 
 
@@ -122,11 +124,9 @@ def write(
 
 def _note(path: Path, pending: Path) -> Note | None:
     """Return the note of the shard at path; None if the shard is to be written."""
-    try:
-        note = Note(**json.loads((pending / f"{path.name}.json").read_text()))
-        return note if path.stat().st_size == note.size else None
-    except (OSError, ValueError, TypeError):
-        return None
+    note = workdir.read(pending / f"{path.name}.json", Note)
+    whole = note is not None and workdir.has_file(path.parent, path.name, note.size)
+    return note if whole else None
 
 
 def _write(
@@ -175,9 +175,9 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # the one type that ArrayRecord has for all that a disk does
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: cannot be written ({reason}): free some space, or choose another --dest"
+            f"{path}: cannot be written ({reason(error)}): free some space, or choose "
+            "another --dest"
         ) from error
 
 
@@ -217,7 +217,7 @@ def _images(data: DataSet, shard: Shard, pool: ThreadPoolExecutor) -> Iterator[_
         except Corrupt as error:
             return error
         except (ValueError, MemoryError, OverflowError) as error:  # of the entry's own reader
-            return Corrupt(" ".join(str(error).split())[:200] or type(error).__name__)
+            return Corrupt(reason(error))
 
     for start in range(shard.start, shard.stop, _TOGETHER):
         together = [entries[i] for i in range(start, min(start + _TOGETHER, shard.stop))]

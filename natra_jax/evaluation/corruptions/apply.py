@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from natra_jax import interruption
 from natra_jax.evaluation.corruptions import blur, digital, noise, weather
 
 # drawn, where the original adds photographs: no figures of other work can stand beside ours
@@ -63,6 +64,7 @@ def corrupt(
     step = max(1, CHUNK // max(1, images[:1].size))
     result = np.empty_like(images)
     for start in range(0, len(images), step):
+        interruption.check()
         chunk = slice(start, start + step)
         generators = [np.random.default_rng((*condition, int(place))) for place in places[chunk]]
         result[chunk] = CORRUPTIONS[name](images[chunk], severity, generators)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
-from natra_jax.weights.tensors import shown
 
 
 def setting(config: Mapping[str, Any], *names: str) -> Any:

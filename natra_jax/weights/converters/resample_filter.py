@@ -24,7 +24,7 @@ def factor(kernel: np.ndarray, name: str) -> list[float]:
     if (
         taps.ndim != 1
         or not 1 <= len(taps) <= _MOST_TAPS
-        or not abs(total) > 1e-6
+        or not 1e-6 < abs(total) < np.inf
         or kernel.shape not in (taps.shape, taps.shape * 2)
     ):
         raise UserError(

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 from natra_jax.weights.converters import progressive
 from natra_jax.weights.converters.checkpoint_config import agree, require, setting, size
 from natra_jax.weights.converters.resample_filter import LARGEST, agreed_taps, one_filter
-from natra_jax.weights.tensors import Converted, Tensors, shown
+from natra_jax.weights.tensors import Converted, Tensors
 
 _FAMILY = "StyleGAN2"
 _STYLEGAN3_CLAMP = 256  # the default of the stylegan3 program's StyleGAN2

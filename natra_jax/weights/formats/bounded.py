@@ -6,16 +6,14 @@ What every reader of a format needs, whatever the format.
 from __future__ import annotations
 
 import io
-import json
 import math
-from collections import Counter
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
+from natra_jax.json_files import decode
 from natra_jax.types import UserError
-from natra_jax.weights.tensors import shown
 
 # bytes of one array: more than any machine has, and far from where whole numbers of 64 bits end
 MAX_BYTES = 2**48
@@ -106,22 +104,9 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
     if sum(map(data.count, (b",", b":", b"{", b"["))) > _MOST_JSON:
         raise UserError(f"{what} has more entries than that of any network, and is not read")
     try:
-        found = json.loads(data.decode(), object_pairs_hook=_each_once)
-    except UserError as error:
-        raise UserError(f"{what} {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{what} is no JSON that can be read: it is damaged; get it again"
-        ) from error
+        found = decode(data, loose=True)
+    except ValueError as error:
+        raise UserError(f"{what} cannot be read: {error}") from error
     if not isinstance(found, dict):
-        raise UserError(f"{what} holds no JSON object: it is damaged; get it again")
-    return found
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the pairs as a dict. Raises UserError if a name is given twice."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise UserError(f"gives {shown(twice)} twice: it is damaged; get it again")
+        raise UserError(f"{what} holds no JSON object, but a {type(found).__name__}")
     return found

@@ -12,9 +12,10 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import stat
 from pathlib import Path
 
+from natra_jax.files import open_file
+from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats import (
     huggingface,
@@ -28,7 +29,7 @@ from natra_jax.weights.formats import (
 )
 from natra_jax.weights.formats.bounded import Bounded, require_plausible
 from natra_jax.weights.formats.pickle_origin import origin
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _KNOWN = (
     "known are PyTorch's .pt and .pth, NVIDIA's .pkl, .npz, .safetensors and Hugging Face folders"
@@ -98,27 +99,27 @@ def read(path: str | os.PathLike) -> Checkpoint:
             f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
             "you may read it"
         ) from error
-    except (LookupError, ArithmeticError, RecursionError, *npz.DAMAGED) as error:
-        # whatever a library under the readers raises for what it does not expect
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-        raise UserError(f"{name}: cannot be read ({ascii(reason)[1:-1]})") from error
     except MemoryError as error:
         raise UserError(
             f"{name}: needs more memory than there is: read it on a larger machine"
+        ) from error
+    except Exception as error:
+        # whatever a library under the readers raises for what it does not expect
+        raise UserError(
+            f"{name}: cannot be read ({type(error).__name__}: {reason(error, 100)})"
         ) from error
 
 
 def read_file(path: Path) -> Checkpoint:
     """Read a file as `read` does, but no folder. Raises OSError, too."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise UserError(f"{path}: is no regular file")
-    with path.open("rb") as opened:
+    with open_file(path) as opened:
+        size = os.fstat(opened.fileno()).st_size
         checkpoint = _read(Bounded(opened), path)
     if not checkpoint.tensors:
         raise UserError(f"{path}: holds no tensors: give a checkpoint with weights")
     # many tensors can be views of the same few values, and small types become float32
     total = sum(max(array.nbytes, 4 * array.size) for array in checkpoint.tensors.values())
-    require_plausible(total, path.stat().st_size, path)
+    require_plausible(total, size, path)
     for name in checkpoint.tensors:
         if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= 500):
             raise UserError(

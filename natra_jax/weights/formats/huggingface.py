@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from natra_jax.files import read_bytes, require_regular
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats.bounded import json_object
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # where both are there, the first is read
 _MAX_JSON = 2**25  # bytes
@@ -86,16 +88,11 @@ def _inside(folder: Path, name: str) -> Path:
             f"{folder}: {shown(name)} is a link that leads out of the folder: put the file itself "
             "there"
         )
-    if not target.is_file():
-        raise UserError(f"{folder}: {shown(name)} is no file")
+    require_regular(path)
     return path
 
 
 def _json(folder: Path, name: str) -> dict[str, Any]:
     """Read the JSON object in the file of that name in the folder."""
     path = _inside(folder, name)
-    if path.stat().st_size > _MAX_JSON:
-        raise UserError(
-            f"{path}: has over {_MAX_JSON} bytes, more than any such file: get it again"
-        )
-    return json_object(path.read_bytes(), f"{path}: this")
+    return json_object(read_bytes(path, _MAX_JSON), f"{path}: this")

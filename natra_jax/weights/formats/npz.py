@@ -30,9 +30,10 @@ from typing import IO
 
 import numpy as np
 
+from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats.bounded import json_object, num_bytes, require_plausible
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 DAMAGED = (  # what zipfile raises for damaged archives, of many kinds
     zipfile.BadZipFile,
@@ -178,9 +179,7 @@ def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
             )
         parameters = [name for name in members if name.startswith("p/")]
         if not ("config" in members and parameters):
-            return Checkpoint(
-                {name: _read_array(archive, info, path) for name, info in members.items()}
-            )
+            return _read_all(archive, members, path)
         config = _read_array(archive, members["config"], path)
         if config.dtype.kind not in "US" or config.ndim:
             raise UserError(
@@ -197,6 +196,28 @@ def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
             for name in parameters
         }
         return Checkpoint(tensors, json_object(text, f"{path}: 'config'"))
+
+
+class _NotPlain(UserError):
+    """A member that is no array of numbers, truth values or text; it may be sound."""
+
+
+def _read_all(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], path: PurePath
+) -> Checkpoint:
+    """Read all plain arrays; what is none is left unread, where it lies beside some."""
+    tensors: dict[str, np.ndarray] = {}
+    unread: dict[str, str] = {}
+    odd: _NotPlain | None = None
+    for name, info in members.items():
+        try:
+            tensors[name] = _read_array(archive, info, path)
+        except _NotPlain as error:
+            odd = odd or error
+            unread[name] = f"{shown(info.filename)}, which is no array of numbers or text,"
+    if odd and not tensors:
+        raise odd
+    return Checkpoint(tensors, unread=unread)
 
 
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: PurePath) -> np.ndarray:
@@ -237,7 +258,7 @@ def _read_header(member: IO[bytes], where: str) -> tuple[np.dtype, bool, tuple[i
     """
     start = member.read(8)
     if start[:6] != _MAGIC or len(start) < 8 or start[6] not in (1, 2, 3):
-        raise UserError(
+        raise _NotPlain(
             f"{where} is no NumPy array: only .npz archives of plain arrays can be read"
         )
     width = 2 if start[6] == 1 else 4
@@ -256,12 +277,12 @@ def _read_header(member: IO[bytes], where: str) -> tuple[np.dtype, bool, tuple[i
         or not shape.startswith("(")
         or not descr.startswith("'")
     ):
-        raise UserError(
+        raise _NotPlain(
             f"{where} has no header of a plain array ({shown(text[:60])}): structured types cannot "
             "be read"
         )
     if not _TYPES.fullmatch(descr.strip("'")):
-        raise UserError(
+        raise _NotPlain(
             f"{where} is of type {descr}: only numbers, truth values and text can be read, and no "
             "Python objects"
         )
@@ -270,4 +291,4 @@ def _read_header(member: IO[bytes], where: str) -> tuple[np.dtype, bool, tuple[i
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    return f"{type(error).__name__}: {reason(error, 100)}"

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.weights.formats.bounded import Bounded
 from natra_jax.weights.formats.pickle_globals import (
     Instance,
@@ -41,7 +42,7 @@ from natra_jax.weights.formats.restricted_unpickler import (
     naming,
 )
 from natra_jax.weights.formats.state_dict import NamedTensors, plain
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _NETWORK = "Network"
 _MODULES = "tfutil", "dnnlib.tflib.network"

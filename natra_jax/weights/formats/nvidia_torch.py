@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.weights.formats import torch_save
 from natra_jax.weights.formats.bounded import Bounded
 from natra_jax.weights.formats.pickle_globals import (
@@ -41,7 +42,7 @@ from natra_jax.weights.formats.restricted_unpickler import (
     naming,
 )
 from natra_jax.weights.formats.state_dict import NamedTensors, plain
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _CHOSEN = "G_ema"
 LAYERS = "layers"  # in the config: {setting: its values in all layers that have it, each once}

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.weights.formats.bounded import num_bytes
 from natra_jax.weights.formats.restricted_unpickler import (
     Global,
@@ -24,7 +25,6 @@ from natra_jax.weights.formats.restricted_unpickler import (
     malformed,
     not_run,
 )
-from natra_jax.weights.tensors import shown
 
 # Names of Python's own library that training scripts pickle beside tensors: of data alone.
 _ANY = re.compile(r".*")

@@ -33,9 +33,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats.bounded import Bounded
-from natra_jax.weights.tensors import shown
 
 MAX_OPCODES = 2**20  # the checkpoint of a large network with its optimizers has less than a tenth
 _MAX_NAME = 200  # bytes of a global's module, and of its name

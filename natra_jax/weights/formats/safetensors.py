@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats.bounded import from_bfloat16, json_object, num_bytes
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 MAX_HEADER = 100_000_000  # bytes, the format's own bound
 _TYPES = {

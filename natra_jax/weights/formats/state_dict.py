@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.weights.formats.pickle_globals import Instance, PickledArray
 from natra_jax.weights.formats.restricted_unpickler import (
     StandIn,
@@ -14,7 +15,7 @@ from natra_jax.weights.formats.restricted_unpickler import (
     malformed,
     naming,
 )
-from natra_jax.weights.tensors import Checkpoint, shown
+from natra_jax.weights.tensors import Checkpoint
 
 _MAX_VALUES, _MAX_DEPTH = 10_000, 16  # in a configuration
 _MAX_TENSORS, _MAX_NAME = 100_000, 500
@@ -33,7 +34,8 @@ def flatten(found: Any, path: PurePath) -> Checkpoint:
     with naming(path):
         if type(found) is not dict:
             raise Unreadable(
-                f"holds {_said(found)}, no state dict: save the state_dict() of the generator"
+                f"holds {_said(found).rstrip(',')}, no state dict: save the state_dict() of the "
+                "generator (torch.save(model.state_dict(), FILE))"
             )
         tensors: dict[str, np.ndarray] = {}
         unread: dict[str, str] = {}

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.weights.formats.bounded import MAX_BYTES, Bounded, from_bfloat16, num_bytes
 from natra_jax.weights.formats.npz import open_zip
 from natra_jax.weights.formats.pickle_globals import (
@@ -42,7 +43,6 @@ from natra_jax.weights.formats.restricted_unpickler import (
     naming,
     take,
 )
-from natra_jax.weights.tensors import shown
 
 _PROTOCOL = 1001
 _BFLOAT16 = "bfloat16"

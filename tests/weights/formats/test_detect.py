@@ -290,13 +290,13 @@ def test_nothing_there_and_what_is_no_file_are_refused(tmp_path):
         (tmp_path / "missing.pkl", "No such file"),
         (tmp_path, "without config.json"),
         ("gs://bucket/network.pkl", "is not on this machine: copy it here"),
-        ("/dev/zero", "no regular file"),
+        ("/dev/zero", "is a device, where a file is wanted"),
     ]:
         with pytest.raises(UserError, match=match) as error:
             read(path)
         assert str(error.value).startswith(f"{path}: ")
     os.mkfifo(tmp_path / "pipe")  # which would wait for ever
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="is a pipe"):
         read(tmp_path / "pipe")
 
 
@@ -331,3 +331,12 @@ def test_small_types_count_as_what_is_kept_of_them(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", w=np.zeros(2**27, np.int8))  # 512 MiB as float32
     with pytest.raises(UserError, match="unpacks to 536870912 bytes, more than"):
         read(tmp_path / "a.npz")
+
+
+def test_a_type_that_numpy_cannot_make_is_one_line(tmp_path):
+    head = b"{'descr': '<U999999999', 'fortran_order': False, 'shape': (), }"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(UserError, match="cannot be read .TypeError") as error:
+        read(tmp_path / "a.npz")
+    assert "\n" not in str(error.value)

@@ -82,7 +82,7 @@ def test_a_damaged_config_is_refused(sharded, text, match):
 def test_a_config_far_too_large_is_not_read(sharded):
     with (sharded / "config.json").open("wb") as file:
         file.truncate(10**11)  # a file with a hole: no such space is taken
-    refused(sharded, "more than any such file")
+    refused(sharded, "is larger than 33554432 bytes")
 
 
 @pytest.mark.parametrize(
@@ -177,4 +177,4 @@ def test_a_tensor_that_the_index_does_not_name_is_refused(sharded):
 def test_a_folder_in_place_of_a_shard_is_refused(sharded):
     (sharded / "model-00002-of-00002.safetensors").unlink()
     (sharded / "model-00002-of-00002.safetensors").mkdir()
-    refused(sharded, "is no file")
+    refused(sharded, "is a folder, where a file is wanted")

@@ -214,11 +214,25 @@ def test_a_header_that_does_not_describe_its_values_is_refused(header, match):
 
 
 def test_a_member_that_is_no_array_is_refused():
-    refused(
-        archive(("a.npy", npy(described(), b"\0" * 8)), ("readme.txt", b"hello")), "no NumPy array"
-    )
+    refused(archive(("readme.txt", b"hello")), "no NumPy array")
     refused(archive(("a.npy", npy(described(), b"\0" * 8, version=9))), "no NumPy array")
     refused(archive(("a.npy", b"")), "no NumPy array")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ("readme.txt", b"hello"),
+        ("meta.npy", npy(described(descr="|O"), b"cos\nsystem\n(S'false'\ntR.")),
+        ("rows.npy", npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }")),
+        ("dates.npy", npy(described(descr="<M8[s]"), bytes(16))),
+    ],
+)
+def test_what_lies_beside_plain_arrays_is_left_unread_and_told(beside):
+    found = read(archive(("a.npy", npy(described(), b"\0" * 8)), beside))
+    assert list(found.tensors) == ["a"]
+    (said,) = found.unread.values()
+    assert said == f"{beside[0]!r}, which is no array of numbers or text,"
 
 
 MEMBER = npy(described(), b"\0" * 8)

@@ -86,9 +86,9 @@ def test_tensors_may_lie_in_another_order_than_the_header_names_them():
         (struct.pack("<Q", 2**64 - 1) + b"{}", "cut off or damaged"),
         (writers.with_header("{"), "no JSON"),
         (writers.with_header("[]"), "no JSON object"),
-        (writers.with_header(b'{"\xff": 1}'), "no JSON"),
-        (writers.with_header('{"a":' + "[" * 100_000), "no JSON"),
-        (writers.with_header('{"a": ' + "9" * 5000 + "}"), "no JSON"),
+        (writers.with_header(b'{"\xff": 1}'), "no text in UTF-8 from byte 2"),
+        (writers.with_header('{"a":' + "[" * 100_000), "nested more than 32 levels"),
+        (writers.with_header('{"a": ' + "9" * 5000 + "}"), "a whole number of more than 300"),
         (
             writers.with_header(
                 f'{{"a": {json.dumps(entry())}, "a": {json.dumps(entry())}}}', bytes(8)
