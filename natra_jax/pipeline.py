@@ -32,6 +32,7 @@ from natra_jax.stages import (
     evaluate,
     export,
     extra_splits,
+    feature_decoder,
     folds,
     generator,
     judge,
@@ -80,6 +81,7 @@ _DECLARING = (
     label_preservation,
     evaluate,
     robustness,
+    feature_decoder,
 )
 
 

@@ -33,6 +33,7 @@ def config(place, **fields):
     c.train.update(steps=2, batch_size=8, checkpoint_every=2, log_every=1)
     c.adv.num_steps = 1
     c.advbn.update(group_size=4, num_steps=1, steps=2)
+    c.decoder.update(steps=2, batch_size=4)
     c.eval.update(batch_size=8, extra_splits=(f"sketch={place / 'sketch'}",))
     c.report.examples = 2
     c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
@@ -72,7 +73,8 @@ def accuracies(work):
 def test_nothing_of_a_generator_is_made_and_no_judge_of_variations(work):
     done = {path.parent.relative_to(work).as_posix() for path in work.rglob("COMMIT")}
     trained = {f"{stage}/{method}-0" for stage in ("train", "evaluate") for method in METHODS}
-    assert done == {"data", "extra_splits", "report"} | trained
+    beside = {"data", "extra_splits", "report", "evaluate/advbn-0-decoder"}
+    assert done == beside | trained
 
 
 def test_every_method_is_evaluated_on_every_split_and_advbn_with_both_of_its_normalisations(work):

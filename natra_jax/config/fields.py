@@ -290,6 +290,15 @@ _EVAL: Section = {
         16 / 255, "radius of the thorough attack on pixels, of the range [-1, 1]", at_least(0)),
 }
 
+_DECODER: Section = {
+    "steps": Field(400,
+        "of a decoder of the features that advbn perturbs, which the report shows them with; 0: "
+        "none", at_least(0)),
+    "batch_size": Field(32, "of an update, at most", at_least(1), "images"),
+    "learning_rate": Field(
+        2e-3, "AdamW's without decay; warm-up in 1/15 of the steps, cosine to 0", above(0)),
+}
+
 _EXPORT: Section = {
     "method": Field(
         "", "whose failures are written out (NaTra eq. 7), of the first seed; '': the baseline's"),
@@ -316,6 +325,7 @@ FIELDS: Section = {
     "train": _TRAIN,
     "judge": _JUDGE,
     "eval": _EVAL,
+    "decoder": _DECODER,
     "export": _EXPORT,
     "report": _REPORT,
 }
