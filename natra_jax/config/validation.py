@@ -116,12 +116,16 @@ def _check_data(fields: Fields) -> None:
 
 
 def _check_generator(c: ConfigDict) -> None:
+    alone = not (c.transfer_from and c.weights)
+    wanted = f"empty where generator.weights is {c.weights!r}"
+    require("generator.transfer_from", c.transfer_from, alone, wanted)
+    named, field = generator_config.checkpoint(c), generator_config.checkpoint_field(c)
     if generator_config.is_file(c):
         known = c.family != OWN
-        require("generator.family", c.family, known, f"the family of {c.weights}, or {AUTO}")
+        require("generator.family", c.family, known, f"the family of {named}, or {AUTO}")
         return
-    families = (AUTO, OWN) if c.weights else (AUTO, OWN, NONE)
-    unnamed = "where generator.weights is no checkpoint"
+    families = (AUTO, OWN) if named else (AUTO, OWN, NONE)
+    unnamed = f"where generator.{field} is no checkpoint"
     wanted = f"{' or '.join(families)} {unnamed}"
     require("generator.family", c.family, c.family in families, wanted)
     if c.family == NONE:
@@ -227,7 +231,7 @@ def _check_batches(fields: Fields, device_count: int) -> None:
         share = size // device_count
         wanted = f"a divisor of the {share} examples of a batch that each device gets"
         require("advbn.group_size", group, share % group == 0, wanted)
-    images, group = (fields[f"generator.adversarial.{name}"] for name in ("batch_size", "group"))
-    wanted = f"0, or a divisor of generator.adversarial.batch_size, {images}"
-    divides = group == 0 or images % group == 0
-    require("generator.adversarial.group", group, divides, wanted)
+    for section in ("generator.adversarial", "generator.transfer"):
+        images, group = (fields[f"{section}.{name}"] for name in ("batch_size", "group"))
+        wanted = f"0, or a divisor of {section}.batch_size, {images}"
+        require(f"{section}.group", group, group == 0 or images % group == 0, wanted)

@@ -175,7 +175,7 @@ def domain_images(context: Context) -> Images:
     """
     if _is_kept(context, _DOMAIN):
         return _open(context, _DOMAIN)
-    target, unlabelled = _target(context), info(context).unlabelled
+    target, unlabelled = target_images(context), info(context).unlabelled
     return Concat([target, _open(context, _UNLABELLED)]) if unlabelled else target
 
 
@@ -195,7 +195,7 @@ def domain_batches(
     Raises:
       UserError: naming the field, if there are fewer images.
     """
-    images = {"marginal": domain_images(context), "target": _target(context)}
+    images = {"marginal": domain_images(context), "target": target_images(context)}
     if domain != "both":
         return batches({"image": images[domain]}, batch_size, seed, field)
     half, least = batch_size // 2, min(map(len, images.values()))
@@ -291,7 +291,7 @@ def _generated_labels(names: Sequence[str], classes: tuple[str, ...]) -> tuple[i
     return tuple(classes.index(name) for name in names) or None
 
 
-def _target(context: Context) -> Images:
+def target_images(context: Context) -> Images:
     """Open the training images of classes that the generator makes."""
     train = split(context, "train")
     index = covered(context, train.label)

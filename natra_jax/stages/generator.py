@@ -1,4 +1,4 @@
-"""Stage generator: a generator and its weights, which are given or trained here.
+"""Stage generator: a generator and its weights, which are given, moved to the data or trained here.
 
 generator.json describes it, so that later stages need not know where it came from.
 """
@@ -23,15 +23,18 @@ from natra_jax.gan.fit_state import fit_state
 from natra_jax.gan.networks import Discriminator, Encoder
 from natra_jax.generators.pretrained import weights_path
 from natra_jax.stages import data
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.fit import fit
 from natra_jax.stages.task import Plan, Task
+from natra_jax.stages.transfer import transfer
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
 from natra_jax.weights.generator_config import (
     FIELDS,
     OWN,
     PACKAGE,
+    checkpoint,
+    checkpoint_field,
     is_file,
     own_arguments,
     with_options,
@@ -40,6 +43,7 @@ from natra_jax.weights.generator_config import (
 NAME = "generator"
 _PARAMS, _CARD = "params.npz", "generator.json"
 _OF_CHECKPOINT = tuple(f"{NAME}.{name}" for name in FIELDS)
+_OF_TRANSFER = ("generator.transfer_from", "generator.transfer")
 
 
 def check(context: Context) -> None:
@@ -53,12 +57,14 @@ def check(context: Context) -> None:
 
     made = jax.eval_shape(image, jax.random.key(0)).shape[1:]
     if made != info.image_shape:
-        field = "weights" if is_file(config.generator) else "resolution"
+        field = checkpoint_field(config.generator) if is_file(config.generator) else "resolution"
         value = config.generator[field]
         raise UserError(
             f"config field generator.{field} is {value!r}: its images are {_in_words(made)}, those "
             f"of {config.data.name} {_in_words(info.image_shape)}"
         )
+    if checkpoint(config.generator) and not is_file(config.generator):
+        _of_package(config.generator, generator)  # says what does not fit
 
 
 def _in_words(image_shape: tuple[int, ...]) -> str:
@@ -76,33 +82,40 @@ def tasks(plan: Plan) -> list[Task]:
     if not plan.has_generator:
         return []
     c = plan.config.generator
+    moves = plan.fields(*_OF_TRANSFER)
+    if not (named := checkpoint(c)):
+        measured = plan.fields("generator.weights", "data.held_out")
+        fields = plan.fields_without(NAME, *_OF_CHECKPOINT, *moves) | measured
+        return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
+    field = f"{NAME}.{checkpoint_field(c)}"
     if is_file(c):
-        fields = plan.fields(*_OF_CHECKPOINT) | plan.content("generator.weights")
-        return [Task(NAME, NAME, run, fields, check=check)]
-    if c.weights:
+        fields = plan.fields(*_OF_CHECKPOINT) | plan.content(field)
+    else:
         arguments = (f"{NAME}.{name}" for name in own_arguments(c))
-        file = weights_path(c.weights.removeprefix(PACKAGE))
-        fields = plan.fields(*arguments, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
+        file = weights_path(named.removeprefix(PACKAGE))
+        fields = plan.fields(*arguments, field) | {"sha256": plan.inputs.sha256(file)}
+    if not c.transfer_from:
         return [Task(NAME, NAME, run, fields, check=check)]
-    measured = plan.fields("generator.weights", "data.held_out")
-    fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | measured
+    fields = moves | plan.fields("generator.seed", "generator.weights", "data.held_out") | fields
     return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
 
 
 def run(context: Context, directory: epath.Path) -> None:
     """Write the generator's parameters and generator.json into directory."""
-    c = context.config.generator
+    c, function = context.config.generator, OWN
     if is_file(c):
-        save(directory, *_from_checkpoint(context))
-        return
-    arguments = own_arguments(c)
-    generator = generators.build(OWN, arguments)
-    if c.weights:
-        params = generators.load_weights(c.weights.removeprefix(PACKAGE), generator)
-        context.log(f"generator: the weights {c.weights} that come with natra_jax")
+        function, arguments, params = _from_checkpoint(context)
     else:
-        params = _train(context, directory, generator)
-    save(directory, OWN, arguments, params)
+        arguments = own_arguments(c)
+        generator = generators.build(OWN, arguments)
+        if named := checkpoint(c):
+            params = _of_package(c, generator)
+            context.log(f"generator: the weights {named} that come with natra_jax")
+        else:
+            params = _train(context, directory, generator)
+    if c.transfer_from:
+        params = transfer(context, directory, generators.build(function, arguments), params)
+    save(directory, function, arguments, params)
 
 
 def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
@@ -142,10 +155,23 @@ def _from_checkpoint(context: Context) -> tuple[str, dict[str, Any], Params]:
         context.log(f"generator: {note}")
     generator = loaded.generator
     context.log(
-        f"generator: {c.weights}, a {loaded.family} of {generator.resolution} px, "
+        f"generator: {checkpoint(c)}, a {loaded.family} of {generator.resolution} px, "
         f"{generator.num_layers} layers"
     )
     return loaded.function, arguments, loaded.params
+
+
+def _of_package(c: Config, generator: Generator) -> Params:
+    """Load weights that come with natra_jax. Raise UserError if they do not fit the generator."""
+    named = checkpoint(c)
+    try:
+        return generators.load_weights(named.removeprefix(PACKAGE), generator)
+    except UserError as error:
+        raise UserError(
+            f"config field generator.{checkpoint_field(c)} is {named!r}: not of a generator of "
+            f"{generator.resolution} pixels with generator.code_dim {generator.code_dim} and the "
+            f"section's channels: {error}"
+        ) from error
 
 
 def _train(context: Context, directory: epath.Path, generator: Generator) -> Params:
