@@ -36,6 +36,7 @@ from natra_jax.weights.generator_config import (
     checkpoint,
     checkpoint_field,
     is_file,
+    is_path,
     own_arguments,
     with_options,
 )
@@ -97,25 +98,24 @@ def tasks(plan: Plan) -> list[Task]:
     if not c.transfer_from:
         return [Task(NAME, NAME, run, fields, check=check)]
     fields = moves | plan.fields("generator.seed", "generator.weights", "data.held_out") | fields
-    return [Task(NAME, NAME, run, fields, (data.NAME,), check)]
+    return [Task(NAME, NAME, run_transfer, fields, (data.NAME,), check)]
 
 
 def run(context: Context, directory: epath.Path) -> None:
-    """Write the generator's parameters and generator.json into directory."""
-    c, function = context.config.generator, OWN
-    if is_file(c):
-        function, arguments, params = _from_checkpoint(context)
-    else:
-        arguments = own_arguments(c)
-        generator = generators.build(OWN, arguments)
-        if named := checkpoint(c):
-            params = _of_package(c, generator)
-            context.log(f"generator: the weights {named} that come with natra_jax")
-        else:
-            params = _train(context, directory, generator)
-    if c.transfer_from:
-        params = transfer(context, directory, generators.build(function, arguments), params)
-    save(directory, function, arguments, params)
+    """Write the generator, given or trained here, into directory: its parameters and its card."""
+    if named := context.config.generator.weights:
+        save(directory, *_given(context, named))
+        return
+    arguments = own_arguments(context.config.generator)
+    params = _train(context, directory, generators.build(OWN, arguments))
+    save(directory, OWN, arguments, params)
+
+
+def run_transfer(context: Context, directory: epath.Path) -> None:
+    """Move the generator of generator.transfer_from to the train images, and write it likewise."""
+    function, arguments, params = _given(context, context.config.generator.transfer_from)
+    generator = generators.build(function, arguments)
+    save(directory, function, arguments, transfer(context, directory, generator, params))
 
 
 def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
@@ -143,6 +143,16 @@ def load(context: Context) -> tuple[Generator, Params]:
     generator = build(context)
     like = jax.eval_shape(generator.init, jax.random.key(0))
     return generator, trees.load(context.workdir / NAME / _PARAMS, like)
+
+
+def _given(context: Context, named: str) -> tuple[str, dict[str, Any], Params]:
+    """Return (function, arguments, params) of ready weights."""
+    if is_path(named):
+        return _from_checkpoint(context)
+    arguments = own_arguments(context.config.generator)
+    params = _of_package(context.config.generator, generators.build(OWN, arguments))
+    context.log(f"generator: the weights {named} that come with natra_jax")
+    return OWN, arguments, params
 
 
 def _from_checkpoint(context: Context) -> tuple[str, dict[str, Any], Params]:

@@ -81,17 +81,21 @@ def with_options(
 
 def checkpoint_field(c: ConfigDict) -> str:
     """Return the field of the section that names ready weights, be they moved or not."""
-    return "transfer_from" if c.transfer_from else "weights"
+    return "weights" if c.weights or not c.transfer_from else "transfer_from"
 
 
 def checkpoint(c: ConfigDict) -> str:
     """Return what the section names as ready weights; '' where it names none."""
-    return c[checkpoint_field(c)]
+    return c.weights or c.transfer_from
 
 
 def is_file(c: ConfigDict) -> bool:
     """Tell whether the section names a checkpoint of its user's."""
-    named = checkpoint(c)
+    return is_path(checkpoint(c))
+
+
+def is_path(named: str) -> bool:
+    """Tell whether ready weights are a checkpoint of the user's: none of this package's."""
     return bool(named) and not named.startswith(PACKAGE)
 
 

@@ -177,7 +177,7 @@ def test_colour_digits_are_moved_to_a_hundred_digits_in_other_colours(tmp_path, 
     made, _ = context(tmp_path, train[:100], held_out, **fields)
     monkeypatch.setattr(transfer, "Discriminator", Discriminator)
     directory = epath.Path(tmp_path) / "generator"
-    generator.run(made, directory)
+    generator.run_transfer(made, directory)
     own = generators.build("style_small", generator_config.own_arguments(made.config.generator))
     before, after = generators.load_weights("digits", own), generator.load(made)[1]
     jax.tree.map(np.testing.assert_array_equal, after["mapping"], before["mapping"])
