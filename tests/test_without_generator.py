@@ -102,6 +102,7 @@ def test_the_report_shows_the_methods_and_speaks_of_no_judge(work):
     for name in ("index.html", "report.md"):
         written = (work / "report" / name).read_text().replace("<wbr>", "")
         assert all(shown in written for shown in (*ROWS, "test_sketch", "cat: 16"))
+        assert "What advbn perturbs" in written and "What adv perturbs" not in written
         assert "judge" not in written and "Reconstructions" not in written
 
 
