@@ -10,9 +10,11 @@ from etils import epath
 from flax import linen as nn
 
 from natra_jax import generators, pipeline
+from natra_jax.config import validate
 from natra_jax.data.digits import load
 from natra_jax.evaluation.records import read_records
 from natra_jax.gan.networks import Discriminator
+from natra_jax.resolve import resolve
 from natra_jax.stages import generator, transfer
 from natra_jax.types import UserError
 from natra_jax.weights import generator_config
@@ -146,6 +148,14 @@ def test_weights_of_another_size_are_refused_before_anything_is_trained(tmp_path
     said = "generator.transfer_from is 'package:digits': not of a generator of 8 pixels"
     with pytest.raises(UserError, match=said):
         generator.check(made)
+
+
+def test_weights_and_a_transfer_are_not_both_to_be_had():
+    both = {"generator__transfer_from": DIGITS, "generator__weights": "package:digits_autoencoder"}
+    none = {"generator__transfer_from": DIGITS, "generator__family": "none"}
+    for fields, said in ((both, "transfer_from is .* must be empty"), (none, "family is 'none'")):
+        with pytest.raises(UserError, match=said):
+            validate(resolve(small.config(**fields)), 1)
 
 
 def test_what_the_transfer_reads_is_declared_where_there_is_one():
