@@ -86,7 +86,7 @@ class Inputs:
         """
         if not generator_config.is_file(c):
             return generator_config.describe(c)
-        path = epath.Path(c.weights).expanduser()
+        path = epath.Path(generator_config.checkpoint(c)).expanduser()
         if not path.exists():
             self.checkpoint(c)  # says what is wrong with it
         key = f"generator {workdir.FORMAT} {path} {c.family}"
@@ -102,11 +102,11 @@ class Inputs:
 
     def checkpoint(self, c: ConfigDict) -> Loaded:
         """Return what the checkpoint of the config's section generator holds, read once a start."""
-        return self.once(("generator", c.weights, c.family), lambda: generator_config.read(c))
+        return self.once(_checkpoint_key(c), lambda: generator_config.read(c))
 
     def forget_checkpoint(self, c: ConfigDict) -> None:
         """Drop what `checkpoint` read: its parameters may be most of the memory."""
-        self._read.pop(("generator", c.weights, c.family), None)
+        self._read.pop(_checkpoint_key(c), None)
 
     def once(self, key: Any, read: Callable[[], T]) -> T:
         """Return what `read` returned when it was first called for this key at this start."""
@@ -157,6 +157,10 @@ class Inputs:
         if time.time_ns() - newest >= _SETTLED:
             self._seen[key] = {"files": stamps, "value": value}
         return value
+
+
+def _checkpoint_key(c: ConfigDict) -> tuple[str, ...]:
+    return "generator", generator_config.checkpoint(c), c.family
 
 
 def _is_digest(found: object) -> bool:

@@ -36,6 +36,7 @@ from natra_jax.stages import (
     evaluate,
     export,
     extra_splits,
+    feature_decoder,
     folds,
     generator,
     judge,
@@ -85,6 +86,7 @@ _DECLARING = (
     label_preservation,
     evaluate,
     robustness,
+    feature_decoder,
 )
 
 

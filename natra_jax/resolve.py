@@ -7,11 +7,15 @@ from ml_collections import ConfigDict
 
 from natra_jax.config import check_names
 from natra_jax.data.survey import Survey, source_of, survey
+from natra_jax.gan.networks import widths_for
 from natra_jax.inputs import Inputs
 from natra_jax.types import UserError
-from natra_jax.weights.generator_config import has_generator, is_file
-
-_NARROWEST, _WIDEST = 32, 512  # channels of the encoder's first convolution, and at most
+from natra_jax.weights.generator_config import (
+    checkpoint,
+    checkpoint_field,
+    has_generator,
+    is_file,
+)
 
 
 def resolve(
@@ -50,7 +54,7 @@ def resolve(
         generator = inputs.generator(resolved.generator)
         for section in sections:
             section.layers = _to_the_last(section.layers, generator.num_layers)
-        resolved.encoder.widths = resolved.encoder.widths or _widths(generator.resolution)
+        resolved.encoder.widths = resolved.encoder.widths or widths_for(generator.resolution)
     return resolved
 
 
@@ -60,18 +64,12 @@ def _to_the_last(layers: tuple, num_layers: int) -> tuple:
     return (first, num_layers) if stop == [0] else layers
 
 
-def _widths(resolution: int) -> tuple[int, ...]:
-    """Return the widths of an encoder whose dense layer sees 4x4 pixels."""
-    count = max(1, resolution.bit_length() - 2)
-    return tuple(min(_NARROWEST * 2**i, _WIDEST) for i in range(count))
-
-
 def _require_there(config: ConfigDict) -> None:
     """Raise UserError if something is missing of which the experiment says where it is had."""
-    weights = config.generator.weights if is_file(config.generator) else ""
+    weights = checkpoint(config.generator) if is_file(config.generator) else ""
     init_from = config.train.init_from
     named = {
-        "weights": ("generator.weights", weights, ""),
+        "weights": (f"generator.{checkpoint_field(config.generator)}", weights, ""),
         "classifier": ("train.init_from", "" if init_from in config.methods else init_from, ""),
     }
     if source_of(config.data.name).reads_path:
@@ -112,6 +110,6 @@ def _channels(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
         return inputs.generator(config.generator).channels
     if has_generator(config.generator) and config.generator.channels_out:
         return config.generator.channels_out
-    if has_generator(config.generator) and config.generator.weights:
+    if has_generator(config.generator) and checkpoint(config.generator):
         return 3
     return 1 if found.is_grey() else 3

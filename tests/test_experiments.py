@@ -65,7 +65,8 @@ def there(tmp_path, monkeypatch):
                     tmp_path / "data" / "lsun" / "1.0.0", label, {"train": examples}
                 )
             c.data.path = str(tmp_path / "data")
-        for section, field in (("generator", "weights"), ("train", "init_from")):
+        named = (("generator", "weights"), ("generator", "transfer_from"), ("train", "init_from"))
+        for section, field in named:
             if c[section][field]:
                 c[section][field] = str(tmp_path / "weights")
                 (tmp_path / "weights").write_bytes(b"")
@@ -232,7 +233,7 @@ MISSING_WEIGHTS = {
         "python -m natra_jax.weights FILE",
     ],
     "face_fewshot": [
-        "generator.weights is 'weights/stylegan2-ffhq-256x256.pkl'",
+        "generator.transfer_from is 'weights/stylegan2-ffhq-256x256.pkl'",
         "NVIDIA",
         "python -m natra_jax.weights FILE",
     ],

@@ -43,6 +43,7 @@ VARIANTS = [
     {"methods": ("natra",)},
     {"encoder__gamma2": 0.1},
     {"generator__weights": "package:digits"},
+    {"generator__transfer_from": "package:digits"},
     {"directions__codes": "prior"},
     {"train__init_from": "natra"},
     {"methods": ("natra+advbn", "advbn"), "seeds": (0, 1)},
@@ -91,6 +92,7 @@ def test_every_field_that_shapes_a_result_belongs_to_a_task(tmp_path):
         *({"classifier__name": name} for name in CLASSIFIERS),
         perceptual,
         {"eval__extra_splits": (f"more={tmp_path}",)},
+        {"generator__transfer_from": "package:digits"},
     ]
     works = [work_of(encoder__gamma2=0.1, eval__thorough=True, **variant) for variant in variants]
     used = {field for work in works for task in work.values() for field in task.fields}
@@ -135,22 +137,29 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-LATENT = ["train/random*", "train/natra*"]  # along directions
-SEARCHED = ["*/random_long-0", "*/natra*"]  # by natra's search, or for as long as that takes
+LATENT = ["train/random*", "train/corner*", "train/natra*"]  # along directions
+# by natra's search, or for as long as that takes
+SEARCHED = ["*/random_long-0", "*/corner_long-0", "*/natra*"]
 MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
 ENCODED = ["encode", "encode-ol", "directions*", "screen*"]  # with and without expansion
-EVALUATED = [f"evaluate/{name}-0" for name in (*METHODS, "directions")]  # all but the judge
+# all but the judge and what is of images alone
+EVALUATED = [f"evaluate/{name}-0" for name in (*METHODS, "directions")]
+EVALUATED.append("evaluate/natra+advbn-0-decoder")
 CHANGES = {
     # field: (value, what runs again)
-    "eval__latent_steps": (3, ["evaluate/*", "report"]),
-    "eval__batch_size": (100, ["evaluate/*", "report"]),
-    "judge__steps": (21, ["judge", "evaluate/*", "report"]),
+    "eval__latent_steps": (3, ["evaluate/*-0", "report"]),
+    "eval__batch_size": (100, ["evaluate/*-0", "report"]),
+    "judge__steps": (21, ["judge", "evaluate/*-0", "report"]),
+    "decoder__steps": (3, ["evaluate/*-decoder", "report"]),
     "report__examples": (4, ["report"]),
     "adv__epsilon": (0.1, ["train/adv-0", "evaluate/adv-0", "report"]),
     "natra_oa__epsilon": (1.0, ["train/natra_oa-0", "evaluate/natra_oa-0", "report"]),
     "natra__rho": (
         0.7,
-        ["*/random_long-0", "*/natra-0", "*/natra_ol-0", "*/natra+advbn-0", "report"],
+        [
+            *("*/random_long-0", "*/corner_long-0", "*/natra-0", "*/natra_ol-0"),
+            *("*/natra+advbn-0*", "report"),
+        ],
     ),
     "natra__kappa": (5.0, [*SEARCHED, "report"]),
     "natra__search": ("per_direction", [*SEARCHED, "report"]),
@@ -158,12 +167,15 @@ CHANGES = {
     "mixup__alpha": (0.5, ["*/mixi-0", "*/mixl-0", "report"]),
     "advmix__epsilon": (0.1, ["*/advmix-0", "report"]),
     "advmix__source": ("other", ["*/randmix-0", "*/advmix-0", "report"]),
-    "augment__cutout": (2, ["*/augment-0", "*/augment+advbn-0", "report"]),
-    "advbn__steps": (31, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
-    "advbn__epsilon": (0.5, ["*/advbn-0", "*/augment+advbn-0", "*/natra+advbn-0", "report"]),
+    "augment__cutout": (2, ["*/augment-0", "*/augment+advbn-0*", "report"]),
+    "advbn__steps": (31, ["*/*advbn-0*", "report"]),
+    "advbn__epsilon": (0.5, ["*/*advbn-0*", "report"]),
     "eval__worst_steps": (3, []),
     "export__epsilon": (1.0, []),
-    "natra__truncation": (1.5, ["screen*", *LATENT, "evaluate/*", "report"]),
+    "natra__truncation": (
+        1.5,
+        ["screen*", *LATENT, "evaluate/*-0", "evaluate/natra+advbn-0-decoder", "report"],
+    ),
     "natra__epsilon_max": (1.5, ["screen*", *LATENT, *EVALUATED, "report"]),
     "directions__num": (3, ["directions*", "screen*", *LATENT, *EVALUATED, "report"]),
     "directions__seed": (1, [*ENCODED, *LATENT, *MIXED, *EVALUATED, "report"]),
@@ -181,7 +193,10 @@ CHANGES = {
     # advbn starts there anyway
     "train__init_from": (
         "original",
-        [*(f"*/{method}-0" for method in METHODS if method not in ("original", "advbn")), "report"],
+        [
+            *(f"*/{method}-0*" for method in METHODS if method not in ("original", "advbn")),
+            "report",
+        ],
     ),
     "encoder__hidden": (
         16,
@@ -193,14 +208,18 @@ CHANGES = {
     ),
     "data__held_out": (
         100,
-        ["generator", "encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED, "report"],
+        [
+            *("generator", "encoder*", "shift*", *ENCODED, *LATENT, *MIXED, *EVALUATED),
+            "evaluate/*-decoder",
+            "report",
+        ],
     ),
     "data__seed": (1, ["*"]),
     "data__threads": (3, []),
     "train__checkpoint_every": (7, []),
     "train__log_every": (
         7,
-        ["train/*", *(f"evaluate/{method}-0" for method in METHODS), "report"],
+        ["train/*", *(f"evaluate/{method}-0*" for method in METHODS), "report"],
     ),
     "seeds": ((0, 1), ["train/*-1", "evaluate/*-1", "report"]),
     "methods": (("original", "natra"), ["report"]),
@@ -218,6 +237,16 @@ def test_a_changed_field_runs_again_what_depends_on_it_and_nothing_else(run, fie
     assert again == [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
     assert run(**{field: value}) == []
     assert set(first) == {task.name for task in pipeline.tasks(config())} - {"export"}
+
+
+def test_a_decoder_is_declared_for_the_first_seed_of_each_method_that_perturbs_features():
+    def decoders(**fields):
+        return [name for name in work_of(**fields) if name.endswith("-decoder")]
+
+    asked = {"methods": ("original", "advbn", "natra+advbn"), "seeds": (3, 0)}
+    assert decoders(**asked) == ["evaluate/advbn-3-decoder", "evaluate/natra+advbn-3-decoder"]
+    assert decoders(**asked, decoder__steps=0) == []
+    assert decoders(methods=("original", "natra")) == []
 
 
 def test_thorough_evaluation_is_added_to_what_is_done_and_depends_on_fields_of_its_own(run):
@@ -268,7 +297,8 @@ def test_a_fine_tuning_depends_on_the_training_that_it_starts_from_be_that_asked
     trainings = [f"train/{name}" for name in ("natra-0", "natra-2", *fine_tunings)]
     work = work_of(**asked)
     assert only("train/", work) == trainings
-    assert only("evaluate/natra", work) == [f"evaluate/{name}" for name in fine_tunings]
+    measured = (*fine_tunings, "natra+advbn-0-decoder")
+    assert only("evaluate/natra", work) == [f"evaluate/{name}" for name in measured]
     assert work["train/natra+advbn-2"].depends_on[-1] == "train/natra-2"
     run(**asked)
     assert only("train/", run(**asked, natra__rho=0.7)) == trainings

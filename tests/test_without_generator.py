@@ -33,6 +33,7 @@ def config(place, **fields):
     c.train.update(steps=2, batch_size=8, checkpoint_every=2, log_every=1)
     c.adv.num_steps = 1
     c.advbn.update(group_size=4, num_steps=1, steps=2)
+    c.decoder.update(steps=2, batch_size=4)
     c.eval.update(batch_size=8, extra_splits=(f"sketch={place / 'sketch'}",))
     c.report.examples = 2
     c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
@@ -73,7 +74,8 @@ def test_nothing_of_a_generator_is_made_and_no_judge_of_variations(work):
     done = {path.parent.relative_to(work).as_posix() for path in work.rglob("COMMIT")}
     trained = {f"{stage}/{method}-0" for stage in ("train", "evaluate") for method in METHODS}
     extra = {f"evaluate/{method}-0-test_sketch" for method in METHODS}
-    assert done == {"data", "extra_splits/test_sketch", "report"} | trained | extra
+    beside = {"data", "extra_splits/test_sketch", "report", "evaluate/advbn-0-decoder"}
+    assert done == beside | trained | extra
 
 
 def test_every_method_is_evaluated_on_every_split_and_advbn_with_both_of_its_normalisations(work):
@@ -101,6 +103,7 @@ def test_the_report_shows_the_methods_and_speaks_of_no_judge(work):
     for name in ("index.html", "report.md"):
         written = (work / "report" / name).read_text().replace("<wbr>", "")
         assert all(shown in written for shown in (*ROWS, "test_sketch", "cat: 16"))
+        assert "What advbn perturbs" in written and "What adv perturbs" not in written
         assert "judge" not in written and "Reconstructions" not in written
 
 

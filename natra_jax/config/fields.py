@@ -77,6 +77,9 @@ _DATA: Section = {
 _GENERATOR: Section = {
     "weights": Field(
         "", "'': trains one from nothing | package:NAME, shipped here | a checkpoint's path"),
+    "transfer_from": Field("",
+        "in place of weights: package:NAME or a checkpoint's path, whose generator is moved to the "
+        "train images, which may be few, against a discriminator"),
     "family": Field(AUTO,
         "of the checkpoint; style_small: trained here; none: no generator, for methods without",
         one_of(AUTO, OWN, NONE, *FAMILIES)),
@@ -119,6 +122,19 @@ _GENERATOR: Section = {
         "reconstruction": Field(0.2,
             "weight of the autoencoder's loss, which goes on being trained; 0: without",
             at_least(0)),
+    },
+    "transfer": {
+        "steps": Field(1000, "of each network, with transfer_from", at_least(1)),
+        "batch_size": Field(16, "real ones, and as many generated", at_least(1), "images"),
+        "learning_rate": Field(1e-3, "the synthesis network's, as adversarial's", above(0)),
+        "discriminator_learning_rate": Field(2e-3, "likewise, of the discriminator", above(0)),
+        "group": Field(4, "as adversarial.group", at_least(0), "images"),
+        "r1": Field(1.0, "weight of the gradient penalty on real images; 0: none", at_least(0)),
+        "r1_every": Field(4, "steps between penalties, each weighed so many times", at_least(1)),
+        "ema": Field(
+            0.99, "decay a step of the averaged weights, which are kept", between(0, 1, "[)")),
+        "augment": Field(("color", "translation", "cutout"),
+            "changes of what the discriminator sees", each_of(*AUGMENTATIONS)),
     },
 }
 
@@ -290,6 +306,15 @@ _EVAL: Section = {
         16 / 255, "radius of the thorough attack on pixels, of the range [-1, 1]", at_least(0)),
 }
 
+_DECODER: Section = {
+    "steps": Field(600,
+        "of a decoder of the features that advbn perturbs, which the report shows them with; 0: "
+        "none", at_least(0)),
+    "batch_size": Field(32, "of an update, at most", at_least(1), "images"),
+    "learning_rate": Field(
+        5e-3, "AdamW's without decay; warm-up in 1/15 of the steps, cosine to 0", above(0)),
+}
+
 _EXPORT: Section = {
     "method": Field(
         "", "whose failures are written out (NaTra eq. 7), of the first seed; '': the baseline's"),
@@ -316,6 +341,7 @@ FIELDS: Section = {
     "train": _TRAIN,
     "judge": _JUDGE,
     "eval": _EVAL,
+    "decoder": _DECODER,
     "export": _EXPORT,
     "report": _REPORT,
 }

@@ -23,7 +23,7 @@ from natra_jax.latents.choose import is_file
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
 from natra_jax.weights.families import AUTO
-from natra_jax.weights.generator_config import NONE, OWN, PACKAGE
+from natra_jax.weights.generator_config import NONE, OWN
 from natra_jax.workdir import require_path
 
 Fields = Mapping[str, Any]  # values by dotted name
@@ -170,12 +170,16 @@ def _check_data(fields: Fields) -> None:
 
 
 def _check_generator(c: ConfigDict) -> None:
+    alone = not (c.transfer_from and c.weights)
+    wanted = f"empty where generator.weights is {c.weights!r}"
+    require("generator.transfer_from", c.transfer_from, alone, wanted)
+    named, field = generator_config.checkpoint(c), generator_config.checkpoint_field(c)
     if generator_config.is_file(c):
         known = c.family != OWN
-        require("generator.family", c.family, known, f"the family of {c.weights}, or {AUTO}")
+        require("generator.family", c.family, known, f"the family of {named}, or {AUTO}")
         return
-    families = (AUTO, OWN) if c.weights else (AUTO, OWN, NONE)
-    unnamed = "where generator.weights is no checkpoint"
+    families = (AUTO, OWN) if named else (AUTO, OWN, NONE)
+    unnamed = f"where generator.{field} is no checkpoint"
     wanted = f"{' or '.join(families)} {unnamed}"
     require("generator.family", c.family, c.family in families, wanted)
     if c.family == NONE:
@@ -191,13 +195,14 @@ def _check_images(fields: Fields, generator: Generator | None) -> None:
     """Raise UserError unless the generator's images have the size and channels of the data's."""
     if generator is None:
         return
-    data, weights = fields["data.name"], fields["generator.weights"]
-    is_own = not weights or weights.startswith(PACKAGE)
+    data = fields["data.name"]
+    named = "weights" if fields["generator.weights"] else "transfer_from"
+    is_own = not generator_config.is_path(fields[f"generator.{named}"])
     for name, made, own, unit in (
         ("resolution", generator.resolution, "resolution", "pixels a side"),
         ("channels", generator.channels, "channels_out", "channels"),
     ):
-        given, field = fields[f"data.{name}"], f"generator.{own if is_own else 'weights'}"
+        given, field = fields[f"data.{name}"], f"generator.{own if is_own else named}"
         if made == given:
             continue
         advice = "set it to 0, the data's" if is_own else f"take a generator of {given} {unit}"
@@ -318,7 +323,7 @@ def _check_batches(fields: Fields, device_count: int) -> None:
         share = size // device_count
         wanted = f"a divisor of the {share} examples of a batch that each device gets"
         require("advbn.group_size", group, share % group == 0, wanted)
-    images, group = (fields[f"generator.adversarial.{name}"] for name in ("batch_size", "group"))
-    wanted = f"0, or a divisor of generator.adversarial.batch_size, {images}"
-    divides = group == 0 or images % group == 0
-    require("generator.adversarial.group", group, divides, wanted)
+    for section in ("generator.adversarial", "generator.transfer"):
+        images, group = (fields[f"{section}.{name}"] for name in ("batch_size", "group"))
+        wanted = f"0, or a divisor of {section}.batch_size, {images}"
+        require(f"{section}.group", group, group == 0 or images % group == 0, wanted)

@@ -7,8 +7,10 @@ The room of those who have images and no checkpoint of a generator. Read in this
 `augmentation`: differentiable augmentation, for few images;
 `autoencoder`: the variational autoencoder whose decoder is the generator;
 `discriminator`: the adversarial losses, R1, and a warm start;
-`adversarial`: one step of generator against discriminator, from the autoencoder on.
+`adversarial`: one step of generator against discriminator, from the autoencoder on, or from a
+pretrained generator;
+`distance`: how far samples are from real images.
 
-The stage `natra_jax.stages.generator` runs both. `natra_jax.latents` trains encoders against a
+The stage `natra_jax.stages.generator` runs them. `natra_jax.latents` trains encoders against a
 finished generator with the same networks, state and losses.
 """

@@ -4,6 +4,9 @@ Adversarial training from nothing takes hours on a CPU to reach where the decode
 discriminator then judges prior samples, which the autoencoder was never shown. The autoencoder's
 own loss may stay beside, so that images can still be inverted. The weights that are kept are
 averages over the steps, as in StyleGAN.
+
+The same step transfers a pretrained generator to few images, from its own weights and without an
+autoencoder; a part of its parameters may be frozen.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class State(NamedTuple):
     """The state of both networks; arrays only."""
 
     step: jax.Array  # [], int32
-    params: Params  # {"generator", "network"}, as the autoencoder's
+    params: Params  # {"generator", "network"}, as the autoencoder's; or {"generator"} alone
     opt_state: Any
     average: Params  # of params over the steps: the weights that are kept
     discriminator: Params
@@ -47,7 +50,8 @@ def init_state(
     """Return a fresh state at step 0.
 
     Args:
-      params: of a trained autoencoder, {"generator", "network"}.
+      params: of a trained autoencoder, {"generator", "network"}; or {"generator"}, the part of a
+        generator's that is trained.
       discriminator: parameters of the discriminator.
       optimizers: of both.
       key: of all draws from here on.
@@ -71,7 +75,7 @@ def moving_average(average: Params, params: Params, decay: float) -> Params:
 
 def make_step(
     generator: Generator,
-    network: nn.Module,
+    network: nn.Module | None,
     discriminator: nn.Module,
     optimizers: Optimizers,
     *,
@@ -81,14 +85,14 @@ def make_step(
     r1_every: int,
     decay: float,
     kinds: Sequence[str],
-) -> Callable[[None, State, Batch], tuple[State, dict[str, jax.Array]]]:
+) -> Callable[[Params, State, Batch], tuple[State, dict[str, jax.Array]]]:
     """Make the training step: update the discriminator, then the generator against it.
 
     The discriminator sees batch['image'] and as many prior samples, both augmented.
 
     Args:
-      generator: the autoencoder's decoder.
-      network: the autoencoder's encoder.
+      generator: the autoencoder's decoder, or any other.
+      network: the autoencoder's encoder; None without reconstruction.
       discriminator: a module from images [B, H, W, C] to logits [B].
       optimizers: of generator (with network) and discriminator.
       kl_weight: as of `autoencoder.loss`.
@@ -101,18 +105,25 @@ def make_step(
       kinds: the augmentations, of `natra_jax.gan.augmentation.KINDS`.
 
     Returns:
-      (None, state, batch) -> (state, metrics).
+      (frozen, state, batch) -> (state, metrics), where frozen is the part of the generator's
+      parameters that is not trained, or None.
+
+    Raises:
+      ValueError: reconstruction without a network.
     """
+    if reconstruction and network is None:
+        raise ValueError("the autoencoder's loss needs its network")
 
     def penalty(params: Params, images: jax.Array) -> jax.Array:
         return 0.5 * r1 * r1_every * critic.gradient_penalty(discriminator, params, images)
 
-    def step(_: None, state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
+    def step(frozen: Params, state: State, batch: Batch) -> tuple[State, dict[str, jax.Array]]:
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), 5)
-        z = generator.sample(keys[0], len(batch["image"]))
+        count, kept = len(batch["image"]), frozen or {}
 
         def synthesize(params: Params) -> jax.Array:
-            return generator.synthesize(params, generator.map(params, z))
+            whole = kept | params
+            return generator.synthesize(whole, generator.draw(whole, keys[0], count))
 
         fake, pull_back = jax.vjp(synthesize, state.params["generator"])
         real = augment(keys[1], batch["image"], kinds)
@@ -140,11 +151,9 @@ def make_step(
 
         verdict, image_gradients = jax.value_and_grad(generator_loss)(fake)
         metrics = {"discriminator_loss": loss, "generator_loss": verdict}
-        gradients = {
-            "generator": pull_back(image_gradients)[0],
-            "network": jax.tree.map(jnp.zeros_like, state.params["network"]),
-        }
-        if reconstruction:
+        gradients = jax.tree.map(jnp.zeros_like, state.params)
+        gradients["generator"] = pull_back(image_gradients)[0]
+        if network is not None and reconstruction:
             own_gradients, own_metrics = jax.grad(autoencoder.loss, argnums=2, has_aux=True)(
                 generator, network, state.params, keys[4], batch["image"], kl_weight
             )

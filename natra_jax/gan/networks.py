@@ -10,6 +10,14 @@ from flax import linen as nn
 
 from natra_jax.convolution import Conv
 
+_NARROWEST, _WIDEST = 32, 512  # channels of the first convolution, and at most
+
+
+def widths_for(resolution: int) -> tuple[int, ...]:
+    """Return the widths of a network whose dense layer sees 4x4 pixels."""
+    count = max(1, resolution.bit_length() - 2)
+    return tuple(min(_NARROWEST * 2**i, _WIDEST) for i in range(count))
+
 
 class Encoder(nn.Module):
     """Map images [B, H, W, C] to [B, outputs]: convolutions, then two dense layers."""

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
 from natra_jax import attacks
-from natra_jax.attacks import Attack
+from natra_jax.attacks import Attack, Space
 from natra_jax.losses import cross_entropy, soft_cross_entropy
 from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec
@@ -46,6 +46,37 @@ def both(images: Method, features: Method) -> Method:
     return replace(images, passes=passes, perturb=features.perturb)
 
 
+def worst_features(
+    search: Attack,
+    space: Space,
+    head_fn: LogitsFn,
+    keys: Keys,
+    features: Float[Array, "B *space C"],
+    targets: Float[Array, "B classes"],
+    epsilon: Float[Array, ""] | float,
+) -> tuple[Float[Array, "B *space C"], Bool[Array, " B"]]:
+    """Search for the statistics of features that the head of a classifier is worst on (AdvBN).
+
+    Args:
+        search: the attack.
+        space: `attacks.feature_stats`.
+        head_fn: features -> logits.
+        keys: [B], of its random draws.
+        features: at the AdvBN layer.
+        targets: distributions over the classes.
+        epsilon: m and s stay within 1 ± epsilon.
+
+    Returns:
+        (perturbed features, whether the head is wrong on them).
+    """
+    loss_fn = attacks.objective(
+        head_fn, targets.argmax(-1), loss=lambda logits, _: cross_entropy(logits, targets)
+    )
+    radii = jnp.full(len(keys), epsilon, targets.dtype)
+    result = search(loss_fn, keys, space, features, radii)
+    return result.inputs, result.success
+
+
 @cache
 def _perturb(search: Attack, group_size: int, radius: float) -> Perturb:
     def perturb(
@@ -56,12 +87,7 @@ def _perturb(search: Attack, group_size: int, radius: float) -> Perturb:
         relu: bool,
     ) -> tuple[Float[Array, "B *space C"], Bool[Array, " B"]]:
         space = attacks.feature_stats(group_size, relu=relu)
-        loss_fn = attacks.objective(
-            head_fn, targets.argmax(-1), loss=lambda logits, _: cross_entropy(logits, targets)
-        )
-        epsilon = jnp.full(len(keys), radius, targets.dtype)
-        result = search(loss_fn, keys, space, features, epsilon)
-        return result.inputs, result.success
+        return worst_features(search, space, head_fn, keys, features, targets, radius)
 
     return perturb
 

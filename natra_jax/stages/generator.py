@@ -1,4 +1,4 @@
-"""Stage generator: a generator and its weights, which are given or trained here.
+"""Stage generator: a generator and its weights, which are given, moved to the data or trained here.
 
 generator.json describes it, so that later stages need not know where it came from.
 """
@@ -23,16 +23,20 @@ from natra_jax.gan.fit_state import fit_state
 from natra_jax.gan.networks import Discriminator, Encoder
 from natra_jax.generators.pretrained import weights_path
 from natra_jax.stages import data, sizes
-from natra_jax.stages.context import Context
+from natra_jax.stages.context import Config, Context
 from natra_jax.stages.fit import fit
 from natra_jax.stages.task import Finding, Plan, Task
+from natra_jax.stages.transfer import transfer
 from natra_jax.training.fit import adam_without_momentum, adamw
 from natra_jax.types import Generator, Params, Record, UserError
 from natra_jax.weights.generator_config import (
     FIELDS,
     OWN,
     PACKAGE,
+    checkpoint,
+    checkpoint_field,
     is_file,
+    is_path,
     own_arguments,
     with_options,
 )
@@ -40,6 +44,7 @@ from natra_jax.weights.generator_config import (
 NAME = "generator"
 _PARAMS, _CARD = "params.npz", "generator.json"
 _OF_CHECKPOINT = tuple(f"{NAME}.{name}" for name in FIELDS)
+_OF_TRANSFER = ("generator.transfer_from", "generator.transfer")
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -51,17 +56,22 @@ def tasks(plan: Plan) -> list[Task]:
     if not plan.has_generator:
         return []
     c = plan.config.generator
+    moves = plan.fields(*_OF_TRANSFER)
+    if not (named := checkpoint(c)):
+        measured = plan.fields("generator.weights", "data.held_out")
+        fields = plan.fields_without(NAME, *_OF_CHECKPOINT, *moves) | measured
+        return [Task(NAME, NAME, run, fields, (data.NAME,), sizes=limits)]
+    field = f"{NAME}.{checkpoint_field(c)}"
     if is_file(c):
-        fields = plan.fields(*_OF_CHECKPOINT) | plan.content("generator.weights")
-        return [Task(NAME, NAME, run, fields)]
-    if c.weights:
+        fields = plan.fields(*_OF_CHECKPOINT) | plan.content(field)
+    else:
         arguments = (f"{NAME}.{name}" for name in own_arguments(c))
-        file = weights_path(c.weights.removeprefix(PACKAGE))
-        fields = plan.fields(*arguments, "generator.weights") | {"sha256": plan.inputs.sha256(file)}
+        file = weights_path(named.removeprefix(PACKAGE))
+        fields = plan.fields(*arguments, field) | {"sha256": plan.inputs.sha256(file)}
+    if not c.transfer_from:
         return [Task(NAME, NAME, run, fields)]
-    measured = plan.fields("generator.weights", "data.held_out")
-    fields = plan.fields_without(NAME, *_OF_CHECKPOINT) | measured
-    return [Task(NAME, NAME, run, fields, (data.NAME,), sizes=limits)]
+    fields = moves | plan.fields("generator.seed", "generator.weights", "data.held_out") | fields
+    return [Task(NAME, NAME, run_transfer, fields, (data.NAME,), sizes=limits_of_transfer)]
 
 
 def limits(context: Context) -> Iterator[Finding]:
@@ -73,20 +83,28 @@ def limits(context: Context) -> Iterator[Finding]:
         yield from sizes.batch(context, field, group=group)
 
 
+def limits_of_transfer(context: Context) -> Iterator[Finding]:
+    """Yield what the transfer of a generator asks of the data's sizes."""
+    yield from sizes.some(context, "val_iid")
+    field, group = (f"generator.transfer.{name}" for name in ("batch_size", "group"))
+    yield from sizes.batch(context, field, domain="target", group=group)
+
+
 def run(context: Context, directory: epath.Path) -> None:
-    """Write the generator's parameters and generator.json into directory."""
-    c = context.config.generator
-    if is_file(c):
-        save(directory, *_from_checkpoint(context))
+    """Write the generator, given or trained here, into directory: its parameters and its card."""
+    if named := context.config.generator.weights:
+        save(directory, *_given(context, named))
         return
-    arguments = own_arguments(c)
-    generator = generators.build(OWN, arguments)
-    if c.weights:
-        params = generators.load_weights(c.weights.removeprefix(PACKAGE), generator)
-        context.log(f"generator: the weights {c.weights} that come with natra_jax")
-    else:
-        params = _train(context, directory, generator)
+    arguments = own_arguments(context.config.generator)
+    params = _train(context, directory, generators.build(OWN, arguments))
     save(directory, OWN, arguments, params)
+
+
+def run_transfer(context: Context, directory: epath.Path) -> None:
+    """Move the generator of generator.transfer_from to the train images, and write it likewise."""
+    function, arguments, params = _given(context, context.config.generator.transfer_from)
+    generator = generators.build(function, arguments)
+    save(directory, function, arguments, transfer(context, directory, generator, params))
 
 
 def save(directory: epath.Path, function: str, arguments: dict[str, Any], params: Params) -> None:
@@ -123,6 +141,16 @@ def load(context: Context) -> tuple[Generator, Params]:
     return generator, trees.load(context.workdir / NAME / _PARAMS, like)
 
 
+def _given(context: Context, named: str) -> tuple[str, dict[str, Any], Params]:
+    """Return (function, arguments, params) of ready weights."""
+    if is_path(named):
+        return _from_checkpoint(context)
+    arguments = own_arguments(context.config.generator)
+    params = _of_package(context.config.generator, generators.build(OWN, arguments))
+    context.log(f"generator: the weights {named} that come with natra_jax")
+    return OWN, arguments, params
+
+
 def _from_checkpoint(context: Context) -> tuple[str, dict[str, Any], Params]:
     """Return (function, arguments, params) of the checkpoint that the config names."""
     c = context.config.generator
@@ -133,10 +161,23 @@ def _from_checkpoint(context: Context) -> tuple[str, dict[str, Any], Params]:
         context.log(f"generator: {note}")
     generator = loaded.generator
     context.log(
-        f"generator: {c.weights}, a {loaded.family} of {generator.resolution} px, "
+        f"generator: {checkpoint(c)}, a {loaded.family} of {generator.resolution} px, "
         f"{generator.num_layers} layers"
     )
     return loaded.function, arguments, loaded.params
+
+
+def _of_package(c: Config, generator: Generator) -> Params:
+    """Load weights that come with natra_jax. Raise UserError if they do not fit the generator."""
+    named = checkpoint(c)
+    try:
+        return generators.load_weights(named.removeprefix(PACKAGE), generator)
+    except UserError as error:
+        raise UserError(
+            f"config field generator.{checkpoint_field(c)} is {named!r}: not of a generator of "
+            f"{generator.resolution} pixels with generator.code_dim {generator.code_dim} and the "
+            f"section's channels: {error}"
+        ) from error
 
 
 def _train(context: Context, directory: epath.Path, generator: Generator) -> Params:

@@ -11,7 +11,15 @@ from natra_jax import report
 from natra_jax.data import to_float
 from natra_jax.evaluation.records import read_records
 from natra_jax.report import Picture, Section
-from natra_jax.stages import data, evaluate, judge, report_figures, screen, train
+from natra_jax.stages import (
+    data,
+    evaluate,
+    feature_decoder,
+    judge,
+    report_figures,
+    screen,
+    train,
+)
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Plan, Task
 from natra_jax.training.checkpoint import History
@@ -47,6 +55,9 @@ def run(context: Context, directory: epath.Path) -> None:
         ]
     if has_generator and best != baseline:
         sections.append(report_figures.escaped_samples(context, best))
+    for method in config.methods:
+        if (decoded := feature_decoder.load(context, method, config.seeds[0])) is not None:
+            sections.append(report_figures.perturbed_features(context, method, decoded))
     sections += [_training(context), _stages(records, [*rows, judge.name(config)])]
     title = f"natra_jax: {config.name}"
     lead = ""

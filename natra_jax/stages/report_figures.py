@@ -1,23 +1,33 @@
-"""The sections of the report that need the generator: images are encoded, moved and decoded."""
+"""The sections of the report whose images are decoded.
+
+They are decoded from the generator's codes or, for methods that perturb them, from features.
+"""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from natra_jax import report
+from natra_jax.attacks import feature_stats, pgd
+from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.data import to_float
 from natra_jax.evaluation import escaped
 from natra_jax.evaluation.benchmark import attack, even_batches, predict
+from natra_jax.evaluation.feature_decoder import decode, recoloured_share
 from natra_jax.latents.editing import edit
+from natra_jax.methods.advbn import worst_features
 from natra_jax.report import Picture, Section
 from natra_jax.stages import data, encode, evaluate, judge, screen, shift, train
 from natra_jax.stages.context import Context
+from natra_jax.stages.feature_decoder import Decoded
 
 _SPLIT = "test_iid"
 _MULTIPLES = (-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)  # of sigma, for each direction
 _CANDIDATES = 100  # test images, of which one shows the directions
+_PARTS = (0.25, 0.5, 1.0)  # of advbn.epsilon
 _FOUND = {  # by directions.codes
     "encoded": "Found without labels",
     "prior": "Found without labels, in prior samples",
@@ -121,6 +131,55 @@ def escaped_samples(context: Context, method: str) -> Section:
         "Images, reconstructions, variations and what models say.",
     )
     return Section("Escaped samples", [text], figures=[picture])
+
+
+def perturbed_features(context: Context, method: str, decoded: Decoded) -> Section:
+    """Show test images decoded from their features, clean and as AdvBN's search leaves them.
+
+    The search is that of the method's training, and so is the size of the group that shares a
+    perturbation; it is also made at smaller radii.
+    """
+    c, seed, error = context.config.advbn, context.config.seeds[0], decoded.error
+    split = data.varied(context, _SPLIT)
+    count, labels = min(c.group_size, len(split.label)), np.asarray(split.label)
+    group = np.linspace(0, len(labels) - 1, count).astype(int)  # folders come class by class
+    images = to_float(split.image[group])
+    features = decoded.cut.trunk(decoded.variables, jnp.asarray(images))
+    search, space = pgd(c.num_steps, c.step_size), feature_stats(count, relu=decoded.cut.relu)
+    targets = jax.nn.one_hot(labels[group], data.info(context).num_classes)
+    keys = jax.random.split(jax.random.key(seed), count)
+    adversarial = auxiliary_batch_norm.adversarial(decoded.variables)
+
+    @jax.jit
+    def worst(radius: float) -> tuple[jax.Array, jax.Array]:
+        head_fn = Partial(decoded.cut.head, adversarial)
+        found, failed = worst_features(search, space, head_fn, keys, features, targets, radius)
+        return decode(decoded.decoder, decoded.params, found), failed.mean()
+
+    clean = np.asarray(decode(decoded.decoder, decoded.params, features))
+    shown = np.linspace(0, count - 1, min(count, context.config.report.examples)).astype(int)
+    rows = {"image": images[shown], "decoded": clean[shown]}
+    for part in _PARTS:
+        perturbed, wrong = worst(part * c.epsilon)
+        rows[f"± {part * c.epsilon:.3g}: {float(wrong):.0%} wrong"] = np.asarray(perturbed)[shown]
+    share = recoloured_share(clean, np.asarray(perturbed))
+    text = (
+        f"{method} perturbs features at the classifier's AdvBN layer. A decoder, trained to "
+        "reconstruct the train images from these features, shows what becomes of images: its mean "
+        f"squared error on val_iid is {error.value:.4f} ({error.n} images). Groups of {count} test "
+        "images share a factor for the mean and one for the spread of each channel, found as in "
+        "training for the classifier at its end; wrong is the share of the group that it then "
+        "misclassifies."
+    )
+    picture = Picture(
+        report.image_grid(list(rows.values()), list(rows)),
+        "Test images, decoded from their features, and from features whose means and spreads are "
+        f"multiplied by up to 1 ± the number: {share:.0%} of the last row's squared change is a "
+        "change of each image's colours, one affine map for all its pixels; the rest is texture "
+        "and shape.",
+        "Rows of images: as they are, decoded, and decoded from perturbed features.",
+    )
+    return Section(f"What {method} perturbs", [text], figures=[picture])
 
 
 def _decode(context: Context, codes: np.ndarray) -> np.ndarray:

@@ -45,9 +45,9 @@ def read(c: ConfigDict) -> Loaded:
     Raises UserError, naming the field, if that cannot be done.
     """
     try:
-        return find(c.weights, c.family)
+        return find(checkpoint(c), c.family)
     except UserError as error:
-        raise UserError(f"config field generator.weights: {error}") from error
+        raise UserError(f"config field generator.{checkpoint_field(c)}: {error}") from error
 
 
 def with_options(
@@ -69,8 +69,8 @@ def with_options(
             continue
         if name not in taken:
             raise UserError(
-                f"config field generator.{name} is {value!r}: a {function}, which {c.weights} "
-                "holds, has none: leave it out"
+                f"config field generator.{name} is {value!r}: a {function}, which "
+                f"{checkpoint(c)} holds, has none: leave it out"
             )
         chosen[name] = value
     try:
@@ -79,9 +79,24 @@ def with_options(
         raise UserError(f"config fields of generator: {error}") from error
 
 
+def checkpoint_field(c: ConfigDict) -> str:
+    """Return the field of the section that names ready weights, be they moved or not."""
+    return "weights" if c.weights or not c.transfer_from else "transfer_from"
+
+
+def checkpoint(c: ConfigDict) -> str:
+    """Return what the section names as ready weights; '' where it names none."""
+    return c.weights or c.transfer_from
+
+
 def is_file(c: ConfigDict) -> bool:
     """Tell whether the section names a checkpoint of its user's."""
-    return bool(c.weights) and not c.weights.startswith(PACKAGE)
+    return is_path(checkpoint(c))
+
+
+def is_path(named: str) -> bool:
+    """Tell whether ready weights are a checkpoint of the user's: none of this package's."""
+    return bool(named) and not named.startswith(PACKAGE)
 
 
 def has_generator(c: ConfigDict) -> bool:

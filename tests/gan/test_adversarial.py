@@ -54,7 +54,7 @@ def state_at(step=0, discriminator=WEIGHTS):
     return state._replace(step=jnp.asarray(step, jnp.int32))
 
 
-def step_with(**options):
+def step_with(network=NETWORK, **options):
     settings = {
         "kl_weight": 0.2,
         "reconstruction": 0.0,
@@ -63,7 +63,7 @@ def step_with(**options):
         "decay": 0.9,
         "kinds": (),
     }
-    return jax.jit(adversarial.make_step(GENERATOR, NETWORK, Linear(), BOTH, **settings | options))
+    return jax.jit(adversarial.make_step(GENERATOR, network, Linear(), BOTH, **settings | options))
 
 
 PLAIN = step_with()
@@ -141,6 +141,39 @@ def test_r1_counts_every_so_many_steps_that_many_times():
         np.testing.assert_allclose(penalised - plain, expected, rtol=1e-3, atol=1e-6)
 
 
+def test_both_networks_see_real_and_generated_images_augmented(monkeypatch):
+    """Augmented to black, all images look alike: nobody has anything to learn."""
+    seen = []
+
+    def black(key, images, kinds):
+        seen.append(kinds)
+        return 0 * images
+
+    monkeypatch.setattr(adversarial, "augment", black)
+    state, _ = step_with(kinds=("color",), r1=0.0)(None, state_at(), {"image": IMAGES})
+    # real and generated ones for the discriminator, generated ones for the generator
+    assert seen == [("color",)] * 3
+    np.testing.assert_array_equal(state.discriminator["w"], WEIGHTS)
+    jax.tree.map(np.testing.assert_array_equal, state.params, PARAMS)
+
+
+def test_what_is_frozen_stays_and_takes_part():
+    """A layer that is frozen moves nothing, but images are made with it."""
+    frozen = {"layers": PARAMS["generator"]["layers"]}
+    trained = {"generator": {"constant": PARAMS["generator"]["constant"]}}
+    state = adversarial.init_state(trained, {"w": jnp.asarray(WEIGHTS)}, BOTH, jax.random.key(1))
+    moved, _ = step_with(network=None)(frozen, state, {"image": IMAGES})
+    whole, _ = PLAIN(None, state_at(), {"image": IMAGES})
+    assert moved.params["generator"].keys() == {"constant"}
+    assert_close(moved.params["generator"]["constant"], whole.params["generator"]["constant"])
+    np.testing.assert_allclose(moved.discriminator["w"], whole.discriminator["w"], rtol=1e-5)
+
+
+def test_a_reconstruction_without_its_network_is_refused():
+    with pytest.raises(ValueError, match="needs its network"):
+        step_with(network=None, reconstruction=1.0)
+
+
 def test_the_average_follows_the_weights():
     state, expected = state_at(), PARAMS
     for _ in range(3):
@@ -157,7 +190,7 @@ def test_the_average_follows_the_weights():
 def test_a_generator_of_one_number_moves_towards_the_real_images(kinds):
     only = replace(
         GENERATOR,
-        map=lambda params, z: z[:, None],
+        map=lambda params, z, label=None, truncation_psi=1.0: z[:, None],
         synthesize=lambda params, codes: jnp.broadcast_to(
             params["level"], (len(codes), SIZE, SIZE, 1)
         ),
