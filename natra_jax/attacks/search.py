@@ -165,8 +165,14 @@ def random_delta(
 ) -> PyTree:
     """Draw a random delta for each group; only 'uniform' is inside the Space already.
 
-    draw: 'uniform' in the Space, as its `init` draws; 'normal' for N(0, 1) (NaTra section 3.3);
-        'corner' for epsilon with random signs, which projection turns into a corner of a box.
+    Args:
+        draw: 'uniform' in the Space, as its `init` draws; 'normal' for N(0, 1) (NaTra section
+            3.3); 'corner' for epsilon with random signs, which projection turns into a corner of a
+            box.
+        keys: one for each example.
+        space: to draw in.
+        center: of the attack.
+        epsilon: the radii, [B].
     """
     uniform = space.init(keys, center, epsilon)
     if draw == "uniform":
@@ -186,7 +192,14 @@ def random_delta(
 
 
 def inside(space: Space, delta: PyTree, center: PyTree, epsilon: Float[Array, " B"]) -> PyTree:
-    """Project delta, and return 0, which lies inside, for a group that is not finite then."""
+    """Project delta, and return 0, which lies inside, for a group that is not finite then.
+
+    Args:
+        space: the set.
+        delta: the point of each group, [B // group, ...].
+        center: of the attack.
+        epsilon: the radii, [B].
+    """
     projected = space.project(delta, center, epsilon)
     unchanged = jax.tree.map(jnp.zeros_like, projected)
     return select(_is_finite(projected), projected, unchanged)
