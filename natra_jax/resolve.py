@@ -83,7 +83,7 @@ def _require_there(config: ConfigDict) -> None:
 def _resolution(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
     name, given = config.data.name, config.data.resolution
     if found.resolution is not None:
-        if name == "digits" and given not in (0, found.resolution):
+        if source_of(name).renders and given not in (0, found.resolution):
             raise UserError(
                 f"config field data.resolution is {given}: {name} are of {found.resolution} pixels"
             )
@@ -98,7 +98,7 @@ def _resolution(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
 def _channels(config: ConfigDict, found: Survey) -> int:
     given, fixed = config.data.channels, found.channels
     if fixed is not None:
-        return given or fixed if config.data.name == "digits" else fixed
+        return given or fixed if source_of(config.data.name).renders else fixed
     if given:
         return given
     if has_generator(config.generator) and config.generator.weights:

@@ -17,6 +17,7 @@ from natra_jax.config.experiment import flatten
 from natra_jax.config.field import by_name
 from natra_jax.config.fields import FIELDS
 from natra_jax.config.values import is_ready_judge
+from natra_jax.data import source_of
 from natra_jax.latents import directions
 from natra_jax.types import Generator, UserError
 from natra_jax.weights import generator_config
@@ -109,9 +110,9 @@ def _check_data(fields: Fields) -> None:
     share = fields["data.test_share"]
     fits = share + fields["data.validation_share"] < 1
     require("data.test_share", share, fits, "below 1 together with data.validation_share")
-    # the judge of digits is trained on images of its own, and may share a seed
+    # the judge of such data is trained on images of its own, and may share a seed
     seed = fields["judge.seed"]
-    apart = fields["data.name"] == "digits" or seed not in fields["seeds"]
+    apart = source_of(fields["data.name"]).renders or seed not in fields["seeds"]
     require("judge.seed", seed, apart, "none of seeds, which the judge is independent of")
 
 
