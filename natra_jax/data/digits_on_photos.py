@@ -9,16 +9,17 @@ are independent of it, blur is stronger, patches occur, and the photographs are 
 other split shows, nor the generator's domain.
 
 Ink and ground are blended in the manner of MNIST-M (Ganin & Lempitsky 2015, arXiv 1409.7495): ink
-inverts what lies below it and has no colour of its own. Unlike there the ground is darker than .45
-of white before it is lit, so that ink is the lighter of the two and no digit is lost in middle
-grey, and at half coverage the two are mixed, without MNIST-M's dark seam.
+inverts what lies below it and has no colour of its own. Unlike there the ground is .28 of white on
+average and .6 at most before it is lit, so that ink is nearly everywhere the lighter of the two and
+no digit is lost in middle grey; and at half coverage the two are mixed, without MNIST-M's dark
+seam.
 
 `effective_factors` says in how many directions images of one digit vary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +61,9 @@ class Factors(NamedTuple):
     shift: np.ndarray  # [N, 2] pixels, of the digit
 
 
+_Draw = Callable[[np.random.Generator, np.ndarray, int], Factors]
+
+
 def uniform_factors(rng: np.random.Generator, label: np.ndarray, count: int) -> Factors:
     """Draw factors that are independent of the label [N], of `count` photographs."""
     n = len(label)
@@ -91,10 +95,10 @@ def biased_factors(rng: np.random.Generator, label: np.ndarray, count: int) -> F
     """
     free, n = uniform_factors(rng, label, count), len(label)
     turns = (label[:, None] * 0.3 + np.arange(3) / 3) % 1.0  # neighbouring digits are no like hues
-    centre = 0.85 + 0.12 * (4.0 * np.abs(turns - 0.5) - 1.0)
+    centre = 0.85 + 0.15 * (4.0 * np.abs(turns - 0.5) - 1.0)
     return free._replace(
         photograph=label % count,
-        tint=centre + rng.uniform(-0.03, 0.03, (n, 3)),
+        tint=centre + rng.uniform(-0.015, 0.015, (n, 3)),
         exposure=1.22 + 0.16 * (label * 7 % 10) / 9 + rng.uniform(-0.02, 0.02, n),
         blur=0.4 * free.blur,
         patch=0 * free.patch,
@@ -123,15 +127,18 @@ def render(coverage: np.ndarray, names: Sequence[str], factors: Factors) -> np.n
 
 
 def effective_factors(images: np.ndarray) -> float:
-    """Return the participation ratio of the covariance of images [N, ...].
+    """Estimate the participation ratio of the covariance of images [N, ...], from a sample of N.
 
     It is (sum of eigenvalues)^2 / (sum of their squares): n where n directions vary alike, and all
-    others not at all. A sample of N images cannot have more than N - 1.
+    others not at all.
     """
     rows = images.reshape(len(images), -1).astype(np.float64)
     rows -= rows.mean(0)
     products = rows @ rows.T
-    return float(np.trace(products) ** 2 / np.square(products).sum())
+    variances = np.diag(products)
+    # products of different images alone: an image's with itself would count the sample's noise
+    squares = np.square(products).sum() - np.square(variances).sum()
+    return float(variances.sum() ** 2 / squares * len(rows) / (len(rows) - 1))
 
 
 def load(*, seed: int, renderings: int, wild_per_image: int, **_: Any) -> Source:
@@ -149,7 +156,7 @@ def load(*, seed: int, renderings: int, wild_per_image: int, **_: Any) -> Source
     coverage, label = photographs.digits()
     index = stratified(label, _SHARES, seed, "train", CLASSES, "digits_on_photos", "")
 
-    def images(index: np.ndarray, names: tuple[str, ...], draw: Any, stream: int) -> np.ndarray:
+    def images(index: np.ndarray, names: Sequence[str], draw: _Draw, stream: int) -> np.ndarray:
         rng = np.random.default_rng((seed, stream))
         return render(coverage[index], names, draw(rng, label[index], len(names)))
 
