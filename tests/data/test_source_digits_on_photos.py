@@ -1,4 +1,4 @@
-"""Digits on photographs: who is in which split, what is tied to the label where, what is rendered."""
+"""Digits on photographs: which digits and photographs are where, what is tied to the label."""
 
 import hashlib
 import importlib.util
