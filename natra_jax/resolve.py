@@ -84,7 +84,7 @@ def _require_there(config: ConfigDict) -> None:
 def _resolution(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
     name, given = config.data.name, config.data.resolution
     if found.resolution is not None:
-        if name == "digits" and given not in (0, found.resolution):
+        if source_of(name).renders and given not in (0, found.resolution):
             raise UserError(
                 f"config field data.resolution is {given}: {name} are of {found.resolution} pixels"
             )
@@ -99,7 +99,7 @@ def _resolution(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
 def _channels(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
     name, given = config.data.name, config.data.channels
     if found.channels is not None:
-        if name == "digits" and given not in (0, found.channels):
+        if source_of(name).renders and given not in (0, found.channels):
             raise UserError(
                 f"config field data.channels is {given}: {name} are of {found.channels} channels"
             )

@@ -218,6 +218,8 @@ OPENED = {
     ("data/importing/images.py", "Image.open"): "of bytes",
     ("data/importing/lmdb_reader.py", "lmdb.open"): "behind open_file of lsun.py",
     ("data/importing/mnist.py", "np.loadtxt"): "of bytes",
+    ("data/photographs.py", "np.loadtxt"): "of lines",
+    ("data/photographs.py", "Image.open"): "of bytes",
     ("data/importing/shards.py", "ArrayRecordReader"): "written just now",
     ("config/experiment.py", "spec.loader.exec_module"): "behind require_regular",
     ("evaluation/corruptions/digital.py", "Image.open"): "of bytes",

@@ -69,9 +69,9 @@ _DATA: Section = {
     "workers": Field(0, "processes, which read ahead in place of threads", at_least(0)),
     "seed": Field(0, "seed of the splits and of what the source draws", values.SEED),
     "renderings": Field(
-        16, "for digits: true variations of each held-out example (metric worst16)", at_least(1)),
+        16, "for digits*: true variations of each held-out example (metric worst16)", at_least(1)),
     "wild_per_image": Field(
-        32, "for digits: images of the generator's domain from each train example", at_least(1)),
+        32, "for digits*: images of the generator's domain from each train example", at_least(1)),
 }
 
 _GENERATOR: Section = {
@@ -283,7 +283,7 @@ _TRAIN: Section = {
 }
 
 _JUDGE: Section = {
-    "seed": Field(0, "seed of its training; none of seeds, unless on digits", values.SEED),
+    "seed": Field(0, "seed of its training; none of seeds, unless data are rendered", values.SEED),
     "steps": Field(600, "updates of the judge of labels, for evaluation only", at_least(1)),
 }
 

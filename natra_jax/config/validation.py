@@ -163,9 +163,9 @@ def _check_data(fields: Fields) -> None:
     share = fields["data.test_share"]
     fits = share + fields["data.validation_share"] < 1
     require("data.test_share", share, fits, "below 1 together with data.validation_share")
-    # the judge of digits is trained on images of its own, and may share a seed
+    # the judge of such data is trained on images of its own, and may share a seed
     seed = fields["judge.seed"]
-    apart = fields["data.name"] == "digits" or seed not in fields["seeds"]
+    apart = source_of(fields["data.name"]).renders or seed not in fields["seeds"]
     require("judge.seed", seed, apart, "none of seeds, which the judge is independent of")
 
 

@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from natra_jax.data import arrays, contents, decoding, digits, folder, prepared
+from natra_jax.data import (
+    arrays,
+    contents,
+    decoding,
+    digits,
+    digits_on_photos,
+    folder,
+    photographs,
+    prepared,
+)
 from natra_jax.data.decoding import SUFFIXES
 from natra_jax.data.descriptions import FEATURES, INFO
 from natra_jax.data.encoded_images import Files, typical_side
@@ -91,6 +100,29 @@ class DigitsSurvey(Survey):
 
     def typical_side(self) -> int:
         return digits.RESOLUTION
+
+    def is_grey(self) -> bool:
+        return False
+
+
+class DigitsOnPhotosSurvey(Survey):
+    """The digits on photographs, which packages carry."""
+
+    resolution, channels = digits_on_photos.RESOLUTION, 3
+
+    def __init__(self, c: ConfigDict, digest: contents.Digest = contents.digest) -> None:
+        """Take the config's section `data`."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"files": photographs.identity()}
+
+    @property
+    def count(self) -> int:
+        return digits_on_photos.COUNT
+
+    def typical_side(self) -> int:
+        return digits_on_photos.RESOLUTION
 
     def is_grey(self) -> bool:
         return False
@@ -248,10 +280,13 @@ class DataSource(NamedTuple):
     scales: bool = False  # images come in any size and are scaled to data.resolution by data.fit
     takes_name: bool = False  # is written with the name of a data set behind it: tfds:NAME
     reads_path: bool = False  # the data lie at data.path
+    # its images are made here, and the labels of the generator's domain are known
+    renders: bool = False
 
 
 SOURCES = {
-    "digits": DataSource(digits.load, DigitsSurvey),
+    "digits": DataSource(digits.load, DigitsSurvey, renders=True),
+    "digits_on_photos": DataSource(digits_on_photos.load, DigitsOnPhotosSurvey, renders=True),
     "folder": DataSource(folder.load, FolderSurvey, scales=True, reads_path=True),
     "tfds": DataSource(
         prepared.load, PreparedSurvey, scales=True, takes_name=True, reads_path=True

@@ -187,7 +187,8 @@ def _train(context: Context, directory: epath.Path, generator: Generator) -> Par
     """
     c = context.config.generator
     info = data.info(context)
-    network = Encoder(2 * c.code_dim)
+    # the layer before the last must not be narrower than the codes' means and variances
+    network = Encoder(2 * c.code_dim, hidden=max(Encoder.hidden, 2 * c.code_dim))
     params = _train_autoencoder(context, directory, generator, network, info)
     if c.adversarial.steps:
         error, _ = _reconstruction_error(context, generator, network, params)

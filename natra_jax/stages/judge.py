@@ -1,10 +1,10 @@
 """Stage judge: the independent judge of labels.
 
 It serves evaluation and documents alone; nothing that training reads depends on it. Where the
-source has labelled images of the generator's domain, it is trained on these. On digits, whose
-colours and light are then uniform, it is also the ceiling: the accuracy that the classifier reaches
-when it is shown, with labels, the variation that the other methods have to find. Elsewhere it is
-another classifier of the train split, from a seed that no method has.
+source has labelled images of the generator's domain, it is trained on these. On data that are
+rendered here, whose variation is then uniform, it is also the ceiling: the accuracy that the
+classifier reaches when it is shown, with labels, the variation that the other methods have to find.
+Elsewhere it is another classifier of the train split, from a seed that no method has.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from natra_jax.data import source_of
 from natra_jax.stages import classifier, data, sizes
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.task import Finding, Limit, Plan, Task
@@ -25,7 +26,7 @@ def name(config: Config) -> str:
 
     It is an oracle only where it has seen the true variation, with labels.
     """
-    return "oracle" if config.data.name == "digits" else "judge"
+    return "oracle" if source_of(config.data.name).renders else "judge"
 
 
 def describe(config: Config) -> str:

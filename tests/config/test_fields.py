@@ -57,7 +57,7 @@ REFUSED = {
     "data.covers": (("cat", "cat"), "names of classes"),
     "data.channels": (2, "3 for RGB, 1 for grey, or 0 for what suits"),
     "data.resolution": (4, "at least 8 pixels, or 0 for what suits"),
-    "data.name": ("digit", "one of digits, folder, tfds:NAME, arrays"),
+    "data.name": ("digit", "one of digits, digits_on_photos, folder, tfds:NAME, arrays"),
     "generator.augment": (("blur",), "a tuple of color, translation, cutout, flip, or empty"),
     "generator.adversarial.ema": (1.0, "at least 0 and below 1"),
     "directions.neighbors": (1, "at least 2"),

@@ -338,5 +338,5 @@ def test_sources_are_found_by_their_names():
             source_of(wrong)
         assert str(error.value) == (
             f"config field data.name is {wrong!r}: "
-            "it must be one of digits, folder, tfds:NAME, arrays"
+            "it must be one of digits, digits_on_photos, folder, tfds:NAME, arrays"
         )
