@@ -106,7 +106,13 @@ def test_smoke(tmp_path):
         0 < record.value <= config.directions.num and record.low is record.high is None
         for record in stages
     )
-    evaluated = [record for record in records if record not in stages]
+    costs = {record.method: record for record in records if record.metric == "passes"}
+    assert costs.keys() == set(METHODS)
+    # of original, a forward and a backward pass of each example of a batch, in each step
+    steps = config.train.steps * config.train.batch_size
+    assert costs["original"].value == 3 * steps / costs["original"].n
+    assert costs["original"].value < costs["random"].value < costs["natra"].value
+    evaluated = [r for r in records if r not in stages and r.metric != "passes"]
     for record in evaluated:
         check_record(record, commits)
     views = f"worst{config.data.renderings}"

@@ -103,6 +103,12 @@ METRICS = {
     "label_kept": Metric(
         True, 1, "share of the varied images on which the independent judge still sees the label"
     ),
+    "passes": Metric(
+        False,
+        0,
+        "network passes of the whole training, for each training example; a backward pass counts "
+        "as two",
+    ),
     "reconstruction_error": Metric(
         False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"
     ),

@@ -145,6 +145,11 @@ def rows(methods: Iterable[str]) -> list[str]:
     return [name for method in methods for name in (method, method + _ADVERSARIAL)]
 
 
+def trained_as(row: str) -> str:
+    """Return the method whose training a row of the records is of."""
+    return row.removesuffix(_ADVERSARIAL)
+
+
 def baseline(config: Config) -> str:
     """Return the method that the others are measured against."""
     return "original" if "original" in config.methods else config.methods[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 from etils import epath
@@ -124,7 +126,31 @@ def _results(context: Context, records: list[Record], answers: Answers) -> Secti
         "The test splits: means and 95 % intervals; dashed: the baseline.",
         "Dot chart of every metric on the test splits, a row for each method.",
     )
-    return Section("Results", text, table, [dots])
+    return Section("Results", text, table, [dots, *_cost(context, records, table)])
+
+
+def _cost(context: Context, records: list[Record], table: report.Table) -> list[Picture]:
+    """Draw what is reached on the hardest split against the cost, if two methods were trained."""
+    spent: dict[str, list[float]] = {}
+    for r in records:
+        if r.metric == "passes" and r.value > 0:
+            spent.setdefault(r.method, []).append(r.value)
+    trained = [row for row in table.methods if evaluate.trained_as(row) in spent]
+    unit = _best(context.config)
+    if len(trained) < 2 or unit not in spent:
+        return []
+    passes = {row: fmean(spent[evaluate.trained_as(row)]) / fmean(spent[unit]) for row in trained}
+    split = _hardest(context)
+    found = [column.metric for column in table.columns if column.split == split]
+    worst = [metric for metric in found if re.fullmatch(r"worst\d+", metric)]
+    metric = max(worst, key=lambda name: int(name.removeprefix("worst")), default="accuracy")
+    png = report.cost_dots(table, split, metric, passes, f"{unit} = 1")
+    caption = (
+        f"{metric} on {split} against the network passes of the whole training; lines: 95 % "
+        "intervals."
+    )
+    alt = f"Dot chart of {metric} over network passes, a dot for each method."
+    return [Picture(png, caption, alt)]
 
 
 def _differences(config: Config, records: list[Record], answers: Answers) -> list[Section]:
