@@ -72,6 +72,7 @@ setup(
             "pytest>=9",
             "pytest-xdist>=3.8",
             "ruff>=0.17",
+            "statsmodels>=0.14.4",
         ],
         "lsun": ["lmdb>=3"],
         "photos": PHOTOS,

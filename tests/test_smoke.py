@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from natra_jax import pipeline
-from natra_jax.evaluation.records import read_records
+from natra_jax.evaluation.records import read_answers, read_records
 from natra_jax.experiments import smoke
 from natra_jax.types import Record
 
@@ -106,7 +106,13 @@ def test_smoke(tmp_path):
         0 < record.value <= config.directions.num and record.low is record.high is None
         for record in stages
     )
-    evaluated = [record for record in records if record not in stages]
+    costs = {record.method: record for record in records if record.metric == "passes"}
+    assert costs.keys() == set(METHODS)
+    # of original, a forward and a backward pass of each example of a batch, in each step
+    steps = config.train.steps * config.train.batch_size
+    assert costs["original"].value == 3 * steps / costs["original"].n
+    assert costs["original"].value < costs["random"].value < costs["natra"].value
+    evaluated = [r for r in records if r not in stages and r.metric != "passes"]
     for record in evaluated:
         check_record(record, commits)
     views = f"worst{config.data.renderings}"
@@ -132,6 +138,13 @@ def test_smoke(tmp_path):
     for method in METHODS:
         for split in SIZES:
             assert values[method, split, views] <= values[method, split, "accuracy"] + 0.1
+
+    # the shares are of the answers that were kept, example by example
+    answers = read_answers(workdir / "evaluate" / "natra-0" / "answers.npz")
+    own = [record for record in evaluated if record.method == "natra"]
+    assert set(answers) == {(r.method, r.seed, r.split, r.metric) for r in own}
+    for r in own:
+        assert answers[r[:4]].mean() == r.value and len(answers[r[:4]]) == r.n
 
     # what people look at
     page, text = files["report/index.html"].decode(), files["report/report.md"].decode()

@@ -69,7 +69,8 @@ _DATA: Section = {
     "workers": Field(0, "processes, which read ahead in place of threads", at_least(0)),
     "seed": Field(0, "seed of the splits and of what the source draws", values.SEED),
     "renderings": Field(
-        16, "for digits*: true variations of each held-out example (metric worst16)", at_least(1)),
+        64, "for digits*: true variations of each held-out example (metrics worst16, worst64)",
+        at_least(1)),
     "wild_per_image": Field(
         32, "for digits*: images of the generator's domain from each train example", at_least(1)),
 }

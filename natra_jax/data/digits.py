@@ -17,6 +17,9 @@ from natra_jax.data.source import Source, Split
 RESOLUTION = 16  # pixels
 CLASSES = tuple(map(str, range(10)))
 _SHARES = {"train": 960, "val": 240, "test": 597}  # stratified
+# So many repaintings are drawn between the splits; more have a generator of their own, so that
+# their number changes neither the splits nor the first repaintings.
+_RENDERINGS_BETWEEN = 16
 COUNT = sum(_SHARES.values())
 
 
@@ -95,15 +98,20 @@ def load(*, seed: int, renderings: int, wild_per_image: int, **_: Any) -> Source
     painters = {"iid": biased_factors, "shift": uniform_factors}
     splits, rendered = {}, {}
     rng = np.random.default_rng(seed)
+    more_rng = np.random.default_rng((seed, _RENDERINGS_BETWEEN))
+    first = min(renderings, _RENDERINGS_BETWEEN)
     splits["train"] = Split(paint(gray[train], biased_factors(rng, label[train])), label[train])
     for part, chosen in (("val", val), ("test", test)):
         for kind, factors in painters.items():
             splits[f"{part}_{kind}"] = Split(
                 paint(gray[chosen], factors(rng, label[chosen])), label[chosen]
             )
-            again = np.repeat(chosen, renderings)
-            views = paint(gray[again], factors(rng, label[again]))
-            rendered[f"{part}_{kind}"] = views.reshape(len(chosen), renderings, *views.shape[1:])
+            views = []
+            for source, count in ((rng, first), (more_rng, renderings - first)):
+                again = np.repeat(chosen, count)
+                painted = paint(gray[again], factors(source, label[again]))
+                views.append(painted.reshape(len(chosen), count, *painted.shape[1:]))
+            rendered[f"{part}_{kind}"] = np.concatenate(views, axis=1)
     again = np.tile(train, wild_per_image)
     domain = Split(paint(gray[again], uniform_factors(rng, label[again])), label[again])
     return Source(CLASSES, splits, rendered, domain)

@@ -12,7 +12,7 @@ right = predict(brightness, images, batch_size=4) == np.array([0, 0, 0, 1, 1, 1,
 wilson(int(right.sum()), len(right))  # 95 % interval of the accuracy
 """
 
-from natra_jax.evaluation.benchmark import Attacked, attack, predict, right_in_all
+from natra_jax.evaluation.benchmark import Attacked, attack, predict, right_on_views
 from natra_jax.evaluation.intervals import t_interval, wilson
 
-__all__ = ["Attacked", "attack", "predict", "right_in_all", "t_interval", "wilson"]
+__all__ = ["Attacked", "attack", "predict", "right_on_views", "t_interval", "wilson"]

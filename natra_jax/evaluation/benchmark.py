@@ -51,10 +51,10 @@ def predict(logits_fn: LogitsFn, images: Images, batch_size: int) -> np.ndarray:
     return np.concatenate(predictions)[: len(images)]
 
 
-def right_in_all(
+def right_on_views(
     logits_fn: LogitsFn, views: np.ndarray, labels: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Tell whether the classifier is right on every one of an example's true variations.
+    """Tell on which of an example's true variations the classifier is right.
 
     Args:
         logits_fn: a Partial with its weights bound.
@@ -63,11 +63,11 @@ def right_in_all(
         batch_size: the most images at once.
 
     Returns:
-        bool [N].
+        bool [N, V].
     """
     count, num_views = views.shape[:2]
     predictions = predict(logits_fn, views.reshape(count * num_views, *views.shape[2:]), batch_size)
-    return (predictions.reshape(count, num_views) == labels[:, None]).all(1)
+    return predictions.reshape(count, num_views) == labels[:, None]
 
 
 class _Batch(NamedTuple):

@@ -28,6 +28,8 @@ index.html needs no other file. Everything is made by pure functions; only write
 write_markdown touch a disk.
 """
 
+from natra_jax.report.cost import cost_dots
+from natra_jax.report.differences import build_differences, paired_difference
 from natra_jax.report.figures import (
     curves,
     direction_strip,
@@ -55,9 +57,7 @@ from natra_jax.report.tables import (
     Plain,
     Table,
     build,
-    build_differences,
     glossary,
-    paired_difference,
     select,
 )
 
@@ -73,6 +73,7 @@ __all__ = [
     "build",
     "build_differences",
     "compare",
+    "cost_dots",
     "curves",
     "direction_strip",
     "escaped",

@@ -341,11 +341,11 @@ def _start(j: int, starts: set[int]) -> str:
 def _cell(text: CellText | None) -> str:
     if text is None:
         return '<span class="none" title="not measured">–</span>'
-    value = _number(text.value) + ("<sup>†</sup>" if text.single else "")
+    marks = ("*" if text.differs else "") + ("†" if text.single else "")
+    value = _number(text.value) + (f"<sup>{marks}</sup>" if marks else "")
     value = f"<strong>{value}</strong>" if text.best else value
-    return value + (
-        f"<small>{_number(text.low)} to {_number(text.high)}</small>" if text.low else ""
-    )
+    interval = f"<small>{_number(text.low)} to {_number(text.high)}</small>" if text.low else ""
+    return value + interval + (f"<small>{_text(text.p)}</small>" if text.p else "")
 
 
 def _ready(table: Plain) -> str:

@@ -15,16 +15,10 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from natra_jax.evaluation.records import Answers
 from natra_jax.printable import printable
-from natra_jax.report.tables import (
-    Cell,
-    Column,
-    Plain,
-    Table,
-    build,
-    difference_column,
-    paired_difference,
-)
+from natra_jax.report.differences import NO_ANSWERS, difference_column, paired_difference
+from natra_jax.report.tables import Cell, Column, Plain, Table, build
 from natra_jax.types import Record
 
 
@@ -36,6 +30,8 @@ class CellText(NamedTuple):
     high: str
     best: bool  # the best of its column, or not distinguishable from it
     single: bool  # one seed, in a table where other cells have several
+    p: str = ""  # of a difference: "p=0.012"; "" where it is not known
+    differs: bool = False  # a difference that is told from none
 
 
 def texts(table: Table) -> tuple[tuple[CellText | None, ...], ...]:
@@ -77,7 +73,14 @@ def find(table: Table, method: str, split: str, metric: str) -> CellText | None:
     return texts(table)[table.methods.index(method)][places.index((split, metric))]
 
 
-def compare(records: Sequence[Record], method: str, baseline: str, split: str, metric: str) -> str:
+def compare(
+    records: Sequence[Record],
+    method: str,
+    baseline: str,
+    split: str,
+    metric: str,
+    answers: Answers = NO_ANSWERS,
+) -> str:
     """Compare method and baseline in one sentence that claims no more than the numbers carry.
 
     Args:
@@ -86,9 +89,11 @@ def compare(records: Sequence[Record], method: str, baseline: str, split: str, m
         baseline: the method to compare it with.
         split: the split of both.
         metric: the metric of both.
+        answers: which examples are right; without them one seed has no interval.
 
     Returns:
-        Both means and their difference over the seeds that both have, with its 95 % interval.
+        Both means and their difference over the seeds that both have, with its 95 % interval and p
+        value, and what these speak of.
     """
     both = [
         record
@@ -107,7 +112,7 @@ def compare(records: Sequence[Record], method: str, baseline: str, split: str, m
         )
     values = build(shared, (baseline, method), baseline, reductions=())
     (reference,), (own,) = texts(values)
-    cell = paired_difference(shared, method, baseline, split, metric)
+    cell = paired_difference(shared, method, baseline, split, metric, answers)
     (change,) = _column_texts(difference_column(values.columns[0]), [cell], [True])
     assert reference and own and change and cell  # every shared seed has both
     unit, step = (" %", " points") if values.columns[0].unit else ("", "")
@@ -115,12 +120,15 @@ def compare(records: Sequence[Record], method: str, baseline: str, split: str, m
         f"On {split}, {metric} is {reference.value}{unit} with {baseline} "
         f"and {own.value}{unit} with {method}: a difference of {change.value}{step}"
     )
-    if cell.low is None or cell.high is None:
-        return f"{sentence}, from one seed, so how much of it is chance is not known."
-    sentence += f" (95 % interval {change.low} to {change.high}, {cell.seeds} seeds)"
-    if cell.low > 0 or cell.high < 0:
-        return f"{sentence}."
-    return f"{sentence}, which is not distinguishable from none."
+    if cell.p is None:
+        known = "one seed" if cell.seeds == 1 else f"{cell.seeds} seeds that do not differ in it"
+        return f"{sentence}, from {known}, so how much of it is chance is not known."
+    pairs, of = f"{cell.seeds} seeds", "in runs like these"
+    if cell.seeds == 1:
+        pairs, of = f"{shared[0].n} images", "for this one training of each, on images like these"
+    sentence += f" (95 % interval {change.low} to {change.high}, {change.p}, {pairs})"
+    told = "distinguishable" if cell.differs else "not distinguishable"
+    return f"{sentence}, {told} from none {of}."
 
 
 def heading(column: Column) -> str:
@@ -235,9 +243,14 @@ def _column_texts(
     def text(cell: Cell, best: bool) -> CellText:
         value, low, high = ("" if n is None else _number(n, spec) for n in _numbers(cell))
         bounded = math.isfinite(cell.value) and cell.low is not None and cell.high is not None
-        return CellText(value, low if bounded else "", high if bounded else "", best, False)
+        bounds = (low, high) if bounded else ("", "")
+        return CellText(value, *bounds, best, False, _p(cell.p), cell.differs)
 
     return [cell and text(cell, i in best) for i, cell in enumerate(scaled)]
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else "p<0.001" if p < 0.001 else f"p={p:.3f}"
 
 
 def _numbers(cell: Cell) -> tuple[float, float | None, float | None]:
@@ -288,11 +301,10 @@ def _scaled(column: Column, cell: Cell) -> Cell:
     low, high = cell.low, cell.high
     if column.unit == "%" and not column.signed:
         low, high = low and max(low, 0.0), high and min(high, 1.0)
-    return Cell(
-        100 * cell.value,
-        None if low is None else 100 * low,
-        None if high is None else 100 * high,
-        cell.seeds,
+    return cell._replace(
+        value=100 * cell.value,
+        low=None if low is None else 100 * low,
+        high=None if high is None else 100 * high,
     )
 
 
@@ -311,6 +323,7 @@ def _padded(column: Sequence[CellText | None]) -> list[str]:
         for part in (attrgetter("value"), attrgetter("low"), attrgetter("high"))
     )
     bracket = low + high + 5 if low else 0
+    tested = max((len(text.p) for text in column if text), default=0)
     mark = any(text and text.single for text in column)
 
     def padded(text: CellText | None) -> str:
@@ -320,6 +333,7 @@ def _padded(column: Sequence[CellText | None]) -> list[str]:
         return (
             text.value.rjust(value)
             + interval.ljust(bracket)
+            + (f" {text.p.ljust(tested)}" + ("*" if text.differs else " ") if tested else "")
             + ("†" if text.single else " " if mark else "")
         )
 

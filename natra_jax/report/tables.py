@@ -4,9 +4,9 @@
     table.cells[2][0]  # Cell(value=0.754, low=0.704, high=0.804, seeds=3)
 
 A cell holds the mean over the seeds and its 95 % interval. With one seed the interval is the
-record's own (Wilson, over the examples), with several it is Student's t over the seeds. Differences
-and error reductions are taken seed by seed before they are averaged, so that what two methods share
-(data, initialisation) cancels. `printing` turns tables into strings.
+record's own (Wilson, over the examples), with several it is Student's t over the seeds. Error
+reductions are taken seed by seed before they are averaged, so that what two methods share (data,
+initialisation) cancels; so are differences (`differences`). `printing` turns tables into strings.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Cell(NamedTuple):
     low: float | None  # 95 % interval; None: not known
     high: float | None
     seeds: int
+    p: float | None = None  # of a difference; None: of none, or not known
+    differs: bool = False  # a difference that is told from none
 
 
 class Column(NamedTuple):
@@ -101,6 +103,12 @@ METRICS = {
     "label_kept": Metric(
         True, 1, "share of the varied images on which the independent judge still sees the label"
     ),
+    "passes": Metric(
+        False,
+        0,
+        "network passes of the whole training, for each training example; a backward pass counts "
+        "as two",
+    ),
     "reconstruction_error": Metric(
         False, -1, "mean squared error between image and reconstruction, images in [-1, 1]"
     ),
@@ -109,8 +117,8 @@ ERROR_REDUCTION = "error_reduction"  # the metric of columns derived from the ac
 # These come first, then other test splits, then validation, then train.
 SPLITS = ("test_iid", "test_shift")
 
-# (method, split, metric) -> seed -> record
-_Measured = dict[tuple[str, str, str], dict[int, Record]]
+Measured = dict[tuple[str, str, str], dict[int, Record]]
+"""(method, split, metric) -> seed -> record"""
 
 
 def build(
@@ -119,6 +127,7 @@ def build(
     baseline: str = "original",
     reductions: Sequence[str] | None = None,
     references: Sequence[str] = (),
+    unit: str = "seed",
 ) -> Table:
     """Build the table of every metric of the methods on every split; none is left out.
 
@@ -131,6 +140,7 @@ def build(
             shifted test splits, or every test split where none is shifted.
         references: rows that bound what is possible and do not compete, such as a judge that was
             trained on more.
+        unit: what a record's seed counts, as the note calls it: 'seed' or 'run'.
 
     Returns:
         The table, its columns in the order of METRICS and SPLITS.
@@ -138,8 +148,8 @@ def build(
     Raises:
         ValueError: records contradict each other.
     """
-    measured = _by_seed(records, (*methods, baseline))
-    columns = _columns({key: seeds for key, seeds in measured.items() if key[0] in methods})
+    measured = by_seed(records, (*methods, baseline))
+    columns = columns_of({key: seeds for key, seeds in measured.items() if key[0] in methods})
     if reductions is None:
         reductions = _splits_to_reduce(columns) if set(methods) - {baseline} else ()
     columns += [
@@ -147,7 +157,7 @@ def build(
         for split in reductions
         if (baseline, split, "accuracy") in measured
     ]
-    columns.sort(key=_place)
+    columns.sort(key=place_of)
 
     def cell(method: str, column: Column) -> Cell | None:
         if column.metric == ERROR_REDUCTION and column.signed:
@@ -160,61 +170,8 @@ def build(
         return _mean(measured.get((method, column.split, column.metric), {}))
 
     cells = tuple(tuple(cell(method, column) for column in columns) for method in methods)
-    return Table(tuple(methods), tuple(columns), cells, baseline, _note(cells), tuple(references))
-
-
-def build_differences(
-    records: Iterable[Record], methods: Sequence[str], baseline: str = "original"
-) -> Table:
-    """Build the table of each method's difference to the baseline, over the seeds that both have.
-
-    It has the columns of `build` but for the error reductions. Raises ValueError where records
-    contradict each other.
-    """
-    measured = _by_seed(records, (*methods, baseline))
-    others = tuple(method for method in methods if method != baseline)
-    columns = sorted(
-        (c for c in _columns(measured) if (baseline, c.split, c.metric) in measured), key=_place
-    )
-    cells = tuple(
-        tuple(_paired(measured, method, baseline, c.split, c.metric, _difference) for c in columns)
-        for method in others
-    )
-    return Table(
-        others,
-        tuple(map(difference_column, columns)),
-        cells,
-        baseline,
-        f"Difference to {baseline}, taken seed by seed. {_note(cells)}",
-    )
-
-
-def difference_column(column: Column) -> Column:
-    """Return the column that holds differences of this column's values."""
-    unit = "points" if column.unit == "%" else ""
-    # no difference is marked as the best: even the best of several methods may have lost
-    return column._replace(unit=unit, signed=True, better=0)
-
-
-def paired_difference(
-    records: Iterable[Record], method: str, baseline: str, split: str, metric: str
-) -> Cell | None:
-    """Return the mean of method minus baseline over the seeds that both have.
-
-    Args:
-        records: what was measured.
-        method: the method to compare.
-        baseline: the method to compare it with.
-        split: the split of both.
-        metric: the metric of both.
-
-    Returns:
-        The mean difference with its t-interval; without an interval if they share a single seed;
-        None if they share none.
-    """
-    return _paired(
-        _by_seed(records, (method, baseline)), method, baseline, split, metric, _difference
-    )
+    note = _note(cells, unit)
+    return Table(tuple(methods), tuple(columns), cells, baseline, note, tuple(references))
 
 
 def select(table: Table, keep: Callable[[Column], bool]) -> Table:
@@ -243,8 +200,9 @@ def glossary(table: Table) -> tuple[tuple[str, str], ...]:
 # Columns
 
 
-def _by_seed(records: Iterable[Record], methods: Sequence[str]) -> _Measured:
-    measured: _Measured = {}
+def by_seed(records: Iterable[Record], methods: Sequence[str]) -> Measured:
+    """Sort the methods' records. Raise ValueError where two contradict each other."""
+    measured: Measured = {}
     for record in records:
         if record.method not in methods:
             continue
@@ -259,7 +217,8 @@ def _by_seed(records: Iterable[Record], methods: Sequence[str]) -> _Measured:
     return measured
 
 
-def _columns(measured: _Measured) -> list[Column]:
+def columns_of(measured: Measured) -> list[Column]:
+    """Return a column for each metric on each split."""
     columns = []
     for split, metric in dict.fromkeys((split, metric) for _, split, metric in measured):
         # A Wilson interval belongs to a proportion, so a metric not known here that carries one is
@@ -279,7 +238,7 @@ def _columns(measured: _Measured) -> list[Column]:
     return columns
 
 
-def _group(measured: _Measured, split: str, metric: str) -> list[Record]:
+def _group(measured: Measured, split: str, metric: str) -> list[Record]:
     return [
         record
         for key, seeds in measured.items()
@@ -288,7 +247,7 @@ def _group(measured: _Measured, split: str, metric: str) -> list[Record]:
     ]
 
 
-def _examples(measured: _Measured, split: str, metric: str) -> tuple[int, int]:
+def _examples(measured: Measured, split: str, metric: str) -> tuple[int, int]:
     counts = [record.n for record in _group(measured, split, metric)]
     return min(counts), max(counts)
 
@@ -298,7 +257,7 @@ def _family(metric: str) -> str:
     return metric if metric in METRICS else re.sub(r"\d+$", "N", metric)
 
 
-def _place(column: Column) -> tuple[int, int, str, int, str]:
+def place_of(column: Column) -> tuple[int, int, str, int, str]:
     """Return a column's key for sorting.
 
     Tested metrics come first, then error reductions, then the same metrics on validation and
@@ -338,7 +297,7 @@ def _mean(seeds: dict[int, Record]) -> Cell | None:
 
 
 def _paired(
-    measured: _Measured,
+    measured: Measured,
     method: str,
     baseline: str,
     split: str,
@@ -363,15 +322,11 @@ def _over_seeds(values: Sequence[float]) -> Cell | None:
     return Cell(fmean(values), low, high, len(values))
 
 
-def _difference(value: float, baseline: float) -> float:
-    return value - baseline
-
-
 def _error_reduction(accuracy: float, baseline: float) -> float | None:
     return None if baseline == 1.0 else (accuracy - baseline) / (1.0 - baseline)
 
 
-def _note(cells: Sequence[Sequence[Cell | None]]) -> str:
+def _note(cells: Sequence[Sequence[Cell | None]], unit: str) -> str:
     shown = [cell for row in cells for cell in row if cell]
     several = sorted({cell.seeds for cell in shown if cell.seeds > 1})
     single = any(cell.seeds == 1 for cell in shown)
@@ -381,10 +336,10 @@ def _note(cells: Sequence[Sequence[Cell | None]]) -> str:
         else ""
     )
     if not several:
-        return f"One seed{wilson}." if single else ""
+        return f"One {unit}{wilson}." if single else ""
     counts = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
     note = (
-        f"Mean over {counts} seeds, with the 95 % interval over the seeds (Student's t), "
+        f"Mean over {counts} {unit}s, with the 95 % interval over the {unit}s (Student's t), "
         "which speaks of other runs, not of other images."
     )
-    return f"{note} † One seed{wilson}." if single else note
+    return f"{note} † One {unit}{wilson}." if single else note

@@ -1,6 +1,7 @@
 """Stage evaluate: the accuracies of every trained classifier, with intervals.
 
-It is the first stage that reads the shifted and the test splits.
+It is the first stage that reads the shifted and the test splits. Beside records.jsonl it writes
+answers.npz: which examples each classifier gets right, so that comparisons are paired by example.
 """
 
 from __future__ import annotations
@@ -14,9 +15,15 @@ from etils import epath
 
 from natra_jax import attacks
 from natra_jax.classifiers import auxiliary_batch_norm
-from natra_jax.evaluation.benchmark import attack, predict, right_in_all
+from natra_jax.evaluation.benchmark import attack, predict, right_on_views
 from natra_jax.evaluation.intervals import wilson
-from natra_jax.evaluation.records import write_records
+from natra_jax.evaluation.records import (
+    Answered,
+    Answers,
+    read_answers,
+    write_answers,
+    write_records,
+)
 from natra_jax.methods import natural
 from natra_jax.stages import (
     classifier,
@@ -42,9 +49,12 @@ _FIELDS = (
     "eval.latent_epsilon",
 )
 LATENT_SPLITS = ("val_iid", "test_iid")
+_ANSWERS = "answers.npz"
+_FIRST_VIEWS = 16  # are reported apart where there are more: worst16 beside worst64
 _ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier by auxiliary BatchNorm
 Recorder = Callable[[str, str, np.ndarray], Record]
 """(split, metric, right [N] bool) -> the share of right ones as a record"""
+_Measured = Iterator[tuple[str, str, np.ndarray]]  # what a Recorder takes
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -101,7 +111,7 @@ def depends_on(plan: Plan) -> tuple[str, ...]:
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
-    """Evaluate one trained classifier, and write records.jsonl into directory.
+    """Evaluate one trained classifier, and write records.jsonl and its answers into directory.
 
     Args:
       context: the run.
@@ -109,12 +119,17 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
       method: whose classifier; the judge's name stands for the judge.
       seed: of its training.
     """
-    is_judge, records = method == judge.name(context.config), []
+    is_judge = method == judge.name(context.config)
+    records, right_of = [], {}
     for name, logits_fn in branches(context, _load(context, method, seed), method).items():
         record = recorder(context, directory, name, seed)
-        records += _on_images(context, logits_fn, record)
+        measured = [*_on_images(context, logits_fn)]
         if not is_judge and context.generator is not None:
-            records += _on_variations(context, logits_fn, record, seed)
+            measured += _on_variations(context, logits_fn, seed)
+        for split, metric, right in measured:
+            records.append(record(split, metric, right))
+            right_of[name, seed, split, metric] = right
+    write_answers(directory / _ANSWERS, right_of)
     write_records(directory / "records.jsonl", records)
     shown = {(r.split, r.metric): r.value for r in records if r.method == method}
     figures = ", ".join(
@@ -177,6 +192,11 @@ def rows(methods: Iterable[str]) -> list[str]:
     return [name for method in methods for name in (method, method + _ADVERSARIAL)]
 
 
+def trained_as(row: str) -> str:
+    """Return the method whose training a row of the records is of."""
+    return row.removesuffix(_ADVERSARIAL)
+
+
 def baseline(config: Config) -> str:
     """Return the method that the others are measured against."""
     return "original" if "original" in config.methods else config.methods[0]
@@ -210,24 +230,34 @@ def recorder(context: Context, directory: epath.Path, method: str, seed: int) ->
     return record
 
 
-def _on_images(context: Context, logits_fn: LogitsFn, record: Recorder) -> list[Record]:
-    """Measure accuracy on every split, and worstN: right on all N true variations."""
+def answers(context: Context) -> Answers:
+    """Read which examples every classifier of the experiment gets right.
+
+    An evaluation that kept no answers has none here.
+    """
+    found: dict[Answered, np.ndarray] = {}
+    for method in context.config.methods:
+        for seed in context.config.seeds:
+            path = context.workdir / NAME / f"{method}-{seed}" / _ANSWERS
+            found |= read_answers(path) if path.exists() else {}
+    return found
+
+
+def _on_images(context: Context, logits_fn: LogitsFn) -> _Measured:
+    """Measure accuracy on every split, and worstN: right on the first N of its true variations."""
     info, size = data.info(context), context.config.eval.batch_size
-    records = []
     splits = {name: data.split(context, name) for name in info.splits if name != "train"}
     for name, split in splits.items():
         predictions = predict(logits_fn, split.image, size)
-        records.append(record(name, "accuracy", predictions == split.label))
+        yield name, "accuracy", predictions == split.label
     for name in info.rendered:
         views, labels = data.renderings(context, name), data.split(context, name).label
-        right = right_in_all(logits_fn, views, labels, size)
-        records.append(record(name, f"worst{views.shape[1]}", right))
-    return records
+        right = right_on_views(logits_fn, views, labels, size)
+        for count in sorted({min(_FIRST_VIEWS, views.shape[1]), views.shape[1]}):
+            yield name, f"worst{count}", np.all(right[:, :count], axis=1)
 
 
-def _on_variations(
-    context: Context, logits_fn: LogitsFn, record: Recorder, seed: int
-) -> list[Record]:
+def _on_variations(context: Context, logits_fn: LogitsFn, seed: int) -> _Measured:
     """Measure latent_accuracy and latent_label_kept.
 
     The former is the share that stays right under the latent attack, the latter the share of the
@@ -235,7 +265,6 @@ def _on_variations(
     """
     c = context.config.eval
     space, judge_fn = screen.space(context), logits(context, judge.load(context))
-    records = []
     for name in LATENT_SPLITS:
         split = data.varied(context, name)
         codes, labels = encode.encode_images(context, split.image), np.asarray(split.label)
@@ -250,6 +279,5 @@ def _on_variations(
             batch_size=c.batch_size,
         )
         kept = predict(judge_fn, found.images, c.batch_size) == labels
-        records.append(record(name, "latent_accuracy", ~found.failed))
-        records.append(record(name, "latent_label_kept", kept))
-    return records
+        yield name, "latent_accuracy", ~found.failed
+        yield name, "latent_label_kept", kept

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 from etils import epath
 
 from natra_jax import report
 from natra_jax.data import to_float
-from natra_jax.evaluation.records import read_records
+from natra_jax.evaluation.records import Answers, read_records
 from natra_jax.report import Picture, Section
 from natra_jax.stages import (
     data,
@@ -39,11 +41,12 @@ def run(context: Context, directory: epath.Path) -> None:
     """Write index.html and report.md into directory."""
     config = context.config
     records = read_records(context.workdir / "records.jsonl")
+    answers = evaluate.answers(context)
     rows, baseline = evaluate.rows(config.methods), evaluate.baseline(config)
     best, has_generator = _best(config), context.generator is not None
     sections = [
-        _results(context, records),
-        *_differences(config, records),
+        _results(context, records, answers),
+        *_differences(config, records, answers),
         *report.robustness_sections(records, rows, baseline),
         _data(context),
     ]
@@ -62,7 +65,7 @@ def run(context: Context, directory: epath.Path) -> None:
     title = f"natra_jax: {config.name}"
     lead = ""
     if best != baseline:
-        lead = report.compare(records, best, baseline, _hardest(context), "accuracy")
+        lead = report.compare(records, best, baseline, _hardest(context), "accuracy", answers)
     info = [
         ("methods", ", ".join(config.methods)),
         ("seeds", ", ".join(map(str, config.seeds))),
@@ -103,7 +106,7 @@ def _hardest(context: Context) -> str:
     return "test_shift" if "test_shift" in data.info(context).splits else "test_iid"
 
 
-def _results(context: Context, records: list[Record]) -> Section:
+def _results(context: Context, records: list[Record], answers: Answers) -> Section:
     """Show all figures, with the sentences that are needed to read them."""
     config, measured, text = context.config, {r.metric for r in records}, []
     if any(r.split.endswith("_shift") for r in records):
@@ -125,18 +128,44 @@ def _results(context: Context, records: list[Record]) -> Section:
         text.append(judge.describe(config))
     others = [method for method in config.methods if method != evaluate.baseline(config)]
     if "random" in others and "natra" in others:
-        text.append(report.compare(records, "natra", "random", _hardest(context), "accuracy"))
+        text.append(
+            report.compare(records, "natra", "random", _hardest(context), "accuracy", answers)
+        )
     table = _table(config, records)
     dots = Picture(
         report.metric_dots(report.select(table, lambda column: column.split.startswith("test"))),
         "The test splits: means and 95 % intervals; dashed: the baseline.",
         "Dot chart of every metric on the test splits, a row for each method.",
     )
-    return Section("Results", text, table, [dots])
+    return Section("Results", text, table, [dots, *_cost(context, records, table)])
 
 
-def _differences(config: Config, records: list[Record]) -> list[Section]:
-    """Show every method minus the best one, seed by seed.
+def _cost(context: Context, records: list[Record], table: report.Table) -> list[Picture]:
+    """Draw what is reached on the hardest split against the cost, if two methods were trained."""
+    spent: dict[str, list[float]] = {}
+    for r in records:
+        if r.metric == "passes" and r.value > 0:
+            spent.setdefault(r.method, []).append(r.value)
+    trained = [row for row in table.methods if evaluate.trained_as(row) in spent]
+    unit = _best(context.config)
+    if len(trained) < 2 or unit not in spent:
+        return []
+    passes = {row: fmean(spent[evaluate.trained_as(row)]) / fmean(spent[unit]) for row in trained}
+    split = _hardest(context)
+    found = [column.metric for column in table.columns if column.split == split]
+    worst = [metric for metric in found if re.fullmatch(r"worst\d+", metric)]
+    metric = max(worst, key=lambda name: int(name.removeprefix("worst")), default="accuracy")
+    png = report.cost_dots(table, split, metric, passes, f"{unit} = 1")
+    caption = (
+        f"{metric} on {split} against the network passes of the whole training; lines: 95 % "
+        "intervals."
+    )
+    alt = f"Dot chart of {metric} over network passes, a dot for each method."
+    return [Picture(png, caption, alt)]
+
+
+def _differences(config: Config, records: list[Record], answers: Answers) -> list[Section]:
+    """Show every method minus the best one, paired by seed and image.
 
     The intervals of the results overlap too easily to show such differences.
     """
@@ -151,12 +180,8 @@ def _differences(config: Config, records: list[Record]) -> list[Section]:
         and not report.is_robustness_metric(r.metric)
     ]
     rows = [name for name in evaluate.rows(methods) if any(r.method == name for r in on_test)]
-    text = (
-        f"Each method minus {best}, taken seed by seed: an interval that leaves out 0 is a "
-        "difference that other seeds would show too."
-    )
-    table = report.build_differences(on_test, rows, best)
-    return [Section(f"Differences to {best}", [text], table)]
+    table = report.build_differences(on_test, rows, best, answers)
+    return [Section(f"Differences to {best}", table=table)]
 
 
 def _data(context: Context) -> Section:

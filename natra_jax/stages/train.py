@@ -13,6 +13,7 @@ from etils import epath
 
 from natra_jax import json_files, methods
 from natra_jax.classifiers import auxiliary_batch_norm
+from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.methods import Latent, MethodSpec
 from natra_jax.stages import classifier, data, encode, screen, shift, sizes, user_weights
 from natra_jax.stages.context import Config, Context, open_array, save_array, single
@@ -20,10 +21,10 @@ from natra_jax.stages.fit import prefetch_options
 from natra_jax.stages.task import Finding, Limit, Plan, Task
 from natra_jax.training.checkpoint import History
 from natra_jax.training.fit import Schedule, fit_classifier, with_auxiliary
-from natra_jax.types import Method, UserError
+from natra_jax.types import Method, Record, UserError
 
 NAME = "train"
-_EPSILON = "epsilon.npy"
+_EPSILON, _RECORDS = "epsilon.npy", "records.jsonl"
 _LATENT = {  # what MethodSpec.latent asks for -> the stages that it is read from
     "": (),
     "codes": (shift.NAME, encode.NAME),
@@ -66,7 +67,7 @@ def limits(context: Context, method: str) -> Iterator[Finding]:
 
 
 def run(context: Context, directory: epath.Path, method: str, seed: int) -> None:
-    """Train the classifier of a method from a seed and write it into directory.
+    """Train the classifier of a method from a seed and write it, and its cost, into directory.
 
     Args:
       context: the run.
@@ -79,11 +80,12 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     if methods.find(method).latent:
         arrays["codes"] = encode.train_codes(_in_variant(context, method))
     built = _build(context, method)
+    schedule = _schedule(context, method, built)
     state, history = fit_classifier(
         classifier.builder(config, info.num_classes),
         built,
         arrays,
-        _schedule(context, method, built),
+        schedule,
         seed=seed,
         directory=directory / "checkpoints",
         devices=context.devices,
@@ -96,6 +98,26 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
     save_array(directory / _EPSILON, np.asarray(state.epsilon))
     (directory / "history.json").write_text(json.dumps(history))
     classifier.save(directory, config, info, state)
+    examples = len(arrays["label"])
+    passes = built.passes * schedule.steps * schedule.batch_size / examples
+    spent = _passes_before(context, method, seed)
+    fingerprint = context.fingerprints[f"{NAME}/{directory.name}"]
+    cost = Record(method, seed, "train", "passes", passes, examples, None, None, fingerprint)
+    records = [] if spent is None else [cost._replace(value=passes + spent)]
+    write_records(directory / _RECORDS, records)
+
+
+def _passes_before(context: Context, method: str, seed: int) -> float | None:
+    """Return the passes of the training that this one starts from, 0 for fresh weights.
+
+    None where they are not known: it was done before they were kept.
+    """
+    source = start(context.config, method)
+    if not is_method(source):
+        return 0.0
+    path = context.workdir / NAME / f"{source}-{seed}" / _RECORDS
+    records = read_records(path) if path.exists() else []
+    return next((record.value for record in records if record.metric == "passes"), None)
 
 
 def _fields(plan: Plan, spec: MethodSpec) -> dict[str, Any]:

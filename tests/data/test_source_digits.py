@@ -103,6 +103,19 @@ def test_renderings_of_an_example_differ():
         assert np.all(np.any(views[:, 0] != views[:, 1], axis=(1, 2, 3)))
 
 
+def test_more_renderings_change_neither_the_splits_nor_the_first_ones(monkeypatch):
+    monkeypatch.setattr(digits, "_RENDERINGS_BETWEEN", RENDERINGS)
+    more = digits.load(seed=0, renderings=RENDERINGS + 2, wild_per_image=WILD)
+    for name, split in source().splits.items():
+        np.testing.assert_array_equal(more.splits[name].image, split.image)
+    np.testing.assert_array_equal(more.domain.image, source().domain.image)
+    for name, views in more.renderings.items():
+        np.testing.assert_array_equal(views[:, :RENDERINGS], source().renderings[name])
+        later = views[:, RENDERINGS:]
+        assert np.all(np.any(later[:, 0] != later[:, 1], axis=(1, 2, 3)))
+        assert np.all(np.any(later[:, 0] != views[:, 0], axis=(1, 2, 3)))
+
+
 def hues(images):
     """Return (hue of the stroke, hue of the ground) of each image [N, H, W, 3].
 

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from natra_jax import attacks
 from natra_jax.data import to_float
-from natra_jax.evaluation import attack, predict, right_in_all
+from natra_jax.evaluation import attack, predict, right_on_views
 from tests.helpers import (
     few_examples,
     linear_generator,
@@ -75,7 +75,7 @@ def test_every_batch_has_the_shape_of_the_first():
     batch_size=st.integers(1, 25),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_right_in_all_is_right_in_every_view(count, views, batch_size, seed):
+def test_right_on_views_is_each_views_answer(count, views, batch_size, seed):
     rng = np.random.default_rng(seed)
     # views near one another, so that some examples are right in all of theirs
     images = rng.integers(0, 200, (count, 1, 2, 2, 1)) + rng.integers(
@@ -89,10 +89,9 @@ def test_right_in_all_is_right_in_every_view(count, views, batch_size, seed):
         ]
     )
     expected = [
-        all(predictions(to_float(image)) == label)
-        for image, label in zip(images, labels, strict=True)
+        predictions(to_float(image)) == label for image, label in zip(images, labels, strict=True)
     ]
-    np.testing.assert_array_equal(right_in_all(LOGITS, images, labels, batch_size), expected)
+    np.testing.assert_array_equal(right_on_views(LOGITS, images, labels, batch_size), expected)
 
 
 GENERATOR = linear_generator(num_layers=3, code_dim=4, resolution=2)

@@ -6,6 +6,7 @@ Single stages can be run in it without the others.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import jax
@@ -56,4 +57,5 @@ def context(workdir: Path, c) -> Context:
     (root / "data" / "facts.json").write_text(json.dumps(info))
     (root / "config.json").write_text(experiment.to_json(c))
     frozen, devices = FrozenConfigDict(c), jax.devices()[:1]
-    return Context(frozen, root, workdir, devices, lambda line: None, {}, Inputs())
+    fingerprints = defaultdict(lambda: "of a test")
+    return Context(frozen, root, workdir, devices, lambda line: None, fingerprints, Inputs())
