@@ -19,7 +19,10 @@ HEARD = """
 import signal, sys, time
 from natra_jax import interruption
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+# what runs in the background, or under nohup, ignores some
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 interruption._PATIENCE = 0.3
 interruption.install()
@@ -115,7 +118,8 @@ def test_the_library_hears_nothing():
 # what runs in the background of a shell ignores Ctrl-C
 IN_THE_FOREGROUND = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
