@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import jax.numpy as jnp
-from flax.errors import TraceContextError
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Integer, PyTree
 
@@ -100,11 +100,19 @@ def evaluated(logits_fn: Callable[[PyTree], Array], inputs: PyTree) -> Any:
     """Return logits_fn(inputs). Raise ValueError where it changes state of its own."""
     try:
         return logits_fn(inputs)
-    except TraceContextError as error:
+    except Exception as error:
+        if not _changes_state(error):
+            raise
         raise ValueError(
             "logits_fn changes state of its own: put a Flax nnx module into evaluation mode, "
             "model.eval(), first"
         ) from error
+
+
+def _changes_state(error: Exception) -> bool:
+    """Tell whether an error is Flax's for state that changes inside a program of JAX's."""
+    flax = sys.modules.get("flax.errors")  # slow to import, and here wherever it raises
+    return flax is not None and isinstance(error, flax.TraceContextError)
 
 
 @cache
