@@ -107,7 +107,6 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
     monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
     monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
     real = pipeline.tasks
 
@@ -505,7 +504,6 @@ def test_a_task_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
 ):
     monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
-    monkeypatch.setattr(pipeline.generator, "check", lambda context: None)
     ran, seen = [], []
 
     def whole(context, directory):
