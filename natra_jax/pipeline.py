@@ -151,7 +151,7 @@ def run(
     fingerprints = _fingerprints(work)
     done = {task.name for task in work if files.is_done(root / task.name, fingerprints[task.name])}
     chosen = [task for task in work if task.stage in stages]
-    _require_inputs(chosen, done, stages)
+    _require_inputs(work, done, stages)
     files.claim(root, config.name)
     with (
         lease,

@@ -74,7 +74,10 @@ def is_done(directory: epath.Path, wanted: str) -> bool:
     return (
         found is not None
         and found["fingerprint"] == wanted
-        and all(_is_unaltered(directory, name, file) for name, file in found["files"].items())
+        and all(
+            has_file(directory, name, file["size"]) and sha256(directory / name) == file["sha256"]
+            for name, file in found["files"].items()
+        )
     )
 
 
@@ -235,19 +238,16 @@ def read(path: epath.Path | Path, schema: type[T]) -> T | None:
         return None
 
 
-def _is_unaltered(directory: epath.Path, name: str, file: _File) -> bool:
-    """Tell whether a file is there as COMMIT has it."""
-    path = directory / name
+def has_file(directory: epath.Path | Path, name: str, size: int) -> bool:
+    """Tell whether a regular file of this name and size in bytes is there."""
+    path = epath.Path(directory) / name
     try:
-        return (
-            path.is_file() and path.stat().length == file["size"] and sha256(path) == file["sha256"]
-        )
-    except ValueError:  # no file has such a name
-        return False
-    except UserError:  # what is no regular file is not what COMMIT names
+        require_regular(path)
+        return path.stat().length == size
+    except (ValueError, UserError, FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             return False
         raise
 

@@ -138,7 +138,7 @@ READERS = {
     "config.json": Reader(
         "config.json",
         {"name": "smoke", "seeds": [0]},
-        lambda root: workdir.claim(epath.Path(root), "smoke", '{"name": "smoke", "seeds": [0]}'),
+        lambda root: workdir.claim(epath.Path(root), "smoke"),
     ),
     "directions.json": Reader(
         "directions.json",

@@ -16,8 +16,13 @@ ROOT = Path(__file__).parents[1]
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 HEARD = """
-import sys, time
+import signal, sys, time
 from natra_jax import interruption
+
+# what runs in the background, or under nohup, ignores some
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 interruption._PATIENCE = 0.3
 interruption.install()
@@ -67,7 +72,10 @@ def heard(doing, *signals, apart=0.0):
         for number in signals:
             run.send_signal(number)
             time.sleep(apart)
-        out, err = run.communicate(timeout=30)
+        try:
+            out, err = run.communicate(timeout=30)
+        finally:
+            run.kill()
     return run.returncode, out.split(), err, time.monotonic() - started
 
 
@@ -107,9 +115,21 @@ def test_the_library_hears_nothing():
     assert not interruption.requested() and signal.getsignal(signal.SIGINT) is before
 
 
+# what runs in the background of a shell ignores Ctrl-C
+IN_THE_FOREGROUND = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 def run(directory, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "natra_jax.main", "--config=experiments/smoke.py", *arguments],
+        [
+            *(sys.executable, "-c", IN_THE_FOREGROUND),
+            *("-m", "natra_jax.main", "--config=experiments/smoke.py", *arguments),
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

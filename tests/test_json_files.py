@@ -18,7 +18,7 @@ from tests.json_readers import READERS, lay_out, patch, write
 from tools.imports import PACKAGE, files
 
 NINES = "9" * 5000
-ELSEWHERE = {"data/records.py"}  # what TensorFlow Datasets wrote
+ELSEWHERE = {"data/descriptions.py"}  # what TensorFlow Datasets wrote
 
 
 def text(value) -> bytes:
@@ -55,7 +55,7 @@ BEYOND_JSON = {"1e999": "1e999", "NaN": "NaN", "-Infinity": "-Infinity", "surrog
 LOOSE = {
     *("COMMIT", "fields of COMMIT", "PENDING", "inputs.json", "config.json", "records.jsonl"),
     *("list of files", "list of records", "history.json", "converted generator.json"),
-    *("import.json", "plan.json", "note of a shard"),
+    *("import.json", "plan.json", "note of a shard", "facts.json", "classifier.json"),
 }
 # what stands in place of an entry
 WRONG = (
@@ -312,3 +312,12 @@ def test_a_folder_a_pipe_and_a_name_that_cannot_be_are_one_line(tmp_path):
         with pytest.raises(UserError) as error:
             json_files.read(path, Outer, "look elsewhere")
         assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "\0", "\ud800", "..", "", "a\nb", "/dev/zero"])
+def test_a_name_that_no_file_can_have_is_of_no_file(name, root):
+    found = READERS["COMMIT"], READERS["import.json"]
+    for reader, entry in zip(found, ({"size": 3, "sha256": ""}, 3), strict=True):
+        field = "files" if reader.anew is False else "sizes"
+        kind, answer = answers(reader, root, text(reader.value | {field: {name: entry}}))
+        assert kind == "refused" or answer == reader.anew

@@ -107,6 +107,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline.report, "summary", lambda context: "")
     monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
+    monkeypatch.setattr(pipeline.train.classifier, "check", lambda context: None)
     monkeypatch.setattr(pipeline.perceptual, "check", lambda context: None)
     real = pipeline.tasks
 
@@ -457,7 +458,7 @@ def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     run(stages=["data"], **fields)
     assert tried == []
     run(**fields)
-    assert tried == [["config.json", "data"]]
+    assert tried == [["config.json", "data", "lease.json"]]
     run(**fields)
     assert len(tried) == 1
 
@@ -504,6 +505,7 @@ def test_a_task_killed_halfway_is_not_done_and_goes_on_from_its_own_leftovers(
 ):
     monkeypatch.setattr(pipeline.sizes, "require", lambda context, tasks: None)
     monkeypatch.setattr(pipeline.train, "check", lambda context: None)
+    monkeypatch.setattr(pipeline.train.classifier, "check", lambda context: None)
     ran, seen = [], []
 
     def whole(context, directory):

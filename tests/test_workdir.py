@@ -313,5 +313,5 @@ def test_a_task_in_whose_place_a_link_stands_begins_anew(tmp_path):
 @pytest.mark.parametrize("content", [b"[]", b"\xff\x00", b"{}", b"[" * 10])
 def test_a_config_that_cannot_be_read_is_said_so(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(UserError, match="config.json: (cannot be read|holds no)"):
+    with pytest.raises(UserError, match="config.json: cannot be read"):
         workdir.claim(epath.Path(tmp_path), "mine")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -101,18 +100,12 @@ def evaluated(logits_fn: Callable[[PyTree], Array], inputs: PyTree) -> Any:
     try:
         return logits_fn(inputs)
     except Exception as error:
-        if not _changes_state(error):
+        if type(error).__name__ != "TraceContextError":  # Flax's, which is not imported for it
             raise
         raise ValueError(
             "logits_fn changes state of its own: put a Flax nnx module into evaluation mode, "
             "model.eval(), first"
         ) from error
-
-
-def _changes_state(error: Exception) -> bool:
-    """Tell whether an error is Flax's for state that changes inside a program of JAX's."""
-    flax = sys.modules.get("flax.errors")  # slow to import, and here wherever it raises
-    return flax is not None and isinstance(error, flax.TraceContextError)
 
 
 @cache

@@ -30,7 +30,7 @@ def find(path: str) -> str:
     if name in installed:
         return str(installed[name])
     if Path(path).exists():
-        require_regular(Path(path))
+        raise UserError(f"--config={path}: is no file: name a Python file with get_config()")
     names = [name for name in installed if name not in ("__init__.py", "base.py")]
     raise UserError(
         f"--config={path}: no such file, and no installed experiment of that name "

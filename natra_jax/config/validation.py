@@ -54,10 +54,11 @@ def check_classifier(section: Mapping[str, Any]) -> None:
 
     section: fields of the section classifier, as JSON has them: lists stand for tuples.
     """
-    table, fields = by_name(FIELDS), dict(_flat("classifier", section))
+    table = {n: field for n, field in by_name(FIELDS).items() if n.startswith("classifier.")}
+    fields = dict(_flat("classifier", section))
     for name, value in fields.items():
         if name not in table:
-            raise UserError(f"unknown config field {name[:80]} ({nearest(name[:80], table)})")
+            raise UserError(f"unknown config field {name[:80]!r} ({nearest(name[:80], table)})")
         _check_type(name, value, table[name].default)
         _check_value(name, value, table[name])
     _check_classifier(fields)

@@ -24,6 +24,7 @@ from natra_jax.data.survey import source_of
 from natra_jax.json_files import Size
 from natra_jax.methods.original import original
 from natra_jax.printable import shown
+from natra_jax.stages import data
 from natra_jax.stages.context import Config, Context
 from natra_jax.stages.data import DatasetInfo
 from natra_jax.stages.fit import prefetch_options
@@ -56,6 +57,14 @@ class Description(NamedTuple):
     def num_classes(self) -> int:
         """The number of labels."""
         return len(self.classes)
+
+
+def check(context: Context) -> None:
+    """Raise UserError if the user's own classifier does not fit the data."""
+    if context.config.classifier.factory:
+        info = data.info(context)
+        network = builder(context.config, info.num_classes)(None)
+        classifiers.require_logits(network, info.image_shape, info.num_classes)
 
 
 def builder(config: Config, num_classes: int) -> Builder:
@@ -327,7 +336,8 @@ def describe(directory: epath.Path, factory: str = "") -> tuple[ConfigDict, Desc
         function makes.
     """
     path, advice = directory / _DESCRIPTION, "run the stage train again"
-    description = json_files.read(path, Description, advice)
+    # names of classes are those of folders, which may not be in UTF-8
+    description = json_files.read(path, Description, advice, loose=True)
     made_by = description.classifier.get("factory", "")
     if made_by and not factory:
         raise UserError(

@@ -106,7 +106,8 @@ def info(context: Context) -> DatasetInfo:
     Raises UserError if it cannot be read, or contradicts itself.
     """
     path = context.workdir / NAME / _INFO
-    found = json_files.read(path, DatasetInfo, _ADVICE)
+    # names of classes are those of folders, which may not be in UTF-8
+    found = json_files.read(path, DatasetInfo, _ADVICE, loose=True)
     labels = range(len(found.classes))
     wrong = [
         ("classes", not found.classes),

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from natra_jax import classifiers, json_files, methods
+from natra_jax import json_files, methods
 from natra_jax.classifiers import auxiliary_batch_norm
 from natra_jax.methods import Latent, MethodSpec
 from natra_jax.stages import classifier, data, encode, screen, shift, sizes, user_weights
@@ -148,8 +148,7 @@ def check(context: Context) -> None:
     """Raise UserError if the user's own classifier or weights do not fit the data."""
     config, info = context.config, data.info(context)
     network = classifier.builder(config, info.num_classes)(None)
-    if config.classifier.factory:
-        classifiers.require_logits(network, info.image_shape, info.num_classes)
+    classifier.check(context)
     if any(methods.find(method).perturbs for method in config.methods):
         like = classifier.variables_like(config, info)
         jax.eval_shape(lambda variables: with_auxiliary(network, variables, info.image_shape), like)

@@ -147,7 +147,7 @@ def test_classifiers_of_ours_come_from_a_table(trained, tmp_path, harm, name):
     card = json.loads(path.read_text())
     card["classifier"] = {"factory": "", "name": name}
     path.write_text(json.dumps(card))
-    with pytest.raises(UserError, match="of which there are cnn, vgg16, "):
+    with pytest.raises(UserError, match="classifier.json: config field classifier.name is "):
         natra_jax.load_classifier(work, "original", 0)
     assert not harm.exists()
 

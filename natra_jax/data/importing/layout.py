@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from natra_jax import workdir
+from natra_jax.data.encoded_images import printable
 from natra_jax.data.importing import records, shards
 from natra_jax.data.importing.dataset import DataSet
 from natra_jax.json_files import Count
@@ -110,11 +111,10 @@ def _finished(directory: Path, plan: str) -> _Record | None:
     if record is None or record["plan"] != plan or not (directory / _INFO).exists():
         return None
     for file, size in record["sizes"].items():
-        path = directory / file
-        if not path.exists() or path.stat().st_size != size:
+        if not workdir.has_file(directory, file, size):
             raise UserError(
-                f"{path}: is missing or not whole, though its import was finished: "
-                f"remove {directory} and import again"
+                f"{printable(directory / file[:200])}: is missing or not whole, though its import "
+                f"was finished: remove {directory} and import again"
             )
     return record
 

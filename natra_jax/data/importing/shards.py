@@ -125,7 +125,7 @@ def write(
 def _note(path: Path, pending: Path) -> Note | None:
     """Return the note of the shard at path; None if the shard is to be written."""
     note = workdir.read(pending / f"{path.name}.json", Note)
-    whole = note is not None and path.exists() and path.stat().st_size == note.size
+    whole = note is not None and workdir.has_file(path.parent, path.name, note.size)
     return note if whole else None
 
 
