@@ -87,8 +87,8 @@ def read_image(path: str, image_shape: tuple[int, int, int], fit: str) -> np.nda
     size = decoding.size(file, path)
     if size != (width, height) and not fit:
         raise UserError(
-            f"{path}: is {size[1]}x{size[0]} pixels, and the classifier was trained on "
-            f"{height}x{width}: give --resize to scale it"
+            f"{path}: is {size[0]}x{size[1]} pixels (width x height), and the classifier was "
+            f"trained on {width}x{height}: give --resize to scale it"
         )
     return to_float(decoding.decode(file, decoding.Preprocess(height, fit, channels), path))
 

@@ -149,7 +149,7 @@ def test_no_name_of_a_file_or_class_forges_a_line(said, tmp_path):
     state = SimpleNamespace(params={"weights": WEIGHTS}, batch_stats={})
     classifier.save(directory, context.config, data.info(context), state)
     card = json.loads((directory / "classifier.json").read_text())
-    card["classes"] = ["a\tb\n=1\x1b[31m", "c\\t\u202e", "d\ud800"]
+    card["classes"] = ["a\tb\n=1\x1b[31m", "c\\t\u202e", "d\u2028"]
     (directory / "classifier.json").write_text(json.dumps(card))
     names = ["a\tb.png", "c\nd.png\tcat\t1.0000\n.png", "e\\tf.png", "g\x1b[2J.png", "é 中.png"]
     for name in names:
@@ -168,7 +168,7 @@ MISTAKES = {
     ("--workdir={work}", "{tmp}"): ["is a folder", "name a regular file"],
     ("--workdir={work}", "{tmp}/text.png"): ["text.png", "is no image that can be read"],
     ("--workdir={work}", "{tmp}/cut.png"): ["cut.png", "is damaged"],
-    ("--workdir={work}", "{tmp}/large.png"): ["large.png", "20x30", "8x8", "--resize"],
+    ("--workdir={work}", "{tmp}/large.png"): ["large.png", "30x20", "width", "8x8", "--resize"],
     ("--workdir={work}", "--method=adv", "{tmp}/large.png"): [
         "'adv'",
         "natra (seeds 0, 2), original (seed 0)",

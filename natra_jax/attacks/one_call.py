@@ -3,9 +3,10 @@
 All take logits_fn (images [B, ...] -> logits [B, C], the classifier in evaluation mode), images
 [B, ...] floating point within bounds (low, high), and labels int [B]. epsilon is a number or [B],
 in the units of images, as are step sizes; defaults suit images in [0, 1], double them in [-1, 1].
-targeted: labels are the classes to be reached. Adversarial images come back with the shape, type
-and bounds of images. Bind a classifier's weights with `jax.tree_util.Partial`: then other weights
-do not compile anew.
+A default step of 2 / 255 suits epsilon 8 / 255, whatever epsilon is given: None takes one that
+follows it. targeted: labels are the classes to be reached. Adversarial images come back with the
+shape, type and bounds of images. Bind a classifier's weights with `jax.tree_util.Partial`: then
+other weights do not compile anew.
 
 Of the points that an attack visits, the image itself included, the one with the highest loss comes
 back: never a weaker one than the image. With loss 'ce' that need not be a misclassified one where
@@ -101,7 +102,7 @@ def mim(
         images: [B, ...], floating point, within bounds.
         labels: [B], whole numbers from 0 to C - 1: the truth or, if targeted, the goal.
         epsilon: the radius, a number or [B], in the units of images.
-        step_size: of a step, in the units of images; None: 2.5 epsilon / num_steps.
+        step_size: of a step; None: 2.5 epsilon / num_steps. 2 / 255 follows no other epsilon.
         num_steps: the number of steps.
         decay: of the gradients of earlier steps.
         loss: 'ce', 'dlr', 'margin', or a function of (logits [B, C], labels [B]) -> [B].
@@ -142,7 +143,7 @@ def linf_pgd(
         images: [B, ...], floating point, within bounds.
         labels: [B], whole numbers from 0 to C - 1: the truth or, if targeted, the goal.
         epsilon: the radius, a number or [B], in the units of images.
-        step_size: of a step, in the units of images; None: 2.5 epsilon / num_steps.
+        step_size: of a step; None: 2.5 epsilon / num_steps. 2 / 255 follows no other epsilon.
         num_steps: the number of steps.
         restarts: the number of starts; the strongest result of an example counts.
         random_start: start at a random point of the ball, else at the image.

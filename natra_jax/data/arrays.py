@@ -23,11 +23,13 @@ import numpy as np
 from natra_jax.data.source import Images, Source, Split
 from natra_jax.data.splitting import complete, without_rare
 from natra_jax.files import require_whole
+from natra_jax.printable import printable, shown
 from natra_jax.types import UserError
 
 NOT_HANDED_OVER = (
     "config field data.name is 'arrays': hand the arrays to natra_jax.pipeline.run (source=...)"
 )
+_MOST_CLASSES = 1_000_000  # each has a name in memory
 Examples = tuple[Images, Sequence[int] | np.ndarray]
 
 
@@ -83,7 +85,13 @@ def from_arrays(
                 f"train {splits['train'].image.shape[1:]}: scale them alike"
             )
     highest = max(int(split.label.max()) for split in splits.values())
-    names = tuple(map(str, range(highest + 1))) if classes is None else tuple(map(str, classes))
+    given_names = range(highest + 1) if classes is None else classes
+    names = tuple(printable(str(name)) for name in given_names)
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise UserError(
+            f"from_arrays: classes has the name {shown(twice)} twice: name every label apart"
+        )
     for name, split in splits.items():
         if split.label.max() >= len(names):
             raise UserError(
@@ -126,6 +134,11 @@ def _split(name: str, examples: Examples) -> Split:
         raise UserError(
             f"from_arrays: {name} has the label {label.min()}: labels begin at 0; "
             "images without one go into unlabelled"
+        )
+    if label.max() >= _MOST_CLASSES:
+        raise UserError(
+            f"from_arrays: {name} has the label {label.max()}: labels are the numbers of classes, "
+            f"below {_MOST_CLASSES:,}"
         )
     return Split(image, label.astype(np.int32))
 

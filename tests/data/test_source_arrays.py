@@ -113,6 +113,22 @@ WRONG = {
         {"train": (image, label), "classes": "ab"},
         r"train has the label 2, but there are 2 classes: 0..1",
     ),
+    "a name twice": (
+        {"train": (image, label), "classes": ["cat", "dog", "cat"]},
+        "classes has the name 'cat' twice",
+    ),
+    "a number and its text": (
+        {"train": (image, label), "classes": [1, "1", 2]},
+        "classes has the name '1' twice",
+    ),
+    "a label beyond int32": (
+        {"train": (image, label.astype(np.int64) + 2**32)},
+        "train has the label 4294967298: labels are the numbers of classes, below 1,000,000",
+    ),
+    "a label of more classes than there can be": (
+        {"train": (image, np.where(label == 2, 2_000_000_000, label))},
+        "train has the label 2000000000",
+    ),
     "a test label": (
         {"train": (image, label), "test_iid": (image, label + 1), "classes": "abc"},
         "test_iid has the label 3",
@@ -145,3 +161,8 @@ def test_mistakes_are_one_line_that_names_the_argument(what):
     with pytest.raises(UserError, match=f"^from_arrays: {said}") as error:
         from_arrays(**wrong)
     assert "\n" not in str(error.value)
+
+
+def test_names_of_classes_are_text_that_every_file_takes():
+    source = from_arrays((image, label), classes=["a\nb", "c\udcff", "\u732b"])
+    assert source.classes == ("a\\nb", "c\\udcff", "\u732b")

@@ -106,4 +106,4 @@ def from_npy(data: bytes) -> np.ndarray:
 def _require_size(width: int, height: int) -> None:
     """Raise Corrupt for more pixels than are decoded."""
     if why := decoding.too_large(width, height):
-        raise Corrupt(f"{width} x {height} pixels: it {why}")
+        raise Corrupt(f"{width}x{height} pixels (width x height): it {why}")
