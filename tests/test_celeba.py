@@ -29,6 +29,7 @@ def config(folder: Path, whole: bool):
     c.data.path = str(folder / "data")
     c.generator.weights = str(made.file("stylegan1", folder))
     c.encoder.update(widths=(4, 4), hidden=8, steps=2, batch_size=4)
+    c.shift.update(steps=2, batch_size=4)
     c.encode.batch_size = c.eval.batch_size = 50
     c.directions.update(num_codes=40, num=2, dim=4, layers=(4, 0))
     c.advmix.layers = (4, 0)

@@ -35,7 +35,10 @@ GENERATORS = {
     "face_fewshot": ("stylegan2_nv", STYLEGAN2),
     "imagenet_advbn": None,
 }
-TABLE_1 = ("original", "adv", "mixi", "mixl", "random", "natra_ol", "natra_oa", "natra")
+TABLE_1 = (
+    *("original", "adv", "mixi", "mixl", "random", "random_box", "advmix"),
+    *("natra_ol", "natra_oa", "natra"),
+)
 SECTIONS = [name for name, value in base.get_config().items() if hasattr(value, "items")]
 
 

@@ -96,7 +96,7 @@ MISTAKES = {
     "--config.train.steps=1.5": ["train.steps", "1.5"],
     "--config.train.steps=": ["train.steps"],
     "--config.train.steps": ["train.steps"],
-    "--config.natra.random_start=perhaps": ["natra.random_start", "perhaps"],
+    "--config.natra.residual=perhaps": ["natra.residual", "perhaps"],
     "--config.natra.rho=much": ["natra.rho", "much"],
     "--config.train.steps=0": ["train.steps is 0", "at least 1"],
     "--config.train.learning_rate=0": ["train.learning_rate is 0", "above 0"],

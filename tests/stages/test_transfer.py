@@ -17,7 +17,6 @@ from natra_jax.gan.networks import Discriminator
 from natra_jax.resolve import resolve
 from natra_jax.stages import generator, transfer
 from natra_jax.types import UserError
-from natra_jax.weights import generator_config
 from tests.helpers import linear_generator
 from tests.stages import small
 
@@ -33,7 +32,8 @@ def context(workdir, train, held_out, **fields):
         np.save(workdir / "data" / f"{name}_image.npy", images)
         np.save(workdir / "data" / f"{name}_label.npy", np.zeros(len(images), int))
     info = workdir / "data" / "facts.json"
-    changed = {"image_shape": train.shape[1:], "counts": {"train": [len(train)]}}
+    counts = {"train": [len(train), 0, 0], "val_iid": [len(held_out), 0, 0]}
+    changed = {"image_shape": train.shape[1:], "splits": list(counts), "counts": counts}
     info.write_text(json.dumps(json.loads(info.read_text()) | changed))
     (made.workdir / "generator").mkdir(exist_ok=True)
     return made._replace(log=lines.append, fingerprints={"generator": "mine"}), lines
@@ -143,11 +143,10 @@ def test_a_move_that_comes_no_nearer_to_held_out_images_is_undone_and_said(tmp_p
 
 def test_weights_of_another_size_are_refused_before_anything_is_trained(tmp_path):
     fields = {"generator__transfer_from": DIGITS, "generator__resolution": 8}
-    made, _ = context(tmp_path, bright(8, 0), bright(4, 0), **fields)
-    made = made._replace(generator=generator_config.describe(made.config.generator))
-    said = "generator.transfer_from is 'package:digits': not of a generator of 8 pixels"
+    said = "generator.resolution is 8: its images have 8 pixels a side, those of digits 16"
     with pytest.raises(UserError, match=said):
-        generator.check(made)
+        c = resolve(small.config(**fields))
+        validate(c, 1)
 
 
 def test_weights_and_a_transfer_are_not_both_to_be_had():

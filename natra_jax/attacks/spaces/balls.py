@@ -17,7 +17,9 @@ def in_cube(delta: Float[Array, "B ..."], epsilon: Float[Array, " B"]) -> Float[
 
 def in_ball(delta: Float[Array, "B ..."], epsilon: Float[Array, " B"]) -> Float[Array, "B ..."]:
     """Shorten each delta to a Euclidean length of at most epsilon."""
-    epsilon = per_example(epsilon, delta)
-    length = jnp.sqrt(jnp.square(delta).sum(axis=tuple(range(1, delta.ndim)), keepdims=True))
+    epsilon, axes = per_example(epsilon, delta), tuple(range(1, delta.ndim))
+    largest = jnp.abs(delta).max(axis=axes, keepdims=True)
+    # the squares of small numbers underflow
+    length = jnp.maximum(jnp.sqrt(jnp.square(delta).sum(axis=axes, keepdims=True)), largest)
     # a radius that is NaN makes delta NaN, which no search keeps
     return delta * jnp.where(length <= epsilon, 1.0, epsilon / jnp.where(length > 0, length, 1.0))

@@ -18,7 +18,7 @@ class _Center(NamedTuple):
     """The inner Space's center, and what its decoding of delta = 0 leaves out."""
 
     inner: PyTree
-    lost: Float[Array, "B H W C"]
+    lost: Float[Array, "B ..."]
 
 
 def residual(space: Space) -> Space:
@@ -36,7 +36,7 @@ def residual(space: Space) -> Space:
     )
 
 
-def _anchor(space: Space, keys: Keys, origin: tuple[PyTree, Float[Array, "B H W C"]]) -> _Center:
+def _anchor(space: Space, keys: Keys, origin: tuple[PyTree, Float[Array, "B ..."]]) -> _Center:
     inner_origin, images = origin
     inner = space.anchor(keys, inner_origin)
     radius = jnp.zeros(len(keys), images.dtype)  # of no use: only the shape of delta is wanted
@@ -55,5 +55,5 @@ def _project(
     return inner_project(delta, center.inner, epsilon)
 
 
-def _decode(inner_decode: Partial, center: _Center, delta: PyTree) -> Float[Array, "B H W C"]:
+def _decode(inner_decode: Partial, center: _Center, delta: PyTree) -> Float[Array, "B ..."]:
     return jnp.clip(inner_decode(center.inner, delta) + center.lost, -1.0, 1.0)
