@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from etils import epath
 from ml_collections import ConfigDict
 
-from natra_jax import command, report, workdir
+from natra_jax import command, json_files, report
 from natra_jax.config import flatten
 from natra_jax.evaluation.records import read_records, write_records
 from natra_jax.report import joined
@@ -89,7 +90,10 @@ def _open(path: str) -> WorkDirectory:
             f"{path}: no records of an experiment there: name the --workdir of a finished run of "
             "natra_jax.main"
         )
-    fields = flatten(ConfigDict(workdir.read(root / "config.json")))
+    config = json_files.read(
+        root / "config.json", dict[str, Any], f"name another work directory than {path}", loose=True
+    )
+    fields = flatten(ConfigDict(config))
     return WorkDirectory(path, fields, read_records(root / "records.jsonl"))
 
 

@@ -56,7 +56,7 @@ def run(workdir, c, source=None, said=None):
         workdir,
         jax.devices()[:1],
         log,
-        {"data": "of data"},
+        {"data": "of data", "train/adv-0": "of a training"},
         Inputs(),
         source,
     )

@@ -17,6 +17,7 @@ from natra_jax.gan.networks import Discriminator
 from natra_jax.resolve import resolve
 from natra_jax.stages import generator, transfer
 from natra_jax.types import UserError
+from natra_jax.weights import generator_config
 from tests.helpers import linear_generator
 from tests.stages import small
 
