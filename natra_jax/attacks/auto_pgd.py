@@ -27,6 +27,7 @@ from natra_jax.attacks.search import (
     higher,
     initial_delta,
     require_count,
+    require_flag,
     scaled,
     select,
     setup,
@@ -73,6 +74,7 @@ def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) 
         ValueError: num_steps is not a whole number >= 0, or the rule is unknown.
     """
     require_count("auto_pgd: num_steps", num_steps, 0)
+    require_flag("auto_pgd: random_start", random_start)
     if rule not in RULES:
         raise ValueError(
             f"auto_pgd: rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}"

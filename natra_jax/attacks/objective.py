@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Bool, Float, Integer, PyTree
 
-from natra_jax.attacks.search import LossFn
+from natra_jax.attacks.search import LossFn, require_flag
 from natra_jax.losses import cross_entropy, dlr, margin, misclassified
 from natra_jax.types import Array
 
@@ -42,9 +42,10 @@ def objective(
         arrays bound, it can be an argument of what is jitted.
 
     Raises:
-        ValueError: the loss is unknown or, where the function is called, logits_fn does not
+        ValueError: the loss is unknown, targeted is neither True nor False, or, where the function is called, logits_fn does not
             return floating-point logits [B, C] with C >= 2.
     """
+    require_flag("targeted", targeted)
     if isinstance(loss, str) and loss in LOSSES:
         loss = LOSSES[loss]
     if not callable(loss):

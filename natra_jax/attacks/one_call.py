@@ -19,14 +19,15 @@ at the image and at all visited points, nothing was measured: count `isnan(logit
 All raise ValueError, naming the argument, for images that are not floating point, not finite or
 outside the bounds, no images, labels that are not int [B] or not a class of logits_fn, logits_fn
 without floating-point logits [B, C], C >= 2 (`attacks.binary` makes them of a single logit), an
-epsilon or step size that is negative, not finite or of another shape, a key that is not one, an
-unknown loss or norm, and counts below their least. What `jax.jit` traces is checked for its shape
-alone: there an epsilon that is negative or NaN counts as 0, and a pixel that is NaN comes back as
-the lower bound.
+epsilon, step size or decay that is negative, not finite or of another shape, a key that is not one,
+an unknown loss or norm, and counts below their least. What `jax.jit` traces is checked for its
+shape alone: there an epsilon that is negative or NaN counts as 0, and a pixel that is NaN comes
+back as the lower bound.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -311,7 +312,7 @@ def _as_arrays(problem: _Problem) -> _Problem:
     bounds = problem.bounds
     try:
         low, high = bounds
-        in_order = bool(low < high)
+        in_order = not math.isnan(low) and bool(low < high)  # isnan: texts are in order, too
     except (TypeError, ValueError):
         in_order = False
     if not in_order:

@@ -27,6 +27,7 @@ from natra_jax.attacks.search import (
     initial_delta,
     over_l1,
     require_count,
+    require_flag,
     scaled,
     setup,
     steepest,
@@ -35,6 +36,8 @@ from natra_jax.attacks.search import (
 from natra_jax.types import Array, Keys
 
 RULES = ("sign", "gradient", "l2")
+_LARGEST = float(jnp.finfo(jnp.float32).max)  # beyond it a number becomes infinity in a search
+_ONE_SIZE = "None or one number, the same for all examples, or an optax transformation"
 
 
 @runtime_checkable
@@ -91,11 +94,13 @@ def pgd(
         The search.
 
     Raises:
-        ValueError: num_steps is not a whole number >= 0; the rule or the draw is unknown; the step
-            size is negative or not one number; rule 'gradient' has no step size; or decay stands
-            beside an optax transformation, which has its own.
+        ValueError: num_steps is not a whole number >= 0; the rule or the draw is unknown; step size
+            or decay is negative, not finite or not one number; random_start is neither True nor
+            False; rule 'gradient' has no step size; or decay stands beside an optax
+            transformation, which has its own.
     """
     require_count("pgd: num_steps", num_steps, 0)
+    require_flag("pgd: random_start", random_start)
     if rule not in RULES:
         raise ValueError(f"pgd: rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}")
     if draw not in DRAWS:
@@ -108,23 +113,22 @@ def pgd(
                 f"pgd: decay must be None where step_size is an optax transformation, got {decay}"
             )
         return _pgd(num_steps, random_start, draw, _by_transformation(step_size))
+    if decay is not None and not isinstance(decay, Tracer):
+        decay = _number("decay", decay, "None or one number")
     if isinstance(step_size, Tracer):  # it has no value by which a function could be found again
         stepper = _by_rule.__wrapped__(num_steps, step_size, rule, decay)
         return _pgd.__wrapped__(num_steps, random_start, draw, stepper)
-    size = None if step_size is None else _number(step_size)
+    size = None if step_size is None else _number("step_size", step_size, _ONE_SIZE)
     return _pgd(num_steps, random_start, draw, _by_rule(num_steps, size, rule, decay))
 
 
-def _number(step_size: float | Float[Array, ""]) -> float:
+def _number(name: str, value: float | Float[Array, ""], wanted: str) -> float:
     try:
-        number = float(step_size)
+        number = float(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            "pgd: step_size must be None or one number, the same for all examples, or an optax "
-            f"transformation, got {step_size!r}"
-        ) from error
-    if not number >= 0:
-        raise ValueError(f"pgd: step_size must be >= 0, got {step_size}")
+        raise ValueError(f"pgd: {name} must be {wanted}, got {value!r}") from error
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"pgd: {name} must be >= 0 and finite, got {value}")
     return number
 
 

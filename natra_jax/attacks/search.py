@@ -102,6 +102,12 @@ def require_count(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
+def require_flag(name: str, value: object) -> None:
+    """Raise ValueError, naming the value, unless it is True or False: a text would count as True."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
 def setup(
     keys: Keys,
     space: Space,

@@ -428,6 +428,10 @@ WRONG = {
         {"bounds": (1.0, 0.0)},
         r"bounds must be \(low, high\) with low < high, got \(1\.0, 0\.0\)",
     ),
+    "bounds that are texts": (
+        {"bounds": ("0", "1")},
+        r"bounds must be \(low, high\) with low < high, got \('0', '1'\)",
+    ),
     "one bound": ({"bounds": 1.0}, r"bounds must be \(low, high\) .*, got 1\.0"),
     "no logits": (
         {"logits_fn": lambda images: images.sum(axis=(1, 2, 3))},
@@ -483,12 +487,18 @@ def test_every_attack_names_itself_the_argument_it_refuses_and_what_it_expected(
             {"num_steps": 1.5, "key": KEY},
             "num_steps must be a whole number >= 0, got 1.5",
         ),
-        (attacks.linf_pgd, {"step_size": -0.1, "key": KEY}, "step_size must be >= 0, got -0.1"),
+        (
+            attacks.linf_pgd,
+            {"step_size": -0.1, "key": KEY},
+            "step_size must be >= 0 and finite, got -0.1",
+        ),
         (
             attacks.linf_pgd,
             {"step_size": np.full(B, 0.1), "key": KEY},
             "step_size must be None or one number, .*, got array",
         ),
+        (attacks.mim, {"decay": float("nan")}, "decay must be >= 0 and finite, got nan"),
+        (attacks.mim, {"decay": "much"}, "decay must be None or one number, got 'much'"),
         (attacks.linf_pgd, {"key": 0}, "linf_pgd: key must be one jax.random.key, got 0"),
         (
             attacks.l2_pgd,

@@ -9,7 +9,7 @@ from scipy import stats
 
 from natra_jax import attacks
 from natra_jax.attacks.search import DRAWS
-from tests.helpers import example_keys
+from tests.helpers import example_keys, unchecked
 
 N, D, EPSILON = 4000, 3, 0.6
 
@@ -142,3 +142,15 @@ def test_the_residual_keeps_what_the_decoder_loses():
     np.testing.assert_allclose(
         again(space, keys, (images, images)), space.decode(center, delta), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("value", ["False", 1, None, np.zeros(2)])
+def test_what_is_neither_true_nor_false_is_refused(value):
+    with unchecked():
+        for named, build in (
+            ("random_start", lambda: attacks.pgd(1, random_start=value)),
+            ("random_start", lambda: attacks.auto_pgd(1, random_start=value)),
+            ("targeted", lambda: attacks.objective(lambda x: x, np.zeros(1, int), targeted=value)),
+        ):
+            with pytest.raises(ValueError, match=f"{named} must be True or False, got "):
+                build()
