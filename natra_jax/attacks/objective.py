@@ -42,8 +42,8 @@ def objective(
         arrays bound, it can be an argument of what is jitted.
 
     Raises:
-        ValueError: the loss is unknown, targeted is neither True nor False, or, where the function is called, logits_fn does not
-            return floating-point logits [B, C] with C >= 2.
+        ValueError: the loss is unknown, targeted is neither True nor False, or, where the function
+            is called, logits_fn does not return floating-point logits [B, C] with C >= 2.
     """
     require_flag("targeted", targeted)
     if isinstance(loss, str) and loss in LOSSES:

@@ -160,10 +160,9 @@ def linf_pgd(
         ValueError: naming the argument, for a value that the attack cannot work with; the list is
             in the docstring of natra_jax.attacks.one_call.
     """
-    search = best_of(pgd(num_steps, step_size, random_start=random_start), restarts)
-    search = with_start(search) if random_start else search
+    found = best_of(pgd(num_steps, step_size, random_start=random_start), restarts)
     problem = _Problem("linf_pgd", logits_fn, images, labels, epsilon, loss, targeted, bounds)
-    return _solve(problem, "linf", search, key)
+    return _solve(problem, "linf", with_start(found) if random_start else found, key)
 
 
 def l2_pgd(

@@ -103,7 +103,7 @@ def require_count(name: str, value: object, least: int) -> None:
 
 
 def require_flag(name: str, value: object) -> None:
-    """Raise ValueError, naming the value, unless it is True or False: a text would count as True."""
+    """Raise ValueError, naming the value, unless it is True or False: texts would count as True."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
