@@ -195,8 +195,9 @@ _DIRECTIONS: Section = {
     "space": Field("activations", "what is reduced", one_of("activations", "codes")),
     "codes": Field("encoded",
         "encoded: of the generator's domain; prior: its samples; within_classes: of train images, "
-        "less their class's mean, so that what varies does so at one label",
-        one_of("encoded", "prior", "within_classes")),
+        "less their class's mean, so that what varies does so at one label; within_objects: of the "
+        "domain, less what tells objects apart, where images are known to show the same one",
+        one_of("encoded", "prior", "within_classes", "within_objects")),
     "num_codes": Field(5000, "K, sampled codes", at_least(1)),
     "dim": Field(16, "d, coordinates of the reduction", at_least(1)),
     "neighbors": Field(15, "UMAP's n_neighbors", at_least(2)),

@@ -114,4 +114,4 @@ def load(*, seed: int, renderings: int, wild_per_image: int, **_: Any) -> Source
             rendered[f"{part}_{kind}"] = np.concatenate(views, axis=1)
     again = np.tile(train, wild_per_image)
     domain = Split(paint(gray[again], uniform_factors(rng, label[again])), label[again])
-    return Source(CLASSES, splits, rendered, domain)
+    return Source(CLASSES, splits, rendered, domain, domain_object=again.astype(np.int32))

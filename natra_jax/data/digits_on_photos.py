@@ -175,7 +175,9 @@ def load(*, seed: int, renderings: int, wild_per_image: int, **_: Any) -> Source
         rendered[f"{part}_shift"] = views.reshape(len(of_part), renderings, *views.shape[1:])
     again = np.tile(train, wild_per_image)
     wild = images(again, photographs.TRAIN, uniform_factors, 1)
-    return Source(CLASSES, splits, rendered, Split(wild, label[again]))
+    return Source(
+        CLASSES, splits, rendered, Split(wild, label[again]), domain_object=again.astype(np.int32)
+    )
 
 
 def _crops(names: Sequence[str], factors: Factors) -> np.ndarray:

@@ -37,6 +37,7 @@ class Source(NamedTuple):
     # what generator and encoder see, where that is not train; its labels are for the judge alone
     domain: Split | None = None
     unlabelled: Images | None = None  # images of the same domain that nobody has labelled
+    domain_object: np.ndarray | None = None  # [N] which images of the domain show the same object
 
     @property
     def num_classes(self) -> int:

@@ -11,7 +11,10 @@ from typing import Any
 from natra_jax.report.page import Section
 from natra_jax.report.tables import Plain
 
-_WITHIN_CLASSES = "these directions are what varies among the training images of one class"
+_VOUCHES = {  # by directions.codes
+    "within_classes": "these directions are what varies among the training images of one class",
+    "within_objects": "these directions are what varies among images of one object",
+}
 _STATED = "that these directions keep the label is what the user states"
 
 
@@ -71,8 +74,7 @@ def _text(table: Mapping[str, Any], judged: bool) -> list[str]:
     paragraphs = [moved + (kept if judged else "") + text]
     if not judged:
         # where it is not said, the table is of a run before there was a choice
-        within_classes = table.get("codes") == "within_classes"
-        paragraphs.append(f"No judge was asked: {_WITHIN_CLASSES if within_classes else _STATED}.")
+        paragraphs.append(f"No judge was asked: {_VOUCHES.get(table.get('codes', ''), _STATED)}.")
     if table["box"]:
         paragraphs.append(f"All chosen directions at once: {table['box']}.")
     return paragraphs

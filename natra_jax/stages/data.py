@@ -39,7 +39,7 @@ NAME = "data"
 _CHUNK = 512  # images that are decoded before they are written
 _INFO = "facts.json"
 _ADVICE = "run the stage data again"
-_DOMAIN, _DOMAIN_LABEL = "wild_image", "judge_label"
+_DOMAIN, _DOMAIN_LABEL, _DOMAIN_OBJECT = "wild_image", "judge_label", "wild_object"
 _UNLABELLED = "unlabelled_image"
 
 
@@ -80,6 +80,8 @@ def run(context: Context, directory: epath.Path) -> None:
         keep_images(context, directory, _DOMAIN, source.domain.image)
         # a file apart: nothing but the judge may know the labels of the generator's domain
         save_array(directory / f"{_DOMAIN_LABEL}.npy", source.domain.label)
+    if source.domain_object is not None:
+        save_array(directory / f"{_DOMAIN_OBJECT}.npy", source.domain_object)
     counts = {
         name: np.bincount(split.label, minlength=source.num_classes).tolist()
         for name, split in source.splits.items()
@@ -217,6 +219,12 @@ def domain_images(context: Context) -> Images:
         return _open(context, _DOMAIN)
     target, unlabelled = target_images(context), info(context).unlabelled
     return Concat([target, _open(context, _UNLABELLED)]) if unlabelled else target
+
+
+def domain_objects(context: Context) -> np.ndarray | None:
+    """Open which images of the generator's domain show the same object, [N]; None: unknown."""
+    path = context.workdir / NAME / f"{_DOMAIN_OBJECT}.npy"
+    return open_array(context, f"{NAME}/{_DOMAIN_OBJECT}.npy") if path.exists() else None
 
 
 def domain_batches(

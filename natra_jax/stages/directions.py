@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from natra_jax.latents import directions, reduction, saved
+from natra_jax.latents.objects import within_objects
 from natra_jax.latents.sefa import sefa
 from natra_jax.stages import data, encode, encoder, generator, shift
 from natra_jax.stages.context import Config, Context
@@ -37,7 +38,12 @@ def limits(context: Context) -> Iterator[Finding]:
                 f"config.directions.codes={c.codes}, but no class has two training images: "
                 "set it to encoded, or add images"
             )
-    elif c.num_codes < fewest:
+    if c.codes == "within_objects" and data.domain_objects(context) is None:
+        yield (
+            f"config.directions.codes={c.codes}, but the data do not say which images show the "
+            "same object: set it to encoded"
+        )
+    if c.codes != "within_classes" and c.num_codes < fewest:
         yield (
             f"config.directions.num_codes={c.num_codes} is fewer than the {fewest} that "
             f"{c.method} needs: set it to at least {fewest}"
@@ -110,7 +116,12 @@ def _population(context: Context, generator_: Generator, params: Params) -> np.n
         index = data.covered(context, labels)
         codes = np.asarray(model.single(encode.train_codes(context)[index]))
         return directions.within_classes(codes, labels[index])
-    return np.asarray(model.single(np.asarray(encode.domain_codes(context))))
+    codes = np.asarray(model.single(np.asarray(encode.domain_codes(context))))
+    if c.codes == "within_objects":
+        objects = data.domain_objects(context)
+        assert objects is not None, "limits yields where there are none"
+        return within_objects(codes, objects[encode.domain_sample(context)])
+    return codes
 
 
 def _in_range(

@@ -46,12 +46,16 @@ def limits(context: Context) -> Iterator[Finding]:
 
 def run(context: Context, directory: epath.Path) -> None:
     """Write the codes of the training images and of a sample of the domain into directory."""
-    c, domain = context.config.directions, data.domain_images(context)
-    count = min(len(domain), c.num_codes)
     train = data.training(context).image
-    sample = np.sort(np.random.default_rng(c.seed).choice(len(domain), count, replace=False))
     _encode(context, train, np.arange(len(train)), directory, "train")
-    _encode(context, domain, sample, directory, "wild")
+    _encode(context, data.domain_images(context), domain_sample(context), directory, "wild")
+
+
+def domain_sample(context: Context) -> np.ndarray:
+    """Draw the images of the generator's domain that are encoded: their indices, rising."""
+    c, count = context.config.directions, len(data.domain_images(context))
+    drawn = np.random.default_rng(c.seed).choice(count, min(count, c.num_codes), replace=False)
+    return np.sort(drawn)
 
 
 def train_codes(context: Context) -> np.ndarray:

@@ -32,6 +32,7 @@ _FOUND = {  # by directions.codes
     "encoded": "Found without labels",
     "prior": "Found without labels, in prior samples",
     "within_classes": "Found in what varies among the training images of one class",
+    "within_objects": "Found in what varies among images of one object",
 }
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from natra_jax import generators
+from natra_jax.experiments import digits_on_photos
 from natra_jax.types import UserError
+from natra_jax.weights.generator_config import OWN, PACKAGE, own_arguments
 
 GENERATOR = generators.style_small(resolution=16, code_dim=5, base_channels=4, max_channels=8)
 L = GENERATOR.num_layers
@@ -168,6 +170,18 @@ def test_the_shipped_weights_are_small_load_and_draw_digits_in_colour():
     value = images.max(-1)
     assert value[:, :2, :2].mean() < value[:, 6:10, 6:10].mean() - 0.2
     assert images[:, 0, 0].std(0).min() > 0.1
+
+
+def test_the_shipped_weights_of_digits_on_photographs_load_and_draw_images():
+    assert (WEIGHTS / "digits_on_photos.npz").stat().st_size <= 4_000_000
+    c = digits_on_photos.get_config().generator
+    generator = generators.build(OWN, own_arguments(c))
+    loaded = generators.load_weights(c.weights.removeprefix(PACKAGE), generator)
+    images = np.asarray(
+        jax.jit(generator.synthesize)(loaded, generator.draw(loaded, jax.random.key(0), 64))
+    )
+    assert images.shape == (64, 32, 32, 3) and np.mean(np.abs(images) <= 1.05) > 0.99
+    assert images.std(0).mean() > 0.15 and images.std(-1).mean() > 0.05
 
 
 def test_the_shipped_weights_have_a_card_that_says_how_they_were_made():

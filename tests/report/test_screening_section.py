@@ -71,10 +71,11 @@ def test_without_a_judge_nothing_is_said_of_answers():
 
 def test_where_no_judge_was_asked_it_is_said_who_vouches_for_the_label():
     unjudged = direction(0, verdict="unjudged", useful=None)
-    stated, within = (
+    stated, within, of_objects = (
         " ".join(screening_section(table(unjudged, judge="none", **c)).paragraphs)
-        for c in ({}, {"codes": "within_classes"})
+        for c in ({}, {"codes": "within_classes"}, {"codes": "within_objects"})
     )
+    assert "among images of one object" in of_objects and "user states" not in of_objects
     assert (
         "is what the user states" in stated
         and "among the training images of one class" not in stated
