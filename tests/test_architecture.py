@@ -111,6 +111,18 @@ def test_flags_are_touched_by_the_command_line_alone():
             assert "config_flags" not in path.read_text() and "sys.argv" not in path.read_text()
 
 
+def test_every_command_hears_signals_before_its_imports():
+    commands = [p for p in files() if p.name in ("main.py", "predict.py", "__main__.py")]
+    assert len(commands) >= 6
+    for path in commands:
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        start = '__name__ == "__main__":  # before the imports below, which take seconds\n    '
+        start += f'raise SystemExit(entry.start("{module}"))\n'
+        before, found, _ = path.read_text().partition(start)
+        assert found, f"{path} does not begin by entry.start"
+        assert before.rstrip().endswith("from natra_jax import entry\n\nif")
+
+
 def test_what_is_slow_to_import_is_imported_where_it_is_used():
     everything = {module.split(".")[0] for path in files() for module, _ in imports(path)}
     assert {"umap", "sklearn", "matplotlib"} <= everything

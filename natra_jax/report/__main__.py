@@ -20,6 +20,11 @@ records.jsonl; the report lists the config fields that the work directories diff
 
 from __future__ import annotations
 
+from natra_jax import entry
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    raise SystemExit(entry.start("natra_jax.report.__main__"))
+
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +36,7 @@ from ml_collections import ConfigDict
 from natra_jax import command, json_files, report
 from natra_jax.config import flatten
 from natra_jax.evaluation.records import read_records, write_records
+from natra_jax.printable import reason
 from natra_jax.report import joined
 from natra_jax.report.joined import WorkDirectory
 from natra_jax.types import UserError
@@ -74,7 +80,8 @@ def main(argv: Sequence[str]) -> None:
     write_records(out / "records.jsonl", records)
     table = sections[1].table
     assert table is not None  # as `sections` makes it
-    print(f"{report.to_text(table, width=140)}\nreport: {out / 'index.html'}")
+    for line in (*report.to_text(table, width=140).split("\n"), f"report: {out / 'index.html'}"):
+        command.say(line)
 
 
 def run() -> None:
@@ -90,16 +97,14 @@ def _open(path: str) -> WorkDirectory:
             f"{path}: no records of an experiment there: name the --workdir of a finished run of "
             "natra_jax.main"
         )
-    config = json_files.read(
-        root / "config.json", dict[str, Any], f"name another work directory than {path}", loose=True
-    )
-    fields = flatten(ConfigDict(config))
+    file, advice = root / "config.json", f"name another work directory than {path}"
+    config = json_files.read(file, dict[str, Any], advice, loose=True)
+    try:
+        fields = flatten(ConfigDict(config))
+    except (ValueError, AttributeError) as error:  # names with dots, or as Python has them
+        raise UserError(f"{file}: is no config of ours ({reason(error)}): {advice}") from error
     return WorkDirectory(path, fields, read_records(root / "records.jsonl"))
 
 
 def _flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("out", "", "A directory for the report.", flag_values=values)
-
-
-if __name__ == "__main__":
-    run()

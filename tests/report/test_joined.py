@@ -77,3 +77,22 @@ def test_what_cannot_be_joined_is_said(arguments, message, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         command.main(["report", *arguments])
+
+
+@pytest.mark.parametrize(
+    "config", [{"train.steps": 3}, {"data": {"a.b": 1}}, {"__class__": "me"}], ids=str
+)
+def test_a_config_that_is_not_of_ours_is_one_line(config, tmp_path):
+    paths = [write(tmp_path, i) for i in range(2)]
+    (tmp_path / "run-1" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"run-1/config\.json: is no config of ours \(") as error:
+        command.main(["report", *paths, f"--out={tmp_path / 'out'}"])
+    assert str(error.value).endswith(f"name another work directory than {paths[1]}")
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def test_what_is_printed_steers_no_terminal(tmp_path, capsys):
+    paths = [write(tmp_path, i) for i in range(2)]
+    command.main(["report", *paths, f"--out={tmp_path}/\x1b[2Jout"])
+    *table, last = capsys.readouterr().out.splitlines()
+    assert last == rf"report: {tmp_path}/\x1b[2Jout/index.html" and len(table) > 2
