@@ -175,9 +175,9 @@ class Variation(NamedTuple):
     epsilon: Float[Array, " B"]
     failed: Bool[Array, " B"] | None = None
     """Whether the classifier is wrong on it; None where the method does not know."""
+    metrics: dict[str, Float[Array, " B"]] = {}
     delta: Float[Array, "B S"] | None = None
     """The perturbations to keep until the next visit, where the method keeps any."""
-    metrics: dict[str, Float[Array, " B"]] = {}
 
 
 class Partners(NamedTuple):

@@ -134,7 +134,7 @@ def _adaptive(
         targets = labels_for("update", keys_labels, labels, epsilon)
         metrics = {"epsilon": epsilon, "at_cap": (epsilon >= epsilon_max).astype(epsilon.dtype)}
         delta = None if inner.redraw is None else result.delta
-        return Variation(result.inputs, targets, epsilon, result.success, delta, metrics)
+        return Variation(result.inputs, targets, epsilon, result.success, metrics, delta)
 
     return vary
 
@@ -148,7 +148,7 @@ def _fixed(inner: Inner, loss: Loss, num_classes: int, radius: float) -> Callabl
         radii = jnp.full_like(epsilon, radius)
         result = _search(inner, loss, space, logits_fn, keys, batch, targets, radii)
         delta = None if inner.redraw is None else result.delta
-        return Variation(result.inputs, targets, epsilon, result.success, delta)
+        return Variation(result.inputs, targets, epsilon, result.success, delta=delta)
 
     return vary
 

@@ -46,8 +46,8 @@ def _vary(classes: tuple[int, ...], num_classes: int) -> Callable[..., Variation
             choose(made.targets, jax.nn.one_hot(batch["label"], num_classes)),
             choose(made.epsilon, epsilon),
             None if made.failed is None else made.failed & inside,
-            None if made.delta is None else choose(made.delta, batch["delta"]),
             made.metrics,
+            None if made.delta is None else choose(made.delta, batch["delta"]),
         )
 
     return vary
