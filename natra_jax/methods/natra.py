@@ -27,7 +27,7 @@ from natra_jax.losses import mixed, soft_cross_entropy
 from natra_jax.methods import natural
 from natra_jax.methods.original import CLASSIFIER_STEP
 from natra_jax.methods.spec import Latent, MethodSpec, required
-from natra_jax.types import Batch, Keys, LogitsFn, Loss, Method, Variation
+from natra_jax.types import Batch, Keys, LogitsFn, Loss, Method, Variation, Vary
 
 LOSSES = ("ce", "mixed")
 SEARCH_LOSSES = ("same", *LABEL_LOSSES)
@@ -44,6 +44,16 @@ class Tuning(NamedTuple):
     smoothed: str = "both"  # where labels are smoothed: the search, the update, or both
 
 
+class Kept(NamedTuple):
+    """Perturbations that stay with their examples (Zheng et al. 2020, in code space).
+
+    A search starts where the example's last one ended.
+    """
+
+    size: int  # S, of a perturbation
+    redraw: float  # the probability that a search starts at a random point nevertheless
+
+
 class Inner(NamedTuple):
     """The inner maximisation, whatever the radius."""
 
@@ -51,9 +61,7 @@ class Inner(NamedTuple):
     passes: int  # its network passes, for methods of equal cost
     loss: str = "same"
     """What it climbs: 'same' as is trained on, or one of `attacks.objective` to hard labels."""
-    redraw: float | None = None
-    """None to start anew at each visit. Else a search starts where the example's last one ended,
-    but with this probability at a random point (Zheng et al. 2020, in code space)."""
+    kept: Kept | None = None  # None to start anew at each visit
     is_residual: bool = False  # whether the Space is `attacks.residual`'s
 
 
@@ -64,7 +72,6 @@ def natra(
     *,
     num_classes: int,
     loss: Loss = soft_cross_entropy,
-    kept: int | None = None,
 ) -> Method:
     """Build the full method: adaptive radii and adaptive label smoothing (NaTra eq. 13 and 14).
 
@@ -74,13 +81,11 @@ def natra(
         tuning: the constants of adaptive tuning.
         num_classes: C.
         loss: of the varied images, in training and, unless inner has its own, in the search.
-        kept: S, the size of a perturbation, where inner.redraw keeps them between visits.
 
     Returns:
         The method.
     """
-    vary = Partial(_adaptive(inner, tuning, loss, num_classes), space)
-    return Method(vary, inner.passes + 2 * CLASSIFIER_STEP, loss, kept=kept)
+    return _method(Partial(_adaptive(inner, tuning, loss, num_classes), space), inner, loss)
 
 
 def natra_oa(
@@ -90,7 +95,6 @@ def natra_oa(
     num_classes: int,
     epsilon: float,
     loss: Loss = soft_cross_entropy,
-    kept: int | None = None,
 ) -> Method:
     """Build NaTra-OA, without adaptive tuning: one fixed radius for all and one-hot targets.
 
@@ -100,12 +104,15 @@ def natra_oa(
         num_classes: C.
         epsilon: the radius, in the units of the Space's delta.
         loss: of the varied images, in training and, unless inner has its own, in the search.
-        kept: S, the size of a perturbation, where inner.redraw keeps them between visits.
 
     Returns:
         The method.
     """
-    vary = Partial(_fixed(inner, loss, num_classes, epsilon), space)
+    return _method(Partial(_fixed(inner, loss, num_classes, epsilon), space), inner, loss)
+
+
+def _method(vary: Vary, inner: Inner, loss: Loss) -> Method:
+    kept = None if inner.kept is None else inner.kept.size
     return Method(vary, inner.passes + 2 * CLASSIFIER_STEP, loss, kept=kept)
 
 
@@ -133,7 +140,7 @@ def _adaptive(
         epsilon = attacks.updated_radius(epsilon, result.success, rho, epsilon_max)  # NaTra eq. 13
         targets = labels_for("update", keys_labels, labels, epsilon)
         metrics = {"epsilon": epsilon, "at_cap": (epsilon >= epsilon_max).astype(epsilon.dtype)}
-        delta = None if inner.redraw is None else result.delta
+        delta = None if inner.kept is None else result.delta
         return Variation(result.inputs, targets, epsilon, result.success, metrics, delta)
 
     return vary
@@ -147,7 +154,7 @@ def _fixed(inner: Inner, loss: Loss, num_classes: int, radius: float) -> Callabl
         targets = jax.nn.one_hot(batch["label"], num_classes)
         radii = jnp.full_like(epsilon, radius)
         result = _search(inner, loss, space, logits_fn, keys, batch, targets, radii)
-        delta = None if inner.redraw is None else result.delta
+        delta = None if inner.kept is None else result.delta
         return Variation(result.inputs, targets, epsilon, result.success, delta=delta)
 
     return vary
@@ -164,10 +171,10 @@ def _search(
     radius: Float[Array, " B"],
 ) -> AttackResult:
     """Run the inner maximisation on a batch, from kept perturbations where there are such."""
-    start, redraw = None, inner.redraw
-    if redraw is not None:
+    start, kept = None, inner.kept
+    if kept is not None:
         keys, keys_redraw = jax.vmap(jax.random.split, out_axes=1)(keys)
-        anew = jax.vmap(lambda key: jax.random.bernoulli(key, redraw))(keys_redraw)
+        anew = jax.vmap(lambda key: jax.random.bernoulli(key, kept.redraw))(keys_redraw)
         # what is not finite is drawn by the search
         start = jnp.where(anew[:, None], jnp.nan, batch["delta"])
     loss_fn = _objective(inner, loss, logits_fn, targets, batch["label"])
@@ -195,15 +202,9 @@ def _objective(
 def _inner(config: ConfigDict, latent: Latent) -> Inner:
     c = config.natra
     search, passes = natural.training_search(config, latent)
-    redraw = c.redraw
-    if c.start != "persistent":
-        redraw = None
-    return Inner(search, passes, c.search_loss, redraw, c.residual)
-
-
-def _kept(config: ConfigDict, latent: Latent) -> int | None:
-    is_kept = config.natra.start == "persistent"
-    return len(latent.required_directions().sigma) if is_kept else None
+    size = len(latent.required_directions().sigma)
+    kept = Kept(size, c.redraw) if c.start == "persistent" else None
+    return Inner(search, passes, c.search_loss, kept, c.residual)
 
 
 def _loss(config: ConfigDict) -> Loss:
@@ -218,7 +219,6 @@ def _natra(config: ConfigDict, num_classes: int, latent: Latent | None) -> Metho
         Tuning(c.rho, c.epsilon_max, c.smoothing, c.smoothed_towards, c.smoothed),
         num_classes=num_classes,
         loss=_loss(config),
-        kept=_kept(config, latent),
     )
 
 
@@ -230,7 +230,6 @@ def _natra_oa(config: ConfigDict, num_classes: int, latent: Latent | None) -> Me
         num_classes=num_classes,
         epsilon=config.natra_oa.epsilon,
         loss=_loss(config),
-        kept=_kept(config, latent),
     )
 
 

@@ -66,15 +66,12 @@ def search(norm: str, num_steps: int, restarts: int) -> Attack:
 def training_search(config: ConfigDict, latent: Latent) -> tuple[Attack, int]:
     """Build natra's own search, and count its network passes."""
     c = config.natra
-    draw = c.draw
-    if c.start in DRAWS:
-        draw = c.start
     found = attacks.pgd(
         c.num_steps,
         c.step_size or None,
         rule=_steepest(c.norm) if c.rule == "steepest" else c.rule,
         random_start=c.start in DRAWS,
-        draw=draw,
+        draw=c.start if c.start in DRAWS else c.draw,
     )
     passes = c.restarts * (3 * c.num_steps + 1)
     if c.search == "per_direction":

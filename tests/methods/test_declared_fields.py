@@ -12,6 +12,7 @@ from tests.training import small
 DECIDING = [  # values by which other fields come to be read
     {},
     {"natra__loss": "mixed"},
+    {"natra__start": "persistent"},
     {"random__kind": "normal_w"},
     {"advmix__source": "other"},
 ]

@@ -27,8 +27,8 @@ def linear(weights, images):
 
 def persistent(redraw):
     space = attacks.directions(GENERATOR, PARAMS, DIRECTIONS, truncation=None)
-    inner = natra.Inner(attacks.pgd(1, STEP, draw="corner"), 4, "margin", redraw)
-    return natra.natra_oa(space, inner, num_classes=2, epsilon=RADIUS, kept=S)
+    inner = natra.Inner(attacks.pgd(1, STEP, draw="corner"), 4, "margin", natra.Kept(S, redraw))
+    return natra.natra_oa(space, inner, num_classes=2, epsilon=RADIUS)
 
 
 def visit(method, delta, seed):
@@ -59,8 +59,8 @@ def test_one_step_a_visit_reaches_the_worst_point_within_the_visits_that_a_corne
 def test_redraws_come_with_their_probability_and_else_the_perturbation_stays():
     # a step of 0 stays where it starts
     space = attacks.directions(GENERATOR, PARAMS, DIRECTIONS, truncation=None)
-    inner = natra.Inner(attacks.pgd(0, draw="corner"), 1, "margin", 0.3)
-    method = natra.natra_oa(space, inner, num_classes=2, epsilon=RADIUS, kept=S)
+    inner = natra.Inner(attacks.pgd(0, draw="corner"), 1, "margin", natra.Kept(S, 0.3))
+    method = natra.natra_oa(space, inner, num_classes=2, epsilon=RADIUS)
     kept = np.full((N, S), 0.1, np.float32)
     stays = np.stack([(visit(method, kept, s).delta == kept).all(1) for s in range(40)])
     assert abs(stays.mean() - 0.7) < 0.03
