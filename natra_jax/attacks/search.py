@@ -158,12 +158,14 @@ def initial_delta(
             finite begins at a random point.
     """
     drawn = random_delta(draw, keys, space, center, epsilon)
-    first = drawn if random_start else jax.tree.map(jnp.zeros_like, drawn)
     if start is not None:
         first = select(_is_finite(start), start, drawn)
-    if start is not None or not random_start:
-        drawn = jax.tree.map(lambda f, d: jnp.where(restart == 0, f, d), first, drawn)
-    return inside(space, drawn, center, epsilon)
+    elif random_start:
+        first = drawn
+    else:
+        first = jax.tree.map(jnp.zeros_like, drawn)
+    delta = jax.tree.map(lambda f, d: jnp.where(restart == 0, f, d), first, drawn)
+    return inside(space, delta, center, epsilon)
 
 
 def random_delta(
