@@ -71,7 +71,8 @@ def auto_pgd(num_steps: int, *, rule: str = "sign", random_start: bool = False) 
         The search. Equal settings give the same function.
 
     Raises:
-        ValueError: num_steps is not a whole number >= 0, or the rule is unknown.
+        ValueError: num_steps is not a whole number >= 0; the rule is unknown; or random_start is
+            neither True nor False.
     """
     require_count("auto_pgd: num_steps", num_steps, 0)
     require_flag("auto_pgd: random_start", random_start)
