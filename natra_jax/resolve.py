@@ -82,30 +82,22 @@ def _require_there(config: ConfigDict) -> None:
 
 
 def _resolution(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
-    name, given = config.data.name, config.data.resolution
     if found.resolution is not None:
-        if source_of(name).renders and given not in (0, found.resolution):
-            raise UserError(
-                f"config field data.resolution is {given}: {name} are of {found.resolution} pixels"
-            )
+        _require_rendered(config, "resolution", found.resolution, "pixels")
         return found.resolution
-    if given:
-        return given
+    if config.data.resolution:
+        return config.data.resolution
     if is_file(config.generator):
         return inputs.generator(config.generator).resolution
     return config.generator.resolution or found.suitable_resolution()
 
 
 def _channels(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
-    name, given = config.data.name, config.data.channels
     if found.channels is not None:
-        if source_of(name).renders and given not in (0, found.channels):
-            raise UserError(
-                f"config field data.channels is {given}: {name} are of {found.channels} channels"
-            )
+        _require_rendered(config, "channels", found.channels, "channels")
         return found.channels
-    if given:
-        return given
+    if config.data.channels:
+        return config.data.channels
     if is_file(config.generator):
         return inputs.generator(config.generator).channels
     if has_generator(config.generator) and config.generator.channels_out:
@@ -113,3 +105,10 @@ def _channels(config: ConfigDict, found: Survey, inputs: Inputs) -> int:
     if has_generator(config.generator) and checkpoint(config.generator):
         return 3
     return 1 if found.is_grey() else 3
+
+
+def _require_rendered(config: ConfigDict, field: str, fixed: int, unit: str) -> None:
+    """Raise UserError if config asks a source that is rendered for another value than its own."""
+    name, given = config.data.name, config.data[field]
+    if source_of(name).renders and given not in (0, fixed):
+        raise UserError(f"config field data.{field} is {given}: {name} are of {fixed} {unit}")
