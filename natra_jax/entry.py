@@ -73,7 +73,7 @@ def quiet_pillow() -> None:
 
 
 def _open_streams() -> None:
-    """Give the process the standard streams that its parent closed: of files that take anything.
+    """Give the process the standard streams that its parent closed, as files that take anything.
 
     Else the next file that is opened would get the number of one, and what is printed.
     """
@@ -85,6 +85,6 @@ def _open_streams() -> None:
     if not isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, open until the end
     encoding, by_line = sys.stdout.encoding, sys.stdout.line_buffering
-    sys.stdout = Output(sys.stdout.detach(), encoding, "backslashreplace", line_buffering=by_line)
+    sys.stdout = Output(sys.stdout.detach(), encoding, line_buffering=by_line)
     sys.__stdout__ = sys.stdout
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115

@@ -406,9 +406,13 @@ def test_a_line_of_progress_is_one_line_whatever_it_names(capsys):
     assert out == f"data: 3 images of {said}\n"
 
 
-def test_a_terminal_of_another_encoding_gets_escapes():
-    said = "lambda argv: command.say('é 中')"
-    code = f"from natra_jax import command; command.run({said}, [], interrupted='')"
+@pytest.mark.parametrize("ending", ["run()", "sys.modules['own'] = own; entry.start('own')"])
+def test_a_terminal_of_another_encoding_gets_escapes(ending):
+    code = (
+        "import sys, types; from natra_jax import command, entry; own = types.ModuleType('own')\n"
+        "def run(): command.run(lambda argv: command.say('é 中'), [], interrupted='')\n"
+        f"own.run = run; {ending}"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
