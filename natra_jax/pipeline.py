@@ -184,7 +184,7 @@ def run(
             if data.NAME in done and not checked:
                 left = [task for task in chosen if task.name not in done]
                 sizes.require(context, left)
-                for check in dict.fromkeys(task.check for task in left if task.check is not None):
+                for check in dict.fromkeys(check for task in left for check in task.checks):
                     check(context)
                 checked = True
             interruption.check()

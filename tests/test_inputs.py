@@ -151,7 +151,7 @@ def test_a_checkpoint_is_parsed_once_a_start_and_not_again_while_it_stays(
             (directory / "made").write_text(directory.name)
 
         return [
-            task._replace(check=None, sizes=None, run=task.run if task.name == "generator" else run)
+            task._replace(checks=(), sizes=None, run=task.run if task.name == "generator" else run)
             for task in real(*arguments)
         ]
 

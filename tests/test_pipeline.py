@@ -3,6 +3,7 @@
 import json
 from fnmatch import fnmatch
 from functools import partial
+from operator import attrgetter
 
 import jax
 import pytest
@@ -471,7 +472,7 @@ def test_a_file_altered_in_a_finished_task_runs_that_task_again(run, tmp_path):
     assert run() == ["encode"]
 
 
-@pytest.mark.parametrize("stage", ["train", "perceptual", "folds"])
+@pytest.mark.parametrize("stage", ["train", "train.classifier", "perceptual", "folds"])
 def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     run, monkeypatch, stage, tmp_path
 ):
@@ -484,7 +485,7 @@ def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     def check(context):
         tried.append(sorted(path.name for path in context.workdir.iterdir()))
 
-    monkeypatch.setattr(getattr(pipeline, stage), "check", check)
+    monkeypatch.setattr(attrgetter(stage)(pipeline), "check", check)
     run(stages=["data"], **fields)
     assert tried == []
     run(**fields)

@@ -32,7 +32,7 @@ def tasks(plan: Plan) -> list[Task]:
         return []
     fields = plan.fields("screening.judge", "screening.folds", "screening.seed")
     fields |= classifier.fields(plan) | classifier.schedule_fields(plan)
-    return [Task(NAME, _STAGE, run, fields, (data.NAME,), classifier.check, limits)]
+    return [Task(NAME, _STAGE, run, fields, (data.NAME,), (classifier.check,), limits)]
 
 
 def limits(context: Context) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ def tasks(plan: Plan) -> list[Task]:
     if not plan.has_generator:
         return []
     fields = classifier.fields(plan) | classifier.schedule_fields(plan) | plan.fields(NAME)
-    return [Task(NAME, NAME, run, fields, (data.NAME,), classifier.check, limits)]
+    return [Task(NAME, NAME, run, fields, (data.NAME,), (classifier.check,), limits)]
 
 
 def limits(context: Context) -> Iterator[Finding]:

@@ -83,7 +83,7 @@ def tasks(plan: Plan) -> list[Task]:
         fields |= plan.content("screening.choose")
     judges = (task.name for task in folds.tasks(plan))
     depends_on = (data.NAME, shift.NAME, encode.NAME, directions.NAME, *judges)
-    return plan.in_variants(NAME, run, fields, depends_on, folds.check, limits)
+    return plan.in_variants(NAME, run, fields, depends_on, (folds.check,), limits)
 
 
 def limits(context: Context) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ EXECUTION = (
 )
 _IN_VARIANTS = {"encoder", "shift", "encode", "directions", "screen"}
 Run = Callable[[Context, epath.Path], None]
+Check = Callable[[Context], None]
 
 
 class Limit(NamedTuple):
@@ -50,11 +51,11 @@ class Task(NamedTuple):
     """{config field: value} of every field that run reads, unless a task that it depends on
     declares it; where a field names a file, the file's SHA-256 is the value"""
     depends_on: tuple[str, ...] = ()  # names of the tasks whose files it reads
-    check: Callable[[Context], None] | None = None
-    """Raises UserError for what run would fail on; called once the data are there, before anything
-    else is computed"""
+    checks: tuple[Check, ...] = ()
+    """Raise UserError for what run would fail on; each is called once, however many tasks have it,
+    when the data are there and before anything else is computed"""
     sizes: Callable[[Context], Iterable[Finding]] | None = None
-    """Yields what run asks of the data's sizes; called before check, of all tasks that will run"""
+    """Yields what run asks of the data's sizes; called before checks, of all tasks that will run"""
 
 
 class Plan(NamedTuple):
@@ -100,7 +101,7 @@ class Plan(NamedTuple):
         run: Run,
         fields: Mapping[str, Any],
         depends_on: tuple[str, ...],
-        check: Callable[[Context], None] | None = None,
+        checks: tuple[Check, ...] = (),
         sizes: Callable[[Context], Iterable[Finding]] | None = None,
     ) -> list[Task]:
         """Declare a task of a stage from encoder to screen, in each variant that methods ask for.
@@ -110,7 +111,7 @@ class Plan(NamedTuple):
           run: (context, directory), writes the files.
           fields: {config field: value} of every field that run reads.
           depends_on: names of the tasks whose files it reads, without a variant.
-          check: raises UserError for what run would fail on.
+          checks: raise UserError for what run would fail on.
           sizes: yields what run asks of the data's sizes.
 
         Returns:
@@ -127,7 +128,7 @@ class Plan(NamedTuple):
                 own |= {name: value for name, value in SINGLE_CODE.items() if name in fields}
                 bound = _with_single_code(run)
             tasks.append(
-                Task(stage + variant, stage, bound, own, tuple(same_variant), check, sizes)
+                Task(stage + variant, stage, bound, own, tuple(same_variant), checks, sizes)
             )
         return tasks
 

@@ -50,7 +50,8 @@ def tasks(plan: Plan) -> list[Task]:
             depends_on = (data.NAME, *latent, *before)
             needs = partial(limits, method=method)
             name = f"{NAME}/{method}-{seed}"
-            found.append(Task(name, NAME, bound, fields, depends_on, check, needs))
+            checks = (classifier.check, check)
+            found.append(Task(name, NAME, bound, fields, depends_on, checks, needs))
     return found
 
 
@@ -167,11 +168,10 @@ def is_method(source: str) -> bool:
 
 
 def check(context: Context) -> None:
-    """Raise UserError if the user's own classifier or weights do not fit the data."""
+    """Raise UserError if the user's weights do not fit, or AdvBN does not fit the classifier."""
     config, info = context.config, data.info(context)
-    network = classifier.builder(config, info.num_classes)(None)
-    classifier.check(context)
     if any(methods.find(method).perturbs for method in config.methods):
+        network = classifier.builder(config, info.num_classes)(None)
         like = classifier.variables_like(config, info)
         jax.eval_shape(lambda variables: with_auxiliary(network, variables, info.image_shape), like)
     for source in {start(config, method) for method in config.methods} - {""}:

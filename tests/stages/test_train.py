@@ -243,4 +243,4 @@ def test_a_users_classifier_that_does_not_fit_the_data_is_refused_before_anythin
     tmp_path,
 ):
     with pytest.raises(UserError, match=r"classifier.factory: .* returns shape \[2, 4\]"):
-        train.check(small.context(tmp_path, small.config("one_class_too_many")))
+        classifier.check(small.context(tmp_path, small.config("one_class_too_many")))
