@@ -6,7 +6,7 @@ answers.npz: which examples each classifier gets right, so that comparisons are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -54,7 +54,7 @@ _FIRST_VIEWS = 16  # are reported apart where there are more: worst16 beside wor
 _ADVERSARIAL = "/adversarial"  # behind a method's name: its classifier by auxiliary BatchNorm
 Recorder = Callable[[str, str, np.ndarray], Record]
 """(split, metric, right [N] bool) -> the share of right ones as a record"""
-_Measured = Iterator[tuple[str, str, np.ndarray]]  # what a Recorder takes
+_Measured = tuple[str, str, np.ndarray]  # what a Recorder takes
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -120,17 +120,12 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
       seed: of its training.
     """
     is_judge = method == judge.name(context.config)
-    records, right_of = [], {}
+    measured = {}
     for name, logits_fn in branches(context, _load(context, method, seed), method).items():
-        record = recorder(context, directory, name, seed)
-        measured = [*_on_images(context, logits_fn)]
+        measured[name] = [*_on_images(context, logits_fn)]
         if not is_judge and context.generator is not None:
-            measured += _on_variations(context, logits_fn, seed)
-        for split, metric, right in measured:
-            records.append(record(split, metric, right))
-            right_of[name, seed, split, metric] = right
-    write_answers(directory / _ANSWERS, right_of)
-    write_records(directory / "records.jsonl", records)
+            measured[name] += _on_variations(context, logits_fn, seed)
+    records = _write(context, directory, seed, measured)
     shown = {(r.split, r.metric): r.value for r in records if r.method == method}
     figures = ", ".join(
         f"{metric} {split} {value:.3f}"
@@ -141,7 +136,7 @@ def run(context: Context, directory: epath.Path, method: str, seed: int) -> None
 
 
 def run_extra(context: Context, directory: epath.Path, method: str, seed: int, split: str) -> None:
-    """Measure the accuracy on an extra split, and write records.jsonl into directory.
+    """Measure the accuracy on an extra split, and write it and the answers into directory.
 
     Args:
       context: the run.
@@ -150,13 +145,30 @@ def run_extra(context: Context, directory: epath.Path, method: str, seed: int, s
       seed: of its training.
       split: its name.
     """
-    images, records = extra_splits.split(context, split), []
+    images, measured = extra_splits.split(context, split), {}
     for name, logits_fn in branches(context, _load(context, method, seed), method).items():
         predictions = predict(logits_fn, images.image, context.config.eval.batch_size)
-        record = recorder(context, directory, name, seed)
-        records.append(record(split, "accuracy", predictions == images.label))
-    write_records(directory / "records.jsonl", records)
+        measured[name] = [(split, "accuracy", predictions == images.label)]
+    _write(context, directory, seed, measured)
     context.log(f"evaluate: {method} seed {seed}: {split} is measured")
+
+
+def _write(
+    context: Context,
+    directory: epath.Path,
+    seed: int,
+    measured: Mapping[str, Sequence[_Measured]],
+) -> list[Record]:
+    """Write what was measured of {name in the records: classifier}, and return the records."""
+    records, right_of = [], {}
+    for name, found in measured.items():
+        record = recorder(context, directory, name, seed)
+        for split, metric, right in found:
+            records.append(record(split, metric, right))
+            right_of[name, seed, split, metric] = right
+    write_answers(directory / _ANSWERS, right_of)
+    write_records(directory / "records.jsonl", records)
+    return records
 
 
 def _load(context: Context, method: str, seed: int) -> classifier.Trained:
@@ -231,19 +243,19 @@ def recorder(context: Context, directory: epath.Path, method: str, seed: int) ->
 
 
 def answers(context: Context) -> Answers:
-    """Read which examples every classifier of the experiment gets right.
+    """Read which examples every classifier of the experiment gets right, on extra splits as well.
 
     An evaluation that kept no answers has none here.
     """
     found: dict[Answered, np.ndarray] = {}
-    for method in context.config.methods:
-        for seed in context.config.seeds:
-            path = context.workdir / NAME / f"{method}-{seed}" / _ANSWERS
-            found |= read_answers(path) if path.exists() else {}
+    for task in context.fingerprints:
+        path = context.workdir / task / _ANSWERS
+        if task.startswith(f"{NAME}/") and path.exists():
+            found |= read_answers(path)
     return found
 
 
-def _on_images(context: Context, logits_fn: LogitsFn) -> _Measured:
+def _on_images(context: Context, logits_fn: LogitsFn) -> Iterator[_Measured]:
     """Measure accuracy on every split, and worstN: right on the first N of its true variations."""
     info, size = data.info(context), context.config.eval.batch_size
     splits = {name: data.split(context, name) for name in info.splits if name != "train"}
@@ -257,7 +269,7 @@ def _on_images(context: Context, logits_fn: LogitsFn) -> _Measured:
             yield name, f"worst{count}", np.all(right[:, :count], axis=1)
 
 
-def _on_variations(context: Context, logits_fn: LogitsFn, seed: int) -> _Measured:
+def _on_variations(context: Context, logits_fn: LogitsFn, seed: int) -> Iterator[_Measured]:
     """Measure latent_accuracy and latent_label_kept.
 
     The former is the share that stays right under the latent attack, the latter the share of the

@@ -1,9 +1,16 @@
 """Further test sets in folders: how they are named, and what is found in them."""
 
+from functools import partial
+
+import jax
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
-from natra_jax.stages import extra_splits
+from natra_jax import report
+from natra_jax.evaluation.comparisons import mcnemar
+from natra_jax.evaluation.records import read_records
+from natra_jax.stages import evaluate, extra_splits
 from natra_jax.types import UserError
 from tests.data import photos
 from tests.stages import small
@@ -45,6 +52,33 @@ def test_folders_of_the_same_classes_become_splits_at_the_size_of_the_data(tmp_p
         "extra_splits: test_sketch 4 images",
         "extra_splits: test_filtered 2 images",
     ]
+
+
+def always(label, images):
+    """The logits of a classifier that sees nothing but one class."""
+    return jax.nn.one_hot(np.full(len(images), label), len(CLASSES))
+
+
+def test_differences_on_an_extra_split_are_paired_by_image_within_a_seed(tmp_path, monkeypatch):
+    photos.classes(tmp_path / "sketch", {"a": 8, "b": 1, "c": 2})
+    context, _ = run(tmp_path, f"sketch={tmp_path / 'sketch'}")
+    own = {method: Partial(partial(always, i)) for i, method in enumerate(("adv", "original"))}
+    monkeypatch.setattr(evaluate, "_load", lambda *_: None)
+    monkeypatch.setattr(evaluate, "branches", lambda _, trained, method: {method: own[method]})
+    tasks = {method: f"evaluate/{method}-0-test_sketch" for method in own}
+    context = context._replace(fingerprints=dict.fromkeys(("data", *tasks.values()), "of a test"))
+    records = []
+    for method, task in tasks.items():
+        directory = context.workdir / task
+        directory.mkdir(parents=True)
+        evaluate.run_extra(context, directory, method, 0, "test_sketch")
+        records += read_records(directory / "records.jsonl")
+    answers = evaluate.answers(context)
+    cell = report.paired_difference(records, "adv", "original", "test_sketch", "accuracy", answers)
+    assert cell.value == pytest.approx(7 / 11) and cell.p == pytest.approx(mcnemar(8, 1))
+    assert cell.low is not None and cell.differs
+    table = report.build_differences(records, list(own), "original", answers)
+    assert "paired by image (McNemar's exact test" in table.note
 
 
 def test_classes_are_found_below_corruptions_and_severities(tmp_path):
