@@ -11,7 +11,7 @@ lapses, renderings. What varies among these leaves the object alone, and with it
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 _HELD = 0.95  # share of the variance between objects whose axes are held still
 
@@ -40,8 +40,7 @@ def within_objects(
     """
     if not 0 < len(codes) == len(objects):
         raise ValueError(f"{len(codes)} codes and {len(objects)} objects: must be one for one")
-    _, place, count = np.unique(objects, return_inverse=True, return_counts=True)
-    left = count[place] > 1
+    left = shown_again(objects)
     if not left.any():
         raise ValueError("no object has two images: there is nothing that varies within one")
     _, place, count = np.unique(objects[left], return_inverse=True, return_counts=True)
@@ -56,6 +55,12 @@ def within_objects(
     held = _principal_axes(between, _HELD)
     within -= (within @ held) @ held.T
     return (within.reshape(-1, *codes.shape[1:]) + mean).astype(codes.dtype)
+
+
+def shown_again(objects: Shaped[np.ndarray, " K"]) -> Bool[np.ndarray, " K"]:
+    """Tell which images show an object that others of them show, too."""
+    _, place, count = np.unique(objects, return_inverse=True, return_counts=True)
+    return count[place] > 1
 
 
 def _principal_axes(covariance: Float[np.ndarray, "F F"], share: float) -> Float[np.ndarray, "F A"]:

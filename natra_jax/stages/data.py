@@ -222,9 +222,11 @@ def domain_images(context: Context) -> Images:
 
 
 def domain_objects(context: Context) -> np.ndarray | None:
-    """Open which images of the generator's domain show the same object, [N]; None: unknown."""
-    path = context.workdir / NAME / f"{_DOMAIN_OBJECT}.npy"
-    return open_array(context, f"{NAME}/{_DOMAIN_OBJECT}.npy") if path.exists() else None
+    """Open which of `domain_images` show the same object, [N]; None: the source does not say."""
+    name = f"{NAME}/{_DOMAIN_OBJECT}.npy"
+    if not (context.workdir / name).exists():
+        return None
+    return open_array(context, name, (len(domain_images(context)),))
 
 
 def domain_batches(

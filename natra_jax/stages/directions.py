@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from natra_jax.latents import directions, reduction, saved
-from natra_jax.latents.objects import within_objects
+from natra_jax.latents.objects import shown_again, within_objects
 from natra_jax.latents.sefa import sefa
 from natra_jax.stages import data, encode, encoder, generator, shift
 from natra_jax.stages.context import Config, Context
@@ -38,11 +38,20 @@ def limits(context: Context) -> Iterator[Finding]:
                 f"config.directions.codes={c.codes}, but no class has two training images: "
                 "set it to encoded, or add images"
             )
-    if c.codes == "within_objects" and data.domain_objects(context) is None:
-        yield (
-            f"config.directions.codes={c.codes}, but the data do not say which images show the "
-            "same object: set it to encoded"
-        )
+    if c.codes == "within_objects":
+        objects = _objects(context)
+        if objects is None:
+            yield (
+                f"config.directions.codes={c.codes}, but the data do not say which images show the "
+                "same object: set it to encoded"
+            )
+        elif again := int(shown_again(objects).sum()):
+            found = again
+        else:
+            yield (
+                f"config.directions.codes={c.codes}, but no two of the {len(objects)} images drawn "
+                "show the same object: set it to encoded, or raise config.directions.num_codes"
+            )
     if c.codes != "within_classes" and c.num_codes < fewest:
         yield (
             f"config.directions.num_codes={c.num_codes} is fewer than the {fewest} that "
@@ -118,10 +127,16 @@ def _population(context: Context, generator_: Generator, params: Params) -> np.n
         return directions.within_classes(codes, labels[index])
     codes = np.asarray(model.single(np.asarray(encode.domain_codes(context))))
     if c.codes == "within_objects":
-        objects = data.domain_objects(context)
+        objects = _objects(context)
         assert objects is not None, "limits yields where there are none"
-        return within_objects(codes, objects[encode.domain_sample(context)])
+        return within_objects(codes, objects)
     return codes
+
+
+def _objects(context: Context) -> np.ndarray | None:
+    """Return which object each of `encode.domain_codes` shows, [K]; None: the data do not say."""
+    objects = data.domain_objects(context)
+    return None if objects is None else objects[encode.domain_sample(context)]
 
 
 def _in_range(

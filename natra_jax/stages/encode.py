@@ -52,7 +52,10 @@ def run(context: Context, directory: epath.Path) -> None:
 
 
 def domain_sample(context: Context) -> np.ndarray:
-    """Draw the images of the generator's domain that are encoded: their indices, rising."""
+    """Draw the images of the generator's domain that are encoded: their indices, rising.
+
+    The same ones at each call, for the same fields of config.
+    """
     c, count = context.config.directions, len(data.domain_images(context))
     drawn = np.random.default_rng(c.seed).choice(count, min(count, c.num_codes), replace=False)
     return np.sort(drawn)

@@ -98,6 +98,16 @@ def test_the_generators_domain_is_made_of_every_training_digit_and_no_other(pain
     )
 
 
+def test_an_object_of_the_generators_domain_is_a_digit_and_each_is_shown_as_often(painted_grey):
+    objects = painted_grey.domain_object
+    shown = {
+        (one, image.tobytes())
+        for one, image in zip(objects.tolist(), painted_grey.domain.image, strict=True)
+    }
+    assert len(shown) == SIZES["train"]
+    assert np.unique(objects, return_counts=True)[1].tolist() == [WILD] * SIZES["train"]
+
+
 def test_renderings_of_an_example_differ():
     for views in source().renderings.values():
         assert np.all(np.any(views[:, 0] != views[:, 1], axis=(1, 2, 3)))

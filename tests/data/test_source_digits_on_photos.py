@@ -67,6 +67,9 @@ def test_splits_have_the_documented_sizes_shapes_and_types_and_are_stratified():
         values = np.concatenate([split.image.min((1, 2, 3)), split.image.max((1, 2, 3))])
         assert values.min() == 0 and values.max() == 255, "the whole range is used"
     assert len(source().domain.label) == WILD * SIZES["train"]
+    objects = source().domain_object
+    assert np.unique(objects, return_counts=True)[1].tolist() == [WILD] * SIZES["train"]
+    assert len({*zip(objects, source().domain.label, strict=True)}) == SIZES["train"]
     assert {name: views.shape for name, views in source().renderings.items()} == {
         name: (SIZES[name], RENDERINGS, 32, 32, 3) for name in ("val_shift", "test_shift")
     }

@@ -138,6 +138,24 @@ MISSING = {
         {"data__covers": ("b",), "directions__codes": "encoded", "directions__method": "pca"},
         "config.directions.method=pca needs 2 codes, and there are 1 images: add some",
     ),
+    "objects that nobody tells apart": (
+        images(8),
+        {"directions__codes": "within_objects"},
+        "config.directions.codes=within_objects, but the data do not say which images show the "
+        "same object: set it to encoded",
+    ),
+    "each object once": (
+        images(8)._replace(domain_object=np.arange(10)),
+        {"directions__codes": "within_objects"},
+        "config.directions.codes=within_objects, but no two of the 10 images drawn show the same "
+        "object: set it to encoded, or raise config.directions.num_codes",
+    ),
+    "one object twice": (
+        images(8)._replace(domain_object=np.maximum(np.arange(10) - 1, 0)),
+        {"directions__codes": "within_objects"},
+        "config.directions.method=umap needs 3 codes, and there are 2 images: add some, or set it "
+        "to pca",
+    ),
     "half of one": (
         images(3),
         {"data__covers": ("b",), "encoder__domain": "both", "encoder__batch_size": 1},
