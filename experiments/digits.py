@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.screening.judge = "none"
     config.directions.update(layers=(4, 6), num=12)
     config.natra.update(rho=1.0, epsilon_max=4.0, smoothing=0.075)
+    config.natra_paper.update(rho=1.0, smoothing=0.075)
     config.natra_oa.epsilon = 4.0
     config.eval.latent_epsilon = 4.0
     config.export.epsilon = 4.0

@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     config.natra.update(
         num_steps=3, norm="l2", truncation=3.0, epsilon_max=2.5, rho=0.3, smoothing=0.075
     )
+    config.natra_paper.update(num_steps=3, smoothing=0.075)
     config.natra_oa.epsilon = 2.5
     config.eval.latent_epsilon = 2.5
     config.export.epsilon = 2.5

@@ -140,7 +140,10 @@ def run(tmp_path, monkeypatch):
 
 LATENT = ["train/random*", "train/corner*", "train/natra*"]  # along directions
 # by natra's search, or for as long as that takes
-SEARCHED = ["*/random_long-0", "*/corner_long-0", "*/natra*"]
+SEARCHED = [
+    *("*/random_long-0", "*/corner_long-0"),
+    *("*/natra-0", "*/natra_ol-0", "*/natra_oa-0", "*/natra+advbn-0*"),
+]
 MIXED = ["train/mixl-0", "train/randmix-0", "train/advmix-0"]  # of codes
 ENCODED = ["encode", "encode-ol", "directions*", "screen*"]  # with and without expansion
 # all but the judge and what is of images alone
@@ -155,6 +158,7 @@ CHANGES = {
     "report__examples": (4, ["report"]),
     "adv__epsilon": (0.1, ["train/adv-0", "evaluate/adv-0", "report"]),
     "natra_oa__epsilon": (1.0, ["train/natra_oa-0", "evaluate/natra_oa-0", "report"]),
+    "natra_paper__rho": (0.7, ["train/natra_paper-0", "evaluate/natra_paper-0", "report"]),
     "natra__rho": (
         0.7,
         [

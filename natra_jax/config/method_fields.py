@@ -55,6 +55,13 @@ _NATRA: Section = {
     "kappa": Field(10.0, "for mixed: margins below -kappa count as -kappa", at_least(0), "logits"),
 }
 
+_NATRA_PAPER: Section = {  # what the paper leaves free; the set is natra's
+    "num_steps": Field(5, "K of NaTra eq. 6, for natra_paper", at_least(0)),
+    "rho": Field(0.3,
+        "growth of an example's radius at each visit it withstands", at_least(0), "natra.units"),
+    "smoothing": Field(0.15, "c of label smoothing, per unit of radius", at_least(0)),
+}
+
 _NATRA_OA: Section = {"epsilon": Field(2.0, "fixed radius", at_least(0), "natra.units")}
 
 _RANDOM: Section = {
@@ -112,6 +119,7 @@ _ADV: Section = {
 METHODS: Section = {
     "natra": _NATRA,
     "natra_oa": _NATRA_OA,
+    "natra_paper": _NATRA_PAPER,
     "random": _RANDOM,
     "mixup": _MIXUP,
     "advmix": _ADVMIX,

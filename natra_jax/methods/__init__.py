@@ -30,6 +30,7 @@ METHODS: dict[str, MethodSpec] = {
     "advmix": mixing.ADVMIX,
     "natra_ol": natra.NATRA_OL,
     "natra_oa": natra.NATRA_OA,
+    "natra_paper": natra.NATRA_PAPER,
     "natra": natra.NATRA,
     "advbn": advbn.ADVBN,
 }

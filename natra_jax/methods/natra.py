@@ -6,6 +6,7 @@ natra_oa    the same with a fixed radius and hard labels ("NaTra without Adaptiv
             Tuning")
 natra_ol    natra with a single code an image, the same for all layers ("NaTra without Latent Codes
             Expansion")
+natra_paper natra as the paper has it, whatever an experiment has found to work better
 """
 
 from __future__ import annotations
@@ -32,6 +33,22 @@ from natra_jax.types import Batch, Keys, LogitsFn, Loss, Method, Variation, Vary
 LOSSES = ("ce", "mixed")
 SEARCH_LOSSES = ("same", *LABEL_LOSSES)
 SMOOTHED = ("both", "search", "update")
+PUBLISHED = {  # fields of the section natra, as the paper has them
+    "rule": "steepest",
+    "step_size": 0.0,
+    "start": "normal",  # N(0, 1), projected
+    "draw": "normal",
+    "redraw": 0.0,
+    "restarts": 1,
+    "search": "joint",
+    "loss": "ce",
+    "kappa": 0.0,
+    "search_loss": "same",
+    "smoothed": "both",
+    "smoothed_towards": "dirichlet",
+    "residual": False,
+}
+_SET = ("truncation", "norm", "units", "epsilon_max")  # the largest set that natra moves in
 
 
 class Tuning(NamedTuple):
@@ -222,6 +239,12 @@ def _natra(config: ConfigDict, num_classes: int, latent: Latent | None) -> Metho
     )
 
 
+def _natra_paper(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
+    c, own = config.natra, config.natra_paper
+    free = {name: own[name] for name in own} | {name: c[name] for name in _SET}
+    return _natra(ConfigDict({"natra": PUBLISHED | free}), num_classes, latent)
+
+
 def _natra_oa(config: ConfigDict, num_classes: int, latent: Latent | None) -> Method:
     latent = required(latent)
     return natra_oa(
@@ -243,4 +266,7 @@ _TUNING_FIELDS = tuple(
 )
 NATRA = MethodSpec(_natra, fields=(*_INNER_FIELDS, *_TUNING_FIELDS), latent="directions")
 NATRA_OL = NATRA._replace(single_code=True)
+NATRA_PAPER = MethodSpec(
+    _natra_paper, fields=("natra_paper", *(f"natra.{name}" for name in _SET)), latent="directions"
+)
 NATRA_OA = MethodSpec(_natra_oa, fields=(*_INNER_FIELDS, "natra_oa.epsilon"), latent="directions")

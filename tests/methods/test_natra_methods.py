@@ -220,3 +220,42 @@ def test_adv_ends_in_the_corner_of_its_ball_that_the_range_of_images_leaves():
     np.testing.assert_array_equal(
         found.failed, linear(weights, np.asarray(found.inputs)).argmax(1) != labels
     )
+
+
+OF_AN_EXPERIMENT = {  # what it may have found to work better
+    "natra__num_steps": 1,
+    "natra__restarts": 3,
+    "natra__start": "persistent",
+    "natra__draw": "corner",
+    "natra__rule": "sign",
+    "natra__step_size": 0.3,
+    "natra__rho": 0.9,
+    "natra__smoothing": 0.0,
+    "natra__smoothed": "update",
+    "natra__smoothed_towards": "uniform",
+    "natra__search": "per_direction",
+    "natra__loss": "mixed",
+    "natra__search_loss": "dlr",
+    "natra__residual": True,
+}
+
+
+def test_natra_paper_is_natra_with_the_papers_choices_whatever_the_experiments_are():
+    own = {"natra_paper__num_steps": 2, "natra_paper__rho": 0.4, "natra_paper__smoothing": 0.1}
+    papers = {
+        "natra__num_steps": 2,
+        "natra__restarts": 1,
+        "natra__start": "normal",
+        "natra__rho": 0.4,
+        "natra__smoothing": 0.1,
+    }
+    paper, natra = (
+        method("natra_paper", **own, **OF_AN_EXPERIMENT),
+        method("natra", **papers),
+    )
+    assert paper.passes == natra.passes
+    assert paper.kept is None
+    for one, other in zip(*(jax.tree.leaves(vary(m)) for m in (paper, natra)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    moved = method("natra_paper", **own, natra__epsilon_max=0.25 * RADIUS)
+    assert not np.array_equal(vary(moved).inputs, vary(paper).inputs)  # the set is natra's
