@@ -72,4 +72,4 @@ def _principal_axes(covariance: Float[np.ndarray, "F F"], share: float) -> Float
     carried = np.cumsum(np.maximum(values[::-1], 0))
     if carried[-1] == 0:
         return axes[:, :0]
-    return axes[:, ::-1][:, : 1 + int(np.searchsorted(carried, share * carried[-1]))]
+    return axes[:, ::-1][:, : 1 + np.count_nonzero(carried < share * carried[-1])]
