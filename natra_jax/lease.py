@@ -216,7 +216,8 @@ class Lease:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, UserError):
-            return ""
+            nowhere = self._local is not None and not self._local.parent.is_dir()
+            return None if nowhere else ""
 
     def _is_own(self) -> bool:
         holder = _parsed(self._read() or "")

@@ -265,3 +265,14 @@ def test_files_of_others_are_opened_by_natra_jax_files_alone():
     assert not wrong, "open these by natra_jax.files:\n" + "\n".join(wrong)
     gone = OPENED.keys() - found.keys()
     assert not gone, f"no longer there: take {gone} out of OPENED"
+
+
+def test_no_file_is_mapped_to_be_written():
+    # where the disk is full, writing to a map ends the process without a word
+    for path in files():
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            if ast.unparse(call.func).rpartition(".")[2] in ("open_memmap", "memmap"):
+                values = {arg.value for arg in ast.walk(call) if isinstance(arg, ast.Constant)}
+                assert "r" in values, f"{path}:{call.lineno}: map it with mode='r'"

@@ -213,3 +213,11 @@ def test_a_directory_in_its_place_is_one_line(root):
     (root / workdir.LEASE).mkdir()
     with pytest.raises(UserError, match=r"lease\.json cannot be written"), Lease(root, Fake()):
         pass
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "file/below", "\0"])
+def test_a_directory_that_cannot_be_is_not_watched(root, name):
+    (root / "file").write_text("")
+    machine = Fake()
+    Lease(root / name, machine).require_free()
+    assert machine.slept == 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -125,3 +126,24 @@ def save_array(path: epath.Path, array: np.ndarray) -> None:
     """Write an array as a .npy file."""
     with path.open("wb") as file:
         np.lib.format.write_array(_Writer(file), np.asarray(array), allow_pickle=False)
+
+
+def save_rows(path: epath.Path, count: int, chunks: Iterable[np.ndarray]) -> None:
+    """Write arrays, one behind the other along their first axis, as one .npy file.
+
+    Nothing is mapped: a map that is written to ends the process where the disk is full.
+
+    Args:
+      path: of the file.
+      count: rows of all chunks together.
+      chunks: at least one array, each of the same dtype and the same shape behind the first axis.
+    """
+    rest = iter(chunks)
+    first = next(rest)
+    header = np.lib.format.header_data_from_array_1_0(first[:0])
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            _Writer(file), header | {"shape": (count, *first.shape[1:])}
+        )
+        for chunk in itertools.chain([first], rest):
+            file.write(chunk.tobytes())

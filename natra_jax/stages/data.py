@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,10 +28,9 @@ from natra_jax.data import (
 )
 from natra_jax.data.splitting import at_most
 from natra_jax.evaluation.records import write_records
-from natra_jax.files import local
 from natra_jax.json_files import Count, Size
 from natra_jax.printable import reason
-from natra_jax.stages.context import Config, Context, open_array, save_array
+from natra_jax.stages.context import Config, Context, open_array, save_array, save_rows
 from natra_jax.stages.task import Plan, Task
 from natra_jax.types import Batch, Record, UserError
 
@@ -296,12 +295,16 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
     if isinstance(images, Decoded) and size > context.config.data.decoded_gigabytes * 1e9:
         (directory / f"{name}.json").write_text(json.dumps(images.description()))
         return
-    if not isinstance(images, Decoded) or (on_disk := local(directory / f"{name}.npy")) is None:
+    if not isinstance(images, Decoded):
         save_array(directory / f"{name}.npy", images[:])
         return
+    save_rows(directory / f"{name}.npy", len(images), _decoded(images, name))
+
+
+def _decoded(images: Decoded, name: str) -> Iterator[np.ndarray]:
+    """Yield the images in chunks, with a bar on a terminal."""
     from tqdm import tqdm
 
-    kept = np.lib.format.open_memmap(on_disk, "w+", images.dtype, images.shape)
     with tqdm(
         total=len(images),
         desc=f"data {name}",
@@ -312,9 +315,8 @@ def keep_images(context: Context, directory: epath.Path, name: str, images: Imag
         for i in range(0, len(images), _CHUNK):
             interruption.check()
             chunk = images[i : i + _CHUNK]
-            kept[i : i + len(chunk)] = chunk
+            yield chunk
             bar.update(len(chunk))
-    kept.flush()
 
 
 def _load(c: Config) -> Source:

@@ -5,7 +5,6 @@ They are kept in arrays that are memory-mapped; those of training images lie by 
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +16,13 @@ from etils import epath
 from jax.tree_util import Partial
 
 from natra_jax.data import to_float
-from natra_jax.files import local, open_file
+from natra_jax.files import open_file
 from natra_jax.latents.encoder import InverseEncoder
 from natra_jax.latents.encoding import EncodeFn, in_batches
 from natra_jax.latents.reconstruction import FeaturesFn, Reconstruction
 from natra_jax.latents.refinement import refine
 from natra_jax.stages import data, encoder, perceptual, shift, sizes
-from natra_jax.stages.context import Context, open_array, save_array
+from natra_jax.stages.context import Context, open_array, save_array, save_rows
 from natra_jax.stages.task import Finding, Plan, Task
 from natra_jax.types import Generator, Images, Params
 
@@ -188,17 +187,7 @@ def _length(path: epath.Path) -> int | None:
 
 def _join(parts: list[epath.Path], path: epath.Path, count: int) -> None:
     """Write the arrays of all parts as one of `count` codes, and remove the parts."""
-    arrays = (_read(part) for part in parts)
-    if (on_disk := local(path)) is None:
-        # a file in a bucket cannot be mapped: the codes are gathered in memory first
-        save_array(path, np.concatenate(list(arrays)))
-    else:
-        first, done = next(arrays), 0
-        joined = np.lib.format.open_memmap(on_disk, "w+", first.dtype, (count, *first.shape[1:]))
-        for array in itertools.chain([first], arrays):
-            joined[done : done + len(array)] = array
-            done += len(array)
-        joined.flush()
+    save_rows(path, count, (_read(part) for part in parts))
     for part in parts:
         part.unlink()
 
