@@ -216,7 +216,7 @@ class Lease:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, UserError):
-            nowhere = self._local is not None and not self._local.parent.is_dir()
+            nowhere = self._local is not None and not os.path.isdir(self._local.parent)
             return None if nowhere else ""
 
     def _is_own(self) -> bool:
