@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import random
-import time
 from typing import Annotated, NamedTuple, NotRequired, TypedDict
 
 import msgspec
@@ -161,9 +160,8 @@ def test_every_entry_may_be_missing_or_anything(reader, root):
     some = some if len(some) < 30 else random.Random(0).sample(some, 30)
     for path in some:
         for new in (*WRONG, ...):
-            start = time.perf_counter()
-            answers(reader, root, text(changed(value, path, new)))
-            assert time.perf_counter() - start < 5, (path, new)
+            with soon(f"{path}, {new}"):
+                answers(reader, root, text(changed(value, path, new)))
 
 
 @pytest.mark.parametrize("count", COUNTS)

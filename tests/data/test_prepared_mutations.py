@@ -98,5 +98,8 @@ def test_changed_descriptions_are_read_or_one_line(directory, name, count):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_changed_lists_of_classes_are_read_or_one_line(directory, count):
+def test_changed_lists_of_classes_are_read_or_one_line(directory, count, monkeypatch):
+    """The records are found as they were, and once."""
+    once = records.builder(directory)
+    monkeypatch.setattr(records, "builder", lambda _: once)
     change_all(directory, "label.labels.txt", with_bytes, count)
