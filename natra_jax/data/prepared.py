@@ -5,6 +5,7 @@ TensorFlow Datasets has prepared it, or `python -m natra_jax.data import`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,7 @@ def find(path: str, name: str) -> Path:
     """
     root = Path(path).expanduser().absolute()
     base = root / name
-    if not path or not name or not base.is_dir():
+    if not path or not name or not os.path.isdir(base):  # False for a name that none can have
         raise UserError(
             f"config field data.path is {path!r}: "
             f"it must be the directory that has the prepared data set {name!r} in it: "

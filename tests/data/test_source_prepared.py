@@ -291,7 +291,8 @@ def test_a_name_of_two_features_has_to_be_written_out(tmp_path):
 
 
 def test_wrong_paths_are_answered_with_the_command_that_makes_them_right(tmp_path, people):
-    for path, name in ((tmp_path, "faces"), ("", "faces"), (people[0], "celeba")):
+    absent = (tmp_path, "faces"), ("", "faces"), (people[0], "celeba"), (people[0], "x" * 300)
+    for path, name in (*absent, ("x" * 300, "faces")):
         line = refused(path, name)
         assert (
             line.startswith(f"config field data.path is {str(path)!r}: ")
