@@ -42,7 +42,7 @@ from natra_jax.attacks.auto_pgd import auto_pgd
 from natra_jax.attacks.combine import best_of, with_start
 from natra_jax.attacks.objective import evaluated, objective, require_logits
 from natra_jax.attacks.pgd import pgd
-from natra_jax.attacks.search import Attack, LossFn, Space
+from natra_jax.attacks.search import Attack, LossFn, Space, is_numeric
 from natra_jax.attacks.spaces import l2, linf
 from natra_jax.types import Array, LogitsFn
 
@@ -327,9 +327,12 @@ def _as_arrays(problem: _Problem) -> _Problem:
         problem.refuse(f"labels must be int [B] = {count}, got {labels.dtype} {labels.shape}")
     required = f"epsilon must be a number or [B] = {count}"
     try:
-        epsilon = _array(problem.epsilon, jnp.promote_types(images.dtype, jnp.float32))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{problem.attack}: {required}, got {problem.epsilon!r}") from error
+        is_known_kind = is_numeric(problem.epsilon)
+    except ValueError:  # rows of several lengths
+        is_known_kind = False
+    if not is_known_kind:
+        problem.refuse(f"{required}, got {problem.epsilon!r}")
+    epsilon = _array(problem.epsilon, jnp.promote_types(images.dtype, jnp.float32))
     if epsilon.shape not in ((), count):
         problem.refuse(f"{required}, got shape {epsilon.shape}")
     function = problem.logits_fn

@@ -419,6 +419,17 @@ WRONG = {
         r"epsilon must be a number or .*, got shape \(5, 2, 2, 3\)",
     ),
     "a word for a radius": ({"epsilon": "small"}, r"epsilon must be a number or .*, got 'small'"),
+    "a number in quotes": ({"epsilon": "0.1"}, r"epsilon must be a number or .*, got '0\.1'"),
+    "numbers in quotes": (
+        {"epsilon": ["0.1"] * B},
+        r"epsilon must be a number or .*, got \['0\.1'",
+    ),
+    "truth for a radius": ({"epsilon": True}, "epsilon must be a number or .*, got True"),
+    "NumPy's truth": ({"epsilon": np.True_}, "epsilon must be a number or .*, got np.True_"),
+    "a hidden radius": ({"epsilon": np.ma.masked}, "epsilon must be a number or .*, got masked"),
+    "rows of radii": ({"epsilon": [[0.1], [0.1, 0.2]]}, r"epsilon must be a number or .*, got \["),
+    "an object": ({"epsilon": object()}, "epsilon must be a number or .*, got <object"),
+    "a complex radius": ({"epsilon": 0.1j}, "epsilon must be a number or .*, got 0.1j"),
     "an unknown loss": (
         {"loss": "hinge"},
         "loss must be one of 'ce', 'dlr', 'margin' or a function .*, got 'hinge'",
