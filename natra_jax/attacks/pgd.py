@@ -34,6 +34,7 @@ from natra_jax.attacks.search import (
     steepest,
     worst_candidate,
 )
+from natra_jax.printable import shown
 from natra_jax.types import Array, Keys
 
 RULES = ("sign", "gradient", "l2")
@@ -129,7 +130,7 @@ def _number(name: str, value: float | Float[Array, ""], wanted: str) -> float:
     except (TypeError, ValueError):
         number = None
     if number is None:
-        raise ValueError(f"pgd: {name} must be {wanted}, got {value!r}")
+        raise ValueError(f"pgd: {name} must be {wanted}, got {shown(value)}")
     if not 0 <= number <= _LARGEST:
         raise ValueError(f"pgd: {name} must be >= 0 and finite, got {value}")
     return number

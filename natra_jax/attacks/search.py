@@ -105,9 +105,16 @@ def require_count(name: str, value: object, least: int) -> None:
 
 def is_numeric(value: Any) -> bool:
     """Tell whether a value, or each of an array's, is a number: no text, truth or masked value."""
+    if isinstance(value, list | tuple):
+        return all(map(is_numeric, value))
     if isinstance(value, np.ma.MaskedArray):
         return False
-    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    dtype = getattr(value, "dtype", None)
+    if not isinstance(dtype, np.dtype):
+        try:
+            dtype = np.asarray(value).dtype
+        except (TypeError, ValueError):
+            return False
     return jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
 
 
