@@ -49,13 +49,17 @@ Define = Callable[[flags.FlagValues], None]  # adds a command's flags
 def parse(argv: Sequence[str], define: Define) -> tuple[flags.FlagValues, list[str]]:
     """Return the values of a command's flags and, in order, what in argv is none.
 
-    Raises UserError, in one line, for flags that are unknown or wrong.
+    Raises UserError, in one line, for flags that are unknown or wrong, and for a name or path that
+    is empty.
     """
     values = _flags(define)
     try:
-        return values, values(argv)[1:]
+        others = values(argv)[1:]
     except (flags.Error, ValueError, TypeError) as error:
         raise UserError(reason(error, 1000)) from error
+    if "" in others:
+        raise UserError("an argument is empty: write the name or path that it stands for")
+    return values, others
 
 
 def wants_help(argv: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -40,6 +41,38 @@ def test_an_unknown_platform_is_one_line_of_every_command(
     assert (exit_.value.code, out) == (2, "")
     assert err.startswith(r"natra_jax: JAX finds no devices of JAX_PLATFORMS='tpuu\x1b[2J': leave ")
     assert err.count("\n") == 1 and not [*tmp_path.iterdir()]
+
+
+EMPTY = {
+    "predict": [["--workdir=d", ""], ["--workdir=", "cat.png"]],
+    "main": [["--workdir="], ["--workdir=d", "--scratch="], ["--workdir=d", "--config="]],
+    "main without a flag": [["--workdir=d", ""]],
+    "weights.__main__": [[""], ["g.npz", ""]],
+    "report.__main__": [["a", "", "--out=d"], ["a", "b", "--out="]],
+    "data.__main__": [["import", ""], ["import", "mnist", "--source=s", "--dest="]],
+    "speed.__main__": [[""]],
+}
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' own
+@pytest.mark.parametrize(
+    "name, arguments", [(name, one) for name, several in EMPTY.items() for one in several]
+)
+def test_an_empty_path_is_missing_and_not_the_current_directory(
+    name, arguments, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    module = import_module(f"natra_jax.{name.partition(' ')[0]}")
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        module.run()
+    out, err = capsys.readouterr()
+    assert (exit_.value.code, out, err.count("\n")) == (2, "", 1) and not [*tmp_path.iterdir()]
+    flag = next((one for one in arguments if one.endswith("=")), "")
+    assert re.match(
+        f"natra_jax: {flag}[A-Z]+ is missing: " if flag else "natra_jax: an argument is empty: ",
+        err,
+    ), err
 
 
 @pytest.mark.parametrize(
