@@ -76,6 +76,28 @@ def test_an_empty_path_is_missing_and_not_the_current_directory(
 
 
 @pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("main", ["--config=experiments/smoke.py", "--workdir={deep}"]),
+        ("main", ["--config=experiments/smoke.py", "--workdir", "{deep}"]),
+        ("main", ["--workdir={tmp}/work", "--scratch={deep}"]),
+        ("weights.__main__", ["{tmp}/generator.npz", "{deep}"]),
+        ("report.__main__", ["a", "b", "--out={deep}"]),
+        ("data.__main__", ["import", "mnist", "--source={tmp}", "--dest={deep}"]),
+    ],
+)
+def test_a_path_of_thousands_of_folders_is_one_line(name, arguments, tmp_path, monkeypatch, capsys):
+    deep = f"{tmp_path}{'/b' * 1500}"
+    words = [word.replace("{tmp}", str(tmp_path)).replace("{deep}", deep) for word in arguments]
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit) as exit_:
+        import_module(f"natra_jax.{name}").run()
+    out, err = capsys.readouterr()
+    assert (exit_.value.code, out, err.count("\n")) == (2, "", 1) and not [*tmp_path.iterdir()]
+    assert re.search(r"=/\S+[.]{3}: is \d+ folders deep: choose a path of at most 500$", err), err
+
+
+@pytest.mark.parametrize(
     "number, advice",
     [
         (errno.ENOSPC, "free some space, or choose another --dest"),
