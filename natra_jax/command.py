@@ -20,6 +20,7 @@ from absl import flags
 
 from natra_jax import __version__, interruption
 from natra_jax.entry import STDOUT
+from natra_jax.files import MORE_OPEN_FILES
 from natra_jax.printable import printable, reason
 from natra_jax.types import UserError
 from natra_jax.workdir import require_path
@@ -36,6 +37,8 @@ _USERS_DISK = {
     errno.EACCES: "check the permissions, or choose another {}",
     errno.EPERM: "check the permissions, or choose another {}",
     errno.EIO: "check the disk",
+    errno.EMFILE: MORE_OPEN_FILES,
+    errno.ENFILE: MORE_OPEN_FILES,
     errno.ENAMETOOLONG: "choose another {} with shorter names",
     **dict.fromkeys(
         (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY),

@@ -21,7 +21,7 @@ from typing import Any, TypedDict, TypeVar
 from etils import epath
 
 from natra_jax import json_files
-from natra_jax.files import below, local, open_file, reading, require_regular
+from natra_jax.files import below, local, open_file, reading, remedy, require_regular
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
@@ -186,7 +186,7 @@ def describe(workdir: epath.Path, config_json: str) -> None:
 def _unwritable(workdir: epath.Path, error: OSError) -> UserError:
     return UserError(
         f"--workdir={workdir} cannot be written ({error.strerror or error}): "
-        "choose another --workdir"
+        + remedy(error, "choose another --workdir")
     )
 
 

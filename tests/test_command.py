@@ -106,6 +106,8 @@ def test_a_path_of_thousands_of_folders_is_one_line(name, arguments, tmp_path, m
         (errno.EROFS, "choose another --dest"),
         (errno.EACCES, "check the permissions, or choose another --dest"),
         (errno.EIO, "check the disk"),
+        (errno.EMFILE, "allow more open files (ulimit -n), or close what has many of them open"),
+        (errno.ENFILE, "allow more open files (ulimit -n), or close what has many of them open"),
         (errno.ENAMETOOLONG, "choose another --dest with shorter names"),
         (errno.ENOTDIR, "something else stands there: move it away, or choose another --dest"),
     ],

@@ -23,7 +23,7 @@ from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
-from natra_jax.files import Walk
+from natra_jax.files import Walk, remedy
 from natra_jax.printable import printable
 from natra_jax.types import UserError
 
@@ -378,9 +378,8 @@ def _reading(folder: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = (
-            "change its permissions" if isinstance(error, PermissionError) else "check the path"
-        )
+        usual = "change its permissions" if isinstance(error, PermissionError) else "check the path"
+        advice = remedy(error, usual)
         raise UserError(
             f"{printable(error.filename or folder)}: cannot be read ({error.strerror}): {advice}"
         ) from error
