@@ -63,8 +63,8 @@ def load(
         validation_share: the share of train that is drawn for val_iid, where that is missing.
         test_share: the share of train that is drawn for test_iid, where that is missing.
         own_splits: False draws all splits anew from all images.
-        min_per_class: classes of fewer images to train on (of fewer at all, where the splits are
-            drawn) are left out; 0 keeps every class and takes one without images for a mistake.
+        min_per_class: classes of fewer images in train, before missing splits are drawn from it,
+            are left out; 0 keeps every class and takes one without images for a mistake.
         unlabelled: a folder whose images, at any depth, are without labels; '' for none.
 
     Raises:

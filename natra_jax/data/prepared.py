@@ -77,8 +77,8 @@ def load(
         validation_share: the share of train that is drawn for val_iid, where that is missing.
         test_share: the share of train that is drawn for test_iid, where that is missing.
         own_splits: False draws the splits anew from the images of all splits, whatever their names.
-        min_per_class: labels of fewer images to train on (of fewer at all, where the splits are
-            drawn) are left out; 0 keeps all and takes one without images to train on for a mistake.
+        min_per_class: labels of fewer images in train, before missing splits are drawn from it,
+            are left out; 0 keeps all and takes one without images to train on for a mistake.
         unlabelled: another split of the data set, or a folder of images; '' for none.
 
     Raises:
