@@ -391,5 +391,5 @@ def _check_values(problem: _Problem, num_classes: int) -> None:
             problem.refuse(f"labels must be in 0..{num_classes - 1}, got {least} to {most}")
 
 
-def _is_known(x: jax.Array) -> bool:
+def _is_known(x: Array) -> bool:
     return not isinstance(x, Tracer)
