@@ -20,6 +20,7 @@ from absl import flags
 
 from natra_jax import __version__, interruption
 from natra_jax.entry import STDOUT
+from natra_jax.files import MORE_OPEN_FILES
 from natra_jax.printable import printable, reason
 from natra_jax.types import UserError
 from natra_jax.workdir import require_path
@@ -36,6 +37,8 @@ _USERS_DISK = {
     errno.EACCES: "check the permissions, or choose another {}",
     errno.EPERM: "check the permissions, or choose another {}",
     errno.EIO: "check the disk",
+    errno.EMFILE: MORE_OPEN_FILES,
+    errno.ENFILE: MORE_OPEN_FILES,
     errno.ENAMETOOLONG: "choose another {} with shorter names",
     **dict.fromkeys(
         (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY),
@@ -49,13 +52,17 @@ Define = Callable[[flags.FlagValues], None]  # adds a command's flags
 def parse(argv: Sequence[str], define: Define) -> tuple[flags.FlagValues, list[str]]:
     """Return the values of a command's flags and, in order, what in argv is none.
 
-    Raises UserError, in one line, for flags that are unknown or wrong.
+    Raises UserError, in one line, for flags that are unknown or wrong, and for a name or path that
+    is empty.
     """
     values = _flags(define)
     try:
-        return values, values(argv)[1:]
+        others = values(argv)[1:]
     except (flags.Error, ValueError, TypeError) as error:
         raise UserError(reason(error, 1000)) from error
+    if "" in others:
+        raise UserError("an argument is empty: write the name or path that it stands for")
+    return values, others
 
 
 def wants_help(argv: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ few of them can make a tree without end, no folder is walked through twice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import mmap
 import os
@@ -29,7 +30,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
+_TOO_MANY = tuple(map(os.strerror, (errno.EMFILE, errno.ENFILE)))  # open files, at once
+MORE_OPEN_FILES = "allow more open files (ulimit -n), or close what has many of them open"
 
 AnyPath = epath.Path | Path | str
 
@@ -94,8 +96,16 @@ def reading(path: AnyPath) -> Iterator[None]:
         raise UserError(
             f"{os.fsdecode(error.filename) if named else path}: "
             f"cannot be read ({error.strerror or error}): "
-            "check what it is, its permissions and its disk"
+            + remedy(error, "check what it is, its permissions and its disk")
         ) from error
+
+
+def remedy(error: BaseException, usual: str) -> str:
+    """Return what to do about an error: `usual`, unless too many files were open at once.
+
+    A library's errors tell that in their text alone.
+    """
+    return MORE_OPEN_FILES if any(text in str(error) for text in _TOO_MANY) else usual
 
 
 def read_bytes(path: AnyPath, most: int) -> bytes:

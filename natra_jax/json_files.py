@@ -25,7 +25,7 @@ from typing import Annotated, Any, NotRequired, TypedDict, TypeVar, cast, get_ty
 import msgspec
 from etils import epath
 
-from natra_jax.files import read_bytes
+from natra_jax.files import read_bytes, remedy
 from natra_jax.types import UserError
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ def _bytes(path: epath.Path | Path, advice: str, most: int) -> bytes:
         return read_bytes(path, most)
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path}: cannot be read ({reason}): {advice}") from error
+        raise UserError(f"{path}: cannot be read ({reason}): {remedy(error, advice)}") from error
     except ValueError as error:  # of a path with a null character
         raise UserError(f"{str(path)!r}: cannot be a file's name: {advice}") from error
 

@@ -27,7 +27,7 @@ from etils import epath
 
 from natra_jax import json_files
 from natra_jax import workdir as files
-from natra_jax.files import read_bytes
+from natra_jax.files import read_bytes, remedy
 from natra_jax.types import UserError
 
 _BEAT = 10.0  # seconds between renewals
@@ -128,8 +128,8 @@ class Lease:
                 pass
         except OSError as error:
             raise UserError(
-                f"{self._path} cannot be written ({error.strerror or error}): choose another "
-                "--workdir"
+                f"{self._path} cannot be written ({error.strerror or error}): "
+                + remedy(error, "choose another --workdir")
             ) from error
         self._beating.start()
         return self

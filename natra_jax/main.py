@@ -78,6 +78,8 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
         raise UserError(f"unexpected argument {rest[0]!r}: flags are written --name=value")
     if not values.workdir:
         raise UserError("--workdir=DIR is missing: name the directory to write into")
+    if values.scratch == "":
+        raise UserError("--scratch=DIR is missing: name a directory, or leave the flag out")
     if not values.stages:
         raise UserError("--stages names no stage: leave it out to run all")
     return values
@@ -142,6 +144,8 @@ def _completed(argv: Sequence[str]) -> list[str]:
             completed.append(argument)
     if not any(argument.startswith(_PREFIX) for argument in completed):
         completed.insert(1, _PREFIX + _DEFAULT_CONFIG)
+    if _PREFIX in completed:
+        raise UserError("--config=FILE is missing: name an experiment, or leave the flag out")
     return [
         _PREFIX + experiment.find(argument.removeprefix(_PREFIX))
         if argument.startswith(_PREFIX)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
+import re
 import shutil
 import sys
 import traceback
@@ -22,12 +24,24 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from natra_jax.files import local, require_regular_below
-from natra_jax.printable import reason
+from natra_jax.files import local, remedy, require_regular_below
+from natra_jax.printable import printable
 from natra_jax.trees import leaf_name, shapes
 from natra_jax.types import UserError
 
 _OVERHEAD = 1_000_000  # bytes of metadata beside a checkpoint's arrays, generously
+_ARRAY = r'"([^"]+)/[^"/]+" in OCDBT'
+_MET = {  # a word of tensorstore's or orbax's: what it stands for
+    "Too many open files": "cannot be opened (Too many open files)",
+    "PERMISSION_DENIED": "may not be read",
+    "RESOURCE_EXHAUSTED": "takes more memory or space than there is",
+    "No space left": "finds no space on the disk",
+    "NOT_FOUND": "is missing",
+    "does not exist": "is missing",
+    **dict.fromkeys(
+        ("DATA_LOSS", "FAILED_PRECONDITION", "OUT_OF_RANGE"), "is cut off or was altered"
+    ),
+}
 
 
 def save(directory: epath.Path, tree: Any) -> None:
@@ -58,7 +72,7 @@ def stored(path: epath.Path) -> Any:
 
     What is no array, such as text, has metadata without a shape.
 
-    Raises UserError if it is damaged, or has chunks larger than their arrays: what reads these
+    Raises UserError if it cannot be read, or has chunks larger than their arrays: what reads these
     makes room for a whole chunk at once, and ends the process where there is none.
     """
     require_regular_below(path)
@@ -67,7 +81,7 @@ def stored(path: epath.Path) -> Any:
             tree = ocp.PyTreeCheckpointHandler().metadata(path).tree
             leaves = jax.tree.flatten_with_path(tree)[0]
     except Exception as error:  # orbax and tensorstore raise many types for a damaged file
-        raise _damaged(path, error) from error
+        raise _unreadable(path, error) from error
     for where, leaf in leaves:
         storage = getattr(leaf, "storage", None)
         chunk = None if storage is None else storage.chunk_shape
@@ -84,8 +98,8 @@ def stored(path: epath.Path) -> Any:
 def load(path: epath.Path, target: Any) -> Any:
     """Read the arrays that target has from path, as NumPy arrays of target's types.
 
-    The shapes must agree already: see `require_same`. Raises UserError if the checkpoint is
-    damaged.
+    The shapes must agree already: see `require_same`. Raises UserError if the checkpoint cannot
+    be read.
     """
     require_regular_below(path)
     as_numpy = jax.tree.map(
@@ -96,7 +110,7 @@ def load(path: epath.Path, target: Any) -> Any:
             wanted = ocp.args.PyTreeRestore(target, as_numpy, partial_restore=True)
             return ocp.PyTreeCheckpointHandler().restore(path, args=wanted)
     except Exception as error:
-        raise _damaged(path, error) from error
+        raise _unreadable(path, error) from error
 
 
 def require_same(path: epath.Path, found: Any, target: Any, owner: str) -> None:
@@ -164,8 +178,37 @@ def _release(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _damaged(path: epath.Path, error: Exception) -> UserError:
-    return UserError(
-        f"{path}: the checkpoint cannot be read ({type(error).__name__}: {reason(error)}): it is "
-        "damaged or incomplete"
-    )
+def fault(error: BaseException, otherwise: str = "is not as it was written") -> str:
+    """Say in a few words of ours what orbax or tensorstore met: theirs list all of their options.
+
+    What natra_jax raised is said as it is. otherwise: what to say of a file for what is not known.
+    """
+    if isinstance(error, UserError):
+        return str(error) if error.__cause__ is None else fault(error.__cause__, otherwise)
+    text = str(error).split(" [tensorstore_spec")[0]
+    files, arrays = re.findall(r'local file "([^"]*[^"/])"', text), re.findall(_ARRAY, text)
+    if isinstance(error, OSError) and error.filename:
+        files = [os.fsdecode(error.filename)]
+    what = "a file of it"
+    if files:
+        what = f"its file {os.path.basename(files[-1])}"
+    elif arrays:
+        what = f"its array {arrays[0]}"
+    if isinstance(error, OSError) and error.strerror:
+        return printable(f"{what}: {error.strerror}")
+    said = [met for mark, met in _MET.items() if mark in text]
+    return printable(f"{what} {said[0] if said else otherwise}")
+
+
+def obstacle(error: BaseException) -> str:
+    """Return what to do where a checkpoint may be whole, but may not be read now; '' elsewhere."""
+    if isinstance(error, UserError) and error.__cause__ is not None:
+        return obstacle(error.__cause__)
+    if isinstance(error, PermissionError) or "PERMISSION_DENIED" in str(error):
+        return "change its permissions"
+    return remedy(error, "")
+
+
+def _unreadable(path: epath.Path, error: Exception) -> UserError:
+    advice = obstacle(error) or "put the whole checkpoint in its place, or name another"
+    return UserError(f"{path}: the checkpoint cannot be read ({fault(error)}): {advice}")

@@ -21,7 +21,7 @@ from typing import Any, TypedDict, TypeVar
 from etils import epath
 
 from natra_jax import json_files
-from natra_jax.files import below, local, open_file, reading, require_regular
+from natra_jax.files import below, local, open_file, reading, remedy, require_regular
 from natra_jax.types import UserError
 
 FORMAT = 2  # of the files in a work directory; another one makes all work new
@@ -30,6 +30,7 @@ _COMMIT, _PENDING = "COMMIT", "PENDING"
 _CONFIG = "config.json"
 # what a run that was killed as it began has left
 _BEFORE_CONFIG = (LEASE, f".{LEASE}.new", f".{_CONFIG}.new")
+_DEEPEST = 500  # folders in one another: Python makes each from within the making of the next
 T = TypeVar("T")
 
 
@@ -185,7 +186,7 @@ def describe(workdir: epath.Path, config_json: str) -> None:
 def _unwritable(workdir: epath.Path, error: OSError) -> UserError:
     return UserError(
         f"--workdir={workdir} cannot be written ({error.strerror or error}): "
-        "choose another --workdir"
+        + remedy(error, "choose another --workdir")
     )
 
 
@@ -204,14 +205,19 @@ def write(path: epath.Path | Path, text: str) -> None:
 def require_path(text: str, named: str) -> None:
     """Raise UserError for the text of a path that cannot be opened anywhere.
 
-    These are the home directory of nobody, a kind of URL that is no file system, or a bucket whose
-    package is not installed. Whether anything is there is not asked.
+    These are the home directory of nobody, a kind of URL that is no file system, a bucket whose
+    package is not installed, or more folders in one another than Python makes at once. Whether
+    anything is there is not asked.
 
     named: what gave the path, such as '--workdir'; for the message.
     """
     if text.startswith("~") and os.path.expanduser(text) == text:
         user = text.partition("/")[0]
         raise UserError(f"{named}={text}: no user {user[1:]!r} is known here: write the whole path")
+    if (deep := text.count("/")) > _DEEPEST:
+        raise UserError(
+            f"{named}={text[:60]}...: is {deep} folders deep: choose a path of at most {_DEEPEST}"
+        )
     scheme = text.partition("://")[0]
     if scheme == text or not scheme.isalnum():
         return

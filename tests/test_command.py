@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -42,6 +43,60 @@ def test_an_unknown_platform_is_one_line_of_every_command(
     assert err.count("\n") == 1 and not [*tmp_path.iterdir()]
 
 
+EMPTY = {
+    "predict": [["--workdir=d", ""], ["--workdir=", "cat.png"]],
+    "main": [["--workdir="], ["--workdir=d", "--scratch="], ["--workdir=d", "--config="]],
+    "main without a flag": [["--workdir=d", ""]],
+    "weights.__main__": [[""], ["g.npz", ""]],
+    "report.__main__": [["a", "", "--out=d"], ["a", "b", "--out="]],
+    "data.__main__": [["import", ""], ["import", "mnist", "--source=s", "--dest="]],
+    "speed.__main__": [[""]],
+}
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' own
+@pytest.mark.parametrize(
+    "name, arguments", [(name, one) for name, several in EMPTY.items() for one in several]
+)
+def test_an_empty_path_is_missing_and_not_the_current_directory(
+    name, arguments, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    module = import_module(f"natra_jax.{name.partition(' ')[0]}")
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        module.run()
+    out, err = capsys.readouterr()
+    assert (exit_.value.code, out, err.count("\n")) == (2, "", 1) and not [*tmp_path.iterdir()]
+    flag = next((one for one in arguments if one.endswith("=")), "")
+    assert re.match(
+        f"natra_jax: {flag}[A-Z]+ is missing: " if flag else "natra_jax: an argument is empty: ",
+        err,
+    ), err
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("main", ["--config=experiments/smoke.py", "--workdir={deep}"]),
+        ("main", ["--config=experiments/smoke.py", "--workdir", "{deep}"]),
+        ("main", ["--workdir={tmp}/work", "--scratch={deep}"]),
+        ("weights.__main__", ["{tmp}/generator.npz", "{deep}"]),
+        ("report.__main__", ["a", "b", "--out={deep}"]),
+        ("data.__main__", ["import", "mnist", "--source={tmp}", "--dest={deep}"]),
+    ],
+)
+def test_a_path_of_thousands_of_folders_is_one_line(name, arguments, tmp_path, monkeypatch, capsys):
+    deep = f"{tmp_path}{'/b' * 1500}"
+    words = [word.replace("{tmp}", str(tmp_path)).replace("{deep}", deep) for word in arguments]
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit) as exit_:
+        import_module(f"natra_jax.{name}").run()
+    out, err = capsys.readouterr()
+    assert (exit_.value.code, out, err.count("\n")) == (2, "", 1) and not [*tmp_path.iterdir()]
+    assert re.search(r"=/\S+[.]{3}: is \d+ folders deep: choose a path of at most 500$", err), err
+
+
 @pytest.mark.parametrize(
     "number, advice",
     [
@@ -51,6 +106,8 @@ def test_an_unknown_platform_is_one_line_of_every_command(
         (errno.EROFS, "choose another --dest"),
         (errno.EACCES, "check the permissions, or choose another --dest"),
         (errno.EIO, "check the disk"),
+        (errno.EMFILE, "allow more open files (ulimit -n), or close what has many of them open"),
+        (errno.ENFILE, "allow more open files (ulimit -n), or close what has many of them open"),
         (errno.ENAMETOOLONG, "choose another --dest with shorter names"),
         (errno.ENOTDIR, "something else stands there: move it away, or choose another --dest"),
     ],

@@ -1,5 +1,6 @@
 """Only regular files are opened, and nothing waits for another program."""
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -9,10 +10,13 @@ import pytest
 from etils import epath
 from jax.tree_util import Partial
 
-from natra_jax import files
-from natra_jax.data import Concat, Subset, batches, from_arrays
+from natra_jax import files, json_files
+from natra_jax.data import Concat, Subset, batches, contents, folder, from_arrays
+from natra_jax.data.decoding import Preprocess, decode
+from natra_jax.data.importing import containers
 from natra_jax.latents.encoding import in_batches
 from natra_jax.types import UserError
+from natra_jax.weights.formats import detect
 
 
 def _pipe(path: Path) -> None:
@@ -47,6 +51,31 @@ def test_a_pipe_that_takes_the_files_place_is_refused_without_waiting(tmp_path, 
     monkeypatch.setattr(files, "require_regular", lambda path: None)  # it was a file then
     with pytest.raises(UserError, match="is a pipe"):
         files.open_file(tmp_path / "weights")
+
+
+READERS = {
+    "bytes": containers.whole,
+    "image": lambda path: decode(path, Preprocess(4)),
+    "content": lambda path: contents.digest(str(path.parent), [contents.file("x", path.stat())]),
+    "json": lambda path: json_files.read(path, dict, "write it anew"),
+    "weights": detect.read,
+    "folder": lambda path: folder.listed(str(path.parent)),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_is_no_fault_of_the_file(name, number, tmp_path, monkeypatch):
+    def fail(path, *_, **__):
+        raise OSError(number, os.strerror(number), path)
+
+    (tmp_path / "x").write_bytes(b"content")
+    monkeypatch.setattr(os, "open", fail)
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(UserError) as error:
+        READERS[name](tmp_path / "x")
+    said = str(error.value)
+    assert said.startswith(str(tmp_path)) and said.endswith(f"): {files.MORE_OPEN_FILES}"), said
 
 
 def test_files_and_links_to_them_are_read_up_to_a_size(tmp_path):

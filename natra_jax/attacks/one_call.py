@@ -38,12 +38,14 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer
 
+from natra_jax.attacks.arguments import array, is_key, kind, numbers
 from natra_jax.attacks.auto_pgd import auto_pgd
 from natra_jax.attacks.combine import best_of, with_start
 from natra_jax.attacks.objective import evaluated, objective, require_logits
 from natra_jax.attacks.pgd import pgd
 from natra_jax.attacks.search import Attack, LossFn, Space
 from natra_jax.attacks.spaces import l2, linf
+from natra_jax.printable import shown
 from natra_jax.types import Array, LogitsFn
 
 Bounds = tuple[float, float]
@@ -274,11 +276,12 @@ def _solve(problem: _Problem, norm: str, search: Attack, key: Any) -> jax.Array:
     if norm not in tuple(NORMS):
         problem.refuse(f"norm must be one of {', '.join(map(repr, NORMS))}, got {norm!r}")
     problem = _as_arrays(problem)
-    if not _is_key(key):
+    if not is_key(key):
         problem.refuse(f"key must be one jax.random.key, got {key!r}")
     num_classes = _num_classes(problem)
     with jax.ensure_compile_time_eval():
         _check_values(problem, num_classes)
+    problem = problem._replace(labels=array(problem.labels))
     try:
         loss_fn = objective(
             problem.logits_fn, problem.labels, loss=problem.loss, targeted=problem.targeted
@@ -307,31 +310,40 @@ def _search(
 
 
 def _as_arrays(problem: _Problem) -> _Problem:
-    """Check the bounds, shapes and dtypes, and return the problem with arrays in it."""
+    """Check the bounds, shapes and dtypes, and return the problem with arrays in it.
+
+    Known labels keep all of their bits: 32 would make another class of 2**40.
+    """
     bounds = problem.bounds
     try:
         low, high = bounds
-        in_order = not math.isnan(low) and bool(low < high)  # isnan: texts are in order, too
-    except (TypeError, ValueError):
+        # isnan: texts are in order, too, and so are numbers that no float holds
+        in_order = not (math.isnan(low) or math.isnan(high)) and bool(low < high)
+    except (TypeError, ValueError, OverflowError):
         in_order = False
     if not in_order:
-        problem.refuse(f"bounds must be (low, high) with low < high, got {bounds!r}")
-    images, labels = _array(problem.images), _array(problem.labels)
-    count = images.shape[:1]
-    if not (jnp.issubdtype(images.dtype, jnp.floating) and images.ndim >= 1 and len(images) >= 1):
+        problem.refuse(f"bounds must be (low, high) with low < high, got {shown(bounds)}")
+    images = numbers(problem.images)
+    if images is None or not (
+        jnp.issubdtype(images.dtype, jnp.floating) and images.ndim >= 1 and len(images) >= 1
+    ):
         problem.refuse(
             f"images must be floating point [B, ...] within bounds {bounds}, B >= 1, "
-            f"got {images.dtype} {images.shape}"
+            f"got {kind(problem.images if images is None else images)}"
         )
-    if not (jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == count):
-        problem.refuse(f"labels must be int [B] = {count}, got {labels.dtype} {labels.shape}")
+    count = images.shape[:1]
+    labels = numbers(problem.labels)
+    if labels is None or not (jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == count):
+        given = problem.labels if labels is None else labels
+        problem.refuse(f"labels must be int [B] = {count}, got {kind(given)}")
     required = f"epsilon must be a number or [B] = {count}"
-    try:
-        epsilon = _array(problem.epsilon, jnp.promote_types(images.dtype, jnp.float32))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{problem.attack}: {required}, got {problem.epsilon!r}") from error
+    epsilon = numbers(problem.epsilon)
+    if epsilon is None:
+        problem.refuse(f"{required}, got {shown(problem.epsilon)}")
     if epsilon.shape not in ((), count):
         problem.refuse(f"{required}, got shape {epsilon.shape}")
+    images = array(images)
+    epsilon = array(epsilon, jnp.promote_types(images.dtype, jnp.float32))
     function = problem.logits_fn
     logits_fn = function if isinstance(function, Partial) else Partial(function)
     return problem._replace(logits_fn=logits_fn, images=images, labels=labels, epsilon=epsilon)
@@ -379,22 +391,5 @@ def _check_values(problem: _Problem, num_classes: int) -> None:
             problem.refuse(f"labels must be in 0..{num_classes - 1}, got {least} to {most}")
 
 
-def _is_known(x: jax.Array) -> bool:
+def _is_known(x: Array) -> bool:
     return not isinstance(x, Tracer)
-
-
-def _array(x: Any, dtype: Any = None) -> jax.Array:
-    """Convert to an array. Known values stay known even while something around is traced."""
-    if isinstance(x, Tracer):
-        return x.astype(dtype or x.dtype)
-    with jax.ensure_compile_time_eval():
-        return jnp.asarray(x, dtype)
-
-
-def _is_key(key: Any) -> bool:
-    """Tell whether key is one of jax.random.key, or of the older jax.random.PRNGKey."""
-    if not isinstance(key, jax.Array):
-        return False
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key.ndim == 0
-    return key.dtype == jnp.uint32 and key.ndim == 1

@@ -25,6 +25,7 @@ from natra_jax.attacks.search import (
     evaluate,
     gradient,
     initial_delta,
+    is_numeric,
     over_l1,
     require_count,
     require_flag,
@@ -33,6 +34,7 @@ from natra_jax.attacks.search import (
     steepest,
     worst_candidate,
 )
+from natra_jax.printable import shown
 from natra_jax.types import Array, Keys
 
 RULES = ("sign", "gradient", "l2")
@@ -124,9 +126,11 @@ def pgd(
 
 def _number(name: str, value: float | Float[Array, ""], wanted: str) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"pgd: {name} must be {wanted}, got {value!r}") from error
+        number = float(value) if is_numeric(value) else None
+    except (TypeError, ValueError):
+        number = None
+    if number is None:
+        raise ValueError(f"pgd: {name} must be {wanted}, got {shown(value)}")
     if not 0 <= number <= _LARGEST:
         raise ValueError(f"pgd: {name} must be >= 0 and finite, got {value}")
     return number

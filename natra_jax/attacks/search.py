@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Integer, PyTree
 
 from natra_jax.types import Array, Keys
@@ -98,8 +99,23 @@ class Candidate(NamedTuple):
 
 def require_count(name: str, value: object, least: int) -> None:
     """Raise ValueError, naming the value, unless it is a whole number >= least."""
-    if not isinstance(value, Integral) or int(value) < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+
+def is_numeric(value: Any) -> bool:
+    """Tell whether a value, or each of an array's, is a number: no text, truth or masked value."""
+    if isinstance(value, list | tuple):
+        return all(map(is_numeric, value))
+    if isinstance(value, np.ma.MaskedArray):
+        return False
+    dtype = getattr(value, "dtype", None)
+    if not isinstance(dtype, np.dtype):
+        try:
+            dtype = np.asarray(value).dtype
+        except (TypeError, ValueError):
+            return False
+    return jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
 
 
 def require_flag(name: str, value: object) -> None:

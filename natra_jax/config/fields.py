@@ -6,6 +6,7 @@ Checks that take several fields at once are in `natra_jax.config.validation`.
 from __future__ import annotations
 
 from natra_jax.classifiers import CLASSIFIERS
+from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.config import values
 from natra_jax.config.checks import above, at_least, between, counts, each_of, one_of
 from natra_jax.config.field import Field, Section
@@ -51,7 +52,8 @@ _DATA: Section = {
     "test_share": Field(
         0.2, "share of each class, where there is no such split", between(0, 1, "()")),
     "min_per_class": Field(0,
-        "classes with fewer to train on are left out; 0: none, an empty class is an error",
+        "classes of fewer in train, before missing splits are drawn from it, are left out; "
+        "0: none, an empty class is an error",
         at_least(0), "images"),
     "max_per_class": Field(
         0, "of each split, drawn by data.seed where there are more; 0: all", at_least(0), "images"),
@@ -237,7 +239,9 @@ _CLASSIFIER: Section = {
     "dtype": Field("float32",
         "of what is computed before the last layer; weights stay float32",
         one_of("float32", "bfloat16")),
-    "widths": Field((16, 32, 48), "of cnn: channels of its stages", counts()),
+    "widths": Field((16, 32, 48),
+        f"of cnn: channels of its stages; multiples of {GroupNorm.groups} where norm is group",
+        counts()),
     "norm": Field("group", "of cnn", one_of("group", "batch")),
     "vgg16": {
         "widths": Field((64, 128, 256, 512, 512), "channels of its blocks", counts(5)),

@@ -60,8 +60,10 @@ def import_(argv: Sequence[str]) -> None:
     if kind not in importing.IMPORTERS and not kind.startswith(PREFIX):
         known = ", ".join(importing.IMPORTERS)
         raise UserError(f"{kind}: is none of {known}, or {PREFIX}NAME: {_USAGE}")
-    if values.dest is None or "://" in values.dest:
-        raise UserError(f"--dest={values.dest or ''}: name a directory of this machine's: {_USAGE}")
+    if not values.dest:
+        raise UserError(f"--dest=DATA is missing: name a directory of this machine's: {_USAGE}")
+    if "://" in values.dest:
+        raise UserError(f"--dest={values.dest}: name a directory of this machine's: {_USAGE}")
     dest = Path(values.dest).expanduser().resolve()
     if kind.startswith(PREFIX):
         name = kind.removeprefix(PREFIX)
@@ -72,11 +74,15 @@ def import_(argv: Sequence[str]) -> None:
             )
         written = downloaded.prepare(name, dest)
     else:
-        name = values.name or kind
-        if kind == "folder" and values.name is None:
-            raise UserError("--name=: say what the data set of this folder is called")
-        if values.source is None:
-            raise UserError(f"--source=: say where the files of {kind} are: {_USAGE}")
+        name = kind if values.name is None else values.name
+        if kind == "folder" and not values.name:
+            raise UserError(
+                "--name=NAME is missing: say what the data set of this folder is called"
+            )
+        if not values.source:
+            raise UserError(
+                f"--source=DOWNLOADS is missing: say where the files of {kind} are: {_USAGE}"
+            )
         written = importing.from_files(kind, Path(values.source).expanduser(), dest, name)
     counts = ", ".join(f"{split} {count}" for split, count in written.counts.items())
     skipped = f", {written.skipped} skipped (skipped.txt)" if written.skipped else ""

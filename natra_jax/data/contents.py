@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from natra_jax.files import open_file
+from natra_jax.files import open_file, remedy
 from natra_jax.printable import printable
 from natra_jax.types import UserError
 
@@ -77,7 +77,7 @@ def _sha256(path: str) -> str:
         with open_file(path, printable(path)) as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        advice = "permissions" if isinstance(error, PermissionError) else "disk"
+        check = "check its permissions" if isinstance(error, PermissionError) else "check its disk"
         raise UserError(
-            f"{printable(path)}: cannot be read ({error.strerror or error}): check its {advice}"
+            f"{printable(path)}: cannot be read ({error.strerror or error}): {remedy(error, check)}"
         ) from error

@@ -181,7 +181,8 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
     except Exception as error:  # Pillow's readers raise of all kinds for damaged files
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, not Pillow's
             raise UserError(
-                f"{location}: cannot be read ({error.strerror}): check what it is and its disk"
+                f"{location}: cannot be read ({error.strerror}): "
+                + files.remedy(error, "check what it is and its disk")
             ) from error
         why = reason(error)
         if any(word in why.lower() for word in _NOT_SUPPORTED):

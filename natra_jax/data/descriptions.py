@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from natra_jax.files import read_bytes
+from natra_jax.files import read_bytes, remedy
 from natra_jax.printable import printable, reason, shown
 from natra_jax.types import UserError
 
@@ -119,7 +119,8 @@ def _length(path: Path) -> int | None:
 
 def damaged(location: str, error: Exception) -> UserError:
     """Return the error to raise where a data set cannot be read."""
-    return UserError(f"{location}: cannot be read ({reason(error)}): prepare the data set again")
+    advice = remedy(error, "prepare the data set again")
+    return UserError(f"{location}: cannot be read ({reason(error)}): {advice}")
 
 
 def _read(path: Path) -> dict[str, Any]:

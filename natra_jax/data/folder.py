@@ -23,7 +23,7 @@ from natra_jax.data.decoding import SUFFIXES, Preprocess
 from natra_jax.data.encoded_images import Decoded, Files
 from natra_jax.data.source import Source, Split
 from natra_jax.data.splitting import complete, without_rare
-from natra_jax.files import Walk
+from natra_jax.files import Walk, remedy
 from natra_jax.printable import printable
 from natra_jax.types import UserError
 
@@ -63,8 +63,8 @@ def load(
         validation_share: the share of train that is drawn for val_iid, where that is missing.
         test_share: the share of train that is drawn for test_iid, where that is missing.
         own_splits: False draws all splits anew from all images.
-        min_per_class: classes of fewer images to train on (of fewer at all, where the splits are
-            drawn) are left out; 0 keeps every class and takes one without images for a mistake.
+        min_per_class: classes of fewer images in train, before missing splits are drawn from it,
+            are left out; 0 keeps every class and takes one without images for a mistake.
         unlabelled: a folder whose images, at any depth, are without labels; '' for none.
 
     Raises:
@@ -378,9 +378,8 @@ def _reading(folder: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = (
-            "change its permissions" if isinstance(error, PermissionError) else "check the path"
-        )
+        usual = "change its permissions" if isinstance(error, PermissionError) else "check the path"
+        advice = remedy(error, usual)
         raise UserError(
             f"{printable(error.filename or folder)}: cannot be read ({error.strerror}): {advice}"
         ) from error

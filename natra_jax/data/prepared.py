@@ -78,8 +78,8 @@ def load(
         validation_share: the share of train that is drawn for val_iid, where that is missing.
         test_share: the share of train that is drawn for test_iid, where that is missing.
         own_splits: False draws the splits anew from the images of all splits, whatever their names.
-        min_per_class: labels of fewer images to train on (of fewer at all, where the splits are
-            drawn) are left out; 0 keeps all and takes one without images to train on for a mistake.
+        min_per_class: labels of fewer images in train, before missing splits are drawn from it,
+            are left out; 0 keeps all and takes one without images to train on for a mistake.
         unlabelled: another split of the data set, or a folder of images; '' for none.
 
     Raises:
@@ -121,11 +121,11 @@ def find(path: str, name: str) -> Path:
     root = Path(path).expanduser().absolute()
     base = root / name
     if not path or not name or not os.path.isdir(base):  # False for a name that none can have
+        _require_other_version(root, name, path)
         raise UserError(
             f"config field data.path is {path!r}: "
             f"it must be the directory that has the prepared data set {name!r} in it: "
-            f"python -m natra_jax.data import {name or 'NAME'} --source=ARCHIVES --dest=DIR "
-            "makes one"
+            f"{_preparing(name)}"
         )
     if _is_whole(base):
         return base
@@ -146,6 +146,32 @@ def find(path: str, name: str) -> Path:
             f"{printable(base)}: has several configurations: set data.name to one of {named}"
         )
     return max(found.get(base) or next(iter(found.values())), key=_number)
+
+
+def _require_other_version(root: Path, name: str, path: str) -> None:
+    """Raise UserError if the data set is there, but not in the version that its name asks for."""
+    first, *rest = re.split("[/:]", name)
+    if path and first.strip(".") and rest and (root / first).is_dir():
+        there = sorted(folder.name for folder in (root / first).iterdir() if folder.is_dir())
+        known = ", ".join(f"{PREFIX}{first}/{printable(other)}" for other in there[:3])
+        raise UserError(
+            f"config field data.name is {PREFIX + name!r}: {printable(root / first)} has no such "
+            f"version: set it to {PREFIX}{first}" + (f", or one of {known}" if known else "")
+        )
+
+
+def _preparing(name: str) -> str:
+    """Say by which command a data set of that name comes to this machine."""
+    from natra_jax.data.importing import IMPORTERS, is_name
+
+    first, start = re.split("[/:]", name)[0], "python -m natra_jax.data import"
+    if first in IMPORTERS and first != "folder":
+        return f"{start} {first} --source=DOWNLOADS --dest=DATA makes one"
+    called = first if is_name(first) else "NAME"
+    return (
+        f"{start} folder --name={called} --source=PHOTOS --dest=DATA makes one of photos, "
+        f"{start} {PREFIX}NAME --dest=DATA downloads one"
+    )
 
 
 def image_features(features: Any, location: str) -> Mapping[str, Any]:

@@ -105,8 +105,8 @@ def without_rare(
     Args:
         splits: train and others.
         classes: the names of the labels.
-        least: examples in train that a class must have. Where it is 0, every class is kept, but
-            then each must be in train.
+        least: examples in train that a class must have, before missing splits are drawn from it.
+            Where it is 0, every class is kept, but then each must be in train.
         location: the data set as error messages name it.
         shares: as `complete` has it, which is called next: what it would refuse is not advised.
         field: as `stratified` has it.

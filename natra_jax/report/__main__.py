@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     if len(paths) < 2:
         raise UserError(f"{len(paths)} work directories are named, not two or more: {_USAGE}")
     if not chosen.out:
-        raise UserError(f"--out=: say where the report goes: {_USAGE}")
+        raise UserError(f"--out=DIR is missing: say where the report goes: {_USAGE}")
     directories = [_open(path) for path in paths]
     records = joined.join(directories)
     measured = {(r.method, r.seed) for r in records if r.metric == "accuracy"}

@@ -19,8 +19,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from natra_jax.files import require_regular_below
-from natra_jax.orbax_tree import hushed, require_room, stored
-from natra_jax.printable import reason
+from natra_jax.orbax_tree import fault, hushed, obstacle, require_room, stored
+from natra_jax.types import UserError
 
 History = list[dict[str, int | float]]  # the metrics logged so far, with their step
 _KEPT = 2  # checkpoints: the newest, and one to fall back to
@@ -85,6 +85,7 @@ class Checkpoints:
 
         Raises:
             PermissionError: a file may not be read.
+            UserError: likewise, or too many files were open.
         """
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored, last, reasons = None, 0, {}
@@ -95,7 +96,12 @@ class Checkpoints:
             except PermissionError:
                 raise
             except Exception as error:  # orbax and tensorstore raise many types for a damaged file
-                reasons[step] = reason(error)
+                if advice := obstacle(error):
+                    raise UserError(
+                        f"{self.directory}: the checkpoint of step {step} cannot be read "
+                        f"({fault(error)}): {advice}"
+                    ) from error
+                reasons[step] = fault(error)
         for step, why in reasons.items():
             log(
                 f"{self.directory}: the checkpoint of step {step} cannot be read ({why}): "
@@ -105,7 +111,7 @@ class Checkpoints:
         return restored
 
     def _read(self, step: int, target: Any) -> tuple[Any, History]:
-        """Read one checkpoint. Raise ValueError, among others, where it is not as it was saved."""
+        """Read one checkpoint. Raise UserError, among others, where it is not as it was saved."""
         items = {"state": ocp.args.StandardRestore(target), "history": ocp.args.JsonRestore()}
         stored(self.directory / str(step) / "state")  # its chunks are within bounds
         with hushed():
@@ -113,11 +119,11 @@ class Checkpoints:
         state, logged = restored["state"], restored["history"]["logged"]
         saved, found = restored["history"].get("checksums"), _checksums(state, logged)
         if not isinstance(saved, dict):
-            raise ValueError("it carries no checksums, as before natra_jax wrote such")
+            raise UserError("it carries no checksums, as before natra_jax wrote such")
         if different := sorted(
             name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name)
         ):
-            raise ValueError(f"its checksums differ, first that of {different[0]}")
+            raise UserError(f"its checksums differ, first that of {different[0]}")
         return state, logged
 
 

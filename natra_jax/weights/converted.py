@@ -15,8 +15,8 @@ import numpy as np
 from etils import epath
 
 from natra_jax import interruption, json_files, orbax_tree, trees
+from natra_jax.files import remedy
 from natra_jax.generators import build
-from natra_jax.printable import reason
 from natra_jax.types import Params, UserError
 from natra_jax.weights.families import FAMILIES, Loaded
 
@@ -59,7 +59,8 @@ def save(destination: epath.Path, loaded: Loaded, source: str) -> None:
         destination.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{destination}: cannot be made ({error.strerror or error}): name another directory"
+            f"{destination}: cannot be made ({error.strerror or error}): "
+            + remedy(error, "name another directory")
         ) from error
     try:
         with interruption.holding(destination.rmtree):
@@ -77,8 +78,8 @@ def _write(destination: epath.Path, loaded: Loaded, source: str) -> None:
             orbax_tree.save(destination / _PARAMS, loaded.params)
     except Exception as error:  # orbax and tensorstore raise many types for a disk that fails them
         raise UserError(
-            f"{destination}: cannot be written ({type(error).__name__}: {reason(error)}): name "
-            "another directory"
+            f"{destination}: cannot be written ({orbax_tree.fault(error, 'cannot be written')}): "
+            + remedy(error, "name another directory")
         ) from error
     card = _Converted(
         format=_FORMAT,

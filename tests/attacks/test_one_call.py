@@ -349,6 +349,18 @@ def test_inside_jit_the_rest_may_be_known_or_traced():
         jax.jit(lambda x: attack(x, labels, epsilon=-0.1)).trace(images)
 
 
+@unchecked()
+def test_lists_may_hold_what_is_known_and_what_is_traced():
+    weights, images, labels, _ = two_classes(0, 0.0, 1.0)
+    attack = partial(attacks.fgsm, Partial(linear, weights), jnp.asarray(images))
+
+    def mixed(label, epsilon):
+        return attack([label, *labels[1:]], epsilon=[epsilon] * len(labels))
+
+    found = jax.jit(mixed)(labels[0], 0.1)
+    np.testing.assert_allclose(found, attack(labels, epsilon=0.1), atol=1e-6)
+
+
 # errors
 
 
@@ -372,7 +384,64 @@ WRONG = {
     ),
     "too few labels": (
         {"labels": np.zeros(4, int)},
-        r"labels must be int \[B\] = \(5,\), got int32 \(4,\)",
+        r"labels must be int \[B\] = \(5,\), got int64 \(4,\)",
+    ),
+    "labels beyond 32 bits": (
+        {"labels": np.array([0, 2**40, 2, 1, 0])},
+        r"labels must be in 0\.\.2, got 0 to 1099511627776",
+    ),
+    "labels beyond 32 bits in a list": (
+        {"labels": [0, 2**32, 2, 1, -(2**40)]},
+        r"labels must be in 0\.\.2, got -1099511627776 to 4294967296",
+    ),
+    "labels beyond all bits": (
+        {"labels": [0, 2**70, 2, 1, 0]},
+        r"labels must be int \[B\] = \(5,\), got \[0, 1180591620717411303424, 2, 1, 0\]",
+    ),
+    "labels beyond Python's digits": (
+        {"labels": [0, 10**5000, 2, 1, 0]},
+        r"labels must be int \[B\] = \(5,\), got <list>",
+    ),
+    "nothing for labels": ({"labels": None}, r"labels must be int \[B\] = \(5,\), got None"),
+    "a text for labels": ({"labels": "ab"}, r"labels must be int \[B\] = \(5,\), got 'ab'"),
+    "labels in quotes": (
+        {"labels": ["0", "1", "2", "1", "0"]},
+        r"labels must be int \[B\] = \(5,\), got \['0', '1'",
+    ),
+    "texts in an array": (
+        {"labels": np.array(["0", "1", "2", "1", "0"])},
+        r"labels must be int \[B\] = \(5,\), got <U1 \(5,\)",
+    ),
+    "labels that are objects": (
+        {"labels": np.array([0, 1, 2, 1, 0], object)},
+        r"labels must be int \[B\] = \(5,\), got object \(5,\)",
+    ),
+    "hidden labels": (
+        {"labels": np.ma.masked_equal([0, 1, 2, 1, 0], 2)},
+        r"labels must be int \[B\] = \(5,\), got masked int64 \(5,\)",
+    ),
+    "truths for labels": (
+        {"labels": np.zeros(5, bool)},
+        r"labels must be int \[B\] = \(5,\), got bool \(5,\)",
+    ),
+    "truths among labels": (
+        {"labels": [True, 1, 2, 1, 0]},
+        r"labels must be int \[B\] = \(5,\), got \[True, 1",
+    ),
+    "rows of labels": (
+        {"labels": [[0], [1, 2]]},
+        r"labels must be int \[B\] = \(5,\), got \[\[0\], \[1, 2\]\]",
+    ),
+    "nothing for images": ({"images": None}, "images must be floating point .*, got None"),
+    "a text for images": ({"images": "ab"}, "images must be floating point .*, got 'ab'"),
+    "one number for images": ({"images": 0.5}, r"images must be floating point .*, got float64 \("),
+    "images that are objects": (
+        {"images": GOOD.astype(object)},
+        r"images must be floating point .*, got object \(5, 2, 2, 3\)",
+    ),
+    "hidden images": (
+        {"images": np.ma.masked_invalid(NAN)},
+        r"images must be floating point .*, got masked float32 \(5, 2, 2, 3\)",
     ),
     "one-hot labels": (
         {"labels": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]},
@@ -419,6 +488,25 @@ WRONG = {
         r"epsilon must be a number or .*, got shape \(5, 2, 2, 3\)",
     ),
     "a word for a radius": ({"epsilon": "small"}, r"epsilon must be a number or .*, got 'small'"),
+    "a number in quotes": ({"epsilon": "0.1"}, r"epsilon must be a number or .*, got '0\.1'"),
+    "numbers in quotes": (
+        {"epsilon": ["0.1"] * B},
+        r"epsilon must be a number or .*, got \['0\.1'",
+    ),
+    "truth for a radius": ({"epsilon": True}, "epsilon must be a number or .*, got True"),
+    "NumPy's truth": ({"epsilon": np.True_}, "epsilon must be a number or .*, got np.True_"),
+    "a hidden radius": ({"epsilon": np.ma.masked}, "epsilon must be a number or .*, got masked"),
+    "rows of radii": ({"epsilon": [[0.1], [0.1, 0.2]]}, r"epsilon must be a number or .*, got \["),
+    "a radius beyond all floats": (
+        {"epsilon": 10**400},
+        "epsilon must be a number or .*, got 10{76}[.]{3}$",
+    ),
+    "a radius beyond Python's digits": (
+        {"epsilon": 10**5000},
+        "epsilon must be a number or .*, got <int>",
+    ),
+    "an object": ({"epsilon": object()}, "epsilon must be a number or .*, got <object"),
+    "a complex radius": ({"epsilon": 0.1j}, "epsilon must be a number or .*, got 0.1j"),
     "an unknown loss": (
         {"loss": "hinge"},
         "loss must be one of 'ce', 'dlr', 'margin' or a function .*, got 'hinge'",
@@ -431,6 +519,10 @@ WRONG = {
     "bounds that are texts": (
         {"bounds": ("0", "1")},
         r"bounds must be \(low, high\) with low < high, got \('0', '1'\)",
+    ),
+    "a bound beyond all floats": (
+        {"bounds": (0, 10**400)},
+        r"bounds must be \(low, high\) with low < high, got \(0, 10000",
     ),
     "one bound": ({"bounds": 1.0}, r"bounds must be \(low, high\) .*, got 1\.0"),
     "no logits": (
@@ -498,6 +590,11 @@ def test_every_attack_names_itself_the_argument_it_refuses_and_what_it_expected(
             "step_size must be None or one number, .*, got array",
         ),
         (attacks.mim, {"decay": float("nan")}, "decay must be >= 0 and finite, got nan"),
+        (
+            attacks.mim,
+            {"step_size": 10**5000},
+            "step_size must be None or one number, .*, got <int>",
+        ),
         (attacks.mim, {"decay": "much"}, "decay must be None or one number, got 'much'"),
         (attacks.linf_pgd, {"key": 0}, "linf_pgd: key must be one jax.random.key, got 0"),
         (

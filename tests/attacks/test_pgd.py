@@ -577,6 +577,11 @@ def test_pgd_names_the_argument_it_refuses():
         attacks.pgd(-1)
     with pytest.raises(ValueError, match="num_steps .*2.5"):
         attacks.pgd(2.5)
+    with pytest.raises(ValueError, match="num_steps .*True"):
+        attacks.pgd(True)
+    for size in ("0.1", True, np.ma.masked, [0.1, 0.2]):
+        with pytest.raises(ValueError, match="step_size must be None or one number, .* got "):
+            attacks.pgd(3, size)
     with pytest.raises(ValueError, match="rule .*'newton'"):
         attacks.pgd(3, rule="newton")
     with pytest.raises(ValueError, match="rule 'gradient' needs a step_size"):

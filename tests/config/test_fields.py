@@ -4,6 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from natra_jax import config as experiment
+from natra_jax.classifiers.norm import GroupNorm
 from natra_jax.config import help as field_help
 from natra_jax.config.field import Field, by_name
 from natra_jax.config.fields import FIELDS
@@ -48,6 +49,12 @@ def test_help_shows_every_field_once_with_the_value_of_the_experiment():
         "[pixels; at least 0]"
     )
     assert shown["data.fit=crop"].endswith("[crop | pad | stretch]")
+
+
+def test_help_says_which_widths_group_normalisation_takes():
+    rows = [row for section in field_help.sections(base.get_config()) for row in section]
+    (meaning,) = (text for name, text in rows if name.startswith("classifier.widths="))
+    assert f"multiples of {GroupNorm.groups} where norm is group" in meaning
 
 
 REFUSED = {

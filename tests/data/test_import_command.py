@@ -98,13 +98,36 @@ WRONG = {
         ["import", "celebb", "--dest=d"],
         "celebb: is none of celeba, celeba_hq, cifar10, folder, lsun, mnist, or tfds:NAME",
     ),
-    "no dest": (["import", "celeba", "--source=s"], "--dest=: name a directory"),
+    "no dest": (["import", "celeba", "--source=s"], "--dest=DATA is missing: name a directory"),
+    "an empty dest": (
+        ["import", "celeba", "--source=s", "--dest="],
+        "--dest=DATA is missing: name a directory",
+    ),
+    "an empty dest of tfds": (
+        ["import", "tfds:cifar100", "--dest="],
+        "--dest=DATA is missing: name a directory",
+    ),
     "bucket": (
         ["import", "celeba", "--source=s", "--dest=gs://b"],
         "--dest=gs://b: name a directory of this machine's",
     ),
-    "no source": (["import", "celeba", "--dest=d"], "--source=: say where"),
-    "no name": (["import", "folder", "--source=s", "--dest=d"], "--name=: say what"),
+    "no source": (["import", "celeba", "--dest=d"], "--source=DOWNLOADS is missing: say where"),
+    "an empty source": (
+        ["import", "celeba", "--source=", "--dest=d"],
+        "--source=DOWNLOADS is missing: say where",
+    ),
+    "no name": (
+        ["import", "folder", "--source=s", "--dest=d"],
+        "--name=NAME is missing: say what",
+    ),
+    "an empty name": (
+        ["import", "folder", "--source=s", "--dest=d", "--name="],
+        "--name=NAME is missing: say what",
+    ),
+    "an empty name of a known set": (
+        ["import", "celeba", "--source=s", "--dest=d", "--name="],
+        "--name=: is no name for a data set",
+    ),
     "no such source": (
         ["import", "folder", "--source=nowhere", "--dest=d", "--name=n"],
         "--source=nowhere: does not exist",

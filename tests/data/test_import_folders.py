@@ -1,5 +1,8 @@
 """Folders of classes and LSUN's databases: labels by name, images as they were, misfits named."""
 
+import contextlib
+import os
+import socket
 import sys
 
 import numpy as np
@@ -102,6 +105,13 @@ def test_files_that_are_no_images_are_left_out_which_is_said_and_hidden_ones_sil
     )
 
 
+def test_a_folder_beside_the_splits_may_be_without_images(tmp_path):
+    archives.classes(tmp_path / "source", ["train"])
+    archives.unpacked(tmp_path / "source", {"notes/1.txt": b""})
+    written, said = run("folder", tmp_path / "source", tmp_path / "dest")
+    assert set(written.counts) == {"train"} and "notes/1.txt" in said
+
+
 def test_an_image_of_too_many_pixels_is_skipped_without_being_decoded(tmp_path):
     archives.classes(tmp_path / "source", [""], count=100)
     # Pillow alone would only warn of the first, and decode it
@@ -117,6 +127,11 @@ def test_an_image_of_too_many_pixels_is_skipped_without_being_decoded(tmp_path):
     assert [line.split("\t")[0] for line in lines] == ["cat/a.png", "cat/b.png"] and all(
         "pixels" in line for line in lines
     )
+
+
+def _socket(path):
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path.name)  # which may have 108 characters
 
 
 def also(name):
@@ -150,6 +165,46 @@ FOLDER_WRONG = {
     "both names": (
         lambda s: archives.classes(s, ["train", "val", "validation"]),
         "holds both val and validation",
+    ),
+    "a pipe": (
+        lambda s: [archives.classes(s, [""]), os.mkfifo(s / "cat/x.png")],
+        "source/cat/x.png: is a link to nothing, or no file: put an image in its place",
+    ),
+    "a pipe and nothing else": (
+        lambda s: [(s / "cat").mkdir(), os.mkfifo(s / "cat/x.png")],
+        "source/cat/x.png: is a link to nothing, or no file",
+    ),
+    "a socket": (
+        lambda s: [archives.classes(s, [""]), _socket(s / "cat/x.png")],
+        "source/cat/x.png: is a link to nothing, or no file",
+    ),
+    "a link to a device": (
+        lambda s: [archives.classes(s, ["train"]), os.symlink("/dev/zero", s / "train/cat/x.png")],
+        "source/train/cat/x.png: is a link to nothing, or no file",
+    ),
+    "a link to nothing": (
+        lambda s: [archives.classes(s, [""]), os.symlink(s / "gone", s / "cat/x.png")],
+        "source/cat/x.png: is a link to nothing, or no file",
+    ),
+    "images of a kind that is not read": (
+        lambda s: archives.unpacked(archives.classes(s, [""]) and s, {"cat/x.HEIC": b""}),
+        "source/cat/x.HEIC: images of its kind are not read: convert it",
+    ),
+    "a class without images": (
+        lambda s: [archives.classes(s, [""]), (s / "emu").mkdir()],
+        "source/emu: no images .* of class 'emu': add some, or move the folder away",
+    ),
+    "a class of notes": (
+        lambda s: [archives.classes(s, [""]), archives.unpacked(s, {"emu/notes.txt": b""})],
+        "source/emu: no images .* of class 'emu'",
+    ),
+    "a class of a split without images": (
+        lambda s: [archives.classes(s, ["train", "test"]), (s / "test/emu").mkdir()],
+        "source/test/emu: no images .* of class 'emu'",
+    ),
+    "a split without images": (
+        lambda s: [archives.classes(s, ["train"]), (s / "test").mkdir()],
+        "source/test: has no subfolders",
     ),
     "a class on two lines": (
         also("two\nlines/1.jpg"),

@@ -144,7 +144,24 @@ def test_rare_classes_are_left_out_where_that_is_wanted(tmp_path):
     } == set(range(11, 23))
 
 
-def test_rarity_is_of_the_images_to_train_on_and_holds_for_all_splits(tmp_path):
+@pytest.mark.parametrize("given", [[""], ["train", "test"]])
+def test_images_are_counted_before_missing_splits_are_drawn_from_them(given, tmp_path):
+    for split in given:
+        classes(tmp_path / split, {"cat": 12, "dog": 12, "fox": 11})
+    source = load(tmp_path, min_per_class=12)
+    assert source.classes == ("cat", "dog")
+    drawn = ["train", "val_iid", *(["test_iid"] if given == [""] else [])]
+    counts = sum(np.bincount(source.splits[split].label) for split in drawn)
+    assert counts.tolist() == [12, 12] and len(source.splits["train"].label) < 24
+
+
+def test_with_splits_of_our_own_images_are_counted_over_all_that_were_there(tmp_path):
+    classes(tmp_path / "train", {"cat": 3, "dog": 3, "fox": 3})
+    classes(tmp_path / "test", {"cat": 3, "dog": 3, "fox": 2})
+    assert load(tmp_path, min_per_class=6, own_splits=False).classes == ("cat", "dog")
+
+
+def test_rarity_is_of_the_images_in_train_and_holds_for_all_splits(tmp_path):
     classes(tmp_path / "train", {"cat": 4, "dog": 2, "fox": 4})
     classes(tmp_path / "test", {"cat": 1, "dog": 5, "fox": 1}, first=20)
     classes(tmp_path / "val", {"cat": 1, "fox": 2}, first=40)

@@ -6,6 +6,7 @@ Images, labels of every kind, splits, and what is wrong in one line.
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from natra_jax.data import descriptions, prepared, reopen
+from natra_jax.data.importing import IMPORTERS
 from natra_jax.data.survey import survey
 from natra_jax.types import UserError
 from tests.data.photos import classes
@@ -232,6 +234,36 @@ def test_images_survive_pickling_and_json_and_are_read_by_several_threads(people
             np.testing.assert_array_equal(row, whole[i])
 
 
+@pytest.mark.parametrize(
+    "name, command",
+    [
+        ("celeba", "celeba --source="),
+        ("lsun/cat", "lsun --source="),
+        ("folder", "folder --name=folder --source="),
+        ("photos", "folder --name=photos --source="),
+        ("photos:9.9.9", "folder --name=photos --source="),
+        ("P", "folder --name=NAME --source="),
+        ("", "folder --name=NAME --source="),
+        ("../up", "folder --name=NAME --source="),
+    ],
+)
+def test_a_data_set_that_is_not_there_is_answered_with_a_command_that_there_is(
+    name, command, tmp_path
+):
+    line = refused(tmp_path, name)
+    advised = re.findall(r"python -m natra_jax[.]data import (\S+)", line)
+    assert f"python -m natra_jax.data import {command}" in line and advised
+    assert all(kind in IMPORTERS or kind == "tfds:NAME" for kind in advised)
+
+
+@pytest.mark.parametrize("name", ["animals:9.9.9", "animals/9.9.9", "animals/small"])
+def test_a_version_that_is_not_there_is_answered_with_those_that_are(name, animals):
+    assert refused(animals, name) == (
+        f"config field data.name is 'tfds:{name}': {animals}/animals has no such version: "
+        "set it to tfds:animals, or one of tfds:animals/1.0.0"
+    )
+
+
 def test_the_newest_version_that_is_whole_is_read(tmp_path):
     label = {"label": tfds.features.ClassLabel(names=["a", "b"])}
     for i, version in enumerate(("1.9.0", "1.10.0")):
@@ -291,12 +323,18 @@ def test_a_name_of_two_features_has_to_be_written_out(tmp_path):
 
 
 def test_wrong_paths_are_answered_with_the_command_that_makes_them_right(tmp_path, people):
-    absent = (tmp_path, "faces"), ("", "faces"), (people[0], "celeba"), (people[0], "x" * 300)
-    for path, name in (*absent, ("x" * 300, "faces")):
+    of_photos = "folder --name="
+    for path, name, command in (
+        (tmp_path, "faces", of_photos),
+        ("", "faces", of_photos),
+        (people[0], "celeba", "celeba"),
+        (people[0], "x" * 300, of_photos),
+        ("x" * 300, "faces", of_photos),
+    ):
         line = refused(path, name)
         assert (
             line.startswith(f"config field data.path is {str(path)!r}: ")
-            and f"python -m natra_jax.data import {name} --source=" in line
+            and f"python -m natra_jax.data import {command} --source=" in line
         )
     (tmp_path / "faces" / "1.0.0").mkdir(parents=True)
     assert refused(tmp_path).startswith(f"{tmp_path}/faces: holds no version that is whole ")

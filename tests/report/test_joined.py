@@ -69,7 +69,8 @@ def test_a_method_that_two_share_is_said(tmp_path):
     "arguments, message",
     [
         (["a", "--out=x"], "1 work directories are named"),
-        (["a", "b"], "--out=: say where"),
+        (["a", "b"], "--out=DIR is missing: say where"),
+        (["a", "b", "--out="], "--out=DIR is missing: say where"),
         (["a", "b", "--out=x"], "no records of an experiment there"),
     ],
 )

@@ -1,6 +1,7 @@
 """A killed fit ends in the same bits as an uninterrupted one, and a failing one says why."""
 
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -302,6 +303,22 @@ def test_damaged_and_foreign_checkpoints_are_not_read_and_said_in_a_line(tmp_pat
     for line, name in zip(lines, names, strict=True):
         assert line.startswith(f"{tmp_path / name}: the checkpoint of step 2 cannot be read (")
         assert line.endswith("): steps 1 to 2 are trained again")
+
+
+@pytest.mark.parametrize("met", ["Too many open files", "PERMISSION_DENIED"])
+def test_a_checkpoint_that_cannot_be_read_for_now_is_not_trained_again(met, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ValueError(f'OTHER: {met}: local file "/c/9d" [tensorstore_spec=...]')
+
+    state = {"weights": jnp.zeros(3)}
+    with Checkpoints(epath.Path(tmp_path)) as checkpoints:
+        checkpoints.save(2, state, [])
+    with Checkpoints(epath.Path(tmp_path)) as checkpoints:
+        monkeypatch.setattr(checkpoints, "_read", fail)
+        with pytest.raises(UserError) as error:
+            checkpoints.restore(state, print)
+    start = rf"{tmp_path}: the checkpoint of step 2 cannot be read \(its file 9d [^:]*\): "
+    assert re.match(start + "(change its permissions|allow more open files)", str(error.value))
 
 
 def flip(path, at):

@@ -228,5 +228,5 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path):
     assert len(lines) == len(damaged)
     for line, path in zip(lines, damaged, strict=True):
         assert line.startswith(f"{path}: the checkpoint cannot be read (") and line.endswith(
-            "it is damaged or incomplete"
+            "): put the whole checkpoint in its place, or name another"
         )

@@ -1,5 +1,7 @@
 """The family of a state dict, and what is said where it is of none, of several, or does not fit."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -25,6 +27,17 @@ def test_a_state_dict_becomes_a_generator_and_its_parameters():
     images = generator.synthesize(params, np.zeros((2, 1, 5), np.float32))
     assert images.shape == (2, 16, 16, 3)
     assert weights.from_state_dict(made.dcgan(), family="dcgan")[0] is generator
+
+
+@pytest.mark.parametrize("prefix", ["", "p/"])
+def test_an_npz_of_a_familys_names_may_carry_the_constructors_arguments(prefix, tmp_path):
+    tensors = {prefix + name: array for name, array in made.dcgan().items()}
+    path = tmp_path / "dcgan.npz"
+    np.savez(path, **tensors, config=json.dumps({"nz": 5}))
+    assert weights.load(path)[0] is weights.from_state_dict(made.dcgan())[0]
+    np.savez(path, **tensors, config=json.dumps({"nz": 6}))
+    with pytest.raises(UserError, match="nz"):
+        weights.load(path)
 
 
 @pytest.mark.parametrize(

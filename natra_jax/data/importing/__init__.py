@@ -26,6 +26,11 @@ IMPORTERS = {
 }
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a data set may be called so."""
+    return re.fullmatch(r"[a-z]\w*", text) is not None and text == text.lower()
+
+
 def from_files(
     kind: str, source: Path, dest: Path, name: str, log: Callable[[str], None] = print
 ) -> Written:
@@ -42,7 +47,7 @@ def from_files(
         UserError: something is missing in the source, disagrees or is damaged, or the destination
             cannot be used.
     """
-    if not re.fullmatch(r"[a-z]\w*", name) or name != name.lower():
+    if not is_name(name):
         raise UserError(
             f"--name={name}: is no name for a data set: "
             "use lower-case letters, digits and _, with a letter in front"

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from natra_jax.data import folder
 from natra_jax.data.conventions import SPLIT_NAMES, class_name, split_of
 from natra_jax.data.decoding import SUFFIXES
 from natra_jax.data.importing import containers
@@ -26,11 +27,13 @@ _WANTED = (
 def opened(source: Path) -> Iterator[DataSet]:
     """Open a folder of images, as they are, with the features label and filename below the source.
 
-    Raise UserError for what lies elsewhere than it should, and for classes that cannot be.
+    Raise UserError for what lies elsewhere than it should, for classes that cannot be, and for what
+    `data.folder` refuses, which reads such a folder without an import.
     """
     if not source.is_dir():
         verb = "is a file" if source.exists() else "does not exist"
         raise UserError(f"--source={source}: {verb}: {_WANTED}")
+    folder.listed(str(source))  # the container leaves out what is no file, whatever its name
     with containers.opened(source) as container:
         listed = {
             name: name.split("/") for name in container.members if name.lower().endswith(SUFFIXES)
@@ -38,6 +41,7 @@ def opened(source: Path) -> Iterator[DataSet]:
         others = [name for name in container.members if name not in listed]
         depth = _depth(source, listed)
         by_split = _by_split(source, listed, depth)
+        _require_images(source, depth)
         category = {name: class_name(parts[-2]) for name, parts in listed.items()}
         held = {split: {category[name] for name in names} for split, names in by_split.items()}
         labels = {name: i for i, name in enumerate(sorted(set.union(*held.values())))}
@@ -102,6 +106,13 @@ def _by_split(source: Path, listed: dict[str, list[str]], depth: int) -> dict[st
         if folders:
             by_split[usual] = sorted(name for name, parts in listed.items() if parts[0] in folders)
     return by_split
+
+
+def _require_images(source: Path, depth: int) -> None:
+    """Raise UserError for a folder of a class, or of a split, without images."""
+    splits = [path for path in sorted(source.iterdir()) if path.is_dir() and split_of(path.name)]
+    for root in splits if depth == 3 else [source]:
+        folder.list_classes(root)
 
 
 def _require_classes(source: Path, held: dict[str, set[str]], labels: dict[str, int]) -> None:

@@ -22,6 +22,7 @@ from natra_jax import workdir
 from natra_jax.data.encoded_images import printable
 from natra_jax.data.importing import records, shards
 from natra_jax.data.importing.dataset import DataSet
+from natra_jax.files import remedy
 from natra_jax.json_files import Count
 from natra_jax.printable import column
 from natra_jax.types import UserError
@@ -148,7 +149,8 @@ def _claim(directory: Path, plan: str) -> None:
         workdir.write(begun, json.dumps(_Plan(plan=plan)))
     except OSError as error:
         raise UserError(
-            f"{directory}: cannot be written ({error.strerror or error}): choose another --dest"
+            f"{directory}: cannot be written ({error.strerror or error}): "
+            + remedy(error, "choose another --dest")
         ) from error
 
 

@@ -15,6 +15,7 @@ from natra_jax import workdir
 from natra_jax.data.importing import images, records
 from natra_jax.data.importing.dataset import DataSet, Entry
 from natra_jax.data.importing.images import Corrupt
+from natra_jax.files import remedy
 from natra_jax.json_files import Count
 from natra_jax.printable import reason
 from natra_jax.types import UserError
@@ -176,8 +177,8 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:  # the one type that ArrayRecord has for all that a disk does
         raise UserError(
-            f"{path}: cannot be written ({reason(error)}): free some space, or choose "
-            "another --dest"
+            f"{path}: cannot be written ({reason(error)}): "
+            + remedy(error, "free some space, or choose another --dest")
         ) from error
 
 

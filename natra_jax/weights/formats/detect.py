@@ -14,7 +14,7 @@ import os
 import re
 from pathlib import Path
 
-from natra_jax.files import open_file
+from natra_jax.files import open_file, remedy
 from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
 from natra_jax.weights.formats import (
@@ -96,8 +96,8 @@ def read(path: str | os.PathLike) -> Checkpoint:
         raise UserError(message) from error
     except OSError as error:
         raise UserError(
-            f"{name}: cannot be read ({error.strerror or error}): check that it is there and that "
-            "you may read it"
+            f"{name}: cannot be read ({error.strerror or error}): "
+            + remedy(error, "check that it is there and that you may read it")
         ) from error
     except MemoryError as error:
         raise UserError(

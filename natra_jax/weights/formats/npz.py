@@ -2,10 +2,10 @@
 
     checkpoint = npz.read(file, path)
 
-They are zip archives of .npy members; no pickle in them is ever read. An archive that has a
-'config' and names that start with 'p/' is a state dict with its network's configuration: each
-'p/NAME' gives the tensor NAME, 'config' is a JSON object, and whatever else is there is not looked
-at. Any other archive gives all of its arrays.
+They are zip archives of .npy members; no pickle in them is ever read. One text that is called
+'config' is the configuration of the network whose tensors lie beside it, a JSON object. An archive
+that has a 'config' and names that start with 'p/' is told by both: each 'p/NAME' gives the tensor
+NAME, and whatever else is there is not looked at. Any other archive gives all of its arrays.
 
 Refused, so that a small file cannot fill the memory:
 - members that are neither stored nor deflated, or encrypted; that overlap; that are there twice;
@@ -26,7 +26,7 @@ import zipfile
 import zlib
 from collections import Counter
 from pathlib import PurePath
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -179,23 +179,33 @@ def read(file: io.BufferedIOBase, path: PurePath) -> Checkpoint:
             )
         parameters = [name for name in members if name.startswith("p/")]
         if not ("config" in members and parameters):
-            return _read_all(archive, members, path)
+            found = _read_all(archive, members, path)
+            if not _is_text(found.tensors.get("config")):
+                return found
+            tensors = dict(found.tensors)
+            return found._replace(tensors=tensors, config=_config(tensors.pop("config"), path))
         config = _read_array(archive, members["config"], path)
-        if config.dtype.kind not in "US" or config.ndim:
+        if not _is_text(config):
             raise UserError(
                 f"{path}: 'config' has to be one text, JSON, but is {config.dtype} of shape "
                 f"{list(config.shape)}"
             )
-        text = (
-            config.item()
-            if config.dtype.kind == "S"
-            else config.item().encode(errors="surrogatepass")
-        )
         tensors = {
             name.removeprefix("p/"): _read_array(archive, members[name], path)
             for name in parameters
         }
-        return Checkpoint(tensors, json_object(text, f"{path}: 'config'"))
+        return Checkpoint(tensors, _config(config, path))
+
+
+def _is_text(array: np.ndarray | None) -> bool:
+    """Tell whether an array is one text."""
+    return array is not None and array.dtype.kind in "US" and not array.ndim
+
+
+def _config(text: np.ndarray, path: PurePath) -> dict[str, Any]:
+    """Return the JSON object that one text holds. Raise UserError for anything else."""
+    data = text.item() if text.dtype.kind == "S" else text.item().encode(errors="surrogatepass")
+    return json_object(data, f"{path}: 'config'")
 
 
 class _NotPlain(UserError):

@@ -147,6 +147,15 @@ def test_a_state_dict_with_its_config_is_told_from_plain_arrays():
     assert set(read(writers.npz({"config": ARRAYS["half"]})).tensors) == {"config"}
 
 
+@pytest.mark.parametrize("text", [str, str.encode], ids=["text", "bytes"])
+def test_a_config_beside_tensors_of_their_own_names_is_none_of_them(text):
+    config = np.array(text('{"z_dim": 3}'))
+    found = read(writers.npz({"a": ARRAYS["half"], "config": config}))
+    assert found.config == {"z_dim": 3} and list(found.tensors) == ["a"]
+    np.testing.assert_array_equal(found.tensors["a"], ARRAYS["half"])
+    refused(writers.npz({"a": ARRAYS["half"], "config": np.array("[1]")}), "config")
+
+
 def test_a_golden_file_gives_its_state_dict_and_config():
     expected = writers.golden("stylegan2_nv_16_fp16")
     found = read((writers.GOLDEN / "stylegan2_nv_16_fp16.npz").read_bytes())
