@@ -56,6 +56,8 @@ def require_room(directory: epath.Path, tree: Any, choice: str) -> None:
 def stored(path: epath.Path) -> Any:
     """Return the tree at path with each array's metadata (shape, type) in the array's place.
 
+    What is no array, such as text, has metadata without a shape.
+
     Raises UserError if it is damaged, or has chunks larger than their arrays: what reads these
     makes room for a whole chunk at once, and ends the process where there is none.
     """
@@ -63,10 +65,12 @@ def stored(path: epath.Path) -> Any:
     try:
         with hushed():
             tree = ocp.PyTreeCheckpointHandler().metadata(path).tree
+            leaves = jax.tree.flatten_with_path(tree)[0]
     except Exception as error:  # orbax and tensorstore raise many types for a damaged file
         raise _damaged(path, error) from error
-    for where, leaf in jax.tree.flatten_with_path(tree)[0]:
-        chunk = None if leaf.storage is None else leaf.storage.chunk_shape
+    for where, leaf in leaves:
+        storage = getattr(leaf, "storage", None)
+        chunk = None if storage is None else storage.chunk_shape
         if chunk and any(
             part > max(side, 1) for part, side in zip(chunk, leaf.shape, strict=False)
         ):
@@ -104,10 +108,16 @@ def require_same(path: epath.Path, found: Any, target: Any, owner: str) -> None:
         target: the tree that is needed.
         owner: the network that target's arrays belong to, such as 'classifier'; for the message.
     """
-    there, wanted = shapes(found), shapes(target)
+    there = {
+        leaf_name(where): tuple(leaf.shape) if hasattr(leaf, "shape") else None
+        for where, leaf in jax.tree.flatten_with_path(found)[0]
+    }
+    wanted = shapes(target)
     for name in sorted(there.keys() | wanted.keys()):
-        if there.get(name) != wanted.get(name):
-            has = f"{name} is {list(there[name])}" if name in there else f"{name} is missing"
+        if name not in wanted or there.get(name) != wanted[name]:
+            shape = there.get(name)
+            is_ = "missing" if name not in there else "no array" if shape is None else list(shape)
+            has = f"{name} is {is_}"
             expected = (
                 f"expected {list(wanted[name])}"
                 if name in wanted
@@ -137,13 +147,21 @@ def hushed() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            _release(error)
             gc.collect()  # a failed task speaks up when it is collected
             raise
         else:
             sys.unraisablehook = report
         finally:
             log.setLevel(level)
+
+
+def _release(error: BaseException | None) -> None:
+    """Let go of what the frames hold that an exception, and those before it, came through."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _damaged(path: epath.Path, error: Exception) -> UserError:

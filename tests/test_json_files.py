@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import json
 import random
 import time
@@ -15,6 +14,7 @@ import pytest
 from natra_jax import json_files
 from natra_jax.types import UserError
 from tests.json_readers import READERS, lay_out, patch, write
+from tests.mutations import COUNTS, WRONG, changed, frugal, mutated, places, soon
 from tools.imports import PACKAGE, files
 
 NINES = "9" * 5000
@@ -57,42 +57,6 @@ LOOSE = {
     *("list of files", "list of records", "history.json", "converted generator.json"),
     *("import.json", "plan.json", "note of a shard", "facts.json", "classifier.json"),
 }
-# what stands in place of an entry
-WRONG = (
-    *(
-        None,
-        True,
-        False,
-        0,
-        -1,
-        1,
-        1.5,
-        2**16,
-        10**9,
-        2**40,
-        -(2**70),
-        10**299,
-        1e300,
-        "",
-        "x",
-        "\0",
-        "../..",
-        "a" * 5000,
-    ),
-    *(
-        "\udc80",
-        "\ud800",
-        float("nan"),
-        float("inf"),
-        [],
-        {},
-        [1],
-        [None],
-        [[]],
-        {"a": 1},
-        [1] * 300,
-    ),
-)
 
 
 @pytest.fixture(scope="module")
@@ -191,33 +155,6 @@ def test_a_missing_file_is_one_line_or_work_to_be_done(reader, root):
         assert reader.file in str(error) and len(str(error).splitlines()) == 1
 
 
-def places(value, path=()):
-    """The paths of all entries at any depth."""
-    entries = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for name, entry in entries:
-        yield (*path, name)
-        yield from places(entry, (*path, name))
-
-
-def changed(value, path, new):
-    """A copy of value with another entry at path; `...` takes it away."""
-    whole = copy.deepcopy(value)
-    inner = whole
-    for name in path[:-1]:
-        inner = inner[name]
-    if new is ...:
-        del inner[path[-1]]
-    else:
-        inner[path[-1]] = new
-    return whole
-
-
 def test_every_entry_may_be_missing_or_anything(reader, root):
     value = json.loads(text(reader.value))
     some = list(places(value))
@@ -229,34 +166,13 @@ def test_every_entry_may_be_missing_or_anything(reader, root):
             assert time.perf_counter() - start < 5, (path, new)
 
 
-def mutated(rng: random.Random, value) -> bytes:
-    """A mutation of the JSON of value: of its entries, of its bytes, or of both."""
-    for _ in range(rng.randint(0, 2)):
-        if some := list(places(value)):
-            new = rng.choice([..., *WRONG, value])
-            value = changed(value, rng.choice(some), new)
-    data = bytearray(text(value))
-    for _ in range(rng.randint(0, 3)):
-        at, kind = rng.randrange(len(data) + 1), rng.randrange(4)
-        if kind == 0:
-            data[at:at] = rng.choice(
-                [b"[", b"{", b'"', b",", b"9" * 400, b"-", b"e9", b"\\ud800", b"\xff"]
-            )
-        elif kind == 1:
-            del data[at : at + rng.randint(1, 9)]
-        elif kind == 2:
-            data[at : at + 1] = bytes([rng.randrange(256)])
-        else:
-            other = rng.randrange(len(data) + 1)
-            data[at:at] = data[other : other + 20]
-    return bytes(data)
-
-
-@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", COUNTS)
 def test_mutated_files_are_read_or_one_line(reader, root, count):
     rng, value = random.Random(reader.file), json.loads(text(reader.value))
-    for _ in range(count):
-        answers(reader, root, mutated(rng, value))
+    with frugal(len(text(value))):
+        for number in range(count):
+            with soon(f"{reader.file}, number {number}"):
+                answers(reader, root, mutated(rng, value))
 
 
 def test_json_is_read_at_one_place():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,26 +85,36 @@ def require_sound(directory: str | Path) -> None:
 def require_shards(directory: str | Path, found: tfds.core.DatasetBuilder) -> None:
     """Raise UserError unless the files of every split lie in the directory and may be so long."""
     location = printable(directory)
-    for name, split in found.info.splits.items():
+    for whole_name, split in found.info.splits.items():
+        name = shown(whole_name)[1:-1]
         lengths = split.shard_lengths
         if min(lengths, default=0) < 0 or len(lengths) > _MOST_SHARDS:
             raise UserError(
-                f"{location}: split {printable(name)} has {len(lengths)} files, the shortest of "
+                f"{location}: split {name} has {len(lengths)} files, the shortest of "
                 f"{min(lengths)} records, which cannot be: prepare the data set again"
             )
         size = 0
         for path in map(Path, split.filepaths):
-            if not path.is_file():
+            if (length := _length(path)) is None:
                 raise UserError(
-                    f"{location}: the file {printable(path.name)} of split {printable(name)} is "
-                    "missing, or is no file: prepare the data set again"
+                    f"{location}: the file {shown(path.name)[1:-1]} of split {name} "
+                    "is missing, or is no file: prepare the data set again"
                 )
-            size += path.stat().st_size
+            size += length
         if sum(lengths) > size:
             raise UserError(
-                f"{location}: split {printable(name)} is said to have {sum(lengths)} records, but "
+                f"{location}: split {name} is said to have {sum(lengths)} records, but "
                 f"its files have {size} bytes: prepare the data set again"
             )
+
+
+def _length(path: Path) -> int | None:
+    """Return the bytes of a file; None where there is none, or can be none of such a name."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def damaged(location: str, error: Exception) -> UserError:

@@ -491,6 +491,18 @@ def test_counts_of_records_that_cannot_be(people, tmp_path, lengths, said):
     assert refused(tmp_path, label="Male").startswith(f"{directory}: {said}")
 
 
+@pytest.mark.parametrize("template", ["a" * 5000, "{SPLIT}/" * 300])
+def test_names_that_no_file_can_have_are_of_no_file(people, tmp_path, template):
+    directory = copied(people, tmp_path)
+    path = directory / "dataset_info.json"
+    info = json.loads(path.read_text())
+    info["splits"][0]["filepathTemplate"] = template
+    path.write_text(json.dumps(info))
+    said = refused(tmp_path, label="Male")
+    assert said.startswith(f"{directory}: the file ") and "is missing, or is no file" in said
+    assert len(said) < 500
+
+
 @pytest.mark.parametrize("file", ["identity.labels.txt", "dataset_info.json", "features.json"])
 def test_files_that_are_too_large_are_not_read(people, tmp_path, file):
     path = copied(people, tmp_path) / file

@@ -152,6 +152,18 @@ def test_a_directory_without_a_checkpoint_is_refused(directory):
         pretrained.read(directory, like(VARIABLES))
 
 
+def test_text_beside_the_arrays_is_left_out_and_in_the_place_of_one_refused(directory):
+    tree = arrays(VARIABLES) | {"note": "text", "nothing": None}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(directory, tree)
+        checkpointer.save(
+            directory / "other", tree | {"batch_stats": {"BatchNorm_0": {"mean": "x"}}}
+        )
+    same(pretrained.read(directory, like(VARIABLES)), VARIABLES)
+    with pytest.raises(UserError, match=r"mean is no array, expected \[4\]: these are another"):
+        pretrained.read(directory / "other", like(VARIABLES))
+
+
 def test_several_trees_are_not_chosen_between(directory):
     items = {name: ocp.args.StandardSave(arrays(VARIABLES)) for name in ("ema", "model")}
     managed(directory, {3: ocp.args.Composite(**items)})

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from natra_jax.generators.biggan_parts import is_truncation
+from natra_jax.printable import shown
 from natra_jax.types import Params, UserError
 from natra_jax.weights.converters import biggan_common as common
 from natra_jax.weights.converters.checkpoint_config import agree, setting
@@ -137,7 +138,7 @@ def _truncation(config: dict[str, Any]) -> float:
         return 1.0
     if type(said) not in (int, float) or not is_truncation(said):
         raise UserError(
-            f"the checkpoint's setting truncation is {str(said)[:20]}, expected a number above 0 "
+            f"the checkpoint's setting truncation is {shown(said, 20)}, expected a number above 0 "
             "and at most 1"
         )
     return float(said)

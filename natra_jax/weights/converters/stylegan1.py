@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 from natra_jax.weights.converters import progressive
 from natra_jax.weights.converters.checkpoint_config import agree, require, setting, size
@@ -162,7 +163,7 @@ def convert(tensors: Tensors, config: dict[str, Any]) -> Converted:
     fused_scale = "auto" if fused_scale is None else fused_scale
     if type(fused_scale) not in (bool, str) or fused_scale not in _FUSED_FROM:
         raise UserError(
-            f"the checkpoint's setting fused_scale is {str(fused_scale)[:20]}, expected 'auto', "
+            f"the checkpoint's setting fused_scale is {shown(fused_scale, 20)}, expected 'auto', "
             "True or False"
         )
     arguments = {

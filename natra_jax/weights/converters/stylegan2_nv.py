@@ -143,7 +143,7 @@ def _positive(config: dict[str, Any], *names: str) -> float | None:
     value = setting(config, *names)
     if value is not None and (type(value) not in (int, float) or not 0 < value < LARGEST):
         raise UserError(
-            f"the checkpoint's setting {names[0]} is {str(value)[:20]}, expected a positive "
+            f"the checkpoint's setting {names[0]} is {shown(value, 20)}, expected a positive "
             "number: it is damaged"
         )
     return value
