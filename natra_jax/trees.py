@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from natra_jax import shortage
 from natra_jax.files import open_file
 from natra_jax.printable import reason
 from natra_jax.types import UserError
@@ -87,5 +88,6 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
             if not isinstance(array, np.ndarray):
                 raise ValueError(f"{name} is no array")
     except Exception as error:  # NumPy and zipfile document few of the types that they raise
+        shortage.require_none(error, str(path))
         raise UserError(f"{path}: cannot be read as an .npz of arrays ({reason(error)})") from error
     return loaded

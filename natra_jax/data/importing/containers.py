@@ -18,12 +18,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
+from natra_jax import shortage
 from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
-from natra_jax.files import Walk, open_file, read_bytes, reading
+from natra_jax.files import Walk, open_file, read_bytes, read_within, reading, twice
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -78,6 +79,7 @@ def parsing(path: Path, what: str, advice: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
             with reading(path):
                 raise
+        shortage.require_none(error, str(path))
         raise UserError(f"{path}: is no whole {what} ({reason(error)}): {advice}") from error
 
 
@@ -103,8 +105,8 @@ def expanded(path: Path) -> bytes:
     if not data.startswith(b"\x1f\x8b"):
         return data
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        expanded = file.read(MOST_BYTES + 1)
-    if len(expanded) > MOST_BYTES:
+        expanded = read_within(cast("IO[bytes]", file), MOST_BYTES)
+    if expanded is None:
         raise UserError(
             f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
         )
@@ -234,8 +236,7 @@ def _listed(
 
 def _bounded(file: IO[bytes]) -> bytes:
     """Read a file. Raise Corrupt if it has more than MOST_BYTES."""
-    data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
+    if (data := read_within(file, MOST_BYTES)) is None:
         raise Corrupt(f"more than {MOST_BYTES} bytes")
     return data
 
@@ -256,7 +257,11 @@ def _folder(path: Path) -> Container:
         walk = Walk(path)
         for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
             subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
-            walk.enter(directory)
+            if first := walk.visit(directory):
+                if not Path(directory).is_relative_to(first):
+                    raise twice(directory, first)
+                subdirectories.clear()  # it leads back, to what is listed without it
+                continue
             for name in names:
                 file = Path(directory, name)
                 if _is_visible(name) and stat.S_ISREG(file.stat().st_mode):
@@ -305,6 +310,7 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
             if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
                 with reading(path):
                     raise
+            shortage.require_none(error, f"{path}: {name}")
             raise Corrupt(reason(error)) from error
 
     return Container(
@@ -338,6 +344,7 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
             except (Corrupt, OSError):
                 raise
             except Exception as error:
+                shortage.require_none(error, f"{path}: {name}")
                 raise Corrupt(reason(error)) from error
 
     return Container(path, _listed(path, stamps.items()), read)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from natra_jax import workdir
+from natra_jax import shortage, workdir
 from natra_jax.data.importing import images, records
 from natra_jax.data.importing.dataset import DataSet, Entry
 from natra_jax.data.importing.images import Corrupt
@@ -95,6 +95,7 @@ def write(
     notes: list[Note] = []
     done = skipped = 0
     serialize = records.serializer(data.features, data.channels)
+    shortage.require_threads(shortage.ARRAY_RECORD, f"the threads that write {directory}")
     with (
         images.bounded(),
         ThreadPoolExecutor(os.cpu_count()) as pool,
