@@ -153,6 +153,7 @@ def run(
         if error.errno not in _USERS_DISK:
             raise
         where = error.filename2 or error.filename or place or _value(argv, directory)
+        where = printable(os.fsdecode(where) if isinstance(where, str | bytes) else where)
         advice = _USERS_DISK[error.errno].format(directory)
         _fail(f"{where}: {error.strerror}: {advice}", argv)
     except (MemoryError, ImportError, RuntimeError) as error:

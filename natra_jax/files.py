@@ -21,6 +21,7 @@ from typing import IO, cast
 import numpy as np
 from etils import epath
 
+from natra_jax.printable import printable
 from natra_jax.types import UserError
 
 _DEEPEST = 100  # folders in folders
@@ -97,7 +98,7 @@ def reading(path: AnyPath) -> Iterator[None]:
     except OSError as error:
         named = isinstance(error.filename, str | bytes)
         raise UserError(
-            f"{os.fsdecode(error.filename) if named else path}: "
+            f"{printable(os.fsdecode(error.filename) if named else path)}: "
             f"cannot be read ({error.strerror or error}): "
             "check what it is, its permissions and its disk"
         ) from error
@@ -112,7 +113,7 @@ def read_bytes(path: AnyPath, most: int) -> bytes:
         likely = os.fstat(file.fileno()).st_size if local(path) is not None else _PART
         data = read_within(file, most, likely)
     if data is None:
-        raise UserError(f"{path}: is larger than {most} bytes, and is not read")
+        raise UserError(f"{printable(path)}: is larger than {most} bytes, and is not read")
     return data
 
 
@@ -123,7 +124,9 @@ def require_small(path: AnyPath, most: int = SMALL) -> None:
     """
     with open_file(path) as file:
         if (size := file.seek(0, io.SEEK_END)) > most:
-            raise UserError(f"{path}: has {size} bytes, more than {most}, and is not read")
+            raise UserError(
+                f"{printable(path)}: has {size} bytes, more than {most}, and is not read"
+            )
 
 
 def read_within(file: IO[bytes], most: int, likely: int = _PART) -> bytes | None:
@@ -158,7 +161,9 @@ class Walk:
             return ""
         named = named or str(folder)
         if len(on_disk.parts) > self._depth + _DEEPEST:
-            raise UserError(f"{named}: is more than {_DEEPEST} folders deep: move it further up")
+            raise UserError(
+                f"{printable(named)}: is more than {_DEEPEST} folders deep: move it further up"
+            )
         status = on_disk.stat()
         same = status.st_dev, status.st_ino
         if first := self._entered.get(same, ""):
@@ -175,7 +180,8 @@ class Walk:
 def twice(folder: str, first: str) -> UserError:
     """Return the error to raise for a folder that is another one, by a link, and may not be."""
     return UserError(
-        f"{folder}: is the folder {first} once more, by a link: name a folder that holds it once"
+        f"{printable(folder)}: is the folder {printable(first)} once more, by a link: "
+        "name a folder that holds it once"
     )
 
 
@@ -218,7 +224,7 @@ def _require_regular(status: os.stat_result, named: str) -> None:
         kind = "a file of the system's, which may have no end"
     else:
         return
-    raise UserError(f"{named}: is {kind}, where a file is wanted: name a regular file")
+    raise UserError(f"{printable(named)}: is {kind}, where a file is wanted: name a regular file")
 
 
 @cache

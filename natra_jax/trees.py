@@ -73,6 +73,9 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
     """
     try:
         with open_file(path) as file:
+            if file.read(2) != b"PK":  # NumPy would take it for a pickle, and tell how to run it
+                raise ValueError("it is no zip archive, as an .npz file is")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it is no archive")
@@ -89,5 +92,8 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"{name} is no array")
     except Exception as error:  # NumPy and zipfile document few of the types that they raise
         shortage.require_none(error, str(path))
-        raise UserError(f"{path}: cannot be read as an .npz of arrays ({reason(error)})") from error
+        why = reason(error)
+        if "allow_pickle" in why:
+            why = "it holds objects of Python, which are not read"
+        raise UserError(f"{path}: cannot be read as an .npz of arrays ({why})") from error
     return loaded

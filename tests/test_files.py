@@ -93,6 +93,17 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
         files.require_small(tmp_path / "file", 4)
 
 
+def test_a_name_stays_on_its_line(tmp_path):
+    (tmp_path / "x\ny").mkdir()
+    with pytest.raises(UserError, match=r"/x\\ny: is a folder, where a file is wanted"):
+        files.open_file(tmp_path / "x\ny")
+    with (
+        pytest.raises(UserError, match=r"/x\\ny/z: cannot be read"),
+        files.reading(tmp_path / "x\ny" / "z"),
+    ):
+        (tmp_path / "x\ny" / "z").stat()
+
+
 def test_a_missing_file_is_an_error_of_the_file_system(tmp_path):
     for read in (files.open_file, files.require_regular):
         with pytest.raises(FileNotFoundError):

@@ -18,13 +18,21 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple
 
 from natra_jax import shortage
 from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
-from natra_jax.files import Walk, open_file, read_bytes, read_within, reading, twice
+from natra_jax.files import (
+    Walk,
+    open_file,
+    read_bytes,
+    read_within,
+    reading,
+    require_regular,
+    twice,
+)
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -104,13 +112,21 @@ def expanded(path: Path) -> bytes:
     data = whole(path)
     if not data.startswith(b"\x1f\x8b"):
         return data
+    parts, left = [], MOST_BYTES + 1
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        expanded = read_within(cast("IO[bytes]", file), MOST_BYTES)
-    if expanded is None:
+        try:
+            while left and (part := file.read1(min(left, _PART))):
+                parts.append(part)
+                left -= len(part)
+        except gzip.BadGzipFile as error:
+            # other bytes behind the stream, which gunzip leaves alone too
+            if not (parts and str(error).startswith("Not a gzipped file")):
+                raise
+    if not left:
         raise UserError(
             f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
         )
-    return expanded
+    return b"".join(parts)
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -169,7 +185,8 @@ def require(source: Path, path: Path | None, wanted: str, publisher: str) -> Pat
         wanted: the file, and where it was looked for.
         publisher: from whom the file is had.
     """
-    if path is None and source.is_file():
+    if path is None and source.exists() and not source.is_dir():
+        require_regular(source)
         raise UserError(
             f"--source={source}: is a file, not the directory that holds {wanted}: "
             "name the directory, and unpack the file if it is an archive"
