@@ -103,8 +103,12 @@ def _watch_threads() -> None:
             (say_of_thread if hasattr(error, "thread") else say)(error)
             del error  # what it holds may be ending
 
+    def leave() -> None:
+        sys.unraisablehook, threading.excepthook = say, say_of_thread
+
     threading.Thread(target=watch, name="errors of threads", daemon=True).start()
     sys.unraisablehook = threading.excepthook = errors.put
+    os.register_at_fork(after_in_child=leave)  # where nobody watches
 
 
 def quiet_pillow() -> None:

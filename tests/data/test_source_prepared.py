@@ -312,7 +312,7 @@ def copied(people, tmp_path):
         ("dataset_info.json", "{", "{}/dataset_info.json: cannot be read ("),
         ("features.json", '{"featuresDict": 3}', "{}: cannot be read ("),
         ("features.json", "[" * 100_000, "{}/features.json: cannot be read ("),
-        ("dataset_info.json", "{}", "{}: "),
+        ("dataset_info.json", "{}", "{}/dataset_info.json: cannot be read (Object missing"),
         ("dataset_info.json", b"\xff\xfe", "{}/dataset_info.json: cannot be read ("),
     ],
 )
