@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from natra_jax import __version__, interruption
+from natra_jax import __version__, interruption, shortage
 from natra_jax.entry import STDOUT
 from natra_jax.files import MORE_OPEN_FILES
 from natra_jax.printable import printable, reason
@@ -155,11 +155,18 @@ def run(
         if error.filename == STDOUT:
             _discard(1)
             _fail(f"{STDOUT}: {error.strerror}: write it elsewhere", argv)
+        if shortage.of(error):
+            _fail(shortage.line(error, "this command"), argv)
         if error.errno not in _USERS_DISK:
             raise
         where = error.filename2 or error.filename or place or _value(argv, directory)
+        where = printable(os.fsdecode(where) if isinstance(where, str | bytes) else where)
         advice = _USERS_DISK[error.errno].format(directory)
         _fail(f"{where}: {error.strerror}: {advice}", argv)
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not shortage.of(error):
+            raise
+        _fail(shortage.line(error, "this command"), argv)
     except KeyboardInterrupt as error:
         interruption.leave(error)
 

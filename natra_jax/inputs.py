@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from etils import epath
@@ -51,18 +52,24 @@ class Inputs:
         self._seen: dict[str, _Entry] = {}
         self._read: dict[Any, Any] = {}
 
-    def sha256(self, path: str | epath.Path) -> str:
+    def sha256(self, path: str | epath.Path, require: Callable[[Path], None] | None = None) -> str:
         """Return the SHA-256 of a file, or of the names and contents in a directory.
+
+        require: raises UserError for a file of this machine that all is not to be read of.
 
         Raises UserError for one that cannot be read.
         """
         path = epath.Path(path).expanduser()
         with reading(path):
+            on_disk = local(path)
+            if require is not None and on_disk is not None and not on_disk.is_dir():
+                require(on_disk)
             return self._sha256(path, Walk(path))
 
     def _sha256(self, path: epath.Path, walk: Walk) -> str:
         if path.is_dir():
-            walk.enter(path)
+            if first := walk.visit(path):
+                return f"as {epath.Path(first).relative_to(walk.root)}"
             held = sorted((child.name, self._sha256(child, walk)) for child in path.iterdir())
             return hashlib.sha256(json.dumps(held).encode()).hexdigest()
         return self._remembered(f"sha256 {path}", [path], lambda: workdir.sha256(path), _is_digest)

@@ -62,7 +62,7 @@ class _Listener:
 
     def end(self) -> None:
         """Give back what is held, say the line, and end the process."""
-        giver = threading.Thread(target=self._give_back, daemon=True)
+        giver = threading.Thread(target=self.give_back, daemon=True)
         giver.start()
         giver.join(_GIVING_BACK)
         self.say()
@@ -76,9 +76,10 @@ class _Listener:
                 after_control_c = "\n" if os.isatty(2) else ""
                 os.write(2, f"{after_control_c}natra_jax: {self.line}\n".encode())
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Give back what is held, whatever fails."""
         for release in reversed(list(self.held)):
-            with contextlib.suppress(Exception):  # the process ends, whatever fails
+            with contextlib.suppress(Exception):
                 release()
 
     def _lose_patience(self) -> None:
@@ -166,6 +167,12 @@ def holding(release: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         _listener.held.remove(release)
+
+
+def give_back() -> None:
+    """Give back what is held, before the process ends for another reason than a signal."""
+    if _listener is not None:
+        _listener.give_back()
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from natra_jax import shortage
 from natra_jax.files import local, remedy, require_regular_below
 from natra_jax.printable import printable
 from natra_jax.trees import leaf_name, shapes
@@ -81,6 +82,7 @@ def stored(path: epath.Path) -> Any:
             tree = ocp.PyTreeCheckpointHandler().metadata(path).tree
             leaves = jax.tree.flatten_with_path(tree)[0]
     except Exception as error:  # orbax and tensorstore raise many types for a damaged file
+        shortage.require_none(error, str(path))
         raise _unreadable(path, error) from error
     for where, leaf in leaves:
         storage = getattr(leaf, "storage", None)
@@ -110,6 +112,7 @@ def load(path: epath.Path, target: Any) -> Any:
             wanted = ocp.args.PyTreeRestore(target, as_numpy, partial_restore=True)
             return ocp.PyTreeCheckpointHandler().restore(path, args=wanted)
     except Exception as error:
+        shortage.require_none(error, str(path))
         raise _unreadable(path, error) from error
 
 

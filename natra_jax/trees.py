@@ -6,6 +6,7 @@ params = trees.load(path, like=jax.eval_shape(init, key))
 
 from __future__ import annotations
 
+import math
 import zipfile
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from natra_jax import shortage
 from natra_jax.files import open_file
 from natra_jax.printable import reason
 from natra_jax.types import UserError
@@ -70,8 +72,12 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
 
     Raises UserError if the file is missing, damaged, or holds anything but plain arrays.
     """
+    total = 0
     try:
         with open_file(path) as file:
+            if file.read(2) != b"PK":  # NumPy would take it for a pickle, and tell how to run it
+                raise ValueError("it is no zip archive, as an .npz file is")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it is no archive")
@@ -87,5 +93,16 @@ def read(path: epath.Path) -> dict[str, np.ndarray]:
             if not isinstance(array, np.ndarray):
                 raise ValueError(f"{name} is no array")
     except Exception as error:  # NumPy and zipfile document few of the types that they raise
-        raise UserError(f"{path}: cannot be read as an .npz of arrays ({reason(error)})") from error
+        if not _is_forged(error, total):
+            shortage.require_none(error, str(path))
+        why = reason(error)
+        if "allow_pickle" in why:
+            why = "it holds objects of Python, which are not read"
+        raise UserError(f"{path}: cannot be read as an .npz of arrays ({why})") from error
     return loaded
+
+
+def _is_forged(error: Exception, total: int) -> bool:
+    """Return whether NumPy found no room for an array larger than all the bytes there are of it."""
+    shape, dtype = getattr(error, "shape", ()), getattr(error, "dtype", None)
+    return dtype is not None and math.prod(shape) * dtype.itemsize > total

@@ -23,7 +23,7 @@ LAYERS = [
     {"attacks", "generators", "classifiers"},
     {"losses", "convolution", "trees", "orbax_tree", "workdir", "feature_statistics", "entry"},
     {"json_files"},
-    {"files"},
+    {"files", "shortage"},
     {"types", "printable", "interruption"},
 ]
 BESIDE = {
@@ -32,7 +32,8 @@ BESIDE = {
     ("orbax_tree", "trees"),
     ("report", "evaluation"),
 }
-_COMMON = {"types", "printable", "files", "json_files", "interruption"}  # what any room may import
+# what any room may import
+_COMMON = {"types", "printable", "files", "json_files", "interruption", "shortage"}
 # Narrower than the layers would allow.
 ONLY = {
     "attacks": {*_COMMON, "losses", "feature_statistics"},
@@ -168,6 +169,7 @@ WITHIN_WEIGHTS = {
     "formats": (
         "natra_jax.types",
         "natra_jax.files",
+        "natra_jax.shortage",
         "natra_jax.json_files",
         "natra_jax.printable",
         "natra_jax.weights.tensors",

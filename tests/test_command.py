@@ -120,7 +120,7 @@ def test_what_a_disk_refuses_is_one_line_with_what_to_do(number, advice, file, c
     with pytest.raises(SystemExit) as exit_:
         command.run(fail, ["x", "--dest=here"], interrupted="interrupted", directory="--dest")
     said = capsys.readouterr().err
-    where = "here" if file is None else "there/a .npz"
+    where = "here" if file is None else r"there/a\n.npz"
     assert exit_.value.code == 2 and said.count("\n") == 1
     assert said.startswith(f"natra_jax: {where}: {os.strerror(number)}: ")
     assert said.endswith(f"{advice}\n")

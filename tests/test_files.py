@@ -1,6 +1,7 @@
 """Only regular files are opened, and nothing waits for another program."""
 
 import errno
+import io
 import os
 import socket
 from pathlib import Path
@@ -14,6 +15,7 @@ from natra_jax import files, json_files
 from natra_jax.data import Concat, Subset, batches, contents, folder, from_arrays
 from natra_jax.data.decoding import Preprocess, decode
 from natra_jax.data.importing import containers
+from natra_jax.inputs import Inputs
 from natra_jax.latents.encoding import in_batches
 from natra_jax.types import UserError
 from natra_jax.weights.formats import detect
@@ -86,6 +88,49 @@ def test_files_and_links_to_them_are_read_up_to_a_size(tmp_path):
     assert files.read_bytes(epath.Path(tmp_path / "link"), 5) == b"12345"
     with pytest.raises(UserError, match="is larger than 4 bytes"):
         files.read_bytes(tmp_path / "file", 4)
+
+
+def test_no_more_is_asked_for_than_may_be_there(tmp_path):
+    asked = []
+
+    class Noted(io.BytesIO):
+        def read(self, size=-1):
+            asked.append(size)
+            return super().read(size)
+
+    for size in (0, 5, 2**20 - 1, 2**20, 2**22 + 3):
+        asked.clear()
+        data = bytes(size)
+        assert files.read_within(Noted(data), 2**28) == data and max(asked) <= 2**20 + 1
+        assert files.read_within(Noted(data), size, likely=3) == data
+        assert size == 0 or files.read_within(Noted(data), size - 1, likely=size) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux alone has /proc")
+@pytest.mark.parametrize("name", ["/proc/self/status", "/proc/kmsg", "/proc/self/pagemap"])
+def test_files_of_the_system_have_no_end_and_are_refused(name, tmp_path):
+    (tmp_path / "link").symlink_to(name)
+    for read in (files.open_file, files.require_regular, Inputs().sha256):
+        with pytest.raises(UserError, match="is a file of the system's, .*: name a regular file"):
+            read(tmp_path / "link")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    files.require_small(tmp_path / "file", 5)
+    with pytest.raises(UserError, match="file: has 5 bytes, more than 4, and is not read"):
+        files.require_small(tmp_path / "file", 4)
+
+
+def test_a_name_stays_on_its_line(tmp_path):
+    (tmp_path / "x\ny").mkdir()
+    with pytest.raises(UserError, match=r"/x\\ny: is a folder, where a file is wanted"):
+        files.open_file(tmp_path / "x\ny")
+    with (
+        pytest.raises(UserError, match=r"/x\\ny/z: cannot be read"),
+        files.reading(tmp_path / "x\ny" / "z"),
+    ):
+        (tmp_path / "x\ny" / "z").stat()
 
 
 def test_a_missing_file_is_an_error_of_the_file_system(tmp_path):

@@ -11,6 +11,7 @@ from etils import epath
 from natra_jax import pipeline, workdir
 from natra_jax.experiments import smoke
 from natra_jax.inputs import Inputs
+from natra_jax.stages.task import Plan
 from natra_jax.types import UserError
 from natra_jax.weights import generator_config
 from tests.weights import made
@@ -180,3 +181,29 @@ def test_the_mistake_in_a_checkpoint_is_said_of_the_field(tmp_path, monkeypatch,
     config.generator.weights = weights
     with pytest.raises(UserError, match=f"config field generator.weights: .*{weights}: "):
         Inputs(epath.Path(tmp_path)).generator(config.generator)
+
+
+@pytest.mark.parametrize("field", ["weights", "content"])
+@pytest.mark.parametrize("size", [2**42, 2**39])
+def test_what_can_be_no_such_file_is_refused_before_it_is_read(tmp_path, hashed, field, size):
+    path = tmp_path / "judge.json"
+    for head in (b"", b"PK\3\4"):
+        path.write_bytes(head)
+        os.truncate(path, size)
+        c = smoke.get_config()
+        c.screening.judge = str(path)
+        plan = Plan(c, {}, Inputs(), True)
+        with pytest.raises(UserError, match=f"^{path}: "):
+            getattr(plan, field)("screening.judge")
+    assert not hashed
+
+
+def test_a_checkpoint_is_known_by_its_links_as_well(tmp_path):
+    write(tmp_path / "a" / "x" / "array", b"1")
+    write(tmp_path / "a" / "y" / "array", b"2")
+    digests = set()
+    for target in ("x", "y", "..", "../a/x"):
+        (tmp_path / "a" / "z").unlink(missing_ok=True)
+        (tmp_path / "a" / "z").symlink_to(tmp_path / "a" / target)
+        digests.add(Inputs().sha256(tmp_path / "a"))
+    assert len(digests) == 4 - 1  # x, however it is named

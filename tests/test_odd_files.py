@@ -317,7 +317,11 @@ WALKS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", WALKS)
 def test_trees_of_links_are_walked_through_once(name, make, tmp_path):
     make(tmp_path / "a")
-    with deadline(), pytest.raises(UserError, match="twice, by a link: remove the link|is none of"):
+    searches = name in ("weights", "orbax", "work directory")
+    said = "once more, by a link: name a folder that holds it once|is none of"
+    leads_back = name == "importers" and make is _cycles
+    refused = contextlib.nullcontext() if searches or leads_back else None
+    with deadline(), refused or pytest.raises(UserError, match=said):
         WALKS[name](tmp_path / "a")
 
 

@@ -75,6 +75,18 @@ class Bomb:
         return (pytest.fail, ("the file was unpickled",))
 
 
+def test_no_advice_of_numpys_is_passed_on(path):
+    """It would say how to run what is in a file that nobody vouches for."""
+    said = "cannot be read as an .npz of arrays .it is no zip archive, as an .npz file is"
+    for content in (bytes(500), b"", b"\x93NUMPY\1\0"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=said):
+            trees.read(path)
+    np.savez(path, a=np.array([None]))
+    with pytest.raises(UserError, match="it holds objects of Python, which are not read.$"):
+        trees.read(path)
+
+
 def test_pickles_are_not_read(path):
     path.write_bytes(pickle.dumps(Bomb()))
     refused(path, "cannot be read")

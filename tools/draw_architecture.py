@@ -55,6 +55,7 @@ ROLES = {
     "printable": "safe to print",
     "entry": "signals, then imports",
     "interruption": "Ctrl-C between steps",
+    "shortage": "memory that runs out",
     "inputs": "what a config names, opened",
 }
 PACKAGE_LABEL = {"__init__": "natra_jax"}  # the package itself is a room of one file

@@ -9,7 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from natra_jax.config.checks import nearest
-from natra_jax.files import require_regular
+from natra_jax.files import require_small
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -41,7 +41,7 @@ def find(path: str) -> str:
 def load(path: str) -> ConfigDict:
     """Return what get_config() of the Python file at path returns. Raise UserError if it fails."""
     try:
-        require_regular(Path(path))
+        require_small(Path(path))
         spec = importlib.util.spec_from_file_location("natra_jax_experiment", path)
         if spec is None or spec.loader is None:
             raise UserError(

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from natra_jax import files
+from natra_jax import files, shortage
 from natra_jax.data import image_kinds
 from natra_jax.json_files import Size
 from natra_jax.printable import reason
@@ -184,6 +184,7 @@ def _read(encoded: bytes | Path | str, location: str, *, whole: bool) -> Image.I
                 f"{location}: cannot be read ({error.strerror}): "
                 + files.remedy(error, "check what it is and its disk")
             ) from error
+        shortage.require_none(error, location)
         why = reason(error)
         if any(word in why.lower() for word in _NOT_SUPPORTED):
             raise UserError(f"{location}: cannot be decoded ({why}): {_CONVERT}") from error

@@ -10,10 +10,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+import msgspec
+
+from natra_jax import json_files, shortage
 from natra_jax.files import read_bytes, remedy
 from natra_jax.printable import printable, reason, shown
 from natra_jax.types import UserError
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 INFO, FEATURES = "dataset_info.json", "features.json"
+_LABELS = ".labels.txt"  # ends the name of a list of labels, behind the feature's
 _KIND = "array_record"
 _MOST_BYTES = 1 << 24  # of a description, and of a list of labels: 20,000 classes take 1 MB
 _MOST_CLASSES = 1_000_000
@@ -52,10 +57,36 @@ _NAMES = ("pythonClassName", "python_class_name", "type")  # keys under which a 
 _INSIDE = ("json", "content")  # keys under which text may be JSON in its turn
 _COUNTS = ("numClasses", "num_classes")
 _FILES = ("names_file", "vocab_file", "labels")  # keys under which text is the path of a file
+_TYPES = frozenset(
+    f"{kind}{bits}"
+    for kind, widths in {
+        "int": (2, 4, 8, 16, 32, 64),
+        "uint": (2, 4, 8, 16, 32, 64),
+        "float": (16, 32, 64),
+        "complex": (64, 128),
+    }.items()
+    for bits in widths
+) | {"", "bool", "string", "str", "object", "bfloat16"}
 _TEMPLATE = re.compile(
     r"(?!/)(?:[\w./-]|\{(?:DATASET|SPLIT|FILEFORMAT|SHARD_INDEX|NUM_SHARDS|SHARD_X_OF_Y)\})*",
     re.ASCII,
 )
+
+
+_Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Split(TypedDict):
+    """What dataset_info.json has to say of a split, beside the lengths of its files."""
+
+    name: _Name
+
+
+class _Info(TypedDict):
+    """What dataset_info.json has to say."""
+
+    name: _Name
+    splits: Annotated[list[_Split], msgspec.Meta(min_length=1)]
 
 
 def require_sound(directory: str | Path) -> None:
@@ -73,13 +104,16 @@ def require_sound(directory: str | Path) -> None:
             raise damaged(printable(path), error) from error
         for fault in faults:
             raise UserError(f"{printable(path)}: {fault}: it is not loaded")
-    for path in sorted(Path(directory).glob("*.labels.txt")):
+    for path in sorted(Path(directory).glob(f"*{_LABELS}")):
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             raise UserError(
                 f"{printable(path)}: is no file of at most {_MOST_BYTES >> 20} MB, as a list of "
                 "labels is: it is not loaded"
             )
-    _require_names(Path(directory, INFO), info)
+    path = Path(directory, INFO)
+    _require_names(path, info)
+    _require_splits(path, info)
+    _require_classes(Path(directory), features)
 
 
 def require_shards(directory: str | Path, found: tfds.core.DatasetBuilder) -> None:
@@ -106,6 +140,31 @@ def require_shards(directory: str | Path, found: tfds.core.DatasetBuilder) -> No
                 f"{location}: split {name} is said to have {sum(lengths)} records, but "
                 f"its files have {size} bytes: prepare the data set again"
             )
+
+
+def require_counts(directory: str | Path, found: tfds.core.DatasetBuilder) -> None:
+    """Raise UserError unless the files of every split hold as many records as is said.
+
+    All files are opened, so it is for those who read all of them.
+    """
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    location = printable(directory)
+    for whole_name, split in found.info.splits.items():
+        for path, said in zip(map(Path, split.filepaths), split.shard_lengths, strict=True):
+            try:
+                reader = ArrayRecordReader(str(path))
+                count = reader.num_records()
+                reader.close()
+            except Exception as error:  # it documents no type
+                shortage.require_none(error, f"{location}: {printable(path.name)}")
+                raise damaged(f"{location}: {printable(path.name)}", error) from error
+            if count != said:
+                raise UserError(
+                    f"{location}: the file {printable(path.name)} of split "
+                    f"{shown(whole_name)[1:-1]} is said to have {said} records, and has {count}: "
+                    "prepare the data set again"
+                )
 
 
 def _length(path: Path) -> int | None:
@@ -148,6 +207,8 @@ def _faults(content: Any) -> Iterator[str]:
             yield f"names the file {shown(value)} for its {key}"
         elif key in _COUNTS and _number(value) > _MOST_CLASSES:
             yield f"has {shown(value)} classes, more than {_MOST_CLASSES}"
+        elif key == "dtype" and isinstance(value, str) and value not in _TYPES:
+            yield f"has {shown(value)} for the type of a feature's values"
         elif key in _INSIDE and isinstance(value, str):
             yield from _faults(json.loads(value))
         else:
@@ -157,6 +218,62 @@ def _faults(content: Any) -> Iterator[str]:
 def _number(value: Any) -> float:
     """Return a count as JSON and protocol buffers write it, which is text where it is large."""
     return float(value) if isinstance(value, str) else value if isinstance(value, int) else 0
+
+
+def _require_splits(path: Path, info: dict[str, Any]) -> None:
+    """Raise UserError unless the data set has a name and splits that may have records."""
+    splits = info.get("splits")
+    try:
+        json_files.check(info, _Info)
+        for number, split in enumerate(splits if isinstance(splits, list) else []):
+            place = f"splits[{number}]"
+            lengths = split.get("shardLengths", split.get("shard_lengths"))
+            if not isinstance(lengths, list):
+                raise ValueError(f"{place}: it has no list shardLengths")
+            for length in lengths:
+                if isinstance(length, bool) or not re.fullmatch(r"-?\d{1,18}", str(length)):
+                    raise ValueError(f"{place}: it has {shown(length)} among its shardLengths")
+            if not any(map(int, lengths)):
+                raise ValueError(f"{place}: it has no records, by its shardLengths")
+    except ValueError as error:
+        raise damaged(printable(path), error) from error
+
+
+def _require_classes(directory: Path, features: dict[str, Any], below: str = "") -> None:
+    """Raise UserError unless lists of labels beside the features name each class once."""
+    inner = features.get("featuresDict", features.get("features_dict"))
+    inner = inner.get("features") if isinstance(inner, dict) else None
+    for name, feature in inner.items() if isinstance(inner, dict) else ():
+        if not isinstance(feature, dict):
+            continue
+        name = name.replace("/", ".")
+        place = f"{below}-{name}" if below else name
+        _require_classes(directory, feature, place)
+        label = feature.get("classLabel", feature.get("class_label"))
+        path = directory / f"{place}{_LABELS}"
+        if not isinstance(label, dict) or {"/", "\0"} & set(place) or not path.is_file():
+            continue
+        names = _lines(path)
+        most = Counter(names).most_common(1)
+        if most and most[0][1] > 1:
+            twice = most[0][0]
+            raise UserError(f"{printable(path)}: names {shown(twice)} twice: name each class once")
+        count = label.get("numClasses", label.get("num_classes")) or 0
+        if str(count) != str(len(names)):
+            raise UserError(
+                f"{printable(path)}: names {len(names)} classes, and {FEATURES} has "
+                f"{shown(count)} of them: prepare the data set again"
+            )
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the names in a list of labels, as the library reads them."""
+    try:
+        text = read_bytes(path, _MOST_BYTES).decode()
+    except (OSError, ValueError) as error:
+        raise damaged(printable(path), error) from error
+    lines = text.replace("\r", "\n").split("\n")  # no others: splitlines takes more for ends
+    return [name for line in lines if (name := line.strip())]
 
 
 def _require_names(path: Path, info: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from natra_jax.data import labelling
 from natra_jax.data.conventions import find_splits
 from natra_jax.data.decoding import FITS, Preprocess
-from natra_jax.data.descriptions import FEATURES, INFO
+from natra_jax.data.descriptions import FEATURES, INFO, require_counts
 from natra_jax.data.encoded_images import (
     Decoded,
     Encoded,
@@ -86,7 +86,8 @@ def load(
         UserError: path or label cannot be. The message names what there is.
     """
     directory, preprocess = str(find(path, name)), Preprocess(resolution, fit, channels)
-    location, info = printable(directory), builder(directory).info
+    location, described = printable(directory), builder(directory)
+    info = described.info
     task = labelling.find(info.features, label)
     names = _splits(list(info.splits), own_splits, unlabelled, location)
     others = _unlabelled(unlabelled, directory, list(info.splits), list(names.values()))
@@ -94,6 +95,7 @@ def load(
 
     records = {split: Records(directory, given) for split, given in names.items()}
     values = {split: task.values(found.numbers(task.features)) for split, found in records.items()}
+    require_counts(directory, described)
     label_of, classes = labelling.labels(values, task, min_per_class, location)
     splits = {}
     for split, found in records.items():
@@ -151,7 +153,7 @@ def find(path: str, name: str) -> Path:
 def _require_other_version(root: Path, name: str, path: str) -> None:
     """Raise UserError if the data set is there, but not in the version that its name asks for."""
     first, *rest = re.split("[/:]", name)
-    if path and first.strip(".") and rest and (root / first).is_dir():
+    if path and first.strip(".") and rest and os.path.isdir(root / first):
         there = sorted(folder.name for folder in (root / first).iterdir() if folder.is_dir())
         known = ", ".join(f"{PREFIX}{first}/{printable(other)}" for other in there[:3])
         raise UserError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
+from natra_jax import shortage
 from natra_jax.data.descriptions import damaged, require_shards, require_sound
 from natra_jax.files import require_regular_below
 from natra_jax.json_files import Count
@@ -97,16 +98,13 @@ class Records:
             yield
         except UserError:
             raise
-        except MemoryError as error:
-            raise UserError(
-                f"{self.location(i)}: takes more memory than there is: free some memory"
-            ) from error
         except IndexError as error:
             raise UserError(
                 f"{self.location(i)}: has no {what}: prepare the data set again"
             ) from error
         # ArrayRecord and protocol buffers do not document what they raise for damaged files
         except Exception as error:
+            shortage.require_none(error, self.location(i))
             raise damaged(self.location(i), error) from error
 
     def _row(self, i: int) -> int:
@@ -117,12 +115,14 @@ class Records:
         """The records as bytes, open for reading in any order."""
         from tensorflow_datasets.core.decode import DeserializeMethod
 
+        shortage.require_threads(shortage.ARRAY_RECORD, printable(self._directory))
         try:
             found: Any = builder(self._directory)  # the arguments of a decorated method are lost
             return found.as_data_source(self._split, deserialize_method=DeserializeMethod.RAW_BYTES)
         except UserError:
             raise
         except Exception as error:
+            shortage.require_none(error, printable(self._directory))
             raise damaged(f"{printable(self._directory)}: split {self._split}", error) from error
 
 
@@ -140,6 +140,7 @@ def builder(directory: str | Path) -> tfds.core.DatasetBuilder:
         if found.info.file_format is None:
             raise ValueError("it does not tell the format of its files")
     except Exception as error:
+        shortage.require_none(error, printable(directory))
         raise damaged(printable(directory), error) from error
     require_shards(directory, found)
     return found

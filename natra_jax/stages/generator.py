@@ -63,7 +63,7 @@ def tasks(plan: Plan) -> list[Task]:
         return [Task(NAME, NAME, run, fields, (data.NAME,), sizes=limits)]
     field = f"{NAME}.{checkpoint_field(c)}"
     if is_file(c):
-        fields = plan.fields(*_OF_CHECKPOINT) | plan.content(field)
+        fields = plan.fields(*_OF_CHECKPOINT) | plan.weights(field)
     else:
         arguments = (f"{NAME}.{name}" for name in own_arguments(c))
         file = weights_path(named.removeprefix(PACKAGE))

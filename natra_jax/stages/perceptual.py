@@ -46,7 +46,7 @@ def tasks(plan: Plan) -> list[Task]:
         return []
     choice = plan.fields("encoder.perceptual")
     if is_file(plan.config):
-        fields = choice | plan.content("encoder.perceptual_weights")
+        fields = choice | plan.weights("encoder.perceptual_weights")
         return [Task(NAME, _STAGE, run, fields, checks=(check,))]
     network = classifier.named_fields(plan.config)
     fields = choice | classifier.schedule_fields(plan) | plan.fields(*network, "encoder.seed")

@@ -76,7 +76,7 @@ def tasks(plan: Plan) -> list[Task]:
         "screening", "encode.batch_size", *natural.SPACE_FIELDS, "natra.epsilon_max"
     )
     if folds.is_file(plan.config):
-        fields |= classifier.fields(plan) | plan.content("screening.judge")
+        fields |= classifier.fields(plan) | plan.weights("screening.judge")
     elif folds.is_users_function(plan.config):
         fields |= plan.source("screening.judge")
     if is_file(plan.config.screening.choose):

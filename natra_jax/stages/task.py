@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 from natra_jax import methods
 from natra_jax.classifiers import factory
 from natra_jax.config import flatten
+from natra_jax.files import require_small
 from natra_jax.inputs import Inputs
 from natra_jax.stages.context import SINGLE, SINGLE_CODE, Context, is_single, single
+from natra_jax.weights.formats.detect import require_known
 
 # Config fields that say how work is done and not what comes of it: no task declares them.
 EXECUTION = (
@@ -81,9 +83,14 @@ class Plan(NamedTuple):
         return {field: value for field, value in fields.items() if field not in names}
 
     def content(self, field: str) -> dict[str, str]:
-        """Return {field: SHA-256} of the file or directory that a config field names."""
+        """Return {field: SHA-256} of the JSON file that a config field names."""
         named = flatten(self.config)[field]
-        return {field: self.inputs.sha256(str(named).strip())}
+        return {field: self.inputs.sha256(str(named).strip(), require_small)}
+
+    def weights(self, field: str) -> dict[str, str]:
+        """Return {field: SHA-256} of the file or directory of weights that a config field names."""
+        named = flatten(self.config)[field]
+        return {field: self.inputs.sha256(str(named).strip(), require_known)}
 
     def source(self, field: str) -> dict[str, str]:
         """Return {field (source): SHA-256} of the module whose function a config field names."""

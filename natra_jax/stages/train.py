@@ -40,7 +40,7 @@ def tasks(plan: Plan) -> list[Task]:
         spec, source = methods.find(method), start(plan.config, method)
         first_weights = {"train.init_from": source}
         if source and not is_method(source):
-            first_weights = plan.content("train.init_from")
+            first_weights = plan.weights("train.init_from")
         fields = common | first_weights | _fields(plan, spec)
         variant = plan.variant_of(method)
         latent = tuple(stage + variant for stage in _LATENT[spec.latent])

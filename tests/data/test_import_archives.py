@@ -176,10 +176,11 @@ def test_linked_folders_of_the_user_are_followed_but_not_in_a_circle(tmp_path):
             "dog/1.jpg": b"1",
         }
     (tmp_path / "source" / "dog" / "again").symlink_to(tmp_path / "source")
-    with (
-        pytest.raises(UserError, match="again: is in .* twice, by a link: remove the link"),
-        containers.opened(tmp_path / "source"),
-    ):
+    with containers.opened(tmp_path / "source") as container:
+        assert set(container.members) == {"cat/2.jpg", "dog/1.jpg"}
+    (tmp_path / "source" / "elk").symlink_to(tmp_path / "elsewhere")
+    said = "elk: is the folder .*/dog once more, by a link: name a folder that holds it once"
+    with pytest.raises(UserError, match=said), containers.opened(tmp_path / "source"):
         pass
 
 

@@ -1,12 +1,14 @@
 """CIFAR-10's binary version and MNIST's idx files: the same pixels and labels, damage named."""
 
 import gzip
+import os
 import tarfile
 
 import numpy as np
 import pytest
 
 from natra_jax.data import importing
+from natra_jax.data.importing import containers
 from natra_jax.types import UserError
 from tests.data import archives
 
@@ -85,13 +87,18 @@ def test_mnist_is_read_of_kaggles_tables_too(head, tmp_path):
     check(written, images, labels)
 
 
+ROW = ",".join(["1"] * 785)
+
+
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("label,1x1\n7,0\n", "has rows of 2 numbers, not a label and 784 values"),
-        ("label\n" + ",".join(["256"] * 785), "is no table of numbers from 0 to 255"),
-        ("label\n" + ",".join(["-1"] * 785), "is no table of numbers from 0 to 255"),
-        ("", "is no table of numbers from 0 to 255 .*no data"),
+        ("label,1x1\n7,0\n", "line 2 has 2 values, not 785: each row has to be a label and 784"),
+        ("label\n" + ROW + "\n\n" + ROW[:-2], "line 4 has 784 values, not 785: each row has"),
+        (ROW + "\n" + ROW[:-1] + "1.5", "value 785 of line 2 is '1.5', not 0 to 255: each row"),
+        ("label\n" + ",".join(["256"] * 785), "value 1 of line 2 is '256', not 0 to 255: each row"),
+        ("label\n" + ",".join(["-1"] * 785), "value 1 of line 2 is '-1', not 0 to 255: each row"),
+        ("", "is no table with rows of numbers: each row has to be a label and 784"),
     ],
 )
 def test_tables_that_are_not_mnists_are_refused_in_one_line(text, said, tmp_path):
@@ -138,6 +145,10 @@ CIFAR_WRONG = {
         "holds no data_batch_5.bin: had from CIFAR-10 binary version, Alex Krizhevsky",
     ),
     "no names": (without("batches.meta.txt"), "holds no .*batches.meta.txt: had from CIFAR-10"),
+    "one name": (
+        lambda files: files | {"batches.meta.txt": b"cat\n" * 10},
+        "batches.meta.txt lists 1 classes in 10 words, not ten",
+    ),
     "nine names": (cut("batches.meta.txt", -8), "batches.meta.txt lists 9 classes"),
 }
 
@@ -164,13 +175,39 @@ def test_an_archive_of_cifar10_that_is_cut_off_is_refused(tmp_path):
         run("cifar10", tmp_path, tmp_path / "dest")
 
 
+def test_what_gunzip_reads_is_read_whatever_lies_behind_it(tmp_path):
+    path = archive_itself(tmp_path, archives.cifar10()[0])
+    whole = containers.expanded(path)
+    for behind in (b"gabc", b"\0" * 700, b"\x1f"):
+        path.write_bytes(path.read_bytes() + behind)
+        assert containers.expanded(path) == whole
+    path.write_bytes(gzip.compress(whole[:5]) + gzip.compress(whole[5:]) + b"more")
+    assert containers.expanded(path) == whole
+
+
+def test_a_source_that_is_no_file_and_no_folder_is_said(tmp_path):
+    os.mkfifo(tmp_path / "source")
+    for kind in ("mnist", "cifar10"):
+        with pytest.raises(UserError, match="source: is a pipe, where a file is wanted"):
+            run(kind, tmp_path / "source", tmp_path / "dest")
+
+
 MNIST_WRONG = {
     "cut": (
         "train-images-idx3-ubyte",
         lambda data: data[:-1],
         "train-images-idx3-ubyte: is no whole idx file of bytes .3919 of them",
     ),
-    "more": ("train-images-idx3-ubyte", lambda data: data + b"\0", "3921 of them for .5, 28, 28"),
+    "more": (
+        "train-images-idx3-ubyte",
+        lambda data: data + b"\0",
+        "has 1 bytes more than the 3920",
+    ),
+    "none": (
+        "train-images-idx3-ubyte",
+        lambda data: archives.idx(np.zeros((0, 28, 28), np.uint8)),
+        "train-images-idx3-ubyte: is empty, by its head .0, 28, 28.: put the file",
+    ),
     "head": (
         "t10k-labels-idx1-ubyte",
         lambda data: data[:6],
@@ -184,7 +221,7 @@ MNIST_WRONG = {
     "count": (
         "t10k-labels-idx1-ubyte",
         lambda data: archives.idx(np.zeros(4, np.uint8)),
-        "has 4 labels for the 5 images",
+        "has 4 labels for the 5 images of t10k-images-idx3-ubyte: put the files of one data set",
     ),
     "label": (
         "train-labels-idx1-ubyte",

@@ -344,7 +344,7 @@ WRONG = {
     ),
     "a link upwards": (
         make_link_loop,
-        "{0}/cat/up/cat: is in {0}/cat twice, by a link: remove the link",
+        "{0}/cat/up/cat: is the folder {0}/cat once more, by a link: name a folder that holds",
     ),
     "a format not read": (
         lambda r: (r / "cat/x.HEIC").touch(),

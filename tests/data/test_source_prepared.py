@@ -323,7 +323,7 @@ def test_a_name_of_two_features_has_to_be_written_out(tmp_path):
 
 
 def test_wrong_paths_are_answered_with_the_command_that_makes_them_right(tmp_path, people):
-    of_photos = "folder --name="
+    of_photos = "folder --name={}"
     for path, name, command in (
         (tmp_path, "faces", of_photos),
         ("", "faces", of_photos),
@@ -334,7 +334,7 @@ def test_wrong_paths_are_answered_with_the_command_that_makes_them_right(tmp_pat
         line = refused(path, name)
         assert (
             line.startswith(f"config field data.path is {str(path)!r}: ")
-            and f"python -m natra_jax.data import {command} --source=" in line
+            and f"python -m natra_jax.data import {command.format(name)} --source=" in line
         )
     (tmp_path / "faces" / "1.0.0").mkdir(parents=True)
     assert refused(tmp_path).startswith(f"{tmp_path}/faces: holds no version that is whole ")
@@ -351,7 +351,7 @@ def copied(people, tmp_path):
         ("dataset_info.json", "{", "{}/dataset_info.json: cannot be read ("),
         ("features.json", '{"featuresDict": 3}', "{}: cannot be read ("),
         ("features.json", "[" * 100_000, "{}/features.json: cannot be read ("),
-        ("dataset_info.json", "{}", "{}: "),
+        ("dataset_info.json", "{}", "{}/dataset_info.json: cannot be read (Object missing"),
         ("dataset_info.json", b"\xff\xfe", "{}/dataset_info.json: cannot be read ("),
     ],
 )
@@ -517,7 +517,10 @@ def test_classes_are_not_counted_nor_read_elsewhere(people, tmp_path, content, s
             "split train is said to have 1000000000000020 records, but its ",
         ),
         (["-1", "41"], "split train has 2 files, the shortest of -1 records, which cannot be: "),
-        (["0"] * 100_001, "split train has 100001 files, the shortest of 0 records, which cannot"),
+        (
+            ["0"] * 100_000 + ["1"],
+            "split train has 100001 files, the shortest of 0 records, which cannot",
+        ),
         (["1", "1", "1"], "the file faces-train.array_record-00000-of-00003 of split train is "),
     ],
 )
@@ -528,6 +531,99 @@ def test_counts_of_records_that_cannot_be(people, tmp_path, lengths, said):
     next(s for s in info["splits"] if s["name"] == "train")["shardLengths"] = lengths
     path.write_text(json.dumps(info))
     assert refused(tmp_path, label="Male").startswith(f"{directory}: {said}")
+
+
+DESCRIBED = {
+    "no name": (lambda info: info.pop("name"), "Object missing required field name"),
+    "name null": (lambda info: info.update(name=None), "name: Expected str, got null"),
+    "name empty": (lambda info: info.update(name=""), "name: Expected str of length >= 1"),
+    "no splits": (lambda info: info.pop("splits"), "Object missing required field splits"),
+    "splits empty": (lambda info: info.update(splits=[]), "splits: Expected array of length >= 1"),
+    "a split of no name": (lambda info: info["splits"][0].pop("name"), "splits[0]: Object miss"),
+}
+LENGTHS = {
+    "none": (None, "splits[0]: it has no list shardLengths"),
+    "no files": ([], "splits[0]: it has no records, by its shardLengths"),
+    "no records": (["0"], "splits[0]: it has no records, by its shardLengths"),
+    "a fraction": ([1.5], "splits[0]: it has 1.5 among its shardLengths"),
+    "a truth": ([True], "splits[0]: it has True among its shardLengths"),
+    "a text": (["x"], "splits[0]: it has 'x' among its shardLengths"),
+}
+
+
+def changed(directory, change, name="dataset_info.json"):
+    content = json.loads((directory / name).read_text())
+    change(content)
+    (directory / name).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("what", DESCRIBED)
+def test_a_description_without_what_it_needs_says_what(people, tmp_path, what):
+    change, said = DESCRIBED[what]
+    directory = copied(people, tmp_path)
+    changed(directory, change)
+    assert refused(tmp_path, label="Male").startswith(
+        f"{directory}/dataset_info.json: cannot be read ({said}"
+    )
+
+
+@pytest.mark.parametrize("what", LENGTHS)
+def test_lengths_that_are_none_are_said(people, tmp_path, what):
+    lengths, said = LENGTHS[what]
+    directory = copied(people, tmp_path)
+    changed(directory, lambda info: info["splits"][0].update(shardLengths=lengths))
+    assert refused(tmp_path, label="Male") == (
+        f"{directory}/dataset_info.json: cannot be read ({said}): prepare the data set again"
+    )
+
+
+def test_files_of_more_records_than_is_said_are_not_read_in_part(people, tmp_path):
+    directory = copied(people, tmp_path)
+    changed(directory, lambda info: _split(info, "train").update(shardLengths=["20", "19"]))
+    assert refused(tmp_path, label="Male") == (
+        f"{directory}: the file faces-train.array_record-00001-of-00002 of split train "
+        "is said to have 19 records, and has 20: prepare the data set again"
+    )
+
+
+def _split(info, name):
+    return next(split for split in info["splits"] if split["name"] == name)
+
+
+@pytest.mark.parametrize("count", ["3", "1", "-2", "0", None, 2.5])
+def test_counts_of_classes_have_to_be_those_of_the_names(tmp_path, count):
+    features = {"label": tfds.features.ClassLabel(names=["a", "b"])}
+    rows = {"train": [{"label": i % 2} for i in range(24)]}
+    directory = prepare(tmp_path / "set" / "1.0.0", features, rows)
+
+    def change(content):
+        label = content["featuresDict"]["features"]["label"]
+        assert label["classLabel"] == {"numClasses": "2"}
+        label["classLabel"]["numClasses"] = count
+
+    changed(directory, change, "features.json")
+    assert refused(tmp_path, "set") == (
+        f"{directory}/label.labels.txt: names 2 classes, and features.json has {count or 0!r} of "
+        "them: prepare the data set again"
+    )
+
+
+def test_a_class_that_is_named_twice_is_said(tmp_path):
+    features = {"a/b": {"label": tfds.features.ClassLabel(names=["cat", "dog"])}}
+    rows = {"train": [{"a/b": {"label": i % 2}} for i in range(24)]}
+    directory = prepare(tmp_path / "set" / "1.0.0", features, rows)
+    (path,) = directory.glob("*.labels.txt")
+    path.write_text("cat\ncat\n")
+    assert refused(tmp_path, "set") == f"{path}: names 'cat' twice: name each class once"
+
+
+def test_a_type_that_is_unknown_is_said(people, tmp_path):
+    directory = copied(people, tmp_path)
+    path = directory / "features.json"
+    path.write_text(path.read_text().replace('"uint8"', '"os.system"'))
+    assert refused(tmp_path, label="Male") == (
+        f"{path}: has 'os.system' for the type of a feature's values: it is not loaded"
+    )
 
 
 @pytest.mark.parametrize("template", ["a" * 5000, "{SPLIT}/" * 300])

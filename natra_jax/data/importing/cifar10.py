@@ -39,7 +39,8 @@ def opened(source: Path) -> Iterator[DataSet]:
     classes = files[_NAMES].decode("utf-8", "replace").split()
     if len(classes) != 10 or len(set(classes)) < 10:
         raise UserError(
-            f"{place}: {_NAMES} lists {len(classes)} classes, not ten: it is not CIFAR-10's"
+            f"{place}: {_NAMES} lists {len(set(classes))} classes in {len(classes)} words, not "
+            "ten: it is not CIFAR-10's"
         )
     for names in _FILES.values():
         for name in names:

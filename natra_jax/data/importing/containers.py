@@ -20,10 +20,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from natra_jax import shortage
 from natra_jax.data import image_kinds
 from natra_jax.data.conventions import is_left_by_systems
 from natra_jax.data.importing.images import MOST_BYTES, Corrupt
-from natra_jax.files import Walk, open_file, read_bytes, reading
+from natra_jax.files import (
+    Walk,
+    open_file,
+    read_bytes,
+    read_within,
+    reading,
+    require_regular,
+    twice,
+)
 from natra_jax.printable import reason
 from natra_jax.types import UserError
 
@@ -78,6 +87,7 @@ def parsing(path: Path, what: str, advice: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
             with reading(path):
                 raise
+        shortage.require_none(error, str(path))
         raise UserError(f"{path}: is no whole {what} ({reason(error)}): {advice}") from error
 
 
@@ -102,13 +112,21 @@ def expanded(path: Path) -> bytes:
     data = whole(path)
     if not data.startswith(b"\x1f\x8b"):
         return data
+    parts, left = [], MOST_BYTES + 1
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        expanded = file.read(MOST_BYTES + 1)
-    if len(expanded) > MOST_BYTES:
+        try:
+            while left and (part := file.read1(min(left, _PART))):
+                parts.append(part)
+                left -= len(part)
+        except gzip.BadGzipFile as error:
+            # other bytes behind the stream, which gunzip leaves alone too
+            if not (parts and str(error).startswith("Not a gzipped file")):
+                raise
+    if not left:
         raise UserError(
             f"{path}: is larger than {MOST_BYTES} bytes when expanded: it is not what its name says"
         )
-    return expanded
+    return b"".join(parts)
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -167,7 +185,8 @@ def require(source: Path, path: Path | None, wanted: str, publisher: str) -> Pat
         wanted: the file, and where it was looked for.
         publisher: from whom the file is had.
     """
-    if path is None and source.is_file():
+    if path is None and source.exists() and not source.is_dir():
+        require_regular(source)
         raise UserError(
             f"--source={source}: is a file, not the directory that holds {wanted}: "
             "name the directory, and unpack the file if it is an archive"
@@ -234,8 +253,7 @@ def _listed(
 
 def _bounded(file: IO[bytes]) -> bytes:
     """Read a file. Raise Corrupt if it has more than MOST_BYTES."""
-    data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
+    if (data := read_within(file, MOST_BYTES)) is None:
         raise Corrupt(f"more than {MOST_BYTES} bytes")
     return data
 
@@ -256,7 +274,11 @@ def _folder(path: Path) -> Container:
         walk = Walk(path)
         for directory, subdirectories, names in os.walk(path, onerror=refuse, followlinks=True):
             subdirectories[:] = sorted(name for name in subdirectories if _is_visible(name))
-            walk.enter(directory)
+            if first := walk.visit(directory):
+                if not Path(directory).is_relative_to(first):
+                    raise twice(directory, first)
+                subdirectories.clear()  # it leads back, to what is listed without it
+                continue
             for name in names:
                 file = Path(directory, name)
                 if _is_visible(name) and stat.S_ISREG(file.stat().st_mode):
@@ -305,6 +327,7 @@ def _zip(path: Path, stack: contextlib.ExitStack) -> Container:
             if isinstance(error, OSError) and error.errno is not None:  # not a decompressor's
                 with reading(path):
                     raise
+            shortage.require_none(error, f"{path}: {name}")
             raise Corrupt(reason(error)) from error
 
     return Container(
@@ -338,6 +361,7 @@ def _tar(path: Path, stack: contextlib.ExitStack) -> Container:
             except (Corrupt, OSError):
                 raise
             except Exception as error:
+                shortage.require_none(error, f"{path}: {name}")
                 raise Corrupt(reason(error)) from error
 
     return Container(path, _listed(path, stamps.items()), read)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from natra_jax import shortage
 from natra_jax.data import decoding, image_kinds
 from natra_jax.printable import reason
 
@@ -56,6 +57,7 @@ def checked(data: bytes) -> bytes:
         kind = image_kinds.name(data[: image_kinds.HEAD])
         raise Corrupt("no image that can be read" + (f" ({kind})" if kind else "")) from error
     except Exception as error:  # Pillow's decoders raise many types for what they cannot read
+        shortage.require_none(error, "an image")
         raise Corrupt(reason(error)) from error
 
 

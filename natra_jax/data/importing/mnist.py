@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from natra_jax import trees
 from natra_jax.data import image_kinds
 from natra_jax.data.importing import containers
 from natra_jax.data.importing.dataset import DataSet, Entries, Entry, difference_note
-from natra_jax.printable import reason
+from natra_jax.printable import shown
 from natra_jax.types import UserError
 
 PUBLISHER = (
@@ -31,6 +32,7 @@ PUBLISHER = (
 )
 _FILES = {"train": "train", "test": "t10k"}
 _SIDE = 28  # pixels
+_ROWS = "each row has to be a label and 784 grey values from 0 to 255, between commas"
 _PUBLISHED = {"train": 60_000, "test": 10_000}
 
 
@@ -58,7 +60,8 @@ def opened(source: Path) -> Iterator[DataSet]:
         if len(images[split]) != len(labels[split]):
             raise UserError(
                 f"{labels_path}: has {len(labels[split])} labels "
-                f"for the {len(images[split])} images of {images_path.name}"
+                f"for the {len(images[split])} images of {images_path.name}: "
+                "put the files of one data set together"
             )
         if (wrong := np.flatnonzero(labels[split] > 9)).size:
             raise UserError(
@@ -140,13 +143,26 @@ def _table(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 ndmin=2,
             )
     except (ValueError, UserWarning, DeprecationWarning) as error:
-        raise UserError(
-            f"{path}: is no table of numbers from 0 to 255 ({reason(error, 100)})"
-        ) from error
+        raise UserError(f"{path}: {_odd_line(data)}: {_ROWS}") from error
     if not len(rows) or rows.shape[1] != 1 + _SIDE * _SIDE:
-        raise UserError(f"{path}: has rows of {rows.shape[1]} numbers, not a label and 784 values")
+        raise UserError(f"{path}: {_odd_line(data)}: {_ROWS}")
     images = np.ascontiguousarray(rows[:, 1:]).reshape(-1, _SIDE, _SIDE)
     return images, np.ascontiguousarray(rows[:, 0])
+
+
+def _odd_line(data: bytes) -> str:
+    """Say which line of a table is the first that is not a label and 784 grey values."""
+    lines = data.decode("latin-1").rstrip().split("\n")
+    for number, line in enumerate(lines, start=1):
+        words = line.split(",")
+        if number == 1 and not words[0].isdecimal() and len(lines) > 1:
+            continue  # the head
+        if line.strip() and len(words) != 1 + _SIDE * _SIDE:
+            return f"line {number} has {len(words)} values, not {1 + _SIDE * _SIDE}"
+        for column, word in enumerate(words if line.strip() else (), start=1):
+            if not re.fullmatch(r"\s*[0-9]{1,9}\s*", word) or int(word) > 255:
+                return f"value {column} of line {number} is {shown(word)}, not 0 to 255"
+    return "is no table with rows of numbers"
 
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
@@ -162,9 +178,18 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
             f"but {kind if kind not in ('', 'text') else f'begins with {magic:#x}'}: "
             "look whether names were exchanged"
         )
-    if 0 in shape or len(body) != np.prod(shape, dtype=object):
+    if 0 in shape:
+        raise UserError(
+            f"{path}: is empty, by its head {shape}: put the file of all examples in its place"
+        )
+    if len(body) < (wanted := int(np.prod(shape, dtype=object))):
         raise UserError(
             f"{path}: is no whole idx file of bytes ({len(body)} of them for {shape}): "
             "download it again"
+        )
+    if len(body) > wanted:
+        raise UserError(
+            f"{path}: has {len(body) - wanted} bytes more than the {wanted} that its head tells, "
+            f"{shape}: look what it is"
         )
     return np.frombuffer(body, np.uint8).reshape(shape)

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from natra_jax import workdir
+from natra_jax import shortage, workdir
 from natra_jax.data.importing import images, records
 from natra_jax.data.importing.dataset import DataSet, Entry
 from natra_jax.data.importing.images import Corrupt
 from natra_jax.files import remedy
 from natra_jax.json_files import Count
-from natra_jax.printable import reason
+from natra_jax.printable import printable, reason
 from natra_jax.types import UserError
 
 SIZE = 1000  # images in a shard, at most
@@ -96,6 +96,7 @@ def write(
     notes: list[Note] = []
     done = skipped = 0
     serialize = records.serializer(data.features, data.channels)
+    shortage.require_threads(shortage.ARRAY_RECORD, f"the threads that write {directory}")
     with (
         images.bounded(),
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -186,8 +187,8 @@ def _require_few(skipped: int, total: int, name: str, reason: str) -> None:
     """Raise UserError if more than 1 % of the images are skipped."""
     if 100 * skipped > total:
         raise UserError(
-            f"{name}: cannot be used ({reason}), and with it more than 1 % of the {total} images: "
-            "convert or mend them, or leave them out"
+            f"{printable(name)}: cannot be used ({reason}), and with it more than 1 % of the "
+            f"{total} images: convert or mend them, or leave them out"
         )
 
 

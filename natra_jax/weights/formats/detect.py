@@ -12,8 +12,10 @@ from __future__ import annotations
 import codecs
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from natra_jax import shortage
 from natra_jax.files import open_file, remedy
 from natra_jax.printable import reason, shown
 from natra_jax.types import UserError
@@ -31,6 +33,8 @@ from natra_jax.weights.formats.bounded import Bounded, require_plausible
 from natra_jax.weights.formats.pickle_origin import origin
 from natra_jax.weights.tensors import Checkpoint
 
+_HEAD = 512  # bytes that tell the format
+_MOST_BYTES = 2**38  # of a file of weights: to read more takes hours
 _KNOWN = (
     "known are PyTorch's .pt and .pth, NVIDIA's .pkl, .npz, .safetensors and Hugging Face folders"
 )
@@ -105,6 +109,7 @@ def read(path: str | os.PathLike) -> Checkpoint:
         ) from error
     except Exception as error:
         # whatever a library under the readers raises for what it does not expect
+        shortage.require_none(error, name)
         raise UserError(
             f"{name}: cannot be read ({type(error).__name__}: {reason(error, 100)})"
         ) from error
@@ -129,20 +134,36 @@ def read_file(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def require_known(path: Path) -> None:
+    """Raise UserError for a file that by its size and first bytes can be no checkpoint.
+
+    No more of it is read. Raises OSError, too.
+    """
+    with open_file(path) as opened:
+        if (size := os.fstat(opened.fileno()).st_size) > _MOST_BYTES:
+            raise UserError(f"{path}: has {size} bytes, more than any weights that are read here")
+        _reader(opened.read(_HEAD), path)
+
+
 def _read(file: Bounded, path: Path) -> Checkpoint:
     """Read a file by the reader that its first bytes call for."""
-    head = file.read(512)
+    head = file.read(_HEAD)
     file.seek(0)
+    return _reader(head, path)(file, path)
+
+
+def _reader(head: bytes, path: Path) -> Callable[[Bounded, Path], Checkpoint]:
+    """Return the reader that a file's first bytes call for; raise UserError where there is none."""
     if not head:
         raise UserError(f"{path}: is empty: get it again")
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _read_zip(file, path)
+        return _read_zip
     if head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
-        return _read_pickle(file, path)
+        return _read_pickle
     if head[4:9] == b"\0\0\0\0{":  # the header, behind eight bytes of its length
-        return safetensors.read(file, path)
+        return safetensors.read
     if head.startswith(b"\x93NUMPY"):
-        return numpy_pickle.read_npy(file, path)
+        return numpy_pickle.read_npy
     for magic, what, advice in _OTHERS:
         if re.match(magic, head.removeprefix(codecs.BOM_UTF8), re.DOTALL):
             raise UserError(f"{path}: is {what}: {advice}")
