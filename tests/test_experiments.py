@@ -50,7 +50,7 @@ def module(name):
 def there(tmp_path, monkeypatch):
     """Return there(name) -> the config of an experiment whose data and weights are on the disk.
 
-    Its weights are files that stand for them.
+    Its weights are files that begin as such do.
     """
 
     def there(name):
@@ -72,7 +72,7 @@ def there(tmp_path, monkeypatch):
         for section, field in named:
             if c[section][field]:
                 c[section][field] = str(tmp_path / "weights")
-                (tmp_path / "weights").write_bytes(b"")
+                (tmp_path / "weights").write_bytes(b"PK\x03\x04")  # the head of a zip archive
         if GENERATORS[name]:
             family, arguments = GENERATORS[name]
             generator = generators.build(FAMILIES[family].generator, arguments)
