@@ -224,6 +224,7 @@ OPENED = {
     ("weights/formats/npz.py", "zipfile.ZipFile"): "of an open file",
     ("weights/formats/npz.py", "archive.open"): "a member of an archive",
     ("data/decoding.py", "Image.open"): "of an open file",
+    ("data/descriptions.py", "ArrayRecordReader"): "behind require_shards",
     ("data/records.py", "tfds.builder_from_directory"): "behind require_regular_below",
     ("data/importing/cifar10.py", "tarfile.open"): "of an open file",
     ("data/importing/containers.py", "zipfile.ZipFile"): "of an open file",

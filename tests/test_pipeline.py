@@ -17,6 +17,7 @@ from natra_jax.types import Record, UserError
 from tests.data import photos
 
 METHODS = (*methods.METHODS, "augment+advbn", "natra+advbn")
+HEAD = "PK\x03\x04"  # by which a file may be weights
 
 
 def config(**fields):
@@ -84,7 +85,7 @@ def test_nothing_that_training_reads_depends_on_the_judge(fields):
 
 
 def test_every_field_that_shapes_a_result_belongs_to_a_task(tmp_path):
-    (tmp_path / "vgg16.pth").write_text("weights")
+    (tmp_path / "vgg16.pth").write_text(HEAD)
     perceptual = {
         "encoder__perceptual": "vgg16",
         "encoder__perceptual_weights": str(tmp_path / "vgg16.pth"),
@@ -320,7 +321,7 @@ def test_perceptual_weights_count_by_their_content_and_nothing_that_trains_count
     run, tmp_path
 ):
     def of(name, content):
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(HEAD + content)
         return {
             "encoder__gamma2": 0.1,
             "encoder__perceptual": "vgg16",
@@ -389,13 +390,13 @@ def test_given_weights_depend_on_their_file_and_on_nothing_that_made_them(run):
 
 def test_a_checkpoint_counts_by_its_content_and_by_how_it_is_read(tmp_path):
     def task(content, **fields):
-        (tmp_path / "file.pkl").write_bytes(content)
+        (tmp_path / "file.pkl").write_bytes(HEAD.encode() + content)
         return work_of(generator__weights=str(tmp_path / "file.pkl"), **fields)["generator"]
 
     made, fields = task(b"one"), ("weights", "family", "truncation", "dtype")
     assert made.depends_on == ()
     assert set(made.fields) == {f"generator.{name}" for name in fields}
-    (tmp_path / "other.pkl").write_bytes(b"one")
+    (tmp_path / "other.pkl").write_bytes(HEAD.encode() + b"one")
     other = {"generator__weights": str(tmp_path / "other.pkl")}
     same = work_of(**other, generator__steps=7, generator__resolution=32)["generator"]
     assert same.fields == made.fields
@@ -444,7 +445,7 @@ def test_a_training_depends_on_the_content_of_its_first_weights_and_not_on_their
     def place(name, content):
         path = tmp_path / name / "d" / "0" if as_directory else tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(HEAD + content)
         return str(tmp_path / name)
 
     run(train__init_from=place("here", "weights"))
@@ -480,7 +481,7 @@ def test_a_file_altered_in_a_finished_task_runs_that_task_again(run, tmp_path):
 def test_what_the_user_brings_is_tried_as_soon_as_there_are_data_and_once(
     run, monkeypatch, stage, tmp_path
 ):
-    (tmp_path / "vgg16.pth").write_text("weights")
+    (tmp_path / "vgg16.pth").write_text(HEAD)
     fields, tried = {}, []
     if stage == "perceptual":
         fields = {"encoder__gamma2": 0.1, "encoder__perceptual": "vgg16"}

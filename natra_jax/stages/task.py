@@ -14,7 +14,7 @@ from natra_jax.config import flatten
 from natra_jax.files import require_small
 from natra_jax.inputs import Inputs
 from natra_jax.stages.context import SINGLE, SINGLE_CODE, Context, is_single, single
-from natra_jax.weights.formats.detect import require_known
+from natra_jax.weights.loading import require_known
 
 # Config fields that say how work is done and not what comes of it: no task declares them.
 EXECUTION = (

@@ -13,6 +13,7 @@ from natra_jax.types import Generator, Params, UserError
 from natra_jax.weights import converted
 from natra_jax.weights.families import AUTO, Loaded, convert
 from natra_jax.weights.formats.detect import read
+from natra_jax.weights.formats.detect import require_known as require_known
 
 
 def find(path: str | os.PathLike, family: str = AUTO) -> Loaded:

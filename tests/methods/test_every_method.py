@@ -16,7 +16,7 @@ OPTIMIZER = optax.sgd(0.1)
 NAMES = [
     name for name in made.NAMES if name != "random_long"
 ]  # which is random, trained for longer
-ADAPTIVE = {"natra", "natra+advbn"}
+ADAPTIVE = {"natra", "natra_paper", "natra+advbn"}
 INDEX = np.random.default_rng(2).permutation(small.NUM_EXAMPLES)[:16]
 # the same 16 examples in two batches of 8, twice: whole groups of AdvBN change their company, or
 # every example does
