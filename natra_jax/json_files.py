@@ -31,7 +31,6 @@ from natra_jax.types import UserError
 T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**16)]  # of an image's side, or of a layer
-MOST = SMALL  # bytes of a file that people may write
 MOST_OF_LISTS = 2**30  # bytes of one that grows with a data set
 _DEEPEST = 32
 _MOST_CONTAINERS = 2**22  # each takes some 70 bytes of memory, for 3 of text
@@ -43,7 +42,7 @@ def read(
     schema: type[T],
     advice: str,
     *,
-    most: int = MOST,
+    most: int = SMALL,
     loose: bool = False,
 ) -> T:
     """Return what a JSON file holds.

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from natra_jax import json_files
+from natra_jax.files import SMALL
 from natra_jax.types import UserError
 from tests.json_readers import READERS, lay_out, patch, write
 from tests.mutations import COUNTS, WRONG, changed, frugal, mutated, places, soon
@@ -135,9 +136,9 @@ def test_what_python_writes_beyond_json_is_read_where_we_write_it_alone(beyond, 
 
 
 def test_a_large_file_is_not_read(reader, root, monkeypatch):
-    monkeypatch.setattr(json_files, "MOST_OF_LISTS", json_files.MOST)
+    monkeypatch.setattr(json_files, "MOST_OF_LISTS", SMALL)
     with (root / reader.file).open("wb") as file:
-        file.truncate(json_files.MOST + 1)
+        file.truncate(SMALL + 1)
     try:
         assert reader.read(root) == reader.anew
     except UserError as error:

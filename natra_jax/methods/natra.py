@@ -6,7 +6,8 @@ natra_oa    the same with a fixed radius and hard labels ("NaTra without Adaptiv
             Tuning")
 natra_ol    natra with a single code an image, the same for all layers ("NaTra without Latent Codes
             Expansion")
-natra_paper natra as the paper has it, whatever an experiment has found to work better
+natra_paper natra as the paper has it, whatever an experiment has found to work better; what the
+            paper leaves open (K, rho, c) is in the section natra_paper
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ LOSSES = ("ce", "mixed")
 SEARCH_LOSSES = ("same", *LABEL_LOSSES)
 SMOOTHED = ("both", "search", "update")
 PUBLISHED = {  # fields of the section natra, as the paper has them
-    "rule": "steepest",
+    "rule": "steepest",  # ours, and the size: eq. 6 prints the raw gradient, but no size with it
     "step_size": 0.0,
     "start": "normal",  # N(0, 1), projected
     "draw": "normal",
